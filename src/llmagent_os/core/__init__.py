@@ -1,0 +1,1 @@
+"""Records and ports: the words every room speaks. Imports nothing of ours."""

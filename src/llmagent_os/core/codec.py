@@ -1,0 +1,81 @@
+"""JSON in and out for records: what the journal, the gateway and the engines agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from .records import Generation, GenerateRequest, Message, Sampling, TokenLogprob, ToolCall, ToolSpec, Usage
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is not JSON data; pass text, numbers, lists, dicts or records")
+
+
+def dumps(value: Any) -> bytes:
+    """Encode JSON data and records (dataclasses) as UTF-8 bytes; raises TypeError for anything else."""
+    return orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
+
+
+loads = orjson.loads
+
+
+def tool_call(data: Mapping[str, Any]) -> ToolCall:
+    """Rebuild a ToolCall from its JSON form."""
+    return ToolCall(data["id"], data["name"], data["arguments"])
+
+
+def message(data: Mapping[str, Any]) -> Message:
+    """Rebuild a Message from its JSON form (the fields of the record)."""
+    return Message(
+        data["role"],
+        data.get("content") or "",
+        tuple(tool_call(c) for c in data.get("tool_calls") or ()),
+        data.get("tool_call_id"),
+        data.get("name"),
+    )
+
+
+def usage(data: Mapping[str, Any] | None) -> Usage:
+    """Rebuild a Usage; None is no usage."""
+    return Usage(**data) if data else Usage()
+
+
+def generation(data: Mapping[str, Any]) -> Generation:
+    """Rebuild a Generation from its JSON form."""
+    return Generation(
+        text=data["text"],
+        tool_calls=tuple(tool_call(c) for c in data["tool_calls"]),
+        finish=data["finish"],
+        usage=usage(data["usage"]),
+        logprobs=tuple(
+            TokenLogprob(p["token"], p["logprob"], tuple((t, v) for t, v in p["top"])) for p in data["logprobs"]
+        ),
+        model=data["model"],
+        engine=data["engine"],
+    )
+
+
+def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
+    """Rebuild a GenerateRequest from its JSON form, as the journal keeps it."""
+    sampling = dict(data.get("sampling") or {})
+    if sampling.get("stop") is not None:
+        sampling["stop"] = tuple(sampling["stop"])
+    choices = data.get("choices")
+    return GenerateRequest(
+        model=data["model"],
+        messages=tuple(message(m) for m in data.get("messages") or ()),
+        prompt=data.get("prompt"),
+        sampling=Sampling(**sampling),
+        tools=tuple(ToolSpec(**t) for t in data.get("tools") or ()),
+        tool_choice=data.get("tool_choice", "auto"),
+        schema=data.get("schema"),
+        choices=tuple(choices) if choices is not None else None,
+        adapter=data.get("adapter"),
+    )

@@ -1,0 +1,124 @@
+"""What can go wrong, a class per thing a caller would handle differently.
+
+Every message says what to do next; the facts behind it are attributes in `facts`. Errors cross the journal as data
+(`to_data`, `from_data`), so that a replayed call fails exactly as the first one did.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class LLMAgentOSError(Exception):
+    """The root of everything this system raises on purpose."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def to_data(self) -> dict[str, Any]:
+        """Return `{type, message, facts}`, ready for JSON."""
+        return {"type": type(self).__name__, "message": self.message, "facts": self.facts}
+
+
+class NotFound(LLMAgentOSError):
+    """The named thing does not exist; the message names it and the nearest match."""
+
+
+class InvalidRequest(LLMAgentOSError):
+    """A value that was sent cannot be used; `facts["parameter"]` names it where one is to blame."""
+
+
+class Unsupported(InvalidRequest):
+    """The engine cannot do what was asked (a sampling parameter, tools, images); nothing was dropped silently."""
+
+
+class ContextOverflow(InvalidRequest):
+    """The prompt is longer than the model's window; facts: `tokens`, `window`."""
+
+
+class PermissionDenied(LLMAgentOSError):
+    """The process or principal does not hold what the call needs."""
+
+
+class Conflict(LLMAgentOSError):
+    """The thing exists already, or is not in a state that allows the call."""
+
+
+class BudgetExceeded(LLMAgentOSError):
+    """The process used up a budget; facts: `resource`, `used`, `limit`."""
+
+
+class DeadlineExceeded(LLMAgentOSError):
+    """The call was not answered in time; facts: `call`, `seconds`."""
+
+
+class EngineFailed(LLMAgentOSError):
+    """The engine answered with an error; facts: `engine`, `status` where there is one."""
+
+
+class EngineUnavailable(EngineFailed):
+    """The engine cannot be reached or has died; trying again later may help."""
+
+
+class ToolFailed(LLMAgentOSError):
+    """A tool raised; the message is the tool's own, facts: `tool`, `error`."""
+
+
+class HandlerFailed(LLMAgentOSError):
+    """A syscall handler or filter raised something unforeseen; the caller is answered with this instead."""
+
+
+class ProcessFailed(LLMAgentOSError):
+    """The process that was waited for did not end well; facts: `pid`, `reason`."""
+
+
+class JournalFull(LLMAgentOSError):
+    """The disk is full: the call was not accepted, everything accepted before is kept."""
+
+
+class JournalDamaged(LLMAgentOSError):
+    """Rows of one process cannot be read; that process is quarantined, the rest goes on."""
+
+
+class DataFolderBusy(LLMAgentOSError):
+    """Another running system holds the data folder; facts: `pid`, `path`."""
+
+
+class PortTaken(LLMAgentOSError):
+    """The address to listen on is in use; facts: `port`, `holder` where it could be found."""
+
+
+class Diverged(LLMAgentOSError):
+    """A replayed program asked for something the journal does not hold; facts say where."""
+
+
+class MissingExtra(LLMAgentOSError):
+    """An optional dependency is not installed; the message is the command that mends it."""
+
+
+_BY_NAME: dict[str, type[LLMAgentOSError]] = {
+    cls.__name__: cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, LLMAgentOSError)
+}
+
+
+def from_data(data: dict[str, Any]) -> LLMAgentOSError:
+    """Rebuild an error from `to_data`; a type that is no longer known becomes a HandlerFailed with its message."""
+    cls = _BY_NAME.get(data["type"], HandlerFailed)
+    return cls(data["message"], **data.get("facts", {}))
+
+
+def not_found(kind: str, name: str, known: Iterable[str]) -> NotFound:
+    """Build a NotFound whose message names the nearest of `known`, or lists the first few."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif names:
+        hint = "available: " + ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+    else:
+        hint = "there are none yet"
+    return NotFound(f"no {kind} named {name!r}; {hint}", kind=kind, name=name, nearest=near[0] if near else None)

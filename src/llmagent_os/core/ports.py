@@ -1,0 +1,98 @@
+"""The shapes that drivers, filters and programs must have. One to five methods each; nothing here has behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from .records import (
+    Call,
+    Chunk,
+    EmbedRequest,
+    Embeddings,
+    EngineInfo,
+    GenerateRequest,
+    Json,
+    ToolSpec,
+)
+
+
+class Engine(Protocol):
+    """A model behind one interface: a driver, one file an engine in `llm/`."""
+
+    info: EngineInfo
+
+    def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        """Stream the answer. Closing the iterator cancels the work and frees the slot.
+
+        Raises Unsupported for what `info` does not promise, ContextOverflow for a prompt over the window,
+        EngineFailed or EngineUnavailable for the engine's own trouble.
+        """
+        ...
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return one vector a text; raises Unsupported where the model has no embeddings."""
+        ...
+
+    async def count_tokens(self, request: GenerateRequest) -> int:
+        """The length of the rendered prompt in the model's tokens (an estimate where the server cannot tell)."""
+        ...
+
+    def health(self) -> str | None:
+        """None while the engine can serve, else what is wrong. Cheap: called several times a second."""
+        ...
+
+    async def close(self) -> None:
+        """End running work and free what is held. Calling it twice is harmless."""
+        ...
+
+
+class Tool(Protocol):
+    """Something an agent may do to the world."""
+
+    spec: ToolSpec
+
+    async def run(self, arguments: dict[str, Json], key: str) -> Json:
+        """Do it and return JSON data. `key` is the idempotency key: the same key means the same request again."""
+        ...
+
+
+class Store(Protocol):
+    """Durable rows for the journal. Statements are named; `stores/` holds their SQL."""
+
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Commit all of `batch` or nothing. Raises JournalFull on a full disk, JournalDamaged on a damaged page."""
+        ...
+
+    def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a named query. Raises JournalDamaged on a damaged page."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+
+Proceed = Callable[[Call], Awaitable[Any]]
+
+
+class Filter(Protocol):
+    """What must happen around every call: look, change, refuse by raising, or let it proceed."""
+
+    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any: ...
+
+
+class Program(Protocol):
+    """What a process runs: deterministic between its syscalls. `sys` is its handle to the kernel.
+
+    Returning `Idle(state)` parks the process until a message comes and then runs it again with that state;
+    returning anything else ends it with that result.
+    """
+
+    async def __call__(self, sys: Any, args: Json, state: Json) -> Any: ...
+
+
+Handler = Callable[[Call, Any], Awaitable[Any]]
+"""A syscall's implementation: `(call, process) -> result`."""
+
+Names = Iterable[str]

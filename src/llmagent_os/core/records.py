@@ -1,0 +1,268 @@
+"""The plain data that crosses rooms: what is asked of a model, what comes back, and one syscall's record.
+
+Frozen and slotted; validated where data enters (the gateway, configuration), trusted inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Json = Any  # what `json.dumps` takes: None, bool, int, float, str, list, dict with str keys
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it. `parameters` is a JSON schema (draft 2020-12) of type object."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Json] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's request to run a tool; `arguments` are parsed JSON."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation.
+
+    `content` is text, or a list of parts in the shape of OpenAI's chat API (`{"type": "text", "text": ...}`,
+    `{"type": "image_url", ...}`). A tool's answer has role `tool` and the `tool_call_id` it answers.
+    """
+
+    role: Role
+    content: str | list[dict[str, Json]] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts joined; parts that are not text are left out."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.get("text", "") for part in self.content if part.get("type") == "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. None means "not sent": the engine's own default holds.
+
+    Units: `max_tokens` in tokens; `temperature` 0 is greedy; `top_p`, `min_p`, `typical_p` in 0..1;
+    `repetition_penalty` 1 is off (Keskar et al. 2019); presence and frequency penalties are subtracted from logits
+    (OpenAI). `logit_bias` maps a token id (as text) to a value added to its logit. `top_logprobs` asks for the natural
+    log-probability of every token chosen and of that many alternatives (0: only the chosen).
+    """
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    logit_bias: Mapping[str, float] | None = None
+    top_logprobs: int | None = None
+
+    def sent(self) -> dict[str, Json]:
+        """The parameters that were given, by name."""
+        return {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) is not None}
+
+
+SAMPLING_NAMES = tuple(f.name for f in fields(Sampling))
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """What a `generate` call asks of an engine: a chat (`messages`) or a raw `prompt`, never both.
+
+    `schema` constrains the answer to a JSON schema, `choices` to one of the given strings. `tool_choice` is `auto`,
+    `none`, `required` or a tool's name. `adapter` names a LoRA adapter.
+    """
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    sampling: Sampling = Sampling()
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    schema: Mapping[str, Json] | None = None
+    choices: tuple[str, ...] | None = None
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call consumed. Tokens are the engine's own count; `money` is in US dollars by the model's price."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    money: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.money + other.money,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A chosen token, its natural log-probability, and the best alternatives as (text, log-probability)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed generation. Tool calls come whole; the last chunk alone carries `finish` and `usage`."""
+
+    text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A finished generation: the sum of its chunks. `engine` is the engine that served it."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: FinishReason = "stop"
+    usage: Usage = Usage()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    model: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to embed with one model."""
+
+    model: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector per text, in order; all of the model's dimension."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine promises, so that a request it cannot honour is refused before it is sent.
+
+    `window` is in tokens (0: unknown). `parameters` are the names of Sampling that reach the model. `abilities` are any
+    of `chat`, `prompt`, `tools`, `schema`, `choices`, `images`, `embed`, `adapters`. `limit` is how many `generate`
+    calls it serves at once. Prices are US dollars per million tokens.
+    """
+
+    name: str
+    model: str
+    window: int = 0
+    parameters: frozenset[str] = frozenset(SAMPLING_NAMES)
+    abilities: frozenset[str] = frozenset({"chat"})
+    limit: int = 1
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How to open an engine for a model: what `models add` stores and an engine driver is handed.
+
+    `engine` is the driver (`llamacpp`, `openai`, `anthropic`, `transformers`, `scripted`); `source` a file, folder or
+    base URL; `model` the name the remote server knows it by; `window` in tokens (0: ask the engine); `limit` the
+    `generate` calls at once (0: the driver's default); prices in US dollars per million tokens; `key_env` the
+    environment variable that holds the API key; `options` are the driver's own.
+    """
+
+    name: str
+    engine: str
+    source: str = ""
+    model: str = ""
+    window: int = 0
+    limit: int = 0
+    input_price: float = 0.0
+    output_price: float = 0.0
+    key_env: str = ""
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most a process and its descendants may consume. None is no limit.
+
+    `tokens` (input + output) and `steps` (syscalls) are counts, `money` US dollars, `seconds` wall time while a turn
+    runs, `depth` how many generations of children it may have below it.
+    """
+
+    tokens: int | None = None
+    money: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    depth: int | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One syscall on its way through the door.
+
+    Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. `key` is the idempotency key:
+    the same call re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call.
+    """
+
+    pid: int
+    seq: int
+    name: str
+    args: dict[str, Any]
+    key: str
+    tenant: str
+    principal: str
+    deadline: float
+    labels: tuple[str, ...] = ()
+    adapter: str | None = None
+    cost: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message in a mailbox. `box` is where it lies: a process (`pid/7`) or a task's one-shot reply box (`task/ID`).
+
+    `reply_to` is the box that an answer should go to; `task` names the work it belongs to, for streams and tracing.
+    """
+
+    id: str
+    box: str
+    body: Json
+    sender: str = ""
+    reply_to: str | None = None
+    task: str | None = None
