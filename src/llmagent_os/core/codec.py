@@ -78,4 +78,5 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         schema=data.get("schema"),
         choices=tuple(choices) if choices is not None else None,
         adapter=data.get("adapter"),
+        stream=data.get("stream", True),
     )

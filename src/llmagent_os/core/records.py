@@ -91,7 +91,8 @@ class GenerateRequest:
     """What a `generate` call asks of an engine: a chat (`messages`) or a raw `prompt`, never both.
 
     `schema` constrains the answer to a JSON schema, `choices` to one of the given strings. `tool_choice` is `auto`,
-    `none`, `required` or a tool's name. `adapter` names a LoRA adapter.
+    `none`, `required` or a tool's name. `adapter` names a LoRA adapter. `stream` says that the caller wants the pieces
+    as they come; without it an engine may answer in one chunk.
     """
 
     model: str
@@ -103,6 +104,7 @@ class GenerateRequest:
     schema: Mapping[str, Json] | None = None
     choices: tuple[str, ...] | None = None
     adapter: str | None = None
+    stream: bool = True
 
 
 @dataclass(frozen=True, slots=True)
