@@ -36,7 +36,7 @@ async def scripted(*rules, **fields) -> ScriptedEngine:
 
 
 async def ask(engine: ScriptedEngine, request: GenerateRequest) -> Generation:
-    return await collect(engine, request)
+    return await collect(engine.generate(request))
 
 
 async def pieces(engine: ScriptedEngine, request: GenerateRequest) -> list[Chunk]:

@@ -54,7 +54,7 @@ def _resolve(schema: Schema, root: Schema | bool, depth: int) -> Schema:
     if "$ref" in schema:
         return _merge(_without(schema, "$ref"), _look_up(schema["$ref"], root))
     if "allOf" in schema:
-        merged = _without(schema, "allOf")
+        merged: Schema = _without(schema, "allOf")
         for part in schema["allOf"]:
             merged = _merge(merged, _flat(part, root, depth))
         return merged

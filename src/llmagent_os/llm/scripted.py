@@ -26,8 +26,8 @@ from ..core.errors import ContextOverflow, InvalidRequest, LLMAgentOSError, from
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
-    EmbedRequest,
     Embeddings,
+    EmbedRequest,
     EngineInfo,
     FinishReason,
     GenerateRequest,
@@ -40,6 +40,7 @@ from ..core.records import (
 )
 from .engines import check
 from .instance import smallest
+from .wire import priced
 
 _JSON = json.JSONDecoder()
 TOKEN = 4
@@ -93,7 +94,7 @@ def rule(data: Mapping[str, Any]) -> Rule:
     """
     unknown = set(data) - {"match", "step", "text", "calls", "error", "delay", "pace", "piece"}
     if unknown:
-        raise InvalidRequest(f"a rule has no {sorted(unknown)[0]!r}; it has match, step, text, calls, error, delay")
+        raise InvalidRequest(f"a rule has no {min(unknown)!r}; it has match, step, text, calls, error, delay")
     try:
         pattern = re.compile(data["match"], re.DOTALL) if "match" in data else None
     except re.error as error:
@@ -163,7 +164,7 @@ class ScriptedEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the script's answer; raises what its rule says, and ContextOverflow over `window`."""
-        check(self.info, request)
+        check(request, self.info)
         tokens = _prompt_tokens(request)
         self._fit(tokens)
         reply = _constrained(_as_reply(self._script(request)), request)
@@ -186,14 +187,12 @@ class ScriptedEngine:
 
     def _usage(self, tokens: int, text: str, calls: tuple[ToolCall, ...]) -> Usage:
         output = sum(_count(call.name) + _count(codec.dumps(call.arguments)) for call in calls) or _count(text)
-        money = (tokens * self.info.input_price + output * self.info.output_price) / 1e6
-        return Usage(tokens, output, 0, money)
+        return priced(self.info, tokens, output)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Return unit vectors of length 64, near for texts that share words."""
         tokens = sum(_count(text) for text in request.texts)
-        usage = Usage(tokens, 0, 0, tokens * self.info.input_price / 1e6)
-        return Embeddings(tuple(_vector(text) for text in request.texts), usage, self.info.model)
+        return Embeddings(tuple(map(_vector, request.texts)), priced(self.info, tokens, 0), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The prompt's length in four-character tokens; tools and roles are not counted."""
@@ -273,7 +272,7 @@ def _named(text: str, request: GenerateRequest) -> list[tuple[str, Mapping[str, 
 
 def _object_at(text: str, start: int) -> Mapping[str, Json]:
     try:
-        value, _ = _JSON.raw_decode(text, start)
+        value: Mapping[str, Json] = _JSON.raw_decode(text, start)[0]
     except ValueError as error:
         raise InvalidRequest(f"after `with` in {text[:start][-40:]!r} there is no JSON object: {error}") from error
     return value
@@ -338,8 +337,6 @@ def _forced(
     calls: tuple[tuple[str, Mapping[str, Json]], ...], request: GenerateRequest
 ) -> tuple[tuple[str, Mapping[str, Json]], ...]:
     wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
-    if not wanted:
-        raise InvalidRequest(f"tool_choice names {request.tool_choice!r}, which is not among the tools sent")
     allowed = {tool.name for tool in wanted}
     kept = tuple(call for call in calls if call[0] in allowed)
     return kept or ((wanted[0].name, smallest(wanted[0].parameters)),)

@@ -1,0 +1,266 @@
+"""Anthropic's Messages API, and servers that speak it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from ..core.errors import Unsupported
+from ..core.records import (
+    Chunk,
+    Embeddings,
+    EmbedRequest,
+    EngineInfo,
+    FinishReason,
+    GenerateRequest,
+    Json,
+    Message,
+    ModelSpec,
+    Sampling,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
+from .engines import check
+from .http import Server, api_key
+from .wire import arguments, choice_schema, priced, unwrapped
+
+BASE = "https://api.anthropic.com/v1"
+VERSION = "2023-06-01"
+MAX_TOKENS = 4096
+"""Sent when the request has no `max_tokens`: the API demands one."""
+
+_PARAMETERS = frozenset({"max_tokens", "temperature", "top_p", "top_k", "stop"})
+_FINISH: dict[str, FinishReason] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+}
+
+
+class AnthropicEngine:
+    """One model of one server. `source` is the base URL, up to and including `/v1`.
+
+    Options: `stream: false` never streams; `parameters` is the list to accept where the model takes fewer (some refuse
+    `temperature`); `idle` the longest silence in seconds; `body` extra fields.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.info = EngineInfo(
+            name="anthropic",
+            model=spec.name,
+            window=spec.window,
+            parameters=_PARAMETERS & frozenset(spec.options.get("parameters", _PARAMETERS)),
+            abilities=frozenset({"chat", "tools", "schema", "choices", "images"}),
+            limit=spec.limit or 64,
+            input_price=spec.input_price,
+            output_price=spec.output_price,
+        )
+        key = api_key(spec)
+        headers = {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+        self._server = Server(spec, spec.source or BASE, headers)
+        self._model = spec.model or spec.name
+        self._options = spec.options
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        """Stream the answer, or give it in one chunk when the request or the options ask for no stream."""
+        check(request, self.info)
+        body, reader = self._body(request), _Reader(request)
+        if not body["stream"]:
+            text = reader.whole(await self._server.ask("/messages", body))
+            yield self._last(reader, text)
+            return
+        async with aclosing(self._server.events("/messages", body)) as events:
+            async for data in events:
+                if text := reader.piece(self._server.read(data)):
+                    yield Chunk(text)
+        if reader.finish is None:
+            raise self._server.broken_off()
+        yield self._last(reader, reader.rest())
+
+    def _last(self, reader: _Reader, text: str) -> Chunk:
+        calls = reader.calls()
+        finish = "tool_calls" if calls else reader.finish
+        return Chunk(text, (), calls, finish, self._usage(reader.usage))
+
+    def _usage(self, usage: Mapping[str, Any]) -> Usage:
+        """What was read from and written to the cache is not in `input_tokens`."""
+        cached = usage.get("cache_read_input_tokens") or 0
+        read = (usage.get("input_tokens") or 0) + cached + (usage.get("cache_creation_input_tokens") or 0)
+        return priced(self.info, read, usage.get("output_tokens") or 0, cached)
+
+    def _body(self, request: GenerateRequest) -> dict[str, Json]:
+        stream = request.stream and self._options.get("stream", True)
+        body = {"model": self._model, "stream": stream, **self._options.get("body", {}), **_prompt(request)}
+        body.update(_sampling(request.sampling))
+        schema = choice_schema(request.choices) if request.choices else request.schema
+        if schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": _closed(schema)}}
+        return body
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Always raises Unsupported: the API has no embeddings."""
+        raise Unsupported("Anthropic's API has no embeddings; use another model for `embed`", parameter="embed")
+
+    async def count_tokens(self, request: GenerateRequest) -> int:
+        """The server's own count; raises as `generate` does."""
+        answer = await self._server.ask("/messages/count_tokens", {"model": self._model, **_prompt(request)})
+        return int(answer["input_tokens"])
+
+    def health(self) -> str | None:
+        """None unless the last request could not connect."""
+        return self._server.health()
+
+    async def close(self) -> None:
+        """Close the connections; running calls fail."""
+        await self._server.close()
+
+
+async def open_engine(spec: ModelSpec) -> AnthropicEngine:
+    """Make the engine without asking the server anything; raises EngineFailed when the key is not set."""
+    return AnthropicEngine(spec)
+
+
+class _Reader:
+    """Adds up an answer as it comes: pieces of text at once, tool calls and choices when they are whole."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        self.finish: FinishReason | None = None
+        self.usage: dict[str, Any] = {}
+        self._choices = request.choices
+        self._kept = ""
+        self._tools: dict[int, dict[str, str]] = {}
+        self._calls: list[ToolCall] = []
+
+    def whole(self, answer: Mapping[str, Any]) -> str:
+        """Read an answer that was not streamed and return its text."""
+        self._end(answer)
+        text = ""
+        for block in answer["content"]:
+            if block["type"] == "text":
+                text += block["text"]
+            elif block["type"] == "tool_use":
+                self._calls.append(ToolCall(block["id"], block["name"], block["input"]))
+        return unwrapped(text, self._choices) if self._choices else text
+
+    def piece(self, event: Mapping[str, Any]) -> str:
+        """Read one event of a stream and return the text to pass on."""
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            return self._delta(event["index"], event["delta"])
+        if kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
+            block = event["content_block"]
+            self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "input": ""}
+        elif kind == "message_start":
+            self.usage.update(event["message"]["usage"])
+        elif kind == "message_delta":
+            self._end({**event["delta"], "usage": event.get("usage")})
+        return ""
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> str:
+        if delta["type"] == "input_json_delta" and index in self._tools:
+            self._tools[index]["input"] += delta["partial_json"]
+        if delta["type"] != "text_delta":
+            return ""
+        if self._choices:
+            self._kept += delta["text"]
+            return ""
+        return str(delta["text"])
+
+    def _end(self, message: Mapping[str, Any]) -> None:
+        self.usage.update({name: count for name, count in (message.get("usage") or {}).items() if count is not None})
+        if reason := message.get("stop_reason"):
+            self.finish = _FINISH.get(reason, "stop")
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, whole."""
+        streamed = (ToolCall(t["id"], t["name"], arguments(t["name"], t["input"])) for t in self._tools.values())
+        return (*self._calls, *streamed)
+
+    def rest(self) -> str:
+        """What was kept back: the choice out of its wrapping."""
+        return unwrapped(self._kept, self._choices) if self._choices else ""
+
+
+# To the wire
+
+
+def _prompt(request: GenerateRequest) -> dict[str, Json]:
+    """The part of a request that counts as prompt; system messages are one field of their own."""
+    system = "\n\n".join(m.text for m in request.messages if m.role == "system")
+    data: dict[str, Json] = {"messages": _turns([m for m in request.messages if m.role != "system"])}
+    if system:
+        data["system"] = system
+    if request.tools:
+        data["tools"] = [_tool(tool) for tool in request.tools]
+        data["tool_choice"] = _tool_choice(request.tool_choice)
+    return data
+
+
+def _turns(messages: list[Message]) -> list[dict[str, Json]]:
+    """Join neighbours of one role: the results of parallel calls must stand together in one user message."""
+    turns: list[dict[str, Json]] = []
+    for message in messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += _blocks(message)
+        else:
+            turns.append({"role": role, "content": _blocks(message)})
+    return turns
+
+
+def _blocks(message: Message) -> list[dict[str, Json]]:
+    content = _content(message.content)
+    if message.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content}]
+    calls = [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in message.tool_calls]
+    return content + calls
+
+
+def _content(content: str | list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Blocks out of text or of OpenAI's parts; empty text is left out, for the API refuses it."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return [_part(part) for part in content if part.get("type") != "text" or part["text"]]
+
+
+def _part(part: Mapping[str, Json]) -> dict[str, Json]:
+    if part.get("type") == "text":
+        return {"type": "text", "text": part["text"]}
+    if part.get("type") != "image_url":
+        raise Unsupported(f"Anthropic's API takes text and images, not {part.get('type')!r} parts", parameter="content")
+    url = part["image_url"]["url"]
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    media, _, data = url.removeprefix("data:").partition(";base64,")
+    return {"type": "image", "source": {"type": "base64", "media_type": media, "data": data}}
+
+
+def _tool(tool: ToolSpec) -> dict[str, Json]:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+
+
+def _tool_choice(choice: str) -> dict[str, Json]:
+    if choice in ("auto", "none"):
+        return {"type": choice}
+    return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
+
+
+def _sampling(sampling: Sampling) -> dict[str, Json]:
+    sent = {"max_tokens": MAX_TOKENS, **sampling.sent()}
+    if "stop" in sent:
+        sent["stop_sequences"] = sent.pop("stop")
+    return sent
+
+
+def _closed(schema: Json) -> Json:
+    """Close every object that says nothing of other properties: the API demands it, and what it allows stays valid."""
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = {name: _closed(value) for name, value in schema.items()}
+    if schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed

@@ -1,0 +1,204 @@
+"""One remote model server over HTTP: a shared session, server-sent events, and its errors in our words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from ..core import codec
+from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
+from ..core.records import Json, ModelSpec
+
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 300.0
+CONNECTIONS = 4096
+KEEP_ALIVE_SECONDS = 4.0  # less than the five after which uvicorn (vLLM and others) closes: never race it
+
+_BUSY = frozenset({408, 425, 429, 502, 503, 504, 529})
+_OVER_WINDOW = re.compile(r"context.{0,2}(length|window|size)|prompt is too long|too many tokens", re.IGNORECASE)
+_BY_TYPE = {"invalid_request_error": 400, "rate_limit_error": 429, "overloaded_error": 529}
+_NUMBER = re.compile(r"\b\d{2,}\b")
+
+
+class Server:
+    """A base URL and how to ask it. `options["idle"]` is the longest silence in seconds, 300 by default."""
+
+    def __init__(self, spec: ModelSpec, base: str, headers: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._base = base.rstrip("/")
+        self._headers = {"Content-Type": "application/json", **headers}
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=spec.options.get("idle", IDLE_SECONDS)
+        )
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._trouble: str | None = None
+        self._closed = False
+
+    @asynccontextmanager
+    async def post(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send `body` and give the answer once its headers are here; leaving early closes the connection.
+
+        Raises EngineUnavailable when the server cannot be reached, breaks off or is busy; InvalidRequest or
+        ContextOverflow when it refuses the request; EngineFailed for the rest.
+        """
+        try:
+            async with self._open().post(self._url(path), data=codec.dumps(body)) as response:
+                self._trouble = None
+                if response.status >= 400:
+                    raise self.refused(response.status, await response.read(), response.headers.get("Retry-After"))
+                yield response
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            self._trouble = f"cannot reach {self._base}: {error}"
+            raise EngineUnavailable(f"{self._trouble}; is the server running?", engine=self._spec.name) from error
+        except aiohttp.ServerTimeoutError as error:
+            raise self._broken("nothing was heard for too long (option `idle` sets the seconds)") from error
+        except aiohttp.ClientError as error:
+            raise self._broken(f"the connection broke: {error or type(error).__name__}") from error
+
+    async def ask(self, path: str, body: Mapping[str, Json]) -> dict[str, Any]:
+        """Send `body` and return the JSON answer; raises as `post` does."""
+        async with self.post(path, body) as response:
+            data = await response.read()
+        return self.read(data)
+
+    async def events(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[bytes]:
+        """Send `body` and give the data of each server-sent event; raises as `post` does."""
+        async with self.post(path, body) as response:
+            lines = Lines()
+            async for block in response.content.iter_any():
+                for data in lines.feed(block):
+                    yield data
+            for data in lines.feed(b"\n\n"):
+                yield data
+
+    def read(self, data: bytes) -> dict[str, Any]:
+        """Parse an answer or an event; raises the error that it reports, or EngineFailed when it is no JSON object."""
+        try:
+            answer = codec.loads(data)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            said = f"{self._base} did not answer in JSON; is the base URL right?"
+            raise EngineFailed(said, engine=self._spec.name)
+        if error := answer.get("error"):
+            raise self.refused(_status(error), data)
+        return answer
+
+    def refused(self, status: int, answer: bytes, retry_after: str | None = None) -> LLMAgentOSError:
+        """Make the error for an error answer: the server's own words and what to do next."""
+        said = self._masked(_words(answer)) or f"HTTP {status}"
+        facts: dict[str, Any] = {"engine": self._spec.name, "status": status}
+        if status in _BUSY:
+            return EngineUnavailable(f"{self._base} is busy: {said}; try later", **facts, retry_after=retry_after)
+        if status in (401, 403):
+            return EngineFailed(f"{self._base} refused the key: {said}; {self._about_key()}", **facts)
+        if status == 404:
+            hint = f"check the base URL and the model name {self._spec.model or self._spec.name!r}"
+            return EngineFailed(f"{self._base} does not know what was asked for: {said}; {hint}", **facts)
+        if status >= 500:
+            return EngineFailed(f"{self._base} failed: {said}", **facts)
+        if status == 413 or _OVER_WINDOW.search(said):
+            return self._overflow(said)
+        return InvalidRequest(f"{self._base} refused the request: {said}", **facts)
+
+    def _overflow(self, said: str) -> ContextOverflow:
+        """The sizes are the first two numbers in the message, as every known server words it."""
+        sizes = sorted(int(number) for number in _NUMBER.findall(said)[:2])
+        window, tokens = sizes if len(sizes) == 2 else (self._spec.window, 0)
+        return ContextOverflow(f"the prompt is too long: {said}; shorten it", tokens=tokens, window=window)
+
+    def broken_off(self) -> EngineUnavailable:
+        """The error for an answer that ended before it was complete."""
+        return self._broken("the answer broke off before its end")
+
+    def _broken(self, what: str) -> EngineUnavailable:
+        return EngineUnavailable(f"{self._base}: {what}; try again", engine=self._spec.name)
+
+    def _about_key(self) -> str:
+        name = self._spec.key_env
+        return f"check the key in ${name}" if name else "name the variable that holds the key with `key_env`"
+
+    def _masked(self, text: str) -> str:
+        key = os.environ.get(self._spec.key_env, "")
+        return text.replace(key, "***") if key else text
+
+    def _url(self, path: str) -> URL:
+        if path not in self._urls:
+            self._urls[path] = URL(self._base + path)
+        return self._urls[path]
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise EngineUnavailable(f"the engine of {self._spec.name!r} is closed", engine=self._spec.name)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+                timeout=self._timeout,
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def health(self) -> str | None:
+        """None unless the last request could not connect."""
+        return "the engine is closed" if self._closed else self._trouble
+
+    async def close(self) -> None:
+        """Break off what runs and close the connections; twice is harmless."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+
+class Lines:
+    """Server-sent events out of bytes that are cut anywhere: the data of whole events, comments and names left out."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """Return the events that this block completes."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        events = []
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                events.append(b"\n".join(self._data))
+                self._data = []
+        return events
+
+
+def api_key(spec: ModelSpec) -> str:
+    """Read the key from the variable that `key_env` names; empty when it names none. Raises EngineFailed if unset."""
+    key = os.environ.get(spec.key_env, "") if spec.key_env else ""
+    if spec.key_env and not key:
+        raise EngineFailed(f"the key for {spec.name!r} is missing; set the environment variable {spec.key_env}")
+    return key
+
+
+def _status(error: Any) -> int:
+    """The status that an error inside a successful answer or a stream stands for."""
+    facts = error if isinstance(error, dict) else {}
+    code = facts.get("code")
+    return code if isinstance(code, int) else _BY_TYPE.get(facts.get("type", ""), 500)
+
+
+def _words(answer: bytes) -> str:
+    """The message in an error body, in any of the shapes servers use."""
+    try:
+        data = codec.loads(answer)
+    except ValueError:
+        return answer.decode("utf-8", "replace").strip()[:500]
+    while isinstance(data, dict):
+        data = next((data[key] for key in ("error", "message", "detail") if data.get(key)), "")
+    return data if isinstance(data, str) else codec.dumps(data).decode()[:500]

@@ -1,0 +1,57 @@
+"""What the remote drivers share beside the connection: choices in a schema, tool arguments, prices, estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..core import codec
+from ..core.errors import EngineFailed
+from ..core.records import EngineInfo, GenerateRequest, Json, Usage
+
+
+def choice_schema(choices: Sequence[str]) -> dict[str, Json]:
+    """The schema that constrains an answer to `{"choice": one of them}`; `unwrapped` reads it."""
+    return {
+        "type": "object",
+        "properties": {"choice": {"type": "string", "enum": list(choices)}},
+        "required": ["choice"],
+        "additionalProperties": False,
+    }
+
+
+def unwrapped(text: str, choices: Sequence[str]) -> str:
+    """Take the choice out of `{"choice": ...}`; raises EngineFailed when the server did not keep to the schema."""
+    try:
+        return choices[choices.index(codec.loads(text)["choice"])]
+    except (ValueError, TypeError, KeyError) as error:
+        raise EngineFailed(f"the server did not keep to the choices: it answered {text[:200]!r}") from error
+
+
+def arguments(tool: str, text: str) -> Mapping[str, Json]:
+    """Parse a tool call's arguments; raises EngineFailed when they are no JSON object."""
+    try:
+        value = codec.loads(text or "{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise EngineFailed(
+            f"the model called {tool!r} with arguments that are no JSON object: {text[:200]!r}; ask again"
+        )
+    return value
+
+
+def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
+    """Usage at the engine's prices; cached tokens are counted in `read` and cost the same."""
+    return Usage(read, written, cached, (read * info.input_price + written * info.output_price) / 1e6)
+
+
+def estimate(text: str) -> int:
+    """Tokens in a text where the server cannot tell: four characters each."""
+    return -(-len(text) // 4)
+
+
+def prompt_estimate(request: GenerateRequest) -> int:
+    """Tokens of a prompt where the server cannot tell: four characters each, and four a message."""
+    if request.prompt is not None:
+        return estimate(request.prompt)
+    return sum(4 + estimate(message.text) for message in request.messages)
