@@ -1,0 +1,129 @@
+"""Drivers by name, imported when a model asks for one, and the request checks that all engines share."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import ModuleType
+
+from ..core.errors import EngineFailed, InvalidRequest, MissingExtra, Unsupported, not_found
+from ..core.ports import Engine
+from ..core.records import Chunk, EngineInfo, GenerateRequest, Generation, ModelSpec, TokenLogprob, ToolCall
+
+DRIVERS: dict[str, tuple[str, str]] = {
+    "llamacpp": ("llmagent_os.llm.llamacpp", "llamacpp"),
+    "openai": ("llmagent_os.llm.openai", ""),
+    "anthropic": ("llmagent_os.llm.anthropic", ""),
+    "transformers": ("llmagent_os.llm.transformers", "transformers"),
+    "scripted": ("llmagent_os.llm.scripted", ""),
+}
+"""Driver name -> (module, pip extra). Each module has `async def open_engine(spec: ModelSpec) -> Engine`."""
+
+
+async def open_engine(spec: ModelSpec) -> Engine:
+    """Open the engine a spec describes. Raises NotFound for an unknown driver, MissingExtra with the pip command."""
+    engine: Engine = await driver(spec.engine).open_engine(spec)
+    return engine
+
+
+def driver(name: str) -> ModuleType:
+    """Import a driver's module; raises NotFound or MissingExtra."""
+    if name not in DRIVERS:
+        raise not_found("engine", name, DRIVERS)
+    module, extra = DRIVERS[name]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if not extra or (error.name or "").startswith("llmagent_os"):
+            raise
+        command = f"pip install 'llmagent-os[{extra}]'"
+        raise MissingExtra(f"the {name} engine needs {error.name}: {command}", extra=extra, command=command) from error
+
+
+def check(request: GenerateRequest, info: EngineInfo) -> None:
+    """Refuse by name what the engine does not promise (Unsupported) or what contradicts itself (InvalidRequest)."""
+    for name in request.sampling.sent():
+        if name not in info.parameters:
+            raise Unsupported(
+                f"{info.name} does not take {name!r}; it takes: {', '.join(sorted(info.parameters))}",
+                parameter=name,
+                engine=info.name,
+            )
+    for ability, parameter in _needs(request):
+        if ability not in info.abilities:
+            raise Unsupported(
+                f"{info.name} has no {ability!r}, which {parameter!r} needs; leave it out or choose another model",
+                parameter=parameter,
+                engine=info.name,
+            )
+    for wrong, parameter, message in _contradictions(request):
+        if wrong:
+            raise InvalidRequest(message, parameter=parameter)
+
+
+def _needs(request: GenerateRequest) -> Iterator[tuple[str, str]]:
+    """The abilities a request uses, each with the field that asks for it."""
+    if request.prompt is not None:
+        yield "prompt", "prompt"
+    if request.messages:
+        yield "chat", "messages"
+    if request.tools:
+        yield "tools", "tools"
+    if request.schema is not None:
+        yield "schema", "schema"
+    if request.choices is not None:
+        yield "choices", "choices"
+    if request.adapter is not None:
+        yield "adapters", "adapter"
+    if any(part.get("type") == "image_url" for m in request.messages for part in m.content if isinstance(part, dict)):
+        yield "images", "messages"
+
+
+def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]:
+    limit, names = request.sampling.max_tokens, [tool.name for tool in request.tools]
+    forced = request.tool_choice not in ("auto", "none")
+    bias = request.sampling.logit_bias or {}
+    yield (
+        not request.messages and not request.prompt,
+        "messages",
+        "there is nothing to answer: send messages or a prompt",
+    )
+    yield bool(request.messages) and request.prompt is not None, "prompt", "send messages or a prompt, not both"
+    yield limit is not None and limit < 1, "max_tokens", f"max_tokens is {limit}; the least is 1"
+    yield not all(map(str.isdecimal, bias)), "logit_bias", "the keys of logit_bias are token ids, as text"
+    yield request.choices == (), "choices", "choices is empty; name at least one"
+    yield request.choices is not None and bool(request.tools), "choices", "choices cannot be combined with tools"
+    yield request.choices is not None and request.schema is not None, "choices", "send choices or a schema, not both"
+    yield len(set(names)) < len(names), "tools", "two tools have the same name; rename one"
+    yield forced and not names, "tool_choice", f"tool_choice is {request.tool_choice!r} but no tools were sent"
+    yield (
+        forced and request.tool_choice != "required" and request.tool_choice not in names,
+        "tool_choice",
+        f"tool_choice names {request.tool_choice!r}; the tools are: {', '.join(names)}",
+    )
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise InvalidRequest for the first of `names` that is not `known`, with the nearest match."""
+    allowed = sorted(known)
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(allowed)
+            raise InvalidRequest(f"unknown {what} {name!r}; {hint}", parameter=name, nearest=near[0] if near else None)
+
+
+async def collect(chunks: AsyncIterator[Chunk], model: str = "", engine: str = "") -> Generation:
+    """Sum a stream into one Generation; raises EngineFailed if it ended without its last chunk."""
+    text: list[str] = []
+    logprobs: list[TokenLogprob] = []
+    calls: list[ToolCall] = []
+    last: Chunk | None = None
+    async for last in chunks:
+        text.append(last.text)
+        logprobs.extend(last.logprobs)
+        calls.extend(last.tool_calls)
+    if last is None or last.finish is None or last.usage is None:
+        raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
+    return Generation("".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine)

@@ -1,0 +1,429 @@
+"""The local engine: llama.cpp inside this process (xllamacpp), its slots decoding together.
+
+A fault in the C++ code ends the process; everything short of that reaches the caller or `health`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+import urllib.request
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from ..core import codec
+from ..core.errors import (
+    ContextOverflow,
+    EngineFailed,
+    EngineUnavailable,
+    InvalidRequest,
+    LLMAgentOSError,
+    NotFound,
+    not_found,
+)
+from ..core.records import (
+    Chunk,
+    Embeddings,
+    EmbedRequest,
+    EngineInfo,
+    FinishReason,
+    GenerateRequest,
+    ModelSpec,
+    Sampling,
+    TokenLogprob,
+    Usage,
+)
+from . import constrain, toolcalls
+from .engines import check, refuse_unknown
+
+_NAME = "llamacpp"
+_SLOTS = 8
+_WINDOW = 4096  # tokens a slot; the engine lowers it to what the model was trained for
+_BATCH = 128  # small prompt batches: a neighbour's first token comes ten times sooner for 10 % of prefill speed
+_EMBED_WINDOW = 2048  # tokens; a text is embedded in one batch, so this is memory
+_STALL_SECONDS = 30.0
+_FAILURE_SECONDS = 10.0  # how long one failure shows in `health`, unless a request succeeds before
+
+_FIELDS = {
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repetition_penalty": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "seed": "seed",
+    "stop": "stop",
+    "logit_bias": "logit_bias",
+    "top_logprobs": "n_probs",
+}
+"""Sampling parameter -> llama.cpp's request field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `ModelSpec.options` may hold: slots (concurrent streams), threads (0: all cores), adapters (name -> GGUF)."""
+
+    slots: int = _SLOTS
+    threads: int = 0
+    adapters: Mapping[str, str] | None = None
+
+
+async def open_engine(spec: ModelSpec) -> LlamaCpp:
+    """Load the GGUF file at `spec.source`. Raises NotFound for a missing file, EngineFailed for one it cannot load."""
+    refuse_unknown(spec.options, Options.__dataclass_fields__, "option of the llamacpp engine")
+    options = Options(**spec.options)
+    options = Options(spec.limit or options.slots, options.threads, options.adapters or {})
+    server = await asyncio.to_thread(_load, spec, options)
+    return LlamaCpp(spec, options, server)
+
+
+class LlamaCpp:
+    """An Engine over one GGUF model; see `core.ports.Engine` for the contract.
+
+    Log-probabilities are the model's own, before sampling. A token that ends inside a character or inside what may be
+    a stop string is reported with the token that completes it, without an entry of its own.
+    """
+
+    def __init__(self, spec: ModelSpec, options: Options, server: _Server) -> None:
+        abilities = {"chat", "prompt", "tools", "schema", "choices", "embed"}
+        self.info = EngineInfo(
+            name=_NAME,
+            model=spec.name,
+            window=server.window,
+            abilities=frozenset(abilities | {"adapters"} if options.adapters else abilities),
+            limit=options.slots,
+            input_price=spec.input_price,
+            output_price=spec.output_price,
+        )
+        self._spec = spec
+        self._options = options
+        self._server: _Server | None = server
+        self._embedder: _Server | None = None
+        self._embedding = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="llamacpp")
+        self._wire: _Wire | None = None
+        self._running: set[_Stream] = set()
+        self._failure, self._failed_at = "", 0.0
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        """Stream the answer of one slot; closing the iterator frees the slot at the next token or prompt batch."""
+        check(request, self.info)
+        server = self._open()
+        stream = _Stream(self._wire_here())
+        handle = server.native.handle_chat_completions if request.messages else server.native.handle_completions
+        work = self._threads.submit(handle, codec.dumps(self._body(request)), stream.take)
+        work.add_done_callback(stream.end)
+        self._running.add(stream)
+        try:
+            async for chunk in _Answer(request, stream).chunks():
+                yield chunk
+            self._failure = ""
+        except EngineFailed as error:
+            self._failure, self._failed_at = error.message, time.monotonic()
+            raise
+        finally:
+            stream.cancelled = True
+            work.cancel()
+            self._running.discard(stream)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Mean-pooled, normalised vectors, from a second server on the same file that is opened at the first call."""
+        self._open()
+        async with self._embedding:
+            if self._embedder is None:
+                self._embedder = await asyncio.to_thread(_load, self._spec, self._options, embedding=True)
+            body = codec.dumps({"input": request.texts})
+            answer = codec.loads(await asyncio.to_thread(self._embedder.native.handle_embeddings, body))
+        if "error" in answer:
+            raise _error(answer["error"])
+        vectors = tuple(tuple(item["embedding"]) for item in answer["data"])
+        return Embeddings(vectors, Usage(answer["usage"]["prompt_tokens"]), self.info.model)
+
+    async def count_tokens(self, request: GenerateRequest) -> int:
+        """The exact length of the prompt after the chat template."""
+        server = self._open()
+        if request.prompt is not None:
+            tokens = await asyncio.to_thread(server.post, "/tokenize", {"content": request.prompt, "add_special": True})
+            return len(tokens["tokens"])
+        body = {"messages": toolcalls.render(request)}
+        counted: int = (await asyncio.to_thread(server.post, "/chat/completions/input_tokens", body))["input_tokens"]
+        return counted
+
+    def health(self) -> str | None:
+        """What is wrong: closed, a failure a moment ago, or work that has not moved for 30 seconds."""
+        if self._server is None:
+            return "closed"
+        now = time.monotonic()
+        silence = now - max((stream.moved for stream in self._running), default=now)
+        if silence > _STALL_SECONDS:
+            return f"no token for {silence:.0f} s; the engine may be stuck"
+        return self._failure if self._failure and now - self._failed_at < _FAILURE_SECONDS else None
+
+    async def close(self) -> None:
+        """End running streams and unload the model."""
+        server, self._server = self._server, None
+        embedder, self._embedder = self._embedder, None
+        for stream in self._running:
+            stream.cancelled = True
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        for loaded in (server, embedder):
+            if loaded is not None:
+                await asyncio.to_thread(loaded.release)
+
+    def _open(self) -> _Server:
+        if self._server is None:
+            raise EngineUnavailable(f"the engine of {self.info.model!r} is closed; open it again", engine=_NAME)
+        return self._server
+
+    def _wire_here(self) -> _Wire:
+        loop = asyncio.get_running_loop()
+        if self._wire is None or self._wire.loop is not loop:
+            self._wire = _Wire(loop)
+        return self._wire
+
+    def _body(self, request: GenerateRequest) -> dict[str, Any]:
+        """The request in llama.cpp's words. Progress reports are what lets a prompt be cancelled between batches."""
+        body: dict[str, Any] = {"stream": True, "return_progress": True, **_sampling(request.sampling)}
+        body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
+        if request.messages:
+            body["messages"] = toolcalls.render(request)
+        else:
+            body["prompt"] = request.prompt
+        grammar = constrain.grammar(request)
+        if grammar is not None:
+            body["grammar"] = grammar  # `json_schema` would go through the chat parser, which drops it
+        if self._options.adapters:
+            body["lora"] = self._scales(request.adapter)
+        return body
+
+    def _scales(self, adapter: str | None) -> list[dict[str, float]]:
+        """A scale for every adapter in every request: an empty list would mean "all of them"."""
+        names = list(self._options.adapters or ())
+        if adapter is not None and adapter not in names:
+            raise not_found("adapter", adapter, names)
+        return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
+
+
+class _Answer:
+    """Turns one stream of llama.cpp's events into chunks."""
+
+    def __init__(self, request: GenerateRequest, stream: _Stream) -> None:
+        self._request = request
+        self._stream = stream
+        self._parser = toolcalls.Parser(request) if constrain.offered(request) else None
+        self._top = request.sampling.top_logprobs
+        self._text: list[str] = []
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        async for raw in self._stream:
+            event = codec.loads(raw)
+            if "error" in event:
+                raise _error(event["error"])
+            choice = event["choices"][0]
+            if choice["finish_reason"] is not None:
+                yield self._last(choice["finish_reason"], event["timings"])
+                return
+            if text := choice["delta"].get("content") if "delta" in choice else choice["text"]:
+                yield self._piece(text, choice.get("logprobs"))
+        raise EngineFailed("the engine's answer broke off before its end; try again", engine=_NAME)
+
+    def _piece(self, text: str, logprobs: dict[str, Any] | None) -> Chunk:
+        self._text.append(text)
+        shown = self._parser.feed(text) if self._parser else text
+        return Chunk(shown, self._logprobs(logprobs["content"]) if logprobs else ())
+
+    def _logprobs(self, entries: list[dict[str, Any]]) -> tuple[TokenLogprob, ...]:
+        return tuple(
+            TokenLogprob(
+                entry["token"],
+                entry["logprob"],
+                tuple((top["token"], top["logprob"]) for top in entry["top_logprobs"][: self._top]),
+            )
+            for entry in entries
+        )
+
+    def _last(self, finish: FinishReason, timings: dict[str, int]) -> Chunk:
+        usage = Usage(timings["cache_n"] + timings["prompt_n"], timings["predicted_n"], timings["cache_n"])
+        if self._parser is None:
+            if finish == "stop":
+                constrain.verify(self._request, "".join(self._text))
+            return Chunk(finish=finish, usage=usage)
+        text, calls = self._parser.close(finish)
+        return Chunk(text, tool_calls=calls, finish="tool_calls" if calls else finish, usage=usage)
+
+
+class _Wire:
+    """Carries events from the engine's threads to an event loop, waking the loop once for many."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._events: deque[tuple[_Stream, bytes | Future[None]]] = deque()
+        self._woken = False
+
+    def put(self, stream: _Stream, event: bytes | Future[None]) -> None:
+        """Called from any thread."""
+        self._events.append((stream, event))
+        if not self._woken:
+            self._woken = True
+            self.loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._woken = False  # before the queue is emptied: what comes after finds it false and wakes the loop again
+        while self._events:
+            stream, event = self._events.popleft()
+            stream.deliver(event)
+
+
+class _Stream:
+    """One request's events. The engine's thread calls `take` and `end`, the loop iterates."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self.cancelled = False
+        self.moved = time.monotonic()
+        self._wire = wire
+        self._events: deque[bytes | Future[None]] = deque()
+        self._ready = asyncio.Event()
+
+    def take(self, event: bytes) -> bool:
+        """The engine's callback: True stops the work. It must not raise: the engine would take that for the end."""
+        self.moved = time.monotonic()
+        if not self.cancelled and b'"prompt_progress"' not in event:
+            self._wire.put(self, event)
+        return self.cancelled
+
+    def end(self, work: Future[None]) -> None:
+        """The work is over: done, failed or cancelled before it began."""
+        if not self.cancelled:
+            self._wire.put(self, work)
+
+    def deliver(self, event: bytes | Future[None]) -> None:
+        self._events.append(event)
+        self._ready.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, Future):
+                    _raise_failure(event)
+                    return
+                yield event
+
+
+class _Server:
+    """A loaded model: xllamacpp's server and its HTTP side on the loopback, locked by a random key."""
+
+    def __init__(self, native: xllamacpp.Server, key: str) -> None:
+        self.native = native
+        self._address = native.listening_address
+        self._key = key
+        self.window: int = self.get("/props")["default_generation_settings"]["n_ctx"]
+
+    def get(self, path: str) -> Any:
+        """Blocking GET of JSON."""
+        return self._call(urllib.request.Request(self._address + path))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Blocking POST of JSON."""
+        request = urllib.request.Request(self._address + path, codec.dumps(body))
+        request.add_header("Content-Type", "application/json")
+        return self._call(request)
+
+    def _call(self, request: urllib.request.Request) -> Any:
+        request.add_header("Authorization", f"Bearer {self._key}")
+        with _DIRECT.open(request, timeout=60) as answer:
+            return codec.loads(answer.read())
+
+    def release(self) -> None:
+        """Unload the model; the last reference's destructor joins the engine's threads."""
+        del self.native
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> _Server:
+    path = Path(spec.source).expanduser()
+    if not path.is_file():
+        raise NotFound(f"no model file at {path}; fetch it with `llmagent-os models pull {spec.name}`", path=str(path))
+    key = secrets.token_urlsafe(32)
+    params = _params(path, spec.window or _WINDOW, options, key)
+    if embedding:
+        _embed(params, spec.window)
+    try:
+        return _Server(xllamacpp.Server(params), key)
+    except RuntimeError as error:
+        raise EngineFailed(
+            f"llama.cpp cannot load {path}: damaged, or not a GGUF model it knows; fetch it again", path=str(path)
+        ) from error
+
+
+def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.CommonParams:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_parallel = options.slots
+    params.n_ctx = window * options.slots
+    params.kv_unified = False
+    params.n_batch = params.n_ubatch = _BATCH
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or os.cpu_count() or 1
+    params.cache_ram_mib = 0  # the engine's prompt cache mixes adapters
+    params.fit_params = False
+    params.force_pure_content_parser = True  # tool calls and reasoning are ours to read
+    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+    params.verbosity = 0
+    params.hostnames = ["127.0.0.1"]
+    params.api_keys = [key]
+    adapters = (options.adapters or {}).values()
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(Path(p).expanduser()), 1.0) for p in adapters]
+    return params
+
+
+def _embed(params: xllamacpp.CommonParams, window: int) -> None:
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.n_parallel = 1
+    params.n_ctx = params.n_batch = params.n_ubatch = min(window or _WINDOW, _EMBED_WINDOW)
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    body = {_FIELDS[name]: value for name, value in sampling.sent().items()}
+    if sampling.top_logprobs == 0:
+        body["n_probs"] = 1  # 0 would switch them off
+    return body
+
+
+def _raise_failure(work: Future[None]) -> None:
+    """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
+    if work.cancelled():
+        raise EngineUnavailable("the engine was closed", engine=_NAME)
+    error = work.exception()
+    if isinstance(error, ValueError):
+        raise InvalidRequest(str(error)) from error
+    if error is not None:
+        raise EngineFailed(str(error), engine=_NAME) from error
+
+
+def _error(data: dict[str, Any]) -> LLMAgentOSError:
+    """llama.cpp's error object as ours."""
+    message, code = data["message"], data.get("code", 500)
+    if data.get("type") == "exceed_context_size_error":
+        tokens, window = data["n_prompt_tokens"], data["n_ctx"]
+        return ContextOverflow(
+            f"the prompt has {tokens} tokens, the window {window}; shorten it", tokens=tokens, window=window
+        )
+    if code == 400:
+        return InvalidRequest(message)
+    return (EngineUnavailable if code == 503 else EngineFailed)(message, engine=_NAME, status=code)

@@ -1,0 +1,147 @@
+"""Tool requests for models that only write text: an instruction, the conversation in its format, and its parser.
+
+The model writes `{"tool": NAME, "args": {...}}` or `{"answer": ...}`; `constrain.grammar` lets it write nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..core import codec
+from ..core.errors import EngineFailed
+from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
+from .constrain import ANSWER, call_opening, offered
+
+_INSTRUCTION = """You can use tools. Reply with exactly one JSON object.
+
+Tools:
+{tools}
+
+{forms}
+Use a tool when the request needs it. When a tool's result answers the user, give the answer in your own words."""
+
+
+def render(request: GenerateRequest) -> list[dict[str, str]]:
+    """The conversation as plain `{role, content}` messages that any chat template takes."""
+    tools = offered(request)
+    plain = [_plain(message, bool(tools)) for message in request.messages]
+    return _with_system(plain, instruction(request)) if tools else plain
+
+
+def instruction(request: GenerateRequest) -> str:
+    """What the model must know to use the tools on offer: their schemas and an example of each form."""
+    tools = offered(request)
+    lines = [f"- {tool.name}: {tool.description} Arguments: {_dumps(tool.parameters)}" for tool in tools]
+    forms = [f"To use {tool.name}: {_call(tool.name, _example(tool))}" for tool in tools]
+    if request.tool_choice == "auto":
+        forms.append(f'To answer without a tool: {ANSWER}"your answer"}}')
+    return _INSTRUCTION.format(tools="\n".join(lines), forms="\n".join(forms))
+
+
+def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, str]]:
+    if messages and messages[0]["role"] == "system":
+        return [{"role": "system", "content": f"{messages[0]['content']}\n\n{text}"}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def _plain(message: Message, with_tools: bool) -> dict[str, str]:
+    if message.role == "tool":
+        return {"role": "user", "content": f"Result of {message.name or 'the tool'}: {message.text}"}
+    if message.tool_calls:
+        calls = [_call(call.name, call.arguments) for call in message.tool_calls]
+        return {"role": "assistant", "content": "\n".join(calls)}
+    if message.role == "assistant" and with_tools:
+        return {"role": "assistant", "content": f"{ANSWER}{_dumps(message.text)}}}"}
+    return {"role": message.role, "content": message.text}
+
+
+def _call(name: str, arguments: Mapping[str, Any]) -> str:
+    return f"{call_opening(name)}{_dumps(arguments)}}}"
+
+
+def _dumps(value: Any) -> str:
+    return codec.dumps(value).decode()
+
+
+def _example(tool: ToolSpec) -> dict[str, Any]:
+    properties: Mapping[str, Any] = tool.parameters.get("properties", {})
+    required = tool.parameters.get("required", list(properties))
+    return {name: _sample(name, properties.get(name, {})) for name in required}
+
+
+_SAMPLES: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None}
+
+
+def _sample(name: str, schema: Any) -> Any:
+    schema = schema if isinstance(schema, Mapping) else {}
+    for key in ("examples", "enum"):
+        if schema.get(key):
+            return schema[key][0]
+    return schema.get("const", schema.get("default", _SAMPLES.get(schema.get("type", ""), f"<{name}>")))
+
+
+_WHOLE = re.compile(r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
+
+
+class Parser:
+    """Reads the model's JSON as it streams: the text inside `answer` at once, a tool request when it is whole."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        self._stop = request.sampling.stop
+        self._raw = request.schema is not None
+        self._opening = ANSWER if self._raw else ANSWER + '"'
+        self._buffer = ""
+        self._answering = False
+
+    def feed(self, text: str) -> str:
+        """Take the next piece; returns what it adds to the answer's text."""
+        self._buffer += text
+        if not self._answering:
+            if not self._buffer.startswith(self._opening):
+                return ""
+            self._answering = True
+            self._buffer = self._buffer[len(self._opening) :]
+        return self._take_raw() if self._raw else self._take_string()
+
+    def close(self, finish: FinishReason) -> tuple[str, tuple[ToolCall, ...]]:
+        """End the text; returns what was held back and the tool requests.
+
+        Raises EngineFailed for a request that broke off though nothing cut it short.
+        """
+        if self._answering:
+            return (self._buffer if self._raw and finish == "length" else ""), ()
+        return "", () if finish == "length" else tuple(self._calls())
+
+    def _take_raw(self) -> str:
+        """All but the last character, which may be the brace that closes the envelope."""
+        text, self._buffer = self._buffer[:-1], self._buffer[-1:]
+        return text
+
+    def _take_string(self) -> str:
+        """What is unescaped for sure: half an escape or half a surrogate pair waits for the rest."""
+        match = _WHOLE.match(self._buffer)
+        assert match is not None  # the pattern matches the empty string
+        end = match.end()
+        text = _unescape(self._buffer[:end])
+        if "\ud800" <= text[-1:] <= "\udbff":
+            end, text = end - 6, text[:-1]
+        self._buffer = self._buffer[end:]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _calls(self) -> Iterator[ToolCall]:
+        try:
+            data = codec.loads(self._buffer)
+            yield ToolCall(f"call_{uuid.uuid4().hex[:16]}", data["tool"], data["args"])
+        except (ValueError, KeyError, TypeError) as error:
+            if not self._stop:  # a stop string of the caller's may cut anywhere
+                raise EngineFailed("the engine wrote a tool request that is not one", text=self._buffer) from error
+
+
+def _unescape(raw: str) -> str:
+    # json, not orjson: halves of surrogate pairs must come through
+    text: str = json.loads(f'"{raw}"', strict=False) if "\\" in raw else raw
+    return text
