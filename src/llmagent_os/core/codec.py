@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from .records import Generation, GenerateRequest, Message, Sampling, TokenLogprob, ToolCall, ToolSpec, Usage
+from .records import GenerateRequest, Generation, Message, Sampling, TokenLogprob, ToolCall, ToolSpec, Usage
 
 
 def _default(value: Any) -> Any:

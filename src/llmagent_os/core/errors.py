@@ -96,6 +96,10 @@ class Diverged(LLMAgentOSError):
     """A replayed program asked for something the journal does not hold; facts say where."""
 
 
+class FetchFailed(LLMAgentOSError):
+    """A model's bytes could not be had, or are not what they should be; what came in good order is kept."""
+
+
 class MissingExtra(LLMAgentOSError):
     """An optional dependency is not installed; the message is the command that mends it."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from .records import (
     Call,
     Chunk,
-    EmbedRequest,
     Embeddings,
+    EmbedRequest,
     EngineInfo,
     GenerateRequest,
     Json,
@@ -82,17 +82,5 @@ class Filter(Protocol):
     async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any: ...
 
 
-class Program(Protocol):
-    """What a process runs: deterministic between its syscalls. `sys` is its handle to the kernel.
-
-    Returning `Idle(state)` parks the process until a message comes and then runs it again with that state;
-    returning anything else ends it with that result.
-    """
-
-    async def __call__(self, sys: Any, args: Json, state: Json) -> Any: ...
-
-
 Handler = Callable[[Call, Any], Awaitable[Any]]
 """A syscall's implementation: `(call, process) -> result`."""
-
-Names = Iterable[str]

@@ -5,7 +5,7 @@ Frozen and slotted; validated where data enters (the gateway, configuration), tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -240,19 +240,24 @@ class Call:
 
     Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. `key` is the idempotency key:
     the same call re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call.
+    `stream` gets the chunks of a generation as they come. `writes` are statements committed together with the call's
+    own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
     pid: int
-    seq: int
     name: str
     args: dict[str, Any]
     key: str
     tenant: str
     principal: str
     deadline: float
+    seq: int = 0
     labels: tuple[str, ...] = ()
     adapter: str | None = None
     cost: Usage = Usage()
+    stream: Callable[[Chunk], None] | None = None
+    writes: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

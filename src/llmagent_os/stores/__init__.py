@@ -1,0 +1,1 @@
+"""Durable rows: one file a database, all behind the `Store` port."""

@@ -1,0 +1,73 @@
+"""Budgets: what a process and everything below it may consume, checked before every call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..core.errors import BudgetExceeded
+from ..core.ports import Proceed
+from ..core.records import Budget, Call, GenerateRequest
+from .process import Process
+
+
+async def budgets(call: Call, process: Process, proceed: Proceed) -> Any:
+    """A filter: refuse a call that would go over a budget of the process or an ancestor, cut its deadline to fit."""
+    for generation, holder in enumerate(process.lineage()):
+        if holder.budget != _UNLIMITED:
+            _check(call, holder, generation)
+    return await proceed(call)
+
+
+_UNLIMITED = Budget()
+
+
+def _check(call: Call, holder: Process, generation: int) -> None:
+    limit, own, below = holder.budget, holder.tally, holder.below
+    tokens = own.input_tokens + own.output_tokens + below.input_tokens + below.output_tokens
+    _refuse(holder, "steps", own.steps + below.steps + 1, limit.steps)
+    _refuse(holder, "money", own.money + below.money, limit.money, spent=True)
+    _refuse(holder, "tokens", tokens, limit.tokens, spent=True)
+    if limit.seconds is not None:
+        used = holder.seconds_used()
+        _refuse(holder, "seconds", used, limit.seconds, spent=True)
+        call.deadline = min(call.deadline, limit.seconds - used)
+    if call.name == "spawn":
+        _refuse(holder, "depth", generation + 1, limit.depth)
+
+
+def _refuse(holder: Process, resource: str, used: float, limit: float | None, spent: bool = False) -> None:
+    """`spent`: `used` is what is gone already, so reaching the limit is enough."""
+    if limit is None or used < limit or (used == limit and not spent):
+        return
+    raise BudgetExceeded(
+        f"process {holder.pid} has used its budget of {resource} ({used:g} of {limit:g}); "
+        f"give it a larger one and send the message again",
+        resource=resource, used=used, limit=limit, pid=holder.pid,
+    )  # fmt: skip
+
+
+def token_limit(process: Process) -> int | None:
+    """The tokens that the tightest budget among the process and its ancestors leaves; None without such a budget."""
+    left = [
+        holder.budget.tokens
+        - sum((holder.tally.input_tokens, holder.tally.output_tokens))
+        - sum((holder.below.input_tokens, holder.below.output_tokens))
+        for holder in process.lineage()
+        if holder.budget.tokens is not None
+    ]
+    return min(left, default=None)
+
+
+def cut(request: GenerateRequest, prompt_tokens: int, left: int) -> GenerateRequest:
+    """Limit a generation to the tokens that are left after its prompt; raises BudgetExceeded where there are none."""
+    room = left - prompt_tokens
+    if room < 1:
+        raise BudgetExceeded(
+            f"the prompt takes {prompt_tokens} tokens and the budget leaves {left}; give the process a larger one",
+            resource="tokens", used=prompt_tokens, limit=left,
+        )  # fmt: skip
+    wanted = request.sampling.max_tokens
+    if wanted is not None and wanted <= room:
+        return request
+    return replace(request, sampling=replace(request.sampling, max_tokens=room))

@@ -1,0 +1,155 @@
+"""The door: every effect of every process comes through here, is filtered, bounded in time, and journalled.
+
+    program -> Door.syscall -> filters (call, process, proceed) -> handler -> journal -> program
+
+A call that was finished before (a resume, a replay) is answered from the journal and goes no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import codec
+from ..core.errors import DeadlineExceeded, HandlerFailed, JournalDamaged, LLMAgentOSError, from_data, not_found
+from ..core.ports import Filter, Handler
+from ..core.records import Call, Chunk, Usage
+from .journal import Journal, Row
+from .process import Process
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """A row of the syscall table. `deadline` in seconds; `decode` turns the journal's JSON into what callers expect."""
+
+    handler: Handler
+    deadline: float
+    decode: Callable[[Any], Any] = lambda value: value
+
+
+class Door:
+    """The syscall table behind its filters, first filter outermost."""
+
+    def __init__(self, journal: Journal, table: Mapping[str, Syscall], filters: Sequence[Filter]) -> None:
+        self.journal = journal
+        self.table = dict(table)
+        self._chains = {name: _compose(filters, entry.handler) for name, entry in table.items()}
+
+    async def syscall(
+        self,
+        process: Process,
+        name: str,
+        args: dict[str, Any],
+        deadline: float | None = None,
+        stream: Callable[[Chunk], None] | None = None,
+        principal: str | None = None,
+    ) -> Any:
+        """Make a call for a process and return its result, or raise the LLMAgentOSError that it ended with.
+
+        `deadline` (seconds) may only shorten the table's; `principal` is for services that act for others.
+        """
+        entry = self.table.get(name)
+        if entry is None:
+            raise not_found("syscall", name, self.table)
+        if process.hold is not None:
+            await process.hold.wait()
+        packed = codec.dumps(args)
+        key = process.key(name, packed)
+        if process.history is not None and (row := process.history.take(key)) is not None:
+            return self._answer(process, entry, row)
+        limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
+        call = Call(
+            process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream
+        )
+        started, began = time.time(), time.perf_counter()
+        result, error = await self._perform(call, process)
+        await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
+        if error is not None:
+            raise error
+        return result
+
+    async def _perform(self, call: Call, process: Process) -> tuple[Any, LLMAgentOSError | None]:
+        """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline."""
+        task = asyncio.ensure_future(self._chains[call.name](call, process))
+        try:
+            done, _ = await asyncio.wait((task,), timeout=call.deadline)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            task.add_done_callback(_forget)
+            text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
+            return None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)
+        if task.cancelled():
+            return None, HandlerFailed(f"{call.name} was cancelled by its own handler")
+        error = task.exception()
+        if error is None:
+            return task.result(), None
+        if isinstance(error, LLMAgentOSError) and not isinstance(error, JournalDamaged):  # that is somebody else's page
+            return None, error
+        if not isinstance(error, Exception):
+            raise error
+        log.error("%s failed for process %d", call.name, call.pid, exc_info=error)
+        return None, HandlerFailed(f"{call.name} failed: {type(error).__name__}: {error}", call=call.name)
+
+    async def _record(
+        self, call: Call, process: Process, args: bytes, result: Any, error: LLMAgentOSError | None,
+        times: tuple[float, float],
+    ) -> None:  # fmt: skip
+        """Commit the call's row together with what its handler wrote, then let that take effect."""
+        journal = self.journal
+        writes = call.writes if error is None else []
+        packed_args = journal.pack_bytes(args, writes)
+        packed_result = None if error is not None else journal.pack(result, writes)
+        packed_error = None if error is None else journal.pack(error.to_data(), writes)
+        process.seq = call.seq = process.seq + 1
+        if process.row_status == "waiting":
+            process.row_status = "running"
+            writes.append(("process.status", ("running", None, process.pid)))
+        writes.append(journal.row(call, process.turn + 1, packed_args, packed_result, packed_error, times))
+        await journal.append(writes)
+        process.charge(call.cost, 1)
+        if error is None:
+            for effect in call.after:
+                effect()
+
+    def _answer(self, process: Process, entry: Syscall, row: Row) -> Any:
+        """Answer from the journal what was finished before."""
+        process.charge(Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.money), 1)
+        if row.error is not None:
+            raise from_data(self.journal.unpack(row.error))
+        return entry.decode(self.journal.unpack(row.result))
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Take note of how an abandoned handler ended, so that asyncio does not complain that nobody did."""
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("a call past its deadline ended with %r", task.exception())
+
+
+def _compose(filters: Sequence[Filter], handler: Handler) -> Callable[[Call, Process], Awaitable[Any]]:
+    """Build the chain once: the first filter sees the call first and the result last."""
+
+    async def innermost(call: Call, process: Process) -> Any:
+        return await handler(call, process)
+
+    chain: Callable[[Call, Process], Awaitable[Any]] = innermost
+    for each in reversed(filters):
+        chain = _wrap(each, chain)
+    return chain
+
+
+def _wrap(
+    outer: Filter, inner: Callable[[Call, Process], Awaitable[Any]]
+) -> Callable[[Call, Process], Awaitable[Any]]:
+    async def run(call: Call, process: Process) -> Any:
+        return await outer(call, process, lambda passed: inner(passed, process))
+
+    return run

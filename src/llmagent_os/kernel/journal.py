@@ -1,0 +1,221 @@
+"""The journal: every syscall's outcome as a row, committed in groups, read back to resume, replay, audit and bill.
+
+Append-only: rows of calls, messages and blobs are never changed, except for a message's "taken" mark; a process row is
+the snapshot that keeps replay short. Rows carry a checksum, so a damaged page is found when it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import codec
+from ..core.errors import JournalDamaged, JournalFull, LLMAgentOSError
+from ..core.ports import Store
+from ..core.records import Call
+
+Statement = tuple[str, tuple[Any, ...]]
+
+INLINE = 2048  # bytes; a larger value is stored once, compressed, under its hash
+CHECKPOINT_EVERY = 4000  # statements; keeps the write-ahead log at some megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finished call as the journal keeps it; `result` and `error` are packed (see `Journal.unpack`)."""
+
+    pid: int
+    seq: int
+    turn: int
+    name: str
+    key: str
+    args: bytes
+    result: bytes | None
+    error: bytes | None
+    tenant: str
+    principal: str
+    labels: str | None
+    adapter: str | None
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    money: float
+    started: float
+    seconds: float
+    crc: int
+
+    def checksum(self) -> int:
+        """CRC-32 over what a resume depends on."""
+        return _crc(self.key, self.args, self.result, self.error)
+
+
+def _crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:
+    return zlib.crc32(b"\0".join((key.encode(), args, result or b"", error or b"")))
+
+
+class Journal:
+    """Collects statements of one event-loop tick and commits them together.
+
+    With `threaded` the commit runs in a worker thread, so that a disk that takes its time does not stop the loop;
+    what arrives meanwhile makes the next group.
+    """
+
+    def __init__(self, store: Store, threaded: bool = False) -> None:
+        self.store = store
+        self.trouble: str | None = None  # why the last commit failed; None once one succeeds again
+        self._threaded = threaded
+        self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
+        self._scheduled = False
+        self._written = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def append(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
+        """Queue statements for the next commit; the future ends when they are durable, or with why they are not."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._pending.append((statements, future))
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._start)
+        return future
+
+    def _start(self) -> None:
+        group, self._pending = self._pending, []
+        if not self._threaded:
+            self._scheduled = False
+            self._settle(group, self._commit([statements for statements, _ in group]))
+        else:
+            self._spawn(self._commit_in_thread(group))
+        if self._written >= CHECKPOINT_EVERY:
+            self._written = 0
+            self._spawn(self._checkpoint())
+
+    async def _commit_in_thread(self, group: list[tuple[Sequence[Statement], asyncio.Future[None]]]) -> None:
+        outcomes = await asyncio.to_thread(self._commit, [statements for statements, _ in group])
+        self._settle(group, outcomes)
+        if self._pending:
+            asyncio.get_running_loop().call_soon(self._start)
+        else:
+            self._scheduled = False
+
+    async def _checkpoint(self) -> None:
+        checkpoint = getattr(self.store, "checkpoint", None)
+        if checkpoint is not None:
+            try:
+                await asyncio.to_thread(checkpoint)
+            except LLMAgentOSError as error:
+                self.trouble = error.message
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _commit(self, entries: list[Sequence[Statement]]) -> list[LLMAgentOSError | None]:
+        """Commit all entries at once; where that fails, one by one, so that a damaged page stops only who uses it."""
+        try:
+            self.store.write([statement for entry in entries for statement in entry])
+        except JournalFull as error:
+            return [error] * len(entries)
+        except JournalDamaged as error:
+            if len(entries) == 1:
+                return [error]
+            return [outcome for entry in entries for outcome in self._commit([entry])]
+        self._written += len(entries)
+        return [None] * len(entries)
+
+    def _settle(
+        self, group: list[tuple[Sequence[Statement], asyncio.Future[None]]], outcomes: list[LLMAgentOSError | None]
+    ) -> None:
+        for (_, future), error in zip(group, outcomes, strict=True):
+            self.trouble = error.message if error else None
+            if future.cancelled():
+                continue
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+    async def drain(self) -> None:
+        """Wait until everything queued so far is committed."""
+        while self._pending or self._scheduled:
+            await asyncio.sleep(0)
+        for task in list(self._tasks):
+            await task
+
+    def pack(self, value: Any, writes: list[Statement]) -> bytes:
+        """Encode a value for a row; a large one goes to `writes` as a blob and leaves its hash here."""
+        return self.pack_bytes(codec.dumps(value), writes)
+
+    def pack_bytes(self, data: bytes, writes: list[Statement]) -> bytes:
+        """`pack` for a value that is JSON already."""
+        if len(data) <= INLINE:
+            return data
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        writes.append(("blob.add", (digest, zlib.compress(data, 1))))
+        return b"#" + digest
+
+    def unpack(self, packed: bytes | None) -> Any:
+        """Decode what `pack` made; raises JournalDamaged where its blob is gone or not what its hash says."""
+        if packed is None:
+            return None
+        if packed[:1] != b"#":
+            return codec.loads(packed)
+        rows = self.store.read("blob.get", packed[1:])
+        data = zlib.decompress(rows[0][0]) if rows else b""
+        if hashlib.blake2b(data, digest_size=16).digest() != packed[1:]:
+            raise JournalDamaged(f"blob {packed[1:].hex()} is missing or damaged; restore the journal from a backup")
+        return codec.loads(data)
+
+    def row(self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None, times: tuple[float, float]) -> Statement:
+        """The statement that records a finished call; `times` are (started, seconds)."""
+        cost = call.cost
+        return "call.add", (
+            call.pid, call.seq, turn, call.name, call.key, args, result, error, call.tenant, call.principal,
+            ",".join(call.labels) or None, call.adapter, cost.input_tokens, cost.output_tokens, cost.cached_tokens,
+            cost.money, *times, _crc(call.key, args, result, error),
+        )  # fmt: skip
+
+    def rows(self, pid: int, after: int = 0) -> list[Row]:
+        """The finished calls of a process in order; raises JournalDamaged where a checksum does not hold."""
+        rows = [Row(*values) for values in self.store.read("call.after", pid, after)]
+        for row in rows:
+            if row.checksum() != row.crc:
+                raise JournalDamaged(f"row {row.seq} of process {pid} does not match its checksum", pid=pid, seq=row.seq)
+        return rows
+
+
+MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure"})
+"""Rows that are not calls but say how a turn ended, or that something changed between turns."""
+
+
+class History:
+    """The finished calls of an interrupted turn, handed out by key: what a resume or replay answers from."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._by_key: dict[str, deque[Row]] = defaultdict(deque)
+        self._left = 0
+        for row in rows:
+            if row.name not in MARKS:
+                self._by_key[row.key].append(row)
+                self._left += 1
+
+    def take(self, key: str) -> Row | None:
+        """The row of that key, once; None where the call was not finished before."""
+        rows = self._by_key.get(key)
+        if not rows:
+            return None
+        self._left -= 1
+        return rows.popleft()
+
+    def __len__(self) -> int:
+        return self._left
+
+    def next(self) -> Row | None:
+        """The oldest row that nobody asked for yet: what the program did at this point when it ran first."""
+        return min((rows[0] for rows in self._by_key.values() if rows), key=lambda row: row.seq, default=None)

@@ -1,0 +1,176 @@
+"""The process record, field by field, and what a program may return."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..core import codec
+from ..core.errors import LLMAgentOSError, ProcessFailed
+from ..core.records import Budget, Envelope, Json, Usage
+from .journal import History
+from .supervisor import Supervision
+
+Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
+ENDED = frozenset({"stopped", "done"})
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Returned by a program to park: the process becomes a row until a message comes, then runs again with `state`."""
+
+    state: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a process runs: `run(sys, args, state)`, deterministic between its syscalls.
+
+    Returning `Idle(state)` parks the process; returning anything else ends it with that result (JSON data).
+    With `wakes` a new process starts parked and first runs when a message comes.
+    """
+
+    run: Callable[[Any, Json, Json], Awaitable[Any]]
+    wakes: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a process consumed by itself. `seconds` is wall time in which a turn of it ran."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    money: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def charge(self, cost: Usage, steps: int = 0) -> None:
+        self.input_tokens += cost.input_tokens
+        self.output_tokens += cost.output_tokens
+        self.money += cost.money
+        self.steps += steps
+
+    def add(self, other: Tally) -> None:
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.money += other.money
+        self.steps += other.steps
+        self.seconds += other.seconds
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Process:
+    """A process. The first block is its row in the journal; the second exists only while it is in memory."""
+
+    pid: int
+    parent: int
+    name: str | None
+    program: str
+    args: Json
+    state: bytes | None  # packed snapshot of the last park
+    status: Status
+    reason: str | None
+    result: bytes | None
+    tenant: str
+    principal: str
+    budget: Budget
+    supervision: Supervision
+    tally: Tally
+    upto: int  # rows up to here are covered by `state`
+    turn: int  # turns finished
+    created: float
+
+    up: Process | None = None  # its parent's record, for budgets
+    below: Tally = field(default_factory=Tally)  # what its descendants consumed
+    seq: int = 0  # the last row written
+    row_status: str = "running"  # the status its row shows
+    history: History | None = None  # finished calls of an interrupted turn
+    repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest
+    task: asyncio.Task[None] | None = None
+    hold: asyncio.Event | None = None  # set to go on; exists while paused
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    serving: Envelope | None = None  # the message of this turn that still wants an answer
+    taking: set[int] = field(default_factory=set)  # messages handed out but not committed yet
+    restarts: list[float] = field(default_factory=list)  # when children of it were restarted
+    turn_began: float = 0.0
+    killed: str | None = None
+    next_args: tuple[Json] | None = None  # arguments from the next turn on
+    service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
+    engine: str | None = None
+
+    def lineage(self) -> Iterator[Process]:
+        """This process, its parent, and so on up."""
+        process: Process | None = self
+        while process is not None:
+            yield process
+            process = process.up
+
+    def charge(self, cost: Usage, steps: int = 0) -> None:
+        """Book a finished call here and with every ancestor."""
+        self.tally.charge(cost, steps)
+        if self.up is not None:
+            for ancestor in self.up.lineage():
+                ancestor.below.charge(cost, steps)
+
+    def key(self, name: str, args: bytes) -> str:
+        """The idempotency key of the next call: the same program run again gets the same keys.
+
+        By content and repetition, not by order, so that calls made at once may finish in any order.
+        """
+        if self.service is not None:
+            self.repeats["all"] = number = self.repeats.get("all", 0) + 1
+            return f"{self.pid}.{self.service}.{number}"
+        digest = hashlib.blake2b(args, digest_size=9, person=name.encode()[:16]).hexdigest()
+        number = self.repeats.get(digest, 0)
+        self.repeats[digest] = number + 1
+        return f"{self.pid}.{self.turn + 1}.{digest}.{number}"
+
+    def seconds_used(self) -> float:
+        """Wall time of its turns, the present one included, and of its descendants' finished ones."""
+        now = time.monotonic() - self.turn_began if self.turn_began else 0.0
+        return self.tally.seconds + self.below.seconds + now
+
+    @property
+    def box(self) -> str:
+        """The name of its mailbox."""
+        return f"pid/{self.pid}"
+
+    def values(self) -> tuple[Any, ...]:
+        """Its row, in the order of the store's columns."""
+        return (
+            self.pid, self.parent, self.name, self.program, codec.dumps(self.args), self.state, self.row_status,
+            self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
+            codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created,
+        )  # fmt: skip
+
+    def info(self) -> dict[str, Json]:
+        """What `ps` shows of it."""
+        return {
+            "pid": self.pid, "parent": self.parent, "name": self.name, "program": self.program, "status": self.status,
+            "reason": self.reason, "tenant": self.tenant, "principal": self.principal, "engine": self.engine,
+            "turns": self.turn, "usage": asdict(self.tally), "budget": asdict(self.budget),
+            "supervision": asdict(self.supervision), "created": self.created,
+        }  # fmt: skip
+
+
+def failure(pid: int, error: BaseException) -> LLMAgentOSError:
+    """The error that a turn failed with, as the journal keeps it."""
+    if isinstance(error, LLMAgentOSError):
+        return error
+    reason = f"{type(error).__name__}: {error}"
+    return ProcessFailed(reason, pid=pid, reason=reason)
+
+
+def from_row(row: tuple[Any, ...]) -> Process:
+    """Rebuild a process from its row."""
+    (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
+     upto, turn, created) = row  # fmt: skip
+    return Process(
+        pid, parent, name, program, codec.loads(args), state, status, reason, result, tenant, principal,
+        Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
+        upto, turn, created, row_status=status,
+    )  # fmt: skip

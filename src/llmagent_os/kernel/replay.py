@@ -1,0 +1,157 @@
+"""Run a past process again from its journal, without a model or tool, and say where the program differs now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from ..core import codec
+from ..core.errors import InvalidRequest, from_data, not_found
+from ..core.ports import Store
+from ..core.records import Chunk, Json
+from .door import Syscall
+from .journal import MARKS, History, Journal, Row
+from .process import Idle, Process, Program, failure
+from .streams import Streams
+from .syscalls import Sys
+from .table import ProcessTable
+
+GRACE = 0.05  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replay found: how much was run again, and the first difference, or None."""
+
+    pid: int
+    program: str
+    turns: int
+    calls: int
+    diverged: str | None
+
+
+class Recorded:
+    """Stands where the kernel's door does: answers only from the journal, and stops the program where it cannot."""
+
+    def __init__(self, journal: Journal, table: Mapping[str, Syscall]) -> None:
+        self.journal = journal
+        self.table = table
+        self.door = self
+        self.streams = Streams()
+        self.stopped = asyncio.Event()
+        self.missing: str | None = None  # the call that the journal does not hold
+        self.calls = 0
+
+    async def syscall(
+        self, process: Process, name: str, args: dict[str, Any], deadline: float | None = None,
+        stream: Callable[[Chunk], None] | None = None, principal: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Answer a call from its row; a call without one never returns, and `stopped` is set."""
+        packed = codec.dumps(args)
+        row = process.history.take(process.key(name, packed)) if process.history else None
+        if row is None:
+            self.missing = f"{name}({_short(packed)})"
+            asyncio.get_running_loop().call_later(GRACE, self.stopped.set)  # what runs beside it may go on
+            await asyncio.Event().wait()
+        assert row is not None
+        self.calls += 1
+        if row.error is not None:
+            raise from_data(self.journal.unpack(row.error))
+        entry = self.table.get(name)
+        result = self.journal.unpack(row.result)
+        return entry.decode(result) if entry else result
+
+
+async def replay(store: Store, pid: int, programs: Mapping[str, Program], table: Mapping[str, Syscall]) -> Report:
+    """Re-run every turn of a process; raises NotFound, JournalDamaged, or InvalidRequest for one without a program."""
+    journal = Journal(store)
+    process = ProcessTable(store).get(pid)
+    if process.program == "service":
+        raise InvalidRequest(f"process {pid} is a service: its calls came from outside; see `logs {pid}`")
+    program = programs.get(process.program)
+    if program is None:
+        raise not_found("program", process.program, programs)
+    rows = journal.rows(pid)
+    process.args = _first_args(journal, rows, process.args)
+    turns = calls = 0
+    state: Json = None
+    for turn, group in groupby(sorted(rows, key=lambda row: (row.turn, row.seq)), key=lambda row: row.turn):
+        run = _Turn(process, program, Recorded(journal, table), list(group))
+        state, difference = await run.run(turn, state)
+        turns, calls = turns + 1, calls + run.door.calls
+        if difference is not None:
+            return Report(pid, process.program, turns, calls, f"turn {turn}: {difference}")
+    return Report(pid, process.program, turns, calls, None)
+
+
+def _first_args(journal: Journal, rows: Sequence[Row], now: Json) -> Json:
+    changes = [row for row in rows if row.name == "configure"]
+    return journal.unpack(changes[0].args) if changes else now
+
+
+class _Turn:
+    """One turn run again: its recorded calls, how it ended then, and how it ends now."""
+
+    def __init__(self, process: Process, program: Program, door: Recorded, rows: Sequence[Row]) -> None:
+        self.process, self.program, self.door = process, program, door
+        self.marks = {row.name: row for row in rows if row.name in MARKS}
+        self.history = History(rows)
+
+    async def run(self, turn: int, state: Json) -> tuple[Json, str | None]:
+        """Return the state after the turn and the first difference, or None."""
+        process, journal = self.process, self.door.journal
+        if "configure" in self.marks:
+            process.args = journal.unpack(self.marks["configure"].result)
+        if not self.history and not self.marks.keys() & {"idle", "exit", "fail"}:
+            return state, None
+        process.turn, process.history = turn - 1, self.history
+        process.repeats.clear()
+        work = asyncio.ensure_future(self.program.run(Sys(self.door, process), process.args, state))  # type: ignore[arg-type]
+        stop = asyncio.ensure_future(self.door.stopped.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finished = work.done()
+        work.cancel()
+        stop.cancel()
+        await asyncio.wait({work, stop})
+        if not finished:
+            return state, self._missing()
+        return self._compare(work, state)
+
+    def _missing(self) -> str | None:
+        """The program wants a call that is not there: no difference if the turn was cut off just here."""
+        after = self.history.next()
+        if after is not None:
+            return f"the program asks for {self.door.missing}, the journal has {after.name}({_short(after.args)})"
+        if self.marks.keys() & {"idle", "exit", "fail"}:
+            return f"the program asks for {self.door.missing}, in the journal the turn had ended"
+        return None
+
+    def _compare(self, work: asyncio.Future[Any], state: Json) -> tuple[Json, str | None]:
+        after = self.history.next()
+        if after is not None:
+            return state, f"the program ended, the journal goes on with {after.name}({_short(after.args)})"
+        mark, value = _outcome(self.process.pid, work)
+        recorded = self.marks.get(mark)
+        if recorded is None:
+            ended = ", ".join(sorted(self.marks)) or "no end"
+            return state, f"the turn now ends with {mark}, the journal has {ended}"
+        packed = self.door.journal.pack(value, [])
+        if packed != recorded.result:
+            return state, f"the turn's {mark} has another value now: {_short(codec.dumps(value))}"
+        return (value if mark == "idle" else state), None
+
+
+def _outcome(pid: int, work: asyncio.Future[Any]) -> tuple[str, Json]:
+    error = work.exception()
+    if error is not None:
+        return "fail", failure(pid, error).to_data()
+    result = work.result()
+    return ("idle", result.state) if isinstance(result, Idle) else ("exit", result)
+
+
+def _short(data: bytes) -> str:
+    text = data.decode(errors="replace")
+    return text if len(text) <= 200 else text[:200] + " ..."

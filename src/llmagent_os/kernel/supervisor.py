@@ -1,0 +1,70 @@
+"""Restart it, but not for ever: what a supervisor does about a child that ended (after Erlang/OTP's supervisor).
+
+Children are started left to right and stopped right to left. A pure decision: the kernel carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How a process is restarted, and how it supervises its own children.
+
+    `permanent`: whenever it ends; `transient`: only when it fails; `temporary`: never. More than `intensity` restarts
+    of its children within `period` seconds and the supervisor itself fails.
+    """
+
+    restart: Restart = "temporary"
+    strategy: Strategy = "one_for_one"
+    intensity: int = 3
+    period: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child as its supervisor sees it, in order of start."""
+
+    pid: int
+    restart: Restart
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do: `stop` these (right to left), then `restart` those (left to right); or `give_up` altogether."""
+
+    stop: tuple[int, ...] = ()
+    restart: tuple[int, ...] = ()
+    give_up: bool = False
+
+
+def decide(
+    supervision: Supervision, children: Sequence[Child], ended: Child, failed: bool, restarts: Sequence[float], now: float
+) -> Decision:
+    """Say what follows from the end of one child.
+
+    `children` are those alive, in order of start, without `ended`; `restarts` are the times of earlier restarts in
+    seconds, on the clock of `now`.
+    """
+    if ended.restart == "temporary" or (ended.restart == "transient" and not failed):
+        return Decision()
+    recent = sum(1 for at in restarts if now - at < supervision.period)
+    if recent >= supervision.intensity:
+        return Decision(stop=tuple(child.pid for child in reversed(children)), give_up=True)
+    affected = _affected(supervision.strategy, children, ended)
+    again = sorted([ended, *(child for child in affected if child.restart != "temporary")], key=lambda child: child.pid)
+    return Decision(tuple(child.pid for child in reversed(affected)), tuple(child.pid for child in again))
+
+
+def _affected(strategy: Strategy, children: Sequence[Child], ended: Child) -> Sequence[Child]:
+    if strategy == "one_for_all":
+        return children
+    if strategy == "rest_for_one":
+        return [child for child in children if child.pid > ended.pid]
+    return ()

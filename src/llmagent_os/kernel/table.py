@@ -1,0 +1,139 @@
+"""The process table: a row in the journal for every process, a record in memory only for those that are awake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ..core import codec
+from ..core.errors import JournalDamaged, NotFound
+from ..core.ports import Store
+from ..core.records import Budget, Envelope, Json
+from .process import ENDED, Process, Tally, from_row
+from .supervisor import Child, Supervision
+
+
+class ProcessTable:
+    """Finds processes by pid, name and parent. `live` holds the awake ones; everything else is read when needed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.live: dict[int, Process] = {}
+        self.quarantined: dict[int, str] = {}  # why their rows cannot be read
+        self._known: WeakValueDictionary[int, Process] = WeakValueDictionary()  # one record a pid, however reached
+        self._last = int(store.read("process.last")[0][0])
+
+    def create(
+        self, program: str, args: Json, name: str | None, parent: Process | None, budget: Budget,
+        supervision: Supervision, parked: bool, tenant: str, principal: str,
+    ) -> Process:  # fmt: skip
+        """Make a record with the next pid; its row is the caller's to write."""
+        self._last += 1
+        status = "waiting" if parked else "running"
+        process = Process(
+            self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
+            budget, supervision, Tally(), 0, 0, time.time(), up=parent, row_status=status,
+        )  # fmt: skip
+        if not parked:
+            self._known[process.pid] = process
+        return process
+
+    def get(self, pid: int) -> Process:
+        """The record of a process, alive or ended; raises NotFound, or JournalDamaged where its row is."""
+        known = self._known.get(pid)
+        if known is not None:
+            return known
+        rows = self._store.read("process.get", pid)
+        if not rows:
+            raise NotFound(f"no process {pid}; `ps` lists them", kind="process", name=str(pid))
+        process = self._known[pid] = from_row(rows[0])
+        process.seq = int(self._store.read("call.last", pid)[0][0])
+        if process.parent:
+            process.up = self.get(process.parent)
+        if process.budget != Budget():
+            process.below = self._consumed_below(pid)
+        return process
+
+    def _consumed_below(self, pid: int) -> Tally:
+        total = Tally()
+        for (child,) in self._store.read("process.children_all", pid):
+            process = self.get(child)
+            total.add(process.tally)
+            total.add(self._consumed_below(child))
+        return total
+
+    def listed(self, after: int = 0, limit: int = 1000) -> list[dict[str, Json]]:
+        """The processes with a pid above `after`, as `ps` shows them."""
+        listed = [self._info(from_row(row)) for row in self._store.read("process.list", after, limit)]
+        for pid, reason in self.quarantined.items():
+            for info in listed:
+                if info["pid"] == pid:
+                    info.update(status="stopped", reason=reason)
+        return listed
+
+    def recent(self, limit: int) -> list[dict[str, Json]]:
+        """The newest processes first."""
+        return [self._info(from_row(row)) for row in self._store.read("process.recent", limit)]
+
+    def _info(self, process: Process) -> dict[str, Json]:
+        return self.live.get(process.pid, process).info()
+
+    def counts(self) -> dict[str, int]:
+        """How many processes there are by status."""
+        counts = {status: int(number) for status, number in self._store.read("process.count")}
+        for process in self.live.values():
+            if process.status != process.row_status:
+                counts[process.row_status] = counts.get(process.row_status, 1) - 1
+                counts[process.status] = counts.get(process.status, 0) + 1
+        return {status: number for status, number in counts.items() if number > 0}
+
+    def named(self, name: str) -> list[int]:
+        """The living processes of a name, oldest first."""
+        return [pid for (pid,) in self._store.read("process.named", name)]
+
+    def names(self) -> list[str]:
+        """The names of living processes."""
+        return [name for (name,) in self._store.read("process.names")]
+
+    def children(self, pid: int) -> list[Child]:
+        """The living children of a process, in order of start."""
+        pids = [child for (child,) in self._store.read("process.children", pid)]
+        return [Child(child, self.get(child).supervision.restart) for child in pids]
+
+    def ancestors(self, pid: int) -> set[int]:
+        """The pids above a process."""
+        return {process.pid for process in self.get(pid).lineage()} - {pid}
+
+    def awake(self) -> Iterator[Process]:
+        """The processes to resume at start: interrupted in a turn, or parked with a message waiting.
+
+        One whose row cannot be read is quarantined: it is left as it is, and the rest goes on.
+        """
+        pids = {pid for (pid,) in self._store.read("process.awake")}
+        pids |= {int(box[4:]) for (box,) in self._store.read("message.boxes")}
+        for pid in sorted(pids):
+            try:
+                process = self.get(pid)
+            except NotFound:  # a message to a process whose page is gone
+                continue
+            except JournalDamaged as error:
+                self.quarantined[pid] = f"quarantined: {error.message}"
+                continue
+            if process.row_status not in ENDED and process.row_status != "paused":
+                yield process
+
+    def messages(self, box: str, limit: int = 1) -> list[tuple[int, Envelope]]:
+        """The oldest messages of a box that nobody took, with their numbers."""
+        return [(row[0], envelope(row)) for row in self._store.read("message.first", box, limit)]
+
+    def waiting_messages(self, box: str) -> int:
+        """How many messages nobody took from a box."""
+        return int(self._store.read("message.count", box)[0][0])
+
+
+def envelope(row: tuple[Any, ...]) -> Envelope:
+    """Rebuild a message from its row."""
+    _, identifier, box, body, sender, reply_to, task, _ = row
+    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task)

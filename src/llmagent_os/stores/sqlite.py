@@ -1,0 +1,165 @@
+"""The journal's rows in SQLite (WAL): one writer, one reader, every statement of the system in two tables below."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import JournalDamaged, JournalFull, LLMAgentOSError
+
+Durability = Literal["crash", "power"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS process(
+    pid INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT, program TEXT NOT NULL, args BLOB, state BLOB,
+    status TEXT NOT NULL, reason TEXT, result BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
+    budget BLOB, supervision BLOB, usage BLOB, upto INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS process_awake ON process(status) WHERE status IN ('running', 'paused');
+CREATE INDEX IF NOT EXISTS process_name ON process(name) WHERE name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS process_parent ON process(parent) WHERE parent > 0;
+CREATE TABLE IF NOT EXISTS call(
+    pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+    args BLOB, result BLOB, error BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL, labels TEXT, adapter TEXT,
+    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
+    started REAL NOT NULL, seconds REAL NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(pid, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS message(
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
+    reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS message_waiting ON message(box, n) WHERE taken = 0;
+CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS record(
+    space TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB, at REAL NOT NULL,
+    PRIMARY KEY(space, key, version)) WITHOUT ROWID;
+"""
+
+PROCESS = "pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, "
+PROCESS += "usage, upto, turn, created"
+CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, adapter, "
+CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, crc"
+MESSAGE = "n, id, box, body, sender, reply_to, task, at"
+
+WRITES = {
+    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 17)})",
+    "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
+    "process.park": "UPDATE process SET status = ?, reason = NULL, state = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.args": "UPDATE process SET args = ? WHERE pid = ?",
+    "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 19)})",
+    "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at) VALUES (?,?,?,?,?,?,?)",
+    "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
+    "blob.add": "INSERT OR IGNORE INTO blob(hash, data) VALUES (?, ?)",
+    "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
+    "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
+}
+
+READS = {
+    "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
+    "process.list": f"SELECT {PROCESS} FROM process WHERE pid > ? ORDER BY pid LIMIT ?",
+    "process.recent": f"SELECT {PROCESS} FROM process ORDER BY pid DESC LIMIT ?",
+    "process.count": "SELECT status, count(*) FROM process GROUP BY status",
+    "process.awake": "SELECT pid FROM process WHERE status = 'running'",
+    "process.named": "SELECT pid FROM process WHERE name = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
+    "process.names": "SELECT DISTINCT name FROM process WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done')",
+    "process.children": "SELECT pid FROM process WHERE parent = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
+    "process.children_all": "SELECT pid FROM process WHERE parent = ?",
+    "process.last": "SELECT coalesce(max(pid), 0) FROM process",
+    "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
+    "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
+    "call.last": "SELECT coalesce(max(seq), 0) FROM call WHERE pid = ?",
+    "message.boxes": "SELECT DISTINCT box FROM message WHERE taken = 0 AND box >= 'pid/' AND box < 'pid0'",
+    "message.first": f"SELECT {MESSAGE} FROM message WHERE box = ? AND taken = 0 ORDER BY n LIMIT ?",
+    "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
+    "message.get": f"SELECT {MESSAGE} FROM message WHERE id = ?",
+    "blob.get": "SELECT data FROM blob WHERE hash = ?",
+    "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
+    "record.version": "SELECT version, value FROM record WHERE space = ? AND key = ? AND version = ?",
+    "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
+}
+
+
+class SQLiteStore:
+    """A `Store` in one SQLite file, or in memory for `path=None`.
+
+    Durability `crash` survives the end of the process at any point (commits reach the operating system);
+    `power` also a power cut (every commit waits for the disk). `write` may run in another thread than `read`.
+    """
+
+    def __init__(self, path: Path | None = None, durability: Durability = "crash") -> None:
+        self._lock = threading.Lock()
+        self._writer = _connect(path, durability)
+        self._reader = self._writer if path is None else _connect(path, durability)
+        self._path = path
+        try:
+            self._writer.executescript(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise _translate(error) from error
+
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Commit all of `batch` or nothing; equal neighbours become one prepared statement."""
+        with self._lock:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for name, group in itertools.groupby(batch, key=_name):
+                    self._writer.executemany(WRITES[name], (params for _, params in group))
+                self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._writer.in_transaction:
+                    self._writer.rollback()
+                raise _translate(error) from error
+
+    def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Return all rows of a query from READS."""
+        try:
+            return self._reader.execute(READS[query], params).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _translate(error) from error
+
+    def checkpoint(self) -> None:
+        """Move the WAL into the database file without making writers wait; meant for a thread of its own."""
+        if self._path is None:
+            return
+        connection = sqlite3.connect(self._path)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.DatabaseError as error:
+            raise _translate(error) from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close both connections; SQLite folds the WAL into the file."""
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
+
+
+def _name(statement: tuple[str, tuple[Any, ...]]) -> str:
+    return statement[0]
+
+
+def _connect(path: Path | None, durability: Durability) -> sqlite3.Connection:
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # done by `checkpoint`, off the event loop
+        connection.execute("PRAGMA busy_timeout = 5000")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _translate(error) from error
+    return connection
+
+
+def _translate(error: sqlite3.Error) -> LLMAgentOSError | sqlite3.Error:
+    """Name the two troubles that a caller handles; anything else is ours and stays what it is."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return JournalFull(f"the journal cannot be written ({error}); free some disk space and send the call again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return JournalDamaged(f"the journal is damaged ({error}); restore it from a backup, or go on without these rows")
+    return error
