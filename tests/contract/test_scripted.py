@@ -12,8 +12,8 @@ from llmagent_os.core.errors import ContextOverflow, EngineUnavailable, InvalidR
 from llmagent_os.core.records import (
     Chunk,
     EmbedRequest,
-    Generation,
     GenerateRequest,
+    Generation,
     Message,
     ModelSpec,
     Sampling,
@@ -23,8 +23,17 @@ from llmagent_os.core.records import (
 from llmagent_os.llm.engines import collect
 from llmagent_os.llm.instance import smallest
 from llmagent_os.llm.scripted import ScriptedEngine, open_engine
+from tests.contract.engine_suite import *  # noqa: F403
+from tests.contract.engine_suite import Bed
+from tests.stand_ins.server import RULES, WINDOW
 
 TOOLS = (ToolSpec("add"), ToolSpec("mul"))
+
+
+@pytest.fixture
+async def bed() -> Bed:
+    engine = await open_engine(ModelSpec("s", "scripted", window=WINDOW, options={"rules": RULES}))
+    return Bed(engine, overlong="word " * WINDOW)
 
 
 def chat(text: str, **fields) -> GenerateRequest:
@@ -123,9 +132,10 @@ async def test_it_streams_by_token_or_answers_whole():
 
 async def test_delay_and_pace_are_seconds():
     engine = await scripted({"text": "abcdefgh", "delay": 0.05, "pace": 0.05})
-    start = time.monotonic()
-    await ask(engine, chat("x"))
-    assert 0.1 <= time.monotonic() - start < 1
+    for stream in (True, False):
+        start = time.monotonic()
+        await ask(engine, chat("x", stream=stream))
+        assert 0.1 <= time.monotonic() - start < 1
 
 
 async def test_a_constraint_takes_what_the_script_says_where_it_fits():

@@ -53,7 +53,7 @@ class AnthropicEngine:
             window=spec.window,
             parameters=_PARAMETERS & frozenset(spec.options.get("parameters", _PARAMETERS)),
             abilities=frozenset({"chat", "tools", "schema", "choices", "images"}),
-            limit=spec.limit or 64,
+            limit=spec.limit or 256,
             input_price=spec.input_price,
             output_price=spec.output_price,
         )

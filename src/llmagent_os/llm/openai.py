@@ -53,7 +53,7 @@ class OpenAIEngine:
             window=spec.window,
             parameters=_STANDARD | _EXTENDED if self._extended else _STANDARD,
             abilities=frozenset({"chat", "prompt", "tools", "schema", "choices", "images", "embed"}),
-            limit=spec.limit or 64,
+            limit=spec.limit or 256,
             input_price=spec.input_price,
             output_price=spec.output_price,
         )

@@ -371,12 +371,17 @@ def _cut(text: str, request: GenerateRequest, room: int | None) -> tuple[str, Fi
 
 
 async def _pieces(text: str, reply: Reply, request: GenerateRequest) -> AsyncIterator[Chunk]:
-    size = reply.piece * TOKEN if request.stream else max(1, len(text))
-    for start in range(0, len(text), size):
+    """The answer piece by piece, or after the same time whole."""
+    size, top = reply.piece * TOKEN, request.sampling.top_logprobs
+    starts = range(0, len(text), size)
+    if not request.stream:
+        await asyncio.sleep(reply.pace * max(0, len(starts) - 1))
+        yield Chunk(text, _logprobs(text, top))
+        return
+    for start in starts:
         if start and reply.pace:
             await asyncio.sleep(reply.pace)
-        piece = text[start : start + size]
-        yield Chunk(piece, _logprobs(piece, request.sampling.top_logprobs))
+        yield Chunk(text[start : start + size], _logprobs(text[start : start + size], top))
 
 
 def _logprobs(text: str, top: int | None) -> tuple[TokenLogprob, ...]:

@@ -1,0 +1,1 @@
+"""Real local servers that speak the wire protocols of remote models, backed by the scripted engine."""

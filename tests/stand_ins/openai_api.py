@@ -1,0 +1,204 @@
+"""A stand-in for an OpenAI-compatible server: chat, raw completions and embeddings, whole or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from llmagent_os.core import codec
+from llmagent_os.core.records import (
+    Chunk,
+    EmbedRequest,
+    GenerateRequest,
+    Generation,
+    Message,
+    Sampling,
+    TokenLogprob,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
+from llmagent_os.llm.engines import collect
+
+from .server import Refused, StandIn, event_stream, model, serving
+
+FIELDS = frozenset({
+    "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "presence_penalty",
+    "frequency_penalty", "seed", "stop", "logit_bias", "logprobs", "top_logprobs", "max_tokens",
+    "max_completion_tokens", "tools", "tool_choice", "response_format", "input", "encoding_format",
+})  # fmt: skip
+EXTENDED = frozenset({"top_k", "min_p", "typical_p", "repetition_penalty", "structured_outputs"})
+
+
+@dataclass
+class OpenAIStandIn(StandIn):
+    """`extended` servers take vLLM's extra fields too; `counts` ones say what was used."""
+
+    extended: bool = False
+    counts: bool = True
+
+    def routes(self) -> list[web.RouteDef]:
+        """The paths of the API."""
+        return [
+            web.post("/v1/chat/completions", self.generate),
+            web.post("/v1/completions", self.generate),
+            web.post("/v1/embeddings", self.embed),
+        ]
+
+    def error(self, refused: Refused) -> dict[str, Any]:
+        """OpenAI's shape."""
+        return {"error": {"message": refused.message, "type": refused.kind, "code": refused.kind}}
+
+    def over_window(self, tokens: int, window: int) -> str:
+        """OpenAI's words."""
+        return (
+            f"This model's maximum context length is {window} tokens. However, your messages resulted in {tokens} "
+            "tokens. Please reduce the length of the messages."
+        )
+
+    async def _body(self, request: web.Request) -> dict[str, Any]:
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return await self.read(request, key, FIELDS | EXTENDED if self.extended else FIELDS)
+
+    async def embed(self, request: web.Request) -> web.StreamResponse:
+        """Answer out of order, as the API allows."""
+        body = await self._body(request)
+        made = await self.model.embed(EmbedRequest("stand-in", tuple(body["input"])))
+        rows = [{"index": i, "embedding": vector} for i, vector in enumerate(made.vectors)]
+        return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": made.usage.input_tokens}})
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        """Answer a chat or a raw prompt."""
+        body = await self._body(request)
+        wanted = asked(body)
+        if not body.get("stream"):
+            return web.json_response(self._whole(await collect(self.chunks(wanted)), "prompt" in body))
+        return await self._stream(request, body, wanted)
+
+    def _whole(self, answer: Generation, raw: bool) -> dict[str, Any]:
+        choice: dict[str, Any] = {
+            "index": 0,
+            "finish_reason": answer.finish,
+            "logprobs": logprobs(answer.logprobs, raw),
+        }
+        if raw:
+            choice["text"] = answer.text
+        else:
+            calls = [call for i, one in enumerate(answer.tool_calls) for call in deltas(i, one, whole=True)]
+            choice["message"] = {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None}
+        return {"choices": [choice], "usage": usage(answer.usage) if self.counts else None}
+
+    async def _stream(
+        self, request: web.Request, body: Mapping[str, Any], wanted: GenerateRequest
+    ) -> web.StreamResponse:
+        chunks = self.chunks(wanted)
+        first = await anext(chunks)
+        response = await event_stream(request)
+        await send(response, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        await self._send(response, first, body)
+        async for chunk in chunks:
+            await self._send(response, chunk, body)
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _send(self, response: web.StreamResponse, chunk: Chunk, body: Mapping[str, Any]) -> None:
+        raw = "prompt" in body
+        if chunk.text:
+            said = {"text": chunk.text} if raw else {"delta": {"content": chunk.text}}
+            await send(response, {"choices": [{"index": 0, **said, "logprobs": logprobs(chunk.logprobs, raw)}]})
+        for i, call in enumerate(chunk.tool_calls):
+            for delta in deltas(i, call, whole=False):
+                await send(response, {"choices": [{"index": 0, "delta": {"tool_calls": [delta]}}]})
+        if chunk.finish:
+            await send(response, {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk.finish}]})
+        if chunk.usage and self.counts and body["stream_options"]["include_usage"]:
+            await send(response, {"choices": [], "usage": usage(chunk.usage)})
+
+
+@asynccontextmanager
+async def openai_server(
+    key: str = "", extended: bool = False, counts: bool = True, **options: Any
+) -> AsyncIterator[OpenAIStandIn]:
+    """Run a stand-in whose scripted model is opened with `options`."""
+    stand_in = OpenAIStandIn(await model(**options), key=key, extended=extended, counts=counts)
+    async with serving(stand_in):
+        yield stand_in
+
+
+async def send(response: web.StreamResponse, event: Mapping[str, Any]) -> None:
+    """Send one event."""
+    await response.write(b"data: " + codec.dumps(event) + b"\n\n")
+
+
+def asked(body: Mapping[str, Any]) -> GenerateRequest:
+    """Read a request as the server's model is asked."""
+    names = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
+    sampling = {name: body[name] for name in names if name in body}
+    if (limit := body.get("max_completion_tokens", body.get("max_tokens"))) is not None:
+        sampling["max_tokens"] = limit
+    if body.get("logprobs") is not None:
+        sampling["top_logprobs"] = body["logprobs"] if "prompt" in body else body.get("top_logprobs", 0)
+    format = body.get("response_format") or {}
+    return GenerateRequest(
+        "stand-in",
+        messages=tuple(heard(one) for one in body.get("messages", ())),
+        prompt=body.get("prompt"),
+        sampling=Sampling(**sampling, stop=tuple(body["stop"]) if "stop" in body else None),
+        tools=tuple(ToolSpec(**tool["function"]) for tool in body.get("tools", ())),
+        tool_choice=choice(body.get("tool_choice", "auto")),
+        schema=format["json_schema"]["schema"] if format else None,
+        choices=tuple(body["structured_outputs"]["choice"]) if "structured_outputs" in body else None,
+        stream=body.get("stream", False),
+    )
+
+
+def choice(data: Any) -> str:
+    """Read `tool_choice`."""
+    return data if isinstance(data, str) else data["function"]["name"]
+
+
+def heard(data: Mapping[str, Any]) -> Message:
+    """Read one message."""
+    calls = (
+        ToolCall(call["id"], call["function"]["name"], codec.loads(call["function"]["arguments"]))
+        for call in data.get("tool_calls") or ()
+    )
+    if data["role"] == "tool" and not data.get("tool_call_id"):
+        raise Refused(400, "invalid_request_error", "a tool message must have a tool_call_id")
+    return Message(data["role"], data["content"] or "", tuple(calls), data.get("tool_call_id"), data.get("name"))
+
+
+def deltas(index: int, call: ToolCall, whole: bool) -> list[dict[str, Any]]:
+    """A tool call as the API sends it: whole, or its arguments in two pieces."""
+    text = codec.dumps(call.arguments).decode()
+    half = len(text) if whole else len(text) // 2
+    function = {"name": call.name, "arguments": text[:half]}
+    first = {"index": index, "id": call.id, "type": "function", "function": function}
+    return [first] if whole else [first, {"index": index, "function": {"arguments": text[half:]}}]
+
+
+def logprobs(rows: tuple[TokenLogprob, ...], raw: bool) -> dict[str, Any] | None:
+    """Log-probabilities in the shape of chats, or of raw completions."""
+    if not rows:
+        return None
+    if raw:
+        tops = [dict(row.top[::-1]) for row in rows]
+        chosen = [row.logprob for row in rows]
+        return {"tokens": [row.token for row in rows], "token_logprobs": chosen, "top_logprobs": tops}
+    return {"content": [
+        {"token": row.token, "logprob": row.logprob, "top_logprobs": [{"token": t, "logprob": p} for t, p in row.top]}
+        for row in rows
+    ]}  # fmt: skip
+
+
+def usage(used: Usage) -> dict[str, Any]:
+    """Usage as the API says it."""
+    return {
+        "prompt_tokens": used.input_tokens,
+        "completion_tokens": used.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 1},
+    }
