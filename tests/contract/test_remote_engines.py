@@ -140,6 +140,7 @@ async def test_anthropic_gets_system_tool_results_and_images_in_its_own_shape(an
     messages = (
         Message("system", "Be brief."),
         Message("user", picture),
+        Message("assistant", ""),
         Message("assistant", "", calls),
         Message("tool", "3", tool_call_id="1"),
         Message("tool", "4", tool_call_id="2"),

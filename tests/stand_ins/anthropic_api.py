@@ -29,6 +29,7 @@ FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools",
     "tool_choice", "output_config",
 })  # fmt: skip
+HEAD = {"id": "msg_1", "type": "message", "role": "assistant", "model": "stand-in"}
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -72,7 +73,7 @@ class AnthropicStandIn(StandIn):
         first = await anext(chunks)
         response = await event_stream(request)
         counted = used(Usage(await self.model.count_tokens(wanted), 1))
-        await send(response, "message_start", message={"role": "assistant", "content": [], "usage": counted})
+        await send(response, "message_start", message={**HEAD, "content": [], "usage": counted})
         await send(response, "content_block_start", index=0, content_block={"type": "text", "text": ""})
         await send(response, "ping")
         await self._send(response, first)
@@ -188,7 +189,7 @@ def whole(answer: Generation) -> dict[str, Any]:
     """An answer that is not streamed."""
     content: list[dict[str, Any]] = [{"type": "text", "text": answer.text}] if answer.text else []
     content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in answer.tool_calls]
-    return {"content": content, "stop_reason": STOP_REASONS[answer.finish], "usage": used(answer.usage)}
+    return {**HEAD, "content": content, "stop_reason": STOP_REASONS[answer.finish], "usage": used(answer.usage)}
 
 
 def used(usage: Usage) -> dict[str, int]:

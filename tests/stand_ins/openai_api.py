@@ -31,6 +31,7 @@ FIELDS = frozenset({
     "frequency_penalty", "seed", "stop", "logit_bias", "logprobs", "top_logprobs", "max_tokens",
     "max_completion_tokens", "tools", "tool_choice", "response_format", "input", "encoding_format",
 })  # fmt: skip
+HEAD = {"id": "chatcmpl-1", "created": 0, "model": "stand-in"}
 EXTENDED = frozenset({"top_k", "min_p", "typical_p", "repetition_penalty", "structured_outputs"})
 
 
@@ -90,7 +91,8 @@ class OpenAIStandIn(StandIn):
         else:
             calls = [call for i, one in enumerate(answer.tool_calls) for call in deltas(i, one, whole=True)]
             choice["message"] = {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None}
-        return {"choices": [choice], "usage": usage(answer.usage) if self.counts else None}
+        used = usage(answer.usage) if self.counts else None
+        return {**HEAD, "object": "chat.completion", "choices": [choice], "usage": used}
 
     async def _stream(
         self, request: web.Request, body: Mapping[str, Any], wanted: GenerateRequest
@@ -131,6 +133,7 @@ async def openai_server(
 
 async def send(response: web.StreamResponse, event: Mapping[str, Any]) -> None:
     """Send one event."""
+    event = {**HEAD, "object": "chat.completion.chunk", **event}
     await response.write(b"data: " + codec.dumps(event) + b"\n\n")
 
 
@@ -200,5 +203,6 @@ def usage(used: Usage) -> dict[str, Any]:
     return {
         "prompt_tokens": used.input_tokens,
         "completion_tokens": used.output_tokens,
+        "total_tokens": used.input_tokens + used.output_tokens,
         "prompt_tokens_details": {"cached_tokens": 1},
     }

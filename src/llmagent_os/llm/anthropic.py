@@ -199,14 +199,18 @@ def _prompt(request: GenerateRequest) -> dict[str, Json]:
 
 
 def _turns(messages: list[Message]) -> list[dict[str, Json]]:
-    """Join neighbours of one role: the results of parallel calls must stand together in one user message."""
+    """Join neighbours of one role: the results of parallel calls must stand together in one user message.
+
+    A message without content is left out, for the API refuses it.
+    """
     turns: list[dict[str, Json]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
+        blocks = _blocks(message)
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += _blocks(message)
-        else:
-            turns.append({"role": role, "content": _blocks(message)})
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
     return turns
 
 
