@@ -360,6 +360,12 @@ async def test_a_closed_engine_says_so(pair):
         await bed.ask(bed.chat(SHORT))
 
 
+async def test_an_unknown_option_is_refused_with_the_nearest(pair):
+    server, bed = pair
+    with pytest.raises(InvalidRequest, match="did you mean 'stream'"):
+        await open_engine(spec(server, bed.engine.info.name, options={"steam": False}))
+
+
 # Keys
 
 

@@ -12,31 +12,26 @@ from ..core.records import (
     Embeddings,
     EmbedRequest,
     EngineInfo,
-    FinishReason,
     GenerateRequest,
     Json,
     Message,
     ModelSpec,
     Sampling,
-    ToolCall,
     ToolSpec,
     Usage,
 )
-from .engines import check
+from .anthropic_reader import Reader
+from .engines import check, refuse_unknown
 from .http import Server, api_key
-from .wire import arguments, choice_schema, priced, unwrapped
+from .wire import choice_schema, priced
 
 BASE = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
 """Sent when the request has no `max_tokens`: the API demands one."""
 
+_OPTIONS = ("stream", "parameters", "idle", "body")
 _PARAMETERS = frozenset({"max_tokens", "temperature", "top_p", "top_k", "stop"})
-_FINISH: dict[str, FinishReason] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-}
 
 
 class AnthropicEngine:
@@ -47,6 +42,7 @@ class AnthropicEngine:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
+        refuse_unknown(spec.options, _OPTIONS, "option of an anthropic model")
         self.info = EngineInfo(
             name="anthropic",
             model=spec.name,
@@ -66,7 +62,7 @@ class AnthropicEngine:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer, or give it in one chunk when the request or the options ask for no stream."""
         check(request, self.info)
-        body, reader = self._body(request), _Reader(request)
+        body, reader = self._body(request), Reader(request)
         if not body["stream"]:
             text = reader.whole(await self._server.ask("/messages", body))
             yield self._last(reader, text)
@@ -79,7 +75,7 @@ class AnthropicEngine:
             raise self._server.broken_off()
         yield self._last(reader, reader.rest())
 
-    def _last(self, reader: _Reader, text: str) -> Chunk:
+    def _last(self, reader: Reader, text: str) -> Chunk:
         calls = reader.calls()
         finish = "tool_calls" if calls else reader.finish
         return Chunk(text, (), calls, finish, self._usage(reader.usage))
@@ -118,72 +114,11 @@ class AnthropicEngine:
 
 
 async def open_engine(spec: ModelSpec) -> AnthropicEngine:
-    """Make the engine without asking the server anything; raises EngineFailed when the key is not set."""
+    """Make the engine without asking the server anything.
+
+    Raises EngineFailed when the key is not set, InvalidRequest for an unknown option.
+    """
     return AnthropicEngine(spec)
-
-
-class _Reader:
-    """Adds up an answer as it comes: pieces of text at once, tool calls and choices when they are whole."""
-
-    def __init__(self, request: GenerateRequest) -> None:
-        self.finish: FinishReason | None = None
-        self.usage: dict[str, Any] = {}
-        self._choices = request.choices
-        self._kept = ""
-        self._tools: dict[int, dict[str, str]] = {}
-        self._calls: list[ToolCall] = []
-
-    def whole(self, answer: Mapping[str, Any]) -> str:
-        """Read an answer that was not streamed and return its text."""
-        self._end(answer)
-        text = ""
-        for block in answer["content"]:
-            if block["type"] == "text":
-                text += block["text"]
-            elif block["type"] == "tool_use":
-                self._calls.append(ToolCall(block["id"], block["name"], block["input"]))
-        return unwrapped(text, self._choices) if self._choices else text
-
-    def piece(self, event: Mapping[str, Any]) -> str:
-        """Read one event of a stream and return the text to pass on."""
-        kind = event.get("type")
-        if kind == "content_block_delta":
-            return self._delta(event["index"], event["delta"])
-        if kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
-            block = event["content_block"]
-            self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "input": ""}
-        elif kind == "message_start":
-            self.usage.update(event["message"]["usage"])
-        elif kind == "message_delta":
-            self._end({**event["delta"], "usage": event.get("usage")})
-        return ""
-
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> str:
-        if delta["type"] == "input_json_delta" and index in self._tools:
-            self._tools[index]["input"] += delta["partial_json"]
-        if delta["type"] != "text_delta":
-            return ""
-        if self._choices:
-            self._kept += delta["text"]
-            return ""
-        return str(delta["text"])
-
-    def _end(self, message: Mapping[str, Any]) -> None:
-        self.usage.update({name: count for name, count in (message.get("usage") or {}).items() if count is not None})
-        if reason := message.get("stop_reason"):
-            self.finish = _FINISH.get(reason, "stop")
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls, whole."""
-        streamed = (ToolCall(t["id"], t["name"], arguments(t["name"], t["input"])) for t in self._tools.values())
-        return (*self._calls, *streamed)
-
-    def rest(self) -> str:
-        """What was kept back: the choice out of its wrapping."""
-        return unwrapped(self._kept, self._choices) if self._choices else ""
-
-
-# To the wire
 
 
 def _prompt(request: GenerateRequest) -> dict[str, Json]:

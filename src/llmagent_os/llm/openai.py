@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from ..core import codec
-from ..core.errors import EngineFailed, Unsupported
+from ..core.errors import Unsupported
 from ..core.records import (
     Chunk,
     Embeddings,
     EmbedRequest,
     EngineInfo,
-    FinishReason,
     GenerateRequest,
     Json,
     Message,
     ModelSpec,
-    TokenLogprob,
-    ToolCall,
     Usage,
 )
-from .engines import check
+from .engines import check, refuse_unknown
 from .http import Server, api_key
-from .wire import arguments, choice_schema, estimate, priced, prompt_estimate, unwrapped
+from .openai_reader import Reader
+from .wire import choice_schema, estimate, priced, prompt_estimate
 
 BASE = "https://api.openai.com/v1"
 
@@ -32,8 +29,8 @@ _STANDARD = frozenset({
     "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "logit_bias",
     "top_logprobs",
 })  # fmt: skip
+_OPTIONS = ("stream", "extended", "choices", "max_tokens", "idle", "body")
 _EXTENDED = frozenset({"top_k", "min_p", "typical_p", "repetition_penalty"})
-_FINISH: dict[str, FinishReason] = {"length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls"}
 
 
 class OpenAIEngine:
@@ -46,6 +43,7 @@ class OpenAIEngine:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
+        refuse_unknown(spec.options, _OPTIONS, "option of an openai model")
         self._extended = bool(spec.options.get("extended", False))
         self.info = EngineInfo(
             name="openai",
@@ -69,7 +67,7 @@ class OpenAIEngine:
         check(request, self.info)
         path = "/completions" if request.prompt is not None else "/chat/completions"
         body = self._body(request)
-        reader = _Reader(request, self._unwraps(request))
+        reader = Reader(request, self._unwraps(request))
         if not body["stream"]:
             yield self._last(reader, reader.whole(await self._server.ask(path, body)), request)
             return
@@ -82,12 +80,12 @@ class OpenAIEngine:
             raise self._server.broken_off()
         yield self._last(reader, Chunk(text=reader.rest()), request)
 
-    def _last(self, reader: _Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
+    def _last(self, reader: Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
         finish = "tool_calls" if calls else reader.finish or "stop"
         return Chunk(chunk.text, chunk.logprobs, calls, finish, self._usage(reader, request))
 
-    def _usage(self, reader: _Reader, request: GenerateRequest) -> Usage:
+    def _usage(self, reader: Reader, request: GenerateRequest) -> Usage:
         if not reader.usage:
             return priced(self.info, prompt_estimate(request), -(-reader.length // 4))
         cached = (reader.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
@@ -162,78 +160,11 @@ class OpenAIEngine:
 
 
 async def open_engine(spec: ModelSpec) -> OpenAIEngine:
-    """Make the engine without asking the server anything; raises EngineFailed when the key is not set."""
+    """Make the engine without asking the server anything.
+
+    Raises EngineFailed when the key is not set, InvalidRequest for an unknown option.
+    """
     return OpenAIEngine(spec)
-
-
-class _Reader:
-    """Adds up an answer as it comes: pieces of text at once, tool calls and choices when they are whole."""
-
-    def __init__(self, request: GenerateRequest, unwrap: bool) -> None:
-        self.finish: FinishReason | None = None
-        self.usage: Mapping[str, Any] = {}
-        self.length = 0
-        self._choices = request.choices if unwrap else None
-        self._kept = ""
-        self._parts: list[dict[str, str]] = []
-
-    def whole(self, answer: Mapping[str, Any]) -> Chunk:
-        """Read an answer that was not streamed."""
-        if not answer.get("choices"):
-            raise EngineFailed(f"the server answered without choices: {str(answer)[:200]}; is it OpenAI-compatible?")
-        choice = answer["choices"][0]
-        self.usage = answer.get("usage") or {}
-        return self._take(choice, choice.get("message") or {}, final=True)
-
-    def piece(self, event: Mapping[str, Any]) -> Chunk:
-        """Read one event of a stream."""
-        self.usage = event.get("usage") or self.usage
-        if not event.get("choices"):
-            return Chunk()
-        choice = event["choices"][0]
-        return self._take(choice, choice.get("delta") or {}, final=False)
-
-    def done(self) -> Chunk:
-        """The stream says it has ended; not every server gave a reason before."""
-        self.finish = self.finish or "stop"
-        return Chunk()
-
-    def _take(self, choice: Mapping[str, Any], message: Mapping[str, Any], final: bool) -> Chunk:
-        text = message.get("content") or message.get("refusal") or choice.get("text") or ""
-        self.length += len(text)
-        if self._choices:
-            self._kept += text
-            text = self.rest() if final else ""
-        for part in message.get("tool_calls") or ():
-            self._add(part)
-        if reason := choice.get("finish_reason"):
-            self.finish = _FINISH.get(reason, "stop")
-        return Chunk(text, _logprobs(choice.get("logprobs")))
-
-    def _add(self, part: Mapping[str, Any]) -> None:
-        """Some servers leave out the index; then an id starts a new call."""
-        index = part.get("index", len(self._parts) if part.get("id") else len(self._parts) - 1)
-        while len(self._parts) <= index:
-            self._parts.append({"id": "", "name": "", "arguments": ""})
-        call, function = self._parts[index], part.get("function") or {}
-        call["id"] = call["id"] or part.get("id") or f"call_{index}"
-        call["name"] = call["name"] or function.get("name") or ""
-        arguments = function.get("arguments") or ""
-        call["arguments"] += arguments if isinstance(arguments, str) else codec.dumps(arguments).decode()
-        self.length += len(arguments)
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls, whole."""
-        return tuple(
-            ToolCall(part["id"], part["name"], arguments(part["name"], part["arguments"])) for part in self._parts
-        )
-
-    def rest(self) -> str:
-        """What was kept back: the choice out of its wrapping."""
-        return unwrapped(self._kept, self._choices) if self._choices else ""
-
-
-# To the wire
 
 
 def _message(message: Message) -> dict[str, Json]:
@@ -274,33 +205,8 @@ def _is_strict(schema: Json) -> bool:
         return all(map(_is_strict, schema))
     if not isinstance(schema, Mapping):
         return True
-    if isinstance(properties := schema.get("properties"), Mapping):
+    if schema.get("type") == "object":
         closed = schema.get("additionalProperties") is False
-        if not closed or set(properties) - set(schema.get("required", ())):
+        if not closed or set(schema.get("properties", ())) - set(schema.get("required", ())):
             return False
     return all(map(_is_strict, schema.values()))
-
-
-# From the wire
-
-
-def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
-    if not data:
-        return ()
-    if "tokens" in data:
-        return _raw_logprobs(data)
-    return tuple(
-        TokenLogprob(
-            row["token"], row["logprob"], tuple((t["token"], t["logprob"]) for t in row.get("top_logprobs") or ())
-        )
-        for row in data.get("content") or ()
-    )
-
-
-def _raw_logprobs(data: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
-    """The older shape, of `/completions`: parallel lists, the alternatives unordered."""
-    tops = data.get("top_logprobs") or [None] * len(data["tokens"])
-    return tuple(
-        TokenLogprob(token, logprob or 0.0, tuple(sorted((top or {}).items(), key=lambda pair: -pair[1])))
-        for token, logprob, top in zip(data["tokens"], data["token_logprobs"], tops, strict=True)
-    )
