@@ -115,14 +115,17 @@ def from_data(data: dict[str, Any]) -> LLMAgentOSError:
     return cls(data["message"], **data.get("facts", {}))
 
 
-def not_found(kind: str, name: str, known: Iterable[str]) -> NotFound:
-    """Build a NotFound whose message names the nearest of `known`, or lists the first few."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The hint for a wrong name: the nearest of `known`, else the first few of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
-        hint = f"did you mean {near[0]!r}?"
-    elif names:
-        hint = "available: " + ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-    else:
-        hint = "there are none yet"
-    return NotFound(f"no {kind} named {name!r}; {hint}", kind=kind, name=name, nearest=near[0] if near else None)
+        return f"did you mean {near[0]!r}?"
+    if not names:
+        return "there are none yet"
+    return "available: " + ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+
+
+def not_found(kind: str, name: str, known: Iterable[str]) -> NotFound:
+    """Build a NotFound whose message names the nearest of `known`, or lists the first few."""
+    return NotFound(f"no {kind} named {name!r}; {nearest(name, known)}", kind=kind, name=name)

@@ -172,7 +172,10 @@ class Journal:
             raise JournalDamaged(f"blob {packed[1:].hex()} is missing or damaged; restore the journal from a backup")
         return codec.loads(data)
 
-    def row(self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None, times: tuple[float, float]) -> Statement:
+    def row(
+        self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None,
+        times: tuple[float, float],
+    ) -> Statement:  # fmt: skip
         """The statement that records a finished call; `times` are (started, seconds)."""
         cost = call.cost
         return "call.add", (
@@ -186,7 +189,8 @@ class Journal:
         rows = [Row(*values) for values in self.store.read("call.after", pid, after)]
         for row in rows:
             if row.checksum() != row.crc:
-                raise JournalDamaged(f"row {row.seq} of process {pid} does not match its checksum", pid=pid, seq=row.seq)
+                text = f"row {row.seq} of process {pid} does not match its checksum"
+                raise JournalDamaged(text, pid=pid, seq=row.seq)
         return rows
 
 

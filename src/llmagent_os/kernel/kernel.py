@@ -29,6 +29,7 @@ from ..core.records import Budget, Call, Envelope, Json
 from .door import Door, Syscall
 from .journal import History, Journal, Statement
 from .process import ENDED, Idle, Process, Program, failure
+from .records import Records
 from .router import Engines
 from .scheduler import Policy, Scheduler, fifo
 from .streams import Streams
@@ -59,6 +60,7 @@ class Kernel:
         self.tools = dict(tools or {})
         self.journal = Journal(store, threaded_commits)
         self.table = ProcessTable(store)
+        self.records = Records(self.journal)
         self.engines = Engines()
         self.scheduler = Scheduler(policy)
         self.streams = Streams()
@@ -247,6 +249,9 @@ class Kernel:
         if status == "stopped":
             error = ProcessFailed(reason or "stopped", pid=process.pid, reason=reason)
             self._answer_with_error(process, error, writes)
+            for n, message in self.table.messages(process.box, 1_000_000):
+                writes.append(("message.take", (n,)))
+                self._refuse(process, message, error, writes)
         await self.journal.append(writes)
         process.status = "stopped" if status == "stopped" else "done"
         for child in reversed(self.table.children(process.pid)):
@@ -256,10 +261,13 @@ class Kernel:
 
     def _answer_with_error(self, process: Process, error: LLMAgentOSError, writes: list[Statement]) -> None:
         """Nobody waits for ever: the message being served gets the error as its answer."""
-        message = process.serving
-        if message is None or not message.reply_to:
+        if process.serving is not None:
+            self._refuse(process, process.serving, error, writes)
+            process.serving = None
+
+    def _refuse(self, process: Process, message: Envelope, error: LLMAgentOSError, writes: list[Statement]) -> None:
+        if not message.reply_to:
             return
-        process.serving = None
         body = codec.dumps({"error": error.to_data()})
         box = message.reply_to
         writes.append(("message.add", (f"{message.id}.error", box, body, process.box, None, message.task, time.time())))
@@ -453,6 +461,11 @@ class Kernel:
             process.next_args = (args,)
             writes.append(self._mark(process, "configure", process.turn + 2, old, new))
         await self.journal.append(writes)
+
+    async def rename(self, pid: int, name: str | None) -> None:
+        """Give a process another name, or none: messages to the old name no longer reach it."""
+        self.table.get(pid).name = name
+        await self.journal.append([("process.name", (name, pid))])
 
     async def ended(self, pid: int) -> Process:
         """Wait for the end of a process and return its record."""

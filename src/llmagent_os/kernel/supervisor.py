@@ -45,7 +45,12 @@ class Decision:
 
 
 def decide(
-    supervision: Supervision, children: Sequence[Child], ended: Child, failed: bool, restarts: Sequence[float], now: float
+    supervision: Supervision,
+    children: Sequence[Child],
+    ended: Child,
+    failed: bool,
+    restarts: Sequence[float],
+    now: float,
 ) -> Decision:
     """Say what follows from the end of one child.
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core import codec
-from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
+from ..core.errors import EngineFailed, PermissionDenied, ProcessFailed, not_found
 from ..core.records import (
     Budget,
     Call,
@@ -46,6 +46,7 @@ class Builtins:
         """The syscall table: name, handler, longest time it may take, how its result is read back."""
         return {
             "generate": Syscall(self.generate, 10 * MINUTE, codec.generation),
+            "measure": Syscall(self.measure, MINUTE),
             "embed": Syscall(self.embed, 2 * MINUTE, _embeddings),
             "call": Syscall(self.call, 5 * MINUTE),
             "send": Syscall(self.send, MINUTE),
@@ -76,6 +77,12 @@ class Builtins:
             process.status, process.engine = "running", None
         call.cost = answer.usage
         return replace(answer, model=request.model, engine=engine.info.name)
+
+    async def measure(self, call: Call, process: Process) -> list[int]:
+        """The tokens of a prompt and the window of its model (0 where the server does not say)."""
+        request: GenerateRequest = call.args["request"]
+        engine = await self.kernel.engines.get(request.model)
+        return [await engine.count_tokens(request), engine.info.window]
 
     async def embed(self, call: Call, process: Process) -> Embeddings:
         """Turn texts into vectors."""
@@ -206,7 +213,7 @@ async def _gather(chunks: Any, call: Call) -> Generation:
         await chunks.aclose()
     usage = last.usage
     if last.finish is None or usage is None:
-        raise InvalidRequest("the engine ended its stream without a finish reason; this is a defect of its driver")
+        raise EngineFailed("the engine ended its stream without a finish reason; this is a defect of its driver")
     return Generation("".join(texts), tuple(tool_calls), last.finish, usage, tuple(logprobs))
 
 
@@ -243,6 +250,11 @@ class Sys:
     ) -> Generation:
         """Ask a model. `stream` gets the pieces as they come (not again when answered from the journal)."""
         return await self._call("generate", {"request": request}, stream=stream, deadline=deadline)
+
+    async def measure(self, request: GenerateRequest) -> tuple[int, int]:
+        """How many tokens a prompt has, and the window of its model (0: unknown)."""
+        tokens, window = await self._call("measure", {"request": request})
+        return tokens, window
 
     async def embed(self, model: str, texts: list[str]) -> Embeddings:
         """Vectors of texts, in order."""

@@ -93,6 +93,10 @@ class ProcessTable:
         """The living processes of a name, oldest first."""
         return [pid for (pid,) in self._store.read("process.named", name)]
 
+    def named_like(self, prefix: str) -> list[int]:
+        """The living processes whose name begins so."""
+        return sorted(pid for (pid,) in self._store.read("process.like", prefix, prefix + "\U0010ffff"))
+
     def names(self) -> list[str]:
         """The names of living processes."""
         return [name for (name,) in self._store.read("process.names")]

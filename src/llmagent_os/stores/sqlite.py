@@ -48,6 +48,7 @@ WRITES = {
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
     "process.park": "UPDATE process SET status = ?, reason = NULL, state = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 19)})",
     "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at) VALUES (?,?,?,?,?,?,?)",
@@ -65,6 +66,7 @@ READS = {
     "process.awake": "SELECT pid FROM process WHERE status = 'running'",
     "process.named": "SELECT pid FROM process WHERE name = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
     "process.names": "SELECT DISTINCT name FROM process WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done')",
+    "process.like": "SELECT pid FROM process WHERE name >= ? AND name < ? AND status NOT IN ('stopped', 'done')",
     "process.children": "SELECT pid FROM process WHERE parent = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
     "process.children_all": "SELECT pid FROM process WHERE parent = ?",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
@@ -100,11 +102,11 @@ class SQLiteStore:
             raise _translate(error) from error
 
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        """Commit all of `batch` or nothing; equal neighbours become one prepared statement."""
+        """Commit all of `batch` or nothing. Statements of one kind keep their order; kinds go in order of name."""
         with self._lock:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
-                for name, group in itertools.groupby(batch, key=_name):
+                for name, group in itertools.groupby(sorted(batch, key=_name), key=_name):
                     self._writer.executemany(WRITES[name], (params for _, params in group))
                 self._writer.execute("COMMIT")
             except sqlite3.Error as error:
@@ -125,7 +127,8 @@ class SQLiteStore:
             return
         connection = sqlite3.connect(self._path)
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # the bulk, beside running commits
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")  # the rest, so that the log starts over
         except sqlite3.DatabaseError as error:
             raise _translate(error) from error
         finally:

@@ -1,0 +1,316 @@
+"""How an agent answers: understand, build context, infer, post-process, present.
+
+Each step is a method that a subclass or plugin may replace. Every effect is a syscall, so a turn that a crash cut off
+is taken up where it stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..core import codec
+from ..core.errors import (
+    BudgetExceeded,
+    ContextOverflow,
+    InvalidRequest,
+    JournalDamaged,
+    JournalFull,
+    LLMAgentOSError,
+    not_found,
+)
+from ..core.ports import Tool
+from ..core.records import (
+    Envelope,
+    GenerateRequest,
+    Generation,
+    Json,
+    Message,
+    Sampling,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
+from ..kernel.process import Idle, Program
+from ..kernel.syscalls import Sys
+from .prompt import PromptTemplate
+from .spec import AgentSpec, parse
+from .window import CUT, ROOM, drop_oldest, shorten
+
+RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
+
+
+@dataclass(slots=True)
+class Memory:
+    """What an agent keeps between turns: the conversation, the summary of what was dropped from it, its size."""
+
+    history: list[Message] = field(default_factory=list)
+    summary: str = ""
+    tokens: int = 0  # of the last prompt and its answer, as the engine counted
+    window: int = 0  # of the model; 0 while unknown
+
+    @classmethod
+    def load(cls, state: Json) -> Memory:
+        """Rebuild it from a process's state."""
+        if state is None:
+            return cls()
+        return cls([codec.message(m) for m in state["history"]], state["summary"], state["tokens"], state["window"])
+
+
+@dataclass(slots=True)
+class Turn:
+    """One user message on its way to an answer; the steps fill it in."""
+
+    envelope: Envelope
+    memory: Memory
+    message: Message = Message("user")
+    earlier: list[Message] = field(default_factory=list)  # given with the message, for callers that keep the history
+    options: dict[str, Json] = field(default_factory=dict)
+    intent: str | None = None
+    exchange: list[Message] = field(default_factory=list)  # this turn's tool calls and results
+    answer: Generation = Generation("")
+    files: list[dict[str, Json]] = field(default_factory=list)
+    usage: Usage = Usage()
+
+
+class Agent:
+    """The default interaction loop over one spec."""
+
+    def __init__(self, spec: AgentSpec, tools: Mapping[str, Tool]) -> None:
+        """Raises NotFound for a tool that does not exist."""
+        self.spec = spec
+        self.tools: tuple[ToolSpec, ...] = tuple(_spec_of(name, tools) for name in spec.tools)
+
+    async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
+        """Answer one message; `memory` is changed to include it."""
+        turn = Turn(envelope, memory)
+        await self.understand(sys, turn)
+        request = await self.build_context(sys, turn)
+        await self.infer(sys, turn, request)
+        await self.post_process(sys, turn)
+        return await self.present(sys, turn)
+
+    async def understand(self, sys: Sys, turn: Turn) -> None:
+        """Read the message: text, parts, or a whole conversation; with intents, let the model say which it has."""
+        body = turn.envelope.body
+        if isinstance(body, str):
+            body = {"text": body}
+        if not isinstance(body, dict) or not (body.get("text") or body.get("messages")):
+            text = "a message to an agent is text, or {text: ...}, or {messages: [...]}"
+            raise InvalidRequest(text, parameter="body")
+        turn.options = body.get("options") or {}
+        if body.get("messages"):
+            *turn.earlier, turn.message = [codec.message(message) for message in body["messages"]]
+        else:
+            turn.message = Message("user", body["text"])
+        if self.spec.intents:
+            turn.intent = await self._classify(sys, turn)
+
+    async def _classify(self, sys: Sys, turn: Turn) -> str:
+        names = tuple(self.spec.intents)
+        question = f"Which of {', '.join(names)} fits this message best?\n\nMessage: {turn.message.text}"
+        request = GenerateRequest(self.spec.model, (Message("user", question),), choices=names, stream=False)
+        return (await self._generate(sys, turn, request, shown=False)).text
+
+    async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
+        """Put system prompt, summary, history and message together, fitted to the model's window."""
+        memory = turn.memory
+        given = [message for message in turn.earlier if message.role == "system"]
+        history = [*memory.history, *(message for message in turn.earlier if message.role != "system")]
+        request = GenerateRequest(
+            self.spec.model,
+            (*self._instructions(turn, given), *history, turn.message),
+            sampling=Sampling(**_sampling(self.spec.sampling | turn.options.get("sampling", {}))),
+            tools=self.tools,
+            schema=turn.options.get("schema") or self.spec.answer_schema,
+        )
+        grown = memory.tokens + len(turn.message.text) + sum(len(message.text) for message in turn.earlier)
+        if memory.window and grown < memory.window * (ROOM - 1) // ROOM:  # a character is never less than a token
+            return request
+        return await self._fit(sys, turn, request, len(request.messages) - len(history) - 1)
+
+    def _instructions(self, turn: Turn, given: Sequence[Message]) -> list[Message]:
+        variables = self.spec.variables
+        text = PromptTemplate(list(variables), self.spec.prompt).format(**variables) if variables else self.spec.prompt
+        if turn.intent is not None:
+            text += "\n" + self.spec.intents[turn.intent]
+        if turn.memory.summary:
+            text += "\nEarlier in this conversation: " + turn.memory.summary
+        texts = [text, *(message.text for message in given)]
+        return [Message("system", "\n".join(filter(None, texts)))] if any(texts) else []
+
+    async def _fit(self, sys: Sys, turn: Turn, request: GenerateRequest, instructions: int) -> GenerateRequest:
+        """Measure the prompt and shorten it until it leaves room for an answer: old turns first, then the message."""
+        tokens, window = await self._measure(sys, turn, request)
+        target = window * (ROOM - 1) // ROOM
+        if not window or tokens <= target:
+            return request
+        system, history = request.messages[:instructions], request.messages[instructions:-1]
+        fixed = await self._measure(sys, turn, replace(request, messages=(*system, turn.message)))
+        dropped, kept = drop_oldest(history, tokens - fixed[0], target - fixed[0])
+        if dropped and self.spec.window == "summarise":
+            await self._summarise(sys, turn, dropped)
+            system = tuple(self._instructions(turn, [m for m in turn.earlier if m.role == "system"]))
+        turn.memory.history = kept if not turn.earlier else turn.memory.history
+        message = turn.message
+        if fixed[0] > target:
+            alone = await self._measure(sys, turn, replace(request, messages=(*system, Message("user", "."))))
+            message = shorten(message, fixed[0] - alone[0], max(target - alone[0], 16))
+        return replace(request, messages=(*system, *kept, message))
+
+    async def _measure(self, sys: Sys, turn: Turn, request: GenerateRequest) -> tuple[int, int]:
+        tokens, turn.memory.window = await sys.measure(request)
+        return tokens, turn.memory.window
+
+    async def _summarise(self, sys: Sys, turn: Turn, dropped: Sequence[Message]) -> None:
+        said = "\n".join(f"{message.role}: {message.text}" for message in dropped if message.text)
+        task = "Summarise in a few sentences what matters of this conversation. Keep names, numbers and decisions.\n\n"
+        text = (f"Summary so far: {turn.memory.summary}\n" if turn.memory.summary else "") + said
+        message = Message("user", task + text)
+        window = turn.memory.window
+        message = shorten(message, len(message.text), window)  # a token is at least a character: it surely fits
+        request = GenerateRequest(self.spec.model, (message,), sampling=Sampling(max_tokens=window // 8 or 64))
+        turn.memory.summary = (await self._generate(sys, turn, request, shown=False)).text.strip()
+
+    async def infer(self, sys: Sys, turn: Turn, request: GenerateRequest) -> None:
+        """Ask the model, run the tools it wants, and ask again, until it answers or its steps are used up."""
+        for step in range(1, self.spec.max_steps + 1):
+            if step == self.spec.max_steps and request.tools:
+                request = replace(request, tools=(), tool_choice="auto")
+            turn.answer, request = await self._ask(sys, turn, request)
+            calls = turn.answer.tool_calls
+            if not calls:
+                return
+            results = await asyncio.gather(*(self._run_tool(sys, turn, call) for call in calls))
+            new = [Message("assistant", turn.answer.text, tool_calls=calls), *results]
+            turn.exchange += new
+            request = replace(request, messages=(*request.messages, *new))
+
+    async def _ask(self, sys: Sys, turn: Turn, request: GenerateRequest) -> tuple[Generation, GenerateRequest]:
+        """Generate; where tool results outgrew the window meanwhile, cut them and try again."""
+        while True:
+            try:
+                return await self._generate(sys, turn, request, shown=True), request
+            except ContextOverflow:
+                longest = max((len(m.text) for m in request.messages if m.role == "tool"), default=0)
+                if longest <= 2 * len(CUT):
+                    raise
+                request = replace(request, messages=tuple(_halved(m, longest) for m in request.messages))
+
+    async def _run_tool(self, sys: Sys, turn: Turn, call: ToolCall) -> Message:
+        """Run one tool; its failure is told to the model, which may do better."""
+        try:
+            if call.name not in self.spec.tools:
+                raise not_found("tool", call.name, self.spec.tools)
+            result = await sys.call(call.name, dict(call.arguments))
+        except (BudgetExceeded, JournalFull, JournalDamaged):
+            raise
+        except LLMAgentOSError as error:
+            return Message("tool", f"error: {error.message}", tool_call_id=call.id, name=call.name)
+        turn.files += _files(result)
+        text = result if isinstance(result, str) else codec.dumps(result).decode()
+        return Message("tool", text[:RESULT_CHARACTERS], tool_call_id=call.id, name=call.name)
+
+    async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
+        task = turn.envelope.task if shown else None
+        if task is None:
+            answer = await sys.generate(replace(request, stream=False))
+        else:
+            answer = await sys.generate(request, stream=lambda chunk: sys.publish(task, chunk))
+        turn.usage += answer.usage
+        if shown:
+            turn.memory.tokens = answer.usage.input_tokens + answer.usage.output_tokens
+        return answer
+
+    async def post_process(self, sys: Sys, turn: Turn) -> None:
+        """Tidy the answer and remember the exchange. A caller that keeps the history itself is not remembered."""
+        turn.answer = replace(turn.answer, text=turn.answer.text.strip())
+        if not turn.earlier:
+            answer = Message("assistant", turn.answer.text)
+            turn.memory.history += [turn.message, *turn.exchange, answer]
+
+    async def present(self, sys: Sys, turn: Turn) -> dict[str, Json]:
+        """The reply: text, and as parts also the pictures and files that tools made (by the name of their blob)."""
+        text = turn.answer.text
+        parts = [{"type": "text", "text": text}] if text else []
+        parts += [{"type": _kind(file), **file} for file in turn.files]
+        reply: dict[str, Json] = {
+            "text": text,
+            "parts": parts,
+            "finish": turn.answer.finish,
+            "usage": codec.loads(codec.dumps(turn.usage)),
+            "model": turn.answer.model,
+        }
+        if turn.intent is not None:
+            reply["intent"] = turn.intent
+        if turn.answer.logprobs:
+            reply["logprobs"] = codec.loads(codec.dumps(turn.answer.logprobs))
+        return reply
+
+
+Loops = Mapping[str, type[Agent]]
+
+
+def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
+    """The program that agents run: one message a turn; `args` are `{spec, once}`.
+
+    With `once` the process ends with the reply to its first message; otherwise it parks with its memory.
+    """
+
+    async def run(sys: Sys, args: Json, state: Json) -> Any:
+        envelope = await sys.receive()
+        if envelope.body == STOP:
+            return None
+        memory = Memory.load(state)
+        try:
+            spec = parse(args["spec"])
+            if spec.loop not in loops:
+                raise not_found("loop", spec.loop, loops)
+            reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)
+        except (BudgetExceeded, JournalFull, JournalDamaged):
+            raise
+        except LLMAgentOSError as error:
+            reply, memory = {"error": error.to_data()}, Memory.load(state)
+        await sys.reply(envelope, reply)
+        return reply if args.get("once") else Idle(codec.loads(codec.dumps(memory)))
+
+    return Program(run, wakes=True)
+
+
+STOP = {"$stop": True}
+"""The message after which an agent's process ends: what was sent before it is still answered."""
+
+
+def _spec_of(name: str, tools: Mapping[str, Tool]) -> ToolSpec:
+    if name not in tools:
+        raise not_found("tool", name, tools)
+    return tools[name].spec
+
+
+def _halved(message: Message, longest: int) -> Message:
+    """A tool's result cut to half of the longest one; other messages as they are."""
+    return shorten(message, len(message.text), longest // 2) if message.role == "tool" else message
+
+
+def _sampling(values: Mapping[str, Json]) -> dict[str, Any]:
+    stop = values.get("stop")
+    return dict(values) | ({"stop": (stop,) if isinstance(stop, str) else tuple(stop)} if stop else {})
+
+
+def _files(value: Json) -> list[dict[str, Json]]:
+    """The files in a tool's result, wherever they stand in it."""
+    if isinstance(value, list):
+        return [file for item in value for file in _files(item)]
+    if not isinstance(value, dict):
+        return []
+    if isinstance(value.get("$file"), dict):
+        return [value["$file"]]
+    return [file for item in value.values() for file in _files(item)]
+
+
+def _kind(file: Mapping[str, Json]) -> str:
+    return "image" if str(file.get("mime", "")).startswith("image/") else "file"
+
+

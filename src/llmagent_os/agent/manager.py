@@ -1,0 +1,231 @@
+"""AgentManager: the life of agents, from a definition to running replicas and conversations, and back."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import Conflict, InvalidRequest, NotFound, from_data, not_found
+from ..core.ports import Tool
+from ..core.records import Budget, Envelope, Json
+from ..kernel.kernel import Kernel
+from ..kernel.supervisor import Supervision
+from ..kernel.syscalls import Sys
+from .loop import STOP, Loops
+from .spec import AgentSpec, parse
+
+SPACE = "agent"
+PROGRAM = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """A definition as stored. Versions count from 1; the newest is what runs."""
+
+    spec: AgentSpec
+    version: int
+
+
+class AgentManager:
+    """Create, configure, deploy, list, monitor, pause, resume, scale, terminate; and talk to agents.
+
+    A deployed agent has replicas: processes of one name, each message without a session going to the least busy one,
+    as a conversation of its own. A session is a process of its own, `NAME@SESSION`, that remembers its conversation.
+    """
+
+    def __init__(self, kernel: Kernel, sys: Sys, tools: Mapping[str, Tool], loops: Loops) -> None:
+        self._kernel = kernel
+        self._sys = sys
+        self._tools = tools
+        self._loops = loops
+
+    # -- definitions
+
+    async def create(self, definition: AgentSpec | Mapping[str, Any]) -> Defined:
+        """Store a new agent. Raises Conflict if the name is taken, InvalidRequest or NotFound for a bad definition."""
+        spec = self._check(definition)
+        if self._kernel.records.get(SPACE, spec.name) is not None:
+            raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
+        await self._kernel.records.put(SPACE, spec.name, spec.data(), 1)
+        return Defined(spec, 1)
+
+    async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
+        """Store a new version with some fields changed; running processes use it from their next turn on."""
+        old = self.get(name)
+        if changes.get("name", name) != name:
+            raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
+        spec = self._check(old.spec.data() | dict(changes))
+        await self._kernel.records.put(SPACE, name, spec.data(), old.version + 1)
+        for pid in self._pids(name):
+            args = self._kernel.table.get(pid).args
+            await self._kernel.configure(pid, args | {"spec": spec.data(), "version": old.version + 1})
+        return Defined(spec, old.version + 1)
+
+    def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
+        spec = definition if isinstance(definition, AgentSpec) else parse(definition)
+        if spec.loop not in self._loops:
+            raise not_found("loop", spec.loop, self._loops)
+        self._loops[spec.loop](spec, self._tools)
+        self._kernel.engines.resolve(spec.model)
+        return spec
+
+    def get(self, name: str) -> Defined:
+        """The newest version of an agent; raises NotFound with the nearest name."""
+        found = self._kernel.records.get(SPACE, name)
+        if found is None:
+            raise not_found("agent", name, self.names())
+        return Defined(parse(found[1]), found[0])
+
+    def names(self) -> list[str]:
+        """The agents that are defined."""
+        return sorted(self._kernel.records.list(SPACE))
+
+    def list(self) -> list[dict[str, Json]]:
+        """Every agent with its version, model and how many replicas and sessions live."""
+        found = self._kernel.records.list(SPACE)
+        return [self._summary(name, version, data) for name, (version, data) in sorted(found.items())]
+
+    def _summary(self, name: str, version: int, data: Json) -> dict[str, Json]:
+        replicas, sessions = len(self._kernel.named(name)), len(self._sessions(name))
+        shown = {key: data[key] for key in ("description", "model", "tools")}
+        return {"name": name, "version": version, **shown, "replicas": replicas, "sessions": sessions}
+
+    async def delete(self, name: str) -> None:
+        """Terminate an agent and forget its definition."""
+        self.get(name)
+        await self.terminate(name)
+        await self._kernel.records.drop(SPACE, name)
+
+    # -- processes
+
+    async def deploy(self, name: str, replicas: int = 1) -> list[int]:
+        """Make sure that the agent runs with this many replicas; returns their pids."""
+        return await self.scale(name, replicas)
+
+    async def scale(self, name: str, replicas: int) -> list[int]:
+        """Start or retire replicas; one that retires answers what it was sent first. Returns the pids that stay."""
+        if replicas < 0:
+            raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
+        defined = self.get(name)
+        pids = self._kernel.named(name)
+        for _ in range(replicas - len(pids)):
+            pids.append(await self._spawn(defined, name))
+        for pid in pids[replicas:]:
+            await self._kernel.rename(pid, f"{name}@retired-{pid}")
+            await self._sys.send(pid, STOP)
+        return pids[:replicas]
+
+    async def _spawn(self, defined: Defined, name: str, **args: Json) -> int:
+        spec = defined.spec
+        return await self._sys.spawn(
+            PROGRAM,
+            {"spec": spec.data(), "version": defined.version, **args},
+            name=name,
+            budget=Budget(**spec.budget.model_dump()),
+            supervision=Supervision(**spec.supervision.model_dump()),
+        )
+
+    async def monitor(self, name: str) -> dict[str, Json]:
+        """An agent's definition, its processes with their states and usage, and the sum of that usage."""
+        defined = self.get(name)
+        processes = [self._kernel.table.get(pid).info() for pid in self._pids(name)]
+        for process in processes:
+            process["queued"] = self._kernel.table.waiting_messages(f"pid/{process['pid']}")
+        usage: dict[str, float] = {}
+        for process in processes:
+            for key, value in process["usage"].items():
+                usage[key] = usage.get(key, 0) + value
+        spec = defined.spec.data()
+        return {"name": name, "version": defined.version, "spec": spec, "processes": processes, "usage": usage}
+
+    async def pause(self, name: str) -> list[int]:
+        """Hold every process of an agent at its next step; returns those that were not paused before."""
+        return [pid for pid in self._pids(name) if await self._try(self._kernel.pause(pid))]
+
+    async def resume(self, name: str) -> list[int]:
+        """Let the paused processes of an agent go on; returns them."""
+        return [pid for pid in self._pids(name) if await self._try(self._kernel.resume(pid))]
+
+    async def terminate(self, name: str) -> list[int]:
+        """End every replica and session of an agent now; messages they have not answered are answered with an error."""
+        self.get(name)
+        reason = f"agent {name} was terminated"
+        return [pid for pid in self._pids(name) if await self._try(self._sys.kill(pid, reason))]
+
+    async def _try(self, work: Any) -> bool:
+        """Do it, unless the process is in that state already."""
+        try:
+            await work
+        except (Conflict, NotFound):
+            return False
+        return True
+
+    def _pids(self, name: str) -> list[int]:
+        self.get(name)
+        return [*self._kernel.named(name), *self._sessions(name)]
+
+    def _sessions(self, name: str) -> list[int]:
+        return self._kernel.table.named_like(f"{name}@")
+
+    # -- talking to agents
+
+    async def send(
+        self, name: str, body: Json, session: str | None = None, task: str | None = None
+    ) -> str:
+        """Accept a message and return its task id; once this returns the message survives a crash.
+
+        The same `task` id is accepted once: sending it again changes nothing.
+        """
+        task = task or uuid.uuid4().hex
+        pid = await (self._session(name, session) if session else self._replica(name))
+        await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
+        return task
+
+    async def ask(self, name: str, body: Json, session: str | None = None, timeout: float | None = None) -> Json:
+        """Send a message and wait for its reply; raises what the agent failed with, or TimeoutError."""
+        return await self.reply(await self.send(name, body, session), timeout)
+
+    async def reply(self, task: str, timeout: float | None = None) -> Json:
+        """The reply to a task, waited for; raises NotFound for a task that was never accepted."""
+        if self._kernel.find_message(task) is None:
+            raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
+        body = (await self._kernel.message(f"task/{task}", timeout)).body
+        if isinstance(body, dict) and "error" in body:
+            raise from_data(body["error"])
+        return body
+
+    def answered(self, task: str) -> Envelope | None:
+        """The reply to a task if it is there; raises NotFound for a task that was never accepted."""
+        if self._kernel.find_message(task) is None:
+            raise NotFound(f"no task {task!r}", kind="task", name=task)
+        found = self._kernel.messages(f"task/{task}")
+        return found[0][1] if found else None
+
+    async def once(self, name: str, body: Json) -> tuple[int, str]:
+        """Start a process that answers one message and ends; returns its pid and the task."""
+        pid = await self._spawn(self.get(name), f"{name}@once-{uuid.uuid4().hex[:12]}", once=True)
+        task = uuid.uuid4().hex
+        await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
+        return pid, task
+
+    async def _session(self, name: str, session: str) -> int:
+        defined = self.get(name)
+        if not re.fullmatch(r"[\w.:-]{1,128}", session):
+            raise InvalidRequest("a session is up to 128 letters, digits and _.:-", parameter="session")
+        pids = self._kernel.named(f"{name}@{session}")
+        return pids[0] if pids else await self._spawn(defined, f"{name}@{session}")
+
+    async def _replica(self, name: str) -> int | str:
+        if not self._kernel.named(name):
+            await self.deploy(name)
+        return name
+
+    async def stop_task(self, pid: int) -> None:
+        """End a one-shot process whose caller has gone; one that has ended is fine."""
+        try:
+            await self._sys.kill(pid, "its caller has gone")
+        except (Conflict, NotFound):
+            return

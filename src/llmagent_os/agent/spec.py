@@ -1,0 +1,101 @@
+"""What an agent is: a small record, read from YAML or built in Python, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..core.errors import InvalidRequest, nearest
+from ..core.records import SAMPLING_NAMES, Json
+
+
+class BudgetSpec(BaseModel):
+    """The most one process of the agent may consume; see `core.records.Budget` for units."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tokens: int | None = Field(None, gt=0)
+    money: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0)
+    depth: int | None = Field(None, ge=0)
+
+
+class RestartSpec(BaseModel):
+    """Whether a failed process of the agent is started again; see `kernel.supervisor`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    restart: Literal["permanent", "transient", "temporary"] = "transient"
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
+    intensity: int = Field(3, ge=0)
+    period: float = Field(5.0, gt=0)
+
+
+class AgentSpec(BaseModel):
+    """An agent's definition.
+
+    `prompt` is its system prompt: plain text, or a template over `variables` in braces. `intents` maps an intent to the
+    instructions added when a message has it; the model itself classifies the message. `window` says what gives way when
+    a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
+    interaction loop (`default`, or one that a plugin brought).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
+    description: str = ""
+    model: str = "default"
+    prompt: str = "You are a helpful assistant."
+    variables: dict[str, str] = Field(default_factory=dict)
+    tools: list[str] = Field(default_factory=list)
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    answer_schema: dict[str, Any] | None = Field(None, alias="schema")
+    intents: dict[str, str] = Field(default_factory=dict)
+    window: Literal["summarise", "drop"] = "drop"
+    max_steps: int = Field(10, ge=1)
+    budget: BudgetSpec = BudgetSpec()
+    supervision: RestartSpec = RestartSpec()
+    loop: str = "default"
+
+    def data(self) -> dict[str, Json]:
+        """The JSON form, from which `parse` makes an equal spec."""
+        return self.model_dump(by_alias=True)
+
+
+def parse(data: Any) -> AgentSpec:
+    """Check a definition; raises InvalidRequest that names the field to blame and, for an unknown one, the nearest."""
+    if not isinstance(data, Mapping):
+        raise InvalidRequest(f"an agent's definition is a mapping with at least a name, not {type(data).__name__}")
+    try:
+        spec = AgentSpec.model_validate(dict(data))
+    except ValidationError as error:
+        raise _explain(error) from error
+    for name in spec.sampling:
+        if name not in SAMPLING_NAMES:
+            hint = nearest(name, SAMPLING_NAMES)
+            raise InvalidRequest(f"unknown sampling parameter {name!r}; {hint}", parameter=f"sampling.{name}")
+    return spec
+
+
+def _explain(error: ValidationError) -> InvalidRequest:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return InvalidRequest(f"agent definition: {field}: {first['msg']}", parameter=field)
+    known = [info.alias or name for name, info in AgentSpec.model_fields.items()]
+    return InvalidRequest(f"agent definition: unknown field {field!r}; {nearest(field, known)}", parameter=field)
+
+
+def load(path: Path) -> list[AgentSpec]:
+    """Read the agents of a YAML file: one definition, or several as a list or as documents.
+
+    Raises InvalidRequest naming the file or field, FileNotFoundError.
+    """
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"{path} is not YAML: {error}", parameter=str(path)) from error
+    definitions = [item for document in documents for item in (document if isinstance(document, list) else [document])]
+    return [parse(item) for item in definitions if item is not None]

@@ -1,0 +1,160 @@
+"""The table of contents: one start-up call a line. The only file that sees both the kernel and its drivers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .agent.loop import Agent, program
+from .agent.manager import AgentManager
+from .agent.spec import AgentSpec
+from .agent.spec import load as load_agents
+from .config import Config
+from .core.errors import Conflict
+from .core.ports import Engine, Filter, Tool
+from .core.records import ModelSpec
+from .kernel.budget import budgets
+from .kernel.kernel import Kernel
+from .kernel.process import Program
+from .kernel.syscalls import Sys
+from .llm import catalog
+from .llm.engines import DRIVERS, open_engine
+from .plugins import OpenEngine, Plugins, hookimpl
+from .stores.folder import Claim
+from .stores.sqlite import SQLiteStore
+
+
+@dataclass(slots=True)
+class System:
+    """A running system: its parts by name."""
+
+    config: Config
+    kernel: Kernel
+    agents: AgentManager
+    sys: Sys
+    plugins: Plugins
+    claim: Claim | None
+
+    def add_engine(self, name: str, engine: Engine) -> None:
+        """Serve a model from an engine that exists already, such as one over a model in memory."""
+
+        async def opened() -> Engine:
+            return engine
+
+        self.kernel.engines.add(name, opened)
+
+    async def close(self) -> None:
+        """Stop; what was accepted goes on at the next start."""
+        await self.kernel.close()
+        if self.claim is not None:
+            self.claim.release()
+
+
+class Builtin:
+    """The parts that come with the system, registered as any plugin's would be."""
+
+    def __init__(self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]]) -> None:
+        self._tools, self._loops = tools, loops
+
+    @hookimpl
+    def engines(self) -> Mapping[str, OpenEngine]:
+        return dict.fromkeys(DRIVERS, open_engine)
+
+    @hookimpl
+    def filters(self) -> Sequence[Filter]:
+        return [budgets]
+
+    @hookimpl
+    def programs(self) -> Mapping[str, Program]:
+        return {"agent": program(self._tools, self._loops)}
+
+    @hookimpl
+    def loops(self) -> Mapping[str, type[Agent]]:
+        return {"default": Agent}
+
+    @hookimpl
+    def agents(self) -> Sequence[AgentSpec]:
+        prompt = "You are a helpful assistant. Answer briefly and say so when you do not know."
+        sampling = {"temperature": 0.3}
+        return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]
+
+
+async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
+    """Start a system on its data folder and resume what was running.
+
+    Raises DataFolderBusy, JournalDamaged, or InvalidRequest for a bad configuration, plugin or agent definition.
+    """
+    claim = Claim(config.data)
+    try:
+        store = SQLiteStore(config.data / "journal.db", config.durability)
+        registry, tools, loops = load_plugins(config, plugins)
+        kernel = make_kernel(store, registry, tools, threaded=config.durability == "power")
+        sys = await kernel.service("system")
+        agents = AgentManager(kernel, sys, tools, loops)
+        add_models(kernel, config, registry)
+        await add_agents(agents, registry, config)
+        await kernel.start_all()
+    except BaseException:
+        claim.release()
+        raise
+    return System(config, kernel, agents, sys, registry, claim)
+
+
+def load_plugins(
+    config: Config, plugins: Sequence[object] = ()
+) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
+    """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
+    tools: dict[str, Tool] = {}
+    loops: dict[str, type[Agent]] = {}
+    registry = Plugins(config.plugins)
+    registry.register(Builtin(tools, loops))
+    for plugin in plugins:
+        registry.register(plugin)
+    tools.update(registry.mapping("tools"))
+    loops.update(registry.mapping("loops"))
+    return registry, tools, loops
+
+
+def make_kernel(store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], threaded: bool = False) -> Kernel:
+    """Make a kernel with everything that plugins bring."""
+    return Kernel(
+        store,
+        registry.mapping("programs"),
+        tools,
+        registry.sequence("filters"),
+        registry.mapping("syscalls"),
+        threaded_commits=threaded,
+    )
+
+
+def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
+    """Make every model that the catalog can open known to the kernel, and let `default` name the chosen one."""
+    drivers = registry.mapping("engines")
+    for listed in catalog.list_models():
+        if listed.present:
+            spec = limited(listed.spec, config)
+            kernel.engines.add(spec.name, functools.partial(drivers[spec.engine], spec))
+            for alias in listed.aliases:
+                kernel.engines.alias(alias, spec.name)
+    if config.model is not None:
+        kernel.engines.alias("default", kernel.engines.resolve(config.model))
+
+
+def limited(spec: ModelSpec, config: Config) -> ModelSpec:
+    """The spec with the configuration's limit for it."""
+    return replace(spec, limit=config.limits.get(spec.name, spec.limit))
+
+
+async def add_agents(agents: AgentManager, registry: Plugins, config: Config) -> None:
+    """Create the agents that plugins and the agents folder bring, where there is none of their name."""
+    definitions: list[Any] = registry.sequence("agents")
+    folder = config.agents or config.data / "agents"
+    for file in sorted(folder.glob("*.yaml")):
+        definitions += load_agents(file)
+    for definition in definitions:
+        try:
+            await agents.create(definition)
+        except Conflict:
+            continue

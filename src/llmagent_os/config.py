@@ -1,0 +1,73 @@
+"""Configuration: defaults, then `config.yaml` in the data folder, then the environment, then the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .core.errors import InvalidRequest, nearest
+
+
+def data_folder() -> Path:
+    """Where a system keeps its journal and keys: `LLMAGENT_OS_DATA`, else the user's data folder (XDG)."""
+    given = os.environ.get("LLMAGENT_OS_DATA")
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(given) if given else home / "llmagent-os"
+
+
+class Config(BaseModel):
+    """How a system runs. Each field can be set in the environment as `LLMAGENT_OS_<FIELD>`.
+
+    `model` is what the name `default` stands for (None: the catalog's default). `durability` is `crash` (survives the
+    end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
+    `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    data: Path = Field(default_factory=data_folder)
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    model: str | None = None
+    durability: Literal["crash", "power"] = "crash"
+    limits: dict[str, int] = Field(default_factory=dict)
+    plugins: list[Path] = Field(default_factory=list)
+    agents: Path | None = None
+
+
+def load(overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read the configuration; raises InvalidRequest naming the field to blame and where it came from."""
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    environment = _environment()
+    folder = Path(given.get("data") or environment.get("data") or data_folder())
+    values = _file(folder / "config.yaml") | environment | given | {"data": folder}
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        hint = nearest(field, Config.model_fields) if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidRequest(f"configuration: {field}: {hint}", parameter=field) from error
+
+
+def _file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"{path} is not YAML: {error}", parameter=str(path)) from error
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"{path} is not a mapping of fields to values", parameter=str(path))
+    return values
+
+
+def _environment() -> dict[str, Any]:
+    """The fields that are set in the environment; lists and mappings are written as YAML."""
+    prefix = "LLMAGENT_OS_"
+    found = {key[len(prefix) :].lower(): value for key, value in os.environ.items() if key.startswith(prefix)}
+    return {key: yaml.safe_load(value) for key, value in found.items() if key in Config.model_fields}
