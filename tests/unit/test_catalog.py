@@ -43,9 +43,8 @@ async def test_a_known_model_on_disk_opens_by_alias_and_by_name() -> None:
 
 
 async def test_an_unknown_name_is_told_the_nearest() -> None:
-    with pytest.raises(NotFound, match="did you mean 'small'") as caught:
+    with pytest.raises(NotFound, match="did you mean 'small'"):
         await catalog.resolve("smal")
-    assert caught.value.facts["nearest"] == "small"
 
 
 async def test_added_models_are_remembered_and_resolved(gguf: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from ..core.errors import InvalidRequest, NotFound, not_found
+from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.records import ModelSpec
 from .known import models_folder
 
@@ -67,7 +67,7 @@ def _from_row(where: str, name: str, row: Any) -> ModelSpec:
         raise InvalidRequest(f"{where} must be a mapping with an `engine`")
     for field in row:
         if field not in _FIELDS - {"name"}:
-            raise InvalidRequest(f"{where}: {not_found('field', field, _FIELDS).message}", parameter=field)
+            raise InvalidRequest(f"{where}: no field {field!r}; {nearest(field, _FIELDS)}", parameter=field)
     return _typed(where, {**row, "name": name})
 
 

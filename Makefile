@@ -1,0 +1,101 @@
+# One command for each thing; `make help` lists them. Everything installs what it needs, once, into .venv.
+
+MODEL ?= default
+BENCH ?= all
+VENV := .venv
+INTEROP := .venv-interop
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+
+# What is said about installing goes to standard error: standard output is the programs' own, and so is standard input.
+PIP_FLAGS := install -qq --no-input --disable-pip-version-check
+HASHED := --require-hashes -r requirements
+say = echo "$(1)" >&2
+# The first of these that is a Python we support and can make environments.
+PYTHONS := python3 python3.13 python3.12 python3.11 python
+FITS := import ensurepip, sqlite3, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+define make_venv
+	@for python in $(PYTHONS); do \
+		if $$python -c "$(FITS)" 2>/dev/null; then exec $$python -m venv $(1) </dev/null >&2; fi; \
+	done; \
+	$(call say,LLMAgentOS needs Python 3.11 to 3.13 with venv and sqlite3: install one (Debian: python3.12-venv) and try again); \
+	exit 1
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-slow test-interop test-all lint bench docs locks
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(VENV)/run.stamp ## make .venv with everything `run` needs
+
+run: $(VENV)/run.stamp ## start the system and chat: MODEL=default, small or tiny
+	@$(BIN)/llmagent-os up --chat --model $(MODEL)
+
+lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pylint --score=no --disable=all --enable=duplicate-code src
+	@$(BIN)/python scripts/budgets.py
+	@$(BIN)/python scripts/handlers.py
+
+test: lint ## lint, then the tests that are quick
+	@$(BIN)/llmagent-os models pull tiny </dev/null
+	@$(BIN)/pytest -n 2 -m "not slow and not torch and not interop"
+
+test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
+	@$(BIN)/llmagent-os models pull tiny </dev/null
+	@$(BIN)/pytest -m "(slow or torch) and not interop"
+
+test-interop: $(INTEROP)/stamp ## other agent frameworks, unmodified, against /v1
+	@$(INTEROP)/bin/pytest -m interop tests/interop
+
+test-all: test test-slow test-interop ## every test there is
+
+bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
+	@$(BIN)/llmagent-os bench $(BENCH)
+
+docs: $(VENV)/docs.stamp ## build the documentation into site/
+	@$(BIN)/mkdocs build --quiet --strict
+
+locks: $(VENV)/test.stamp ## resolve requirements/ again (asks the package index)
+	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/lock.sh
+
+$(BIN)/python:
+	@$(call say,making $(VENV) ...)
+	$(call make_venv,$(VENV))
+
+$(VENV)/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml | $(BIN)/python
+	@$(call say,installing LLMAgentOS and the local engine (once; 34 MB to download) ...)
+	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/run.txt </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
+	@$(call say,installing what the tests need ...)
+	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/test.txt </dev/null >&2
+	@touch $@
+
+# torch alone carries no hashes: which build is right depends on the machine.
+$(VENV)/torch.stamp: requirements/transformers.txt $(VENV)/test.stamp
+	@$(call say,installing torch and transformers ...)
+	@$(BIN)/pip $(PIP_FLAGS) torch==2.13.0 </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/transformers.txt </dev/null >&2
+	@touch $@
+
+$(VENV)/docs.stamp: requirements/docs.txt $(VENV)/run.stamp
+	@$(call say,installing what the documentation needs ...)
+	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/docs.txt </dev/null >&2
+	@touch $@
+
+$(INTEROP)/bin/python:
+	$(call make_venv,$(INTEROP))
+
+$(INTEROP)/stamp: requirements/build.txt requirements/interop.txt pyproject.toml | $(INTEROP)/bin/python
+	@$(call say,installing the other frameworks into $(INTEROP) ...)
+	@$(INTEROP)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/interop.txt </dev/null >&2
+	@$(INTEROP)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
+	@touch $@

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Resolve pyproject.toml into requirements/*.txt: one pinned, hashed set for every Python and platform we support.
+set -eu
+
+lock() {
+    out=requirements/$1.txt
+    shift
+    uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+        "$@" --output-file "$out" >/dev/null
+}
+
+lock run pyproject.toml --extra llamacpp
+lock build --group build
+lock test pyproject.toml --extra llamacpp --extra dev --constraints requirements/run.txt
+lock docs pyproject.toml --extra docs --constraints requirements/test.txt
+# torch is installed on its own, so that no plain one comes in; see the Makefile
+lock transformers pyproject.toml --extra transformers --excludes requirements/torch.in --constraints requirements/test.txt
+lock interop pyproject.toml --extra interop --extra test
