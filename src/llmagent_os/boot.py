@@ -18,7 +18,7 @@ from .core.records import ModelSpec
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
 from .kernel.process import Program
-from .kernel.syscalls import Sys
+from .kernel.sys import Sys
 from .llm import catalog
 from .llm.engines import DRIVERS, open_engine
 from .plugins import OpenEngine, Plugins, hookimpl

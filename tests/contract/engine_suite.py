@@ -28,7 +28,7 @@ from llmagent_os.core.records import (
     Sampling,
     ToolSpec,
 )
-from llmagent_os.llm.engines import collect
+from llmagent_os.core.stream import collect
 
 CANCEL_SECONDS = 5.0
 

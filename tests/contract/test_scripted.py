@@ -20,7 +20,7 @@ from llmagent_os.core.records import (
     ToolCall,
     ToolSpec,
 )
-from llmagent_os.llm.engines import collect
+from llmagent_os.core.stream import collect
 from llmagent_os.llm.instance import smallest
 from llmagent_os.llm.scripted import ScriptedEngine, open_engine
 from tests.contract.engine_suite import *  # noqa: F403

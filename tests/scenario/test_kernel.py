@@ -25,7 +25,8 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.kernel.replay import replay
 from llmagent_os.kernel.supervisor import Supervision
-from llmagent_os.kernel.syscalls import Builtins, Sys
+from llmagent_os.kernel.sys import Sys
+from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.stores.sqlite import SQLiteStore
 

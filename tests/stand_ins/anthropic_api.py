@@ -21,7 +21,7 @@ from llmagent_os.core.records import (
     ToolSpec,
     Usage,
 )
-from llmagent_os.llm.engines import collect
+from llmagent_os.core.stream import collect
 
 from .server import Refused, StandIn, event_stream, model, serving
 

@@ -34,7 +34,7 @@ from ..core.records import (
     Usage,
 )
 from ..kernel.process import Idle, Program
-from ..kernel.syscalls import Sys
+from ..kernel.sys import Sys
 from .prompt import PromptTemplate
 from .spec import AgentSpec, parse
 from .window import CUT, ROOM, drop_oldest, shorten

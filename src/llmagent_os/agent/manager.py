@@ -13,7 +13,7 @@ from ..core.ports import Tool
 from ..core.records import Budget, Envelope, Json
 from ..kernel.kernel import Kernel
 from ..kernel.supervisor import Supervision
-from ..kernel.syscalls import Sys
+from ..kernel.sys import Sys
 from .loop import STOP, Loops
 from .spec import AgentSpec, parse
 

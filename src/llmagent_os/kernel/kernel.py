@@ -34,7 +34,8 @@ from .router import Engines
 from .scheduler import Policy, Scheduler, fifo
 from .streams import Streams
 from .supervisor import Child, Decision, Supervision, decide
-from .syscalls import Builtins, Sys
+from .sys import Sys
+from .syscalls import Builtins
 from .table import ProcessTable, envelope
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from .door import Syscall
 from .journal import MARKS, History, Journal, Row
 from .process import Idle, Process, Program, failure
 from .streams import Streams
-from .syscalls import Sys
+from .sys import Sys
 from .table import ProcessTable
 
 GRACE = 0.05  # seconds

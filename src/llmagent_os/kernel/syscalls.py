@@ -6,25 +6,21 @@ import asyncio
 import base64
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import codec
-from ..core.errors import EngineFailed, PermissionDenied, ProcessFailed, not_found
+from ..core.errors import PermissionDenied, ProcessFailed, not_found
 from ..core.records import (
     Budget,
     Call,
-    Chunk,
     Embeddings,
     EmbedRequest,
     Envelope,
     GenerateRequest,
     Generation,
     Json,
-    TokenLogprob,
-    ToolCall,
 )
+from ..core.stream import collect
 from . import budget
 from .door import Syscall
 from .process import Process
@@ -72,11 +68,11 @@ class Builtins:
         try:
             async with self.kernel.scheduler.slot(engine.info, call.pid, call.tenant, request.adapter):
                 process.status = "running"
-                answer = await _gather(engine.generate(request), call)
+                answer = await collect(engine.generate(request), request.model, engine.info.name, call.stream)
         finally:
             process.status, process.engine = "running", None
         call.cost = answer.usage
-        return replace(answer, model=request.model, engine=engine.info.name)
+        return answer
 
     async def measure(self, call: Call, process: Process) -> list[int]:
         """The tokens of a prompt and the window of its model (0 where the server does not say)."""
@@ -195,128 +191,6 @@ class Builtins:
         return self.kernel.named(call.args["name"])
 
 
-async def _gather(chunks: Any, call: Call) -> Generation:
-    """Sum a stream up, passing each piece on; closing it frees the engine's slot at once, however this ends."""
-    texts: list[str] = []
-    logprobs: list[TokenLogprob] = []
-    tool_calls: list[ToolCall] = []
-    last = Chunk()
-    try:
-        async for chunk in chunks:
-            last = chunk
-            texts.append(chunk.text)
-            logprobs += chunk.logprobs
-            tool_calls += chunk.tool_calls
-            if call.stream is not None:
-                call.stream(chunk)
-    finally:
-        await chunks.aclose()
-    usage = last.usage
-    if last.finish is None or usage is None:
-        raise EngineFailed("the engine ended its stream without a finish reason; this is a defect of its driver")
-    return Generation("".join(texts), tuple(tool_calls), last.finish, usage, tuple(logprobs))
-
-
 def _embeddings(data: dict[str, Json]) -> Embeddings:
     vectors = tuple(tuple(vector) for vector in data["vectors"])
     return Embeddings(vectors, codec.usage(data["usage"]), data["model"])
-
-
-class Sys:
-    """A program's handle to the kernel: each method is one syscall, awaited until its outcome is durable."""
-
-    def __init__(self, kernel: Kernel, process: Process, principal: str | None = None) -> None:
-        self._kernel = kernel
-        self._process = process
-        self._principal = principal
-
-    @property
-    def pid(self) -> int:
-        """The process's own number."""
-        return self._process.pid
-
-    def _call(self, name: str, args: dict[str, Any], **options: Any) -> Awaitable[Any]:
-        return self._kernel.door.syscall(self._process, name, args, principal=self._principal, **options)
-
-    async def syscall(self, name: str, deadline: float | None = None, **args: Json) -> Any:
-        """Make any call of the table, such as one that a plugin added."""
-        return await self._call(name, args, deadline=deadline)
-
-    async def generate(
-        self,
-        request: GenerateRequest,
-        stream: Callable[[Chunk], None] | None = None,
-        deadline: float | None = None,
-    ) -> Generation:
-        """Ask a model. `stream` gets the pieces as they come (not again when answered from the journal)."""
-        return await self._call("generate", {"request": request}, stream=stream, deadline=deadline)
-
-    async def measure(self, request: GenerateRequest) -> tuple[int, int]:
-        """How many tokens a prompt has, and the window of its model (0: unknown)."""
-        tokens, window = await self._call("measure", {"request": request})
-        return tokens, window
-
-    async def embed(self, model: str, texts: list[str]) -> Embeddings:
-        """Vectors of texts, in order."""
-        return await self._call("embed", {"request": EmbedRequest(model, tuple(texts))})
-
-    async def call(self, tool: str, arguments: dict[str, Json] | None = None, deadline: float | None = None) -> Json:
-        """Run a tool; raises NotFound or ToolFailed."""
-        return await self._call("call", {"tool": tool, "arguments": arguments or {}}, deadline=deadline)
-
-    async def send(
-        self, to: int | str, body: Json, reply_to: str | None = None, task: str | None = None, id: str | None = None
-    ) -> str:
-        """Send a message to a pid, a name or a box and return its id. The same `id` is delivered once."""
-        args = {"to": to, "body": body, "reply_to": reply_to, "task": task, "id": id}
-        return await self._call("send", args)
-
-    async def receive(self, timeout: float | None = None) -> Envelope:
-        """The next message; raises DeadlineExceeded after `timeout` seconds."""
-        return await self._call("receive", {}, deadline=timeout)
-
-    async def reply(self, envelope: Envelope, body: Json) -> None:
-        """Answer a message, if its sender wants an answer."""
-        if envelope.reply_to:
-            await self.send(envelope.reply_to, body, task=envelope.task)
-
-    async def spawn(
-        self,
-        program: str,
-        args: Json = None,
-        name: str | None = None,
-        budget: Budget | None = None,
-        supervision: Supervision | None = None,
-    ) -> int:
-        """Start a child and return its pid."""
-        wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
-        return await self._call("spawn", codec.loads(codec.dumps(wanted)))
-
-    async def wait(self, pid: int, timeout: float | None = None) -> Json:
-        """The result of a process once it is done; raises ProcessFailed or DeadlineExceeded."""
-        return await self._call("wait", {"pid": pid}, deadline=timeout)
-
-    async def kill(self, pid: int, reason: str | None = None) -> None:
-        """End a process below this one, and everything below that."""
-        await self._call("kill", {"pid": pid, "reason": reason})
-
-    async def now(self) -> float:
-        """Seconds since the epoch, the same again when replayed."""
-        return await self._call("now", {})
-
-    async def random(self) -> float:
-        """A number in [0, 1), the same again when replayed."""
-        return await self._call("random", {})
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; a restart does not begin the wait anew."""
-        await self._call("sleep", {"until": await self.now() + seconds})
-
-    async def lookup(self, name: str) -> list[int]:
-        """The pids of the living processes of a name."""
-        return await self._call("lookup", {"name": name})
-
-    def publish(self, task: str | None, chunk: Chunk) -> None:
-        """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
-        if task is not None:
-            self._kernel.streams.publish(task, chunk)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from ..core.errors import EngineFailed, InvalidRequest, MissingExtra, Unsupported, not_found
+from ..core.errors import InvalidRequest, MissingExtra, Unsupported, not_found
 from ..core.ports import Engine
-from ..core.records import Chunk, EngineInfo, GenerateRequest, Generation, ModelSpec, TokenLogprob, ToolCall
+from ..core.records import EngineInfo, GenerateRequest, ModelSpec
 
 DRIVERS: dict[str, tuple[str, str]] = {
     "llamacpp": ("llmagent_os.llm.llamacpp", "llamacpp"),
@@ -76,7 +76,8 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, str]]:
         yield "choices", "choices"
     if request.adapter is not None:
         yield "adapters", "adapter"
-    if any(part.get("type") == "image_url" for m in request.messages for part in m.content if isinstance(part, dict)):
+    parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
+    if any(part.get("type") == "image_url" for part in parts):
         yield "images", "messages"
 
 
@@ -112,18 +113,3 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> Non
             near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(allowed)
             raise InvalidRequest(f"unknown {what} {name!r}; {hint}", parameter=name, nearest=near[0] if near else None)
-
-
-async def collect(chunks: AsyncIterator[Chunk], model: str = "", engine: str = "") -> Generation:
-    """Sum a stream into one Generation; raises EngineFailed if it ended without its last chunk."""
-    text: list[str] = []
-    logprobs: list[TokenLogprob] = []
-    calls: list[ToolCall] = []
-    last: Chunk | None = None
-    async for last in chunks:
-        text.append(last.text)
-        logprobs.extend(last.logprobs)
-        calls.extend(last.tool_calls)
-    if last is None or last.finish is None or last.usage is None:
-        raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
-    return Generation("".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine)

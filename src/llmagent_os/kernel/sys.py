@@ -1,0 +1,122 @@
+"""A program's handle to the kernel: what it can do, one method a syscall."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core import codec
+from ..core.records import Budget, Chunk, Embeddings, EmbedRequest, Envelope, GenerateRequest, Generation, Json
+from .process import Process
+from .supervisor import Supervision
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+
+class Sys:
+    """Each method is one syscall, awaited until its outcome is durable."""
+
+    def __init__(self, kernel: Kernel, process: Process, principal: str | None = None) -> None:
+        self._kernel = kernel
+        self._process = process
+        self._principal = principal
+
+    @property
+    def pid(self) -> int:
+        """The process's own number."""
+        return self._process.pid
+
+    def _call(self, name: str, args: dict[str, Any], **options: Any) -> Awaitable[Any]:
+        return self._kernel.door.syscall(self._process, name, args, principal=self._principal, **options)
+
+    async def syscall(self, name: str, deadline: float | None = None, **args: Json) -> Any:
+        """Make any call of the table, such as one that a plugin added."""
+        return await self._call(name, args, deadline=deadline)
+
+    async def generate(
+        self,
+        request: GenerateRequest,
+        stream: Callable[[Chunk], None] | None = None,
+        deadline: float | None = None,
+    ) -> Generation:
+        """Ask a model. `stream` gets the pieces as they come (not again when answered from the journal)."""
+        result: Generation = await self._call("generate", {"request": request}, stream=stream, deadline=deadline)
+        return result
+
+    async def measure(self, request: GenerateRequest) -> tuple[int, int]:
+        """How many tokens a prompt has, and the window of its model (0: unknown)."""
+        tokens, window = await self._call("measure", {"request": request})
+        return tokens, window
+
+    async def embed(self, model: str, texts: list[str]) -> Embeddings:
+        """Vectors of texts, in order."""
+        result: Embeddings = await self._call("embed", {"request": EmbedRequest(model, tuple(texts))})
+        return result
+
+    async def call(self, tool: str, arguments: dict[str, Json] | None = None, deadline: float | None = None) -> Json:
+        """Run a tool; raises NotFound or ToolFailed."""
+        return await self._call("call", {"tool": tool, "arguments": arguments or {}}, deadline=deadline)
+
+    async def send(
+        self, to: int | str, body: Json, reply_to: str | None = None, task: str | None = None, id: str | None = None
+    ) -> str:
+        """Send a message to a pid, a name or a box and return its id. The same `id` is delivered once."""
+        args = {"to": to, "body": body, "reply_to": reply_to, "task": task, "id": id}
+        result: str = await self._call("send", args)
+        return result
+
+    async def receive(self, timeout: float | None = None) -> Envelope:
+        """The next message; raises DeadlineExceeded after `timeout` seconds."""
+        result: Envelope = await self._call("receive", {}, deadline=timeout)
+        return result
+
+    async def reply(self, envelope: Envelope, body: Json) -> None:
+        """Answer a message, if its sender wants an answer."""
+        if envelope.reply_to:
+            await self.send(envelope.reply_to, body, task=envelope.task)
+
+    async def spawn(
+        self,
+        program: str,
+        args: Json = None,
+        name: str | None = None,
+        budget: Budget | None = None,
+        supervision: Supervision | None = None,
+    ) -> int:
+        """Start a child and return its pid."""
+        wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
+        result: int = await self._call("spawn", codec.loads(codec.dumps(wanted)))
+        return result
+
+    async def wait(self, pid: int, timeout: float | None = None) -> Json:
+        """The result of a process once it is done; raises ProcessFailed or DeadlineExceeded."""
+        return await self._call("wait", {"pid": pid}, deadline=timeout)
+
+    async def kill(self, pid: int, reason: str | None = None) -> None:
+        """End a process below this one, and everything below that."""
+        await self._call("kill", {"pid": pid, "reason": reason})
+
+    async def now(self) -> float:
+        """Seconds since the epoch, the same again when replayed."""
+        result: float = await self._call("now", {})
+        return result
+
+    async def random(self) -> float:
+        """A number in [0, 1), the same again when replayed."""
+        result: float = await self._call("random", {})
+        return result
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a restart does not begin the wait anew."""
+        await self._call("sleep", {"until": await self.now() + seconds})
+
+    async def lookup(self, name: str) -> list[int]:
+        """The pids of the living processes of a name."""
+        result: list[int] = await self._call("lookup", {"name": name})
+        return result
+
+    def publish(self, task: str | None, chunk: Chunk) -> None:
+        """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
+        if task is not None:
+            self._kernel.streams.publish(task, chunk)
