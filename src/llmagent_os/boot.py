@@ -15,10 +15,10 @@ from .config import Config
 from .core.errors import Conflict
 from .core.ports import Engine, Filter, Tool
 from .core.records import ModelSpec
+from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
 from .kernel.process import Program
-from .kernel.sys import Sys
 from .llm import catalog
 from .llm.engines import DRIVERS, open_engine
 from .plugins import OpenEngine, Plugins, hookimpl

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import (
-    BudgetExceeded,
     Conflict,
     DeadlineExceeded,
     HandlerFailed,
@@ -18,16 +17,15 @@ from llmagent_os.core.errors import (
     PermissionDenied,
     ProcessFailed,
 )
-from llmagent_os.core.records import Budget, Call, GenerateRequest, Json, Message, ModelSpec, ToolSpec
+from llmagent_os.core.records import Budget, Call, GenerateRequest, Json, Message, ModelSpec, Supervision, ToolSpec
+from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.door import Syscall
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
-from llmagent_os.kernel.replay import replay
-from llmagent_os.kernel.supervisor import Supervision
-from llmagent_os.kernel.sys import Sys
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.llm.scripted import open_engine
+from llmagent_os.monitoring.replay import replay
 from llmagent_os.stores.sqlite import SQLiteStore
 
 
@@ -222,7 +220,7 @@ async def test_kill_ends_the_tree_and_only_descendants_may_be_killed(boot: Boot)
         await asyncio.sleep(0.01)
     child = kernel.table.children(pid)[0].pid
     with pytest.raises(PermissionDenied):
-        await Sys(kernel, kernel.table.get(child)).kill(pid)
+        await Sys(kernel.door, kernel.table.get(child)).kill(pid)
     await sys.kill(pid, "enough")
     with pytest.raises(ProcessFailed, match="its parent"):
         await sys.wait(child, timeout=5)

@@ -33,8 +33,8 @@ from ..core.records import (
     ToolSpec,
     Usage,
 )
+from ..core.sys import Sys
 from ..kernel.process import Idle, Program
-from ..kernel.sys import Sys
 from .prompt import PromptTemplate
 from .spec import AgentSpec, parse
 from .window import CUT, ROOM, drop_oldest, shorten

@@ -10,10 +10,9 @@ from typing import Any
 
 from ..core.errors import Conflict, InvalidRequest, NotFound, from_data, not_found
 from ..core.ports import Tool
-from ..core.records import Budget, Envelope, Json
+from ..core.records import Budget, Envelope, Json, Supervision
+from ..core.sys import Sys
 from ..kernel.kernel import Kernel
-from ..kernel.supervisor import Supervision
-from ..kernel.sys import Sys
 from .loop import STOP, Loops
 from .spec import AgentSpec, parse
 

@@ -73,6 +73,32 @@ class Store(Protocol):
         ...
 
 
+class Caller(Protocol):
+    """A process, as far as its own handle needs to know it."""
+
+    pid: int
+
+
+class Door(Protocol):
+    """Where syscalls go: the kernel's door, or a recording of it."""
+
+    async def syscall(
+        self,
+        process: Any,
+        name: str,
+        args: dict[str, Any],
+        deadline: float | None = None,
+        stream: Callable[[Chunk], None] | None = None,
+        principal: str | None = None,
+    ) -> Any:
+        """Make a call for a process; returns its result or raises the LLMAgentOSError it ended with."""
+        ...
+
+    def publish(self, task: str, chunk: Chunk) -> None:
+        """Show a piece of an answer to whoever watches the task."""
+        ...
+
+
 Proceed = Callable[[Call], Awaitable[Any]]
 
 

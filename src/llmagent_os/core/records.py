@@ -234,6 +234,24 @@ class Budget:
     depth: int | None = None
 
 
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How a process is restarted, and how it supervises its own children.
+
+    `permanent`: whenever it ends; `transient`: only when it fails; `temporary`: never. More than `intensity` restarts
+    of its children within `period` seconds and the supervisor itself fails.
+    """
+
+    restart: Restart = "temporary"
+    strategy: Strategy = "one_for_one"
+    intensity: int = 3
+    period: float = 5.0
+
+
 @dataclass(slots=True)
 class Call:
     """One syscall on its way through the door.

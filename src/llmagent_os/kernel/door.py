@@ -20,6 +20,7 @@ from ..core.ports import Filter, Handler
 from ..core.records import Call, Chunk, Usage
 from .journal import Journal, Row
 from .process import Process
+from .streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,11 @@ class Syscall:
 class Door:
     """The syscall table behind its filters, first filter outermost."""
 
-    def __init__(self, journal: Journal, table: Mapping[str, Syscall], filters: Sequence[Filter]) -> None:
+    def __init__(
+        self, journal: Journal, streams: Streams, table: Mapping[str, Syscall], filters: Sequence[Filter]
+    ) -> None:
         self.journal = journal
+        self.publish = streams.publish
         self.table = dict(table)
         self._chains = {name: _compose(filters, entry.handler) for name, entry in table.items()}
 

@@ -25,7 +25,8 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Filter, Store, Tool
-from ..core.records import Budget, Call, Envelope, Json
+from ..core.records import Budget, Call, Envelope, Json, Supervision
+from ..core.sys import Sys
 from .door import Door, Syscall
 from .journal import History, Journal, Statement
 from .process import ENDED, Idle, Process, Program, failure
@@ -33,8 +34,7 @@ from .records import Records
 from .router import Engines
 from .scheduler import Policy, Scheduler, fifo
 from .streams import Streams
-from .supervisor import Child, Decision, Supervision, decide
-from .sys import Sys
+from .supervisor import Child, Decision, decide
 from .syscalls import Builtins
 from .table import ProcessTable, envelope
 
@@ -65,7 +65,7 @@ class Kernel:
         self.engines = Engines()
         self.scheduler = Scheduler(policy)
         self.streams = Streams()
-        self.door = Door(self.journal, Builtins(self).table() | dict(syscalls or {}), filters)
+        self.door = Door(self.journal, self.streams, Builtins(self).table() | dict(syscalls or {}), filters)
         self.workers: dict[str, asyncio.Task[Any]] = {}
         self._services: dict[str, Process] = {}
         self._box_watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -132,7 +132,7 @@ class Kernel:
         process = self._services.get(name)
         if process is None:
             process = self._services[name] = await self._service_process(name, tenant, principal)
-        return Sys(self, process, principal)
+        return Sys(self.door, process, principal)
 
     async def _service_process(self, name: str, tenant: str, principal: str) -> Process:
         pids = self.table.named(f"service/{name}")
@@ -198,7 +198,7 @@ class Kernel:
             program = self.programs.get(process.program)
             if program is None:
                 raise not_found("program", process.program, self.programs)
-            outcome = await program.run(Sys(self, process), process.args, state)
+            outcome = await program.run(Sys(self.door, process), process.args, state)
         except (JournalFull, JournalDamaged):
             raise
         except Exception as error:

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from ..core import codec
 from ..core.errors import LLMAgentOSError, ProcessFailed
-from ..core.records import Budget, Envelope, Json, Usage
+from ..core.records import Budget, Envelope, Json, Supervision, Usage
 from .journal import History
-from .supervisor import Supervision
 
 Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
 ENDED = frozenset({"stopped", "done"})

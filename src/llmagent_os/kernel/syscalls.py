@@ -19,12 +19,12 @@ from ..core.records import (
     GenerateRequest,
     Generation,
     Json,
+    Supervision,
 )
 from ..core.stream import collect
 from . import budget
 from .door import Syscall
 from .process import Process
-from .supervisor import Supervision
 
 if TYPE_CHECKING:
     from .kernel import Kernel

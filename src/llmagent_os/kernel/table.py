@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
-from ..core.records import Budget, Envelope, Json
+from ..core.records import Budget, Envelope, Json, Supervision
 from .process import ENDED, Process, Tally, from_row
-from .supervisor import Child, Supervision
+from .supervisor import Child
 
 
 class ProcessTable:

@@ -12,12 +12,11 @@ from ..core import codec
 from ..core.errors import InvalidRequest, from_data, not_found
 from ..core.ports import Store
 from ..core.records import Chunk, Json
-from .door import Syscall
-from .journal import MARKS, History, Journal, Row
-from .process import Idle, Process, Program, failure
-from .streams import Streams
-from .sys import Sys
-from .table import ProcessTable
+from ..core.sys import Sys
+from ..kernel.door import Syscall
+from ..kernel.journal import MARKS, History, Journal, Row
+from ..kernel.process import Idle, Process, Program, failure
+from ..kernel.table import ProcessTable
 
 GRACE = 0.05  # seconds
 
@@ -39,11 +38,12 @@ class Recorded:
     def __init__(self, journal: Journal, table: Mapping[str, Syscall]) -> None:
         self.journal = journal
         self.table = table
-        self.door = self
-        self.streams = Streams()
         self.stopped = asyncio.Event()
         self.missing: str | None = None  # the call that the journal does not hold
         self.calls = 0
+
+    def publish(self, task: str, chunk: Chunk) -> None:
+        """Nobody watches a replay."""
 
     async def syscall(
         self, process: Process, name: str, args: dict[str, Any], deadline: float | None = None,
@@ -109,7 +109,7 @@ class _Turn:
             return state, None
         process.turn, process.history = turn - 1, self.history
         process.repeats.clear()
-        work = asyncio.ensure_future(self.program.run(Sys(self.door, process), process.args, state))  # type: ignore[arg-type]
+        work = asyncio.ensure_future(self.program.run(Sys(self.door, process), process.args, state))
         stop = asyncio.ensure_future(self.door.stopped.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
         finished = work.done()

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..core import codec
-from ..core.records import Budget, Chunk, Embeddings, EmbedRequest, Envelope, GenerateRequest, Generation, Json
-from .process import Process
-from .supervisor import Supervision
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
+from . import codec
+from .ports import Caller, Door
+from .records import (
+    Budget,
+    Chunk,
+    Embeddings,
+    EmbedRequest,
+    Envelope,
+    GenerateRequest,
+    Generation,
+    Json,
+    Supervision,
+)
 
 
 class Sys:
     """Each method is one syscall, awaited until its outcome is durable."""
 
-    def __init__(self, kernel: Kernel, process: Process, principal: str | None = None) -> None:
-        self._kernel = kernel
+    def __init__(self, door: Door, process: Caller, principal: str | None = None) -> None:
+        self._door = door
         self._process = process
         self._principal = principal
 
@@ -28,7 +34,7 @@ class Sys:
         return self._process.pid
 
     def _call(self, name: str, args: dict[str, Any], **options: Any) -> Awaitable[Any]:
-        return self._kernel.door.syscall(self._process, name, args, principal=self._principal, **options)
+        return self._door.syscall(self._process, name, args, principal=self._principal, **options)
 
     async def syscall(self, name: str, deadline: float | None = None, **args: Json) -> Any:
         """Make any call of the table, such as one that a plugin added."""
@@ -119,4 +125,4 @@ class Sys:
     def publish(self, task: str | None, chunk: Chunk) -> None:
         """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
         if task is not None:
-            self._kernel.streams.publish(task, chunk)
+            self._door.publish(task, chunk)
