@@ -203,10 +203,10 @@ class AgentManager:
         found = self._kernel.messages(f"task/{task}")
         return found[0][1] if found else None
 
-    async def once(self, name: str, body: Json) -> tuple[int, str]:
+    async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
-        pid = await self._spawn(self.get(name), f"{name}@once-{uuid.uuid4().hex[:12]}", once=True)
-        task = uuid.uuid4().hex
+        task = task or uuid.uuid4().hex
+        pid = await self._spawn(self.get(name), f"{name}@once-{task[:12]}", once=True)
         await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
         return pid, task
 
