@@ -29,6 +29,7 @@ help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: $(VENV)/run.stamp ## make .venv with everything `run` needs
+	@$(call say,installed in $(VENV))
 
 run: $(VENV)/run.stamp ## start the system and chat: MODEL=default, small or tiny
 	@$(BIN)/llmagent-os up --chat --model $(MODEL)
