@@ -1,0 +1,153 @@
+"""Who answers: a name stands for a model or for an agent, and both are asked in the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from ..core import codec
+from ..core.errors import InvalidRequest, NotFound, Unsupported, not_found
+from ..core.records import Chunk, GenerateRequest, Generation, Json
+from ..core.sys import Sys
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+LONGEST = 600.0  # seconds that an agent may take to answer
+
+Stream = Callable[[Chunk], None]
+Piece = tuple[int, Chunk | Generation]
+"""The number of an answer with a piece of it, or with the finished whole."""
+
+
+class Answerers:
+    """The models and agents of a system, as one."""
+
+    def __init__(self, system: System, sys: Sys) -> None:
+        self._kernel = system.kernel
+        self._agents = system.agents
+        self._sys = sys
+
+    async def answer(self, request: GenerateRequest, stream: Stream | None = None) -> Generation:
+        """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
+        if self.is_model(request.model):
+            return await self._sys.generate(request, stream)
+        return await self._ask_agent(request, stream)
+
+    async def all(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        """Answer several requests at once; the first error of any ends them all."""
+        if len(requests) == 1:
+            return [await self.answer(requests[0])]
+        answers: dict[int, Generation] = {}
+        async with aclosing(follow(self, requests)) as batches:
+            async for batch in batches:
+                answers.update((i, piece) for i, piece in batch if isinstance(piece, Generation))
+        return [answers[i] for i in range(len(requests))]
+
+    def is_model(self, name: str) -> bool:
+        """Whether a name stands for a model (True) or an agent; raises NotFound where it is neither."""
+        try:
+            self._kernel.engines.resolve(name)
+        except NotFound as error:
+            agents = self._agents.names()
+            if name in agents:
+                return False
+            raise not_found("model", name, [*self._kernel.engines.names(), *agents]) from error
+        return True
+
+    async def _ask_agent(self, request: GenerateRequest, stream: Stream | None) -> Generation:
+        """Have a process of its own answer, and end it if the caller leaves."""
+        body, task = _message(request), uuid.uuid4().hex
+        with self._kernel.streams.watch(task) as chunks:
+            pid, _ = await self._agents.once(request.model, body, task)
+            passing = Passing(stream)
+            showing = asyncio.ensure_future(passing.follow(chunks)) if stream else None
+            try:
+                reply = await self._agents.reply(task, LONGEST)
+            except (asyncio.CancelledError, TimeoutError):
+                await self._agents.stop_task(pid)
+                raise
+            finally:
+                if showing is not None:
+                    showing.cancel()
+            passing.rest(chunks, reply["text"])
+        return _generation(request.model, reply)
+
+
+class Passing:
+    """Passes an agent's text on; its own tool calls, and where its model calls end, are not its caller's business."""
+
+    def __init__(self, stream: Stream | None) -> None:
+        self._stream = stream
+        self._seen = False
+
+    async def follow(self, chunks: asyncio.Queue[Chunk]) -> None:
+        """Pass on what comes until cancelled."""
+        while True:
+            self._pass(await chunks.get())
+
+    def rest(self, chunks: asyncio.Queue[Chunk], text: str) -> None:
+        """Pass on what is left, or the whole text where the agent's loop streamed nothing."""
+        while not chunks.empty():
+            self._pass(chunks.get_nowait())
+        if not self._seen:
+            self._pass(Chunk(text))
+
+    def _pass(self, chunk: Chunk) -> None:
+        if chunk.text and self._stream is not None:
+            self._seen = True
+            self._stream(Chunk(chunk.text, chunk.logprobs))
+
+
+def _message(request: GenerateRequest) -> dict[str, Json]:
+    """The request as an agent's message; raises Unsupported by name for what is the agent's own business."""
+    refused = {
+        "tools": request.tools, "choices": request.choices is not None, "prompt": request.prompt is not None,
+    }  # fmt: skip
+    for name, sent in refused.items():
+        if sent:
+            text = f"{request.model!r} is an agent: {name!r} cannot be sent to it, only to a model"
+            raise Unsupported(text, parameter=name)
+    if request.messages[-1].role != "user":
+        raise InvalidRequest("the last message to an agent must be the user's", parameter="messages")
+    options = {"sampling": request.sampling.sent(), "schema": request.schema}
+    return {"messages": request.messages, "options": options}
+
+
+def _generation(model: str, reply: dict[str, Json]) -> Generation:
+    finish = "length" if reply["finish"] == "length" else "stop"
+    logprobs = reply.get("logprobs") or ()
+    return codec.generation(
+        {**reply, "tool_calls": (), "finish": finish, "logprobs": logprobs, "model": model, "engine": "agent"}
+    )
+
+
+async def follow(answerers: Answerers, requests: Sequence[GenerateRequest]) -> AsyncGenerator[list[Piece]]:
+    """Answer several requests at once and give what came since the last time; closing it cancels them.
+
+    Each answer's last piece is its Generation. The first error of any ends it, after what came before.
+    """
+    pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+
+    async def one(i: int, request: GenerateRequest) -> None:
+        pieces.put_nowait((i, await answerers.answer(request, lambda chunk: pieces.put_nowait((i, chunk)))))
+
+    tasks = [asyncio.ensure_future(one(i, request)) for i, request in enumerate(requests)]
+    work: asyncio.Future[Any] = asyncio.gather(*tasks)
+    work.add_done_callback(lambda _: pieces.put_nowait(None))
+    try:
+        while True:
+            batch = [await pieces.get()]
+            while not pieces.empty():
+                batch.append(pieces.get_nowait())
+            if present := [piece for piece in batch if piece is not None]:
+                yield present
+            if batch[-1] is None:
+                break
+        await work
+    finally:
+        for task in tasks:
+            task.cancel()

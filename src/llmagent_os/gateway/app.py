@@ -1,0 +1,93 @@
+"""The gateway's front: lets in who has the key, and sends the hot paths past the framework."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..core.errors import EngineUnavailable, LLMAgentOSError
+from ..core.records import Json
+from ..core.sys import Sys
+from .asgi import PATIENCE, Exchange, Gone
+from .auth import Lock
+from .errors import headers, openai_body, openai_status, rest_body, status_of
+from .openai_api import OpenAI
+from .rest import make_rest
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Exchange], Awaitable[None]]
+OPEN = "/health"
+
+
+class Gateway:
+    """The ASGI application over a running system."""
+
+    def __init__(self, system: System, sys: Sys, lock: Lock, patience: float = PATIENCE) -> None:
+        """`patience`: seconds that a client may leave what was sent to it unread."""
+        openai = OpenAI(system, sys)
+        self._fast: dict[str, Handler] = {
+            "/v1/chat/completions": openai.chat,
+            "/v1/completions": openai.completions,
+            "/v1/embeddings": openai.embeddings,
+        }
+        self._rest: ASGIApp = make_rest(system, sys)
+        self._lock = lock
+        self._patience = patience
+        self._working: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one exchange."""
+        http = Exchange(scope, receive, send, self._patience)
+        task = asyncio.current_task()
+        assert task is not None
+        self._working.add(task)
+        try:
+            await self._serve(http)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            await self._fail(http, EngineUnavailable("the system is stopping; send the request again later"))
+        except Gone:
+            pass
+        except (LLMAgentOSError, TimeoutError) as error:
+            await self._fail(http, error)
+        except Exception as error:  # the one place that answers what nobody foresaw
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await self._fail(http, error)
+        finally:
+            self._working.discard(task)
+
+    async def _serve(self, http: Exchange) -> None:
+        path = http.scope["path"]
+        if path != OPEN:
+            self._lock.check(http.scope["headers"])
+        handler = self._fast.get(path)
+        if handler is not None and http.scope["method"] == "POST":
+            await handler(http)
+        else:
+            await self._rest(http.scope, *http.channels())
+
+    async def _fail(self, http: Exchange, error: BaseException) -> None:
+        if http.started:
+            return
+        openai = http.scope["path"] in self._fast
+        status = openai_status(error) if openai else status_of(error)
+        body: Json = openai_body(error) if openai else rest_body(error)
+        await http.json(status, body, headers(error))
+
+    async def close(self, seconds: float) -> None:
+        """Give running exchanges some seconds to end by themselves, then break them off."""
+        self._closing = True
+        if self._working:
+            await asyncio.wait(self._working, timeout=seconds)
+        for task in self._working:
+            task.cancel()

@@ -1,0 +1,138 @@
+"""Answers in the words of OpenAI's chat and completion APIs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from ..core import codec
+from ..core.records import Chunk, Generation, Json, TokenLogprob, ToolCall, Usage
+
+DONE = b"data: [DONE]\n\n"
+
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "cancelled": "stop"}
+
+
+def event(data: Json) -> bytes:
+    """A server-sent event."""
+    return b"data: " + codec.dumps(data) + b"\n\n"
+
+
+def usage(answers: Sequence[Generation]) -> dict[str, Json]:
+    """What all answers of a request took together."""
+    total = sum((answer.usage for answer in answers), Usage())
+    return {
+        "prompt_tokens": total.input_tokens,
+        "completion_tokens": total.output_tokens,
+        "total_tokens": total.input_tokens + total.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": total.cached_tokens},
+    }
+
+
+def logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Json] | None:
+    """Log-probabilities as chats carry them; None where there are none."""
+    if not tokens:
+        return None
+    return {
+        "content": [
+            {**_token(p.token, p.logprob), "top_logprobs": [_token(text, value) for text, value in p.top]}
+            for p in tokens
+        ],
+        "refusal": None,
+    }
+
+
+def _token(text: str, value: float) -> dict[str, Json]:
+    return {"token": text, "logprob": value, "bytes": list(text.encode())}
+
+
+def called(calls: Sequence[ToolCall]) -> list[dict[str, Json]]:
+    """Tool calls as messages carry them."""
+    return [
+        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": codec.dumps(c.arguments).decode()}}
+        for c in calls
+    ]
+
+
+class Chat:
+    """The answers to one chat request. With `single` at most one tool call of each is kept."""
+
+    kind = "chat.completion"
+
+    def __init__(self, model: str, single: bool = False) -> None:
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._limit = 1 if single else None
+        self._begun: set[int] = set()
+
+    def whole(self, answers: Sequence[Generation]) -> dict[str, Json]:
+        """The answer that is not streamed."""
+        choices = [self._choice(i, answer) for i, answer in enumerate(answers)]
+        return {**self._head, "object": self.kind, "choices": choices, "usage": usage(answers)}
+
+    def _choice(self, i: int, answer: Generation) -> dict[str, Json]:
+        message: dict[str, Json] = {"role": "assistant", "content": answer.text, "refusal": None}
+        if answer.tool_calls:
+            message["content"] = answer.text or None
+            message["tool_calls"] = called(answer.tool_calls[: self._limit])
+        finish = _FINISH[answer.finish]
+        return {"index": i, "message": message, "logprobs": logprobs(answer.logprobs), "finish_reason": finish}
+
+    def piece(self, i: int, piece: Chunk | Generation) -> bytes:
+        """The events for a piece of answer number i."""
+        delta: dict[str, Json] = {}
+        if i not in self._begun:
+            self._begun.add(i)
+            delta = {"role": "assistant", "content": ""}
+        if isinstance(piece, Generation):
+            return self._event(i, delta, None, _FINISH[piece.finish])
+        if piece.text:
+            delta["content"] = piece.text
+        if piece.tool_calls:
+            calls = called(piece.tool_calls[: self._limit])
+            delta["tool_calls"] = [{"index": n, **call} for n, call in enumerate(calls)]
+        return self._event(i, delta, logprobs(piece.logprobs), None) if delta else b""
+
+    def _event(self, i: int, delta: Json, tokens: Json, finish: str | None) -> bytes:
+        choice = {"index": i, "delta": delta, "logprobs": tokens, "finish_reason": finish}
+        return event({**self._head, "object": f"{self.kind}.chunk", "choices": [choice]})
+
+    def usage(self, answers: Sequence[Generation]) -> bytes:
+        """The event that carries the usage."""
+        return event({**self._head, "object": f"{self.kind}.chunk", "choices": [], "usage": usage(answers)})
+
+
+class Completion(Chat):
+    """The answers to one raw completion request."""
+
+    kind = "text_completion"
+
+    def _choice(self, i: int, answer: Generation) -> dict[str, Json]:
+        return _text_choice(i, answer.text, answer.logprobs, _FINISH[answer.finish])
+
+    def piece(self, i: int, piece: Chunk | Generation) -> bytes:
+        """The event for a piece of answer number i."""
+        if isinstance(piece, Generation):
+            return self._text_event(_text_choice(i, "", (), _FINISH[piece.finish]))
+        return self._text_event(_text_choice(i, piece.text, piece.logprobs, None)) if piece.text else b""
+
+    def _text_event(self, choice: Json) -> bytes:
+        return event({**self._head, "object": self.kind, "choices": [choice]})
+
+    def usage(self, answers: Sequence[Generation]) -> bytes:
+        """The event that carries the usage."""
+        return event({**self._head, "object": self.kind, "choices": [], "usage": usage(answers)})
+
+
+def _text_choice(i: int, text: str, tokens: Sequence[TokenLogprob], finish: str | None) -> dict[str, Json]:
+    offsets, at = [], 0
+    for token in tokens:
+        offsets.append(at)
+        at += len(token.token)
+    found = tokens and {
+        "tokens": [token.token for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [dict(token.top) for token in tokens],
+        "text_offset": offsets,
+    }
+    return {"index": i, "text": text, "logprobs": found or None, "finish_reason": finish}

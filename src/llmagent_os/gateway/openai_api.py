@@ -1,0 +1,89 @@
+"""The OpenAI-compatible paths: chats, raw completions, embeddings. `model` names a model or an agent."""
+
+from __future__ import annotations
+
+import array
+import base64
+import sys as interpreter
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from ..core.errors import LLMAgentOSError, Unsupported
+from ..core.records import GenerateRequest, Generation
+from ..core.sys import Sys
+from .answering import Answerers, follow
+from .asgi import Exchange
+from .bodies import ChatBody, CompletionBody, EmbeddingsBody, StreamOptions, read
+from .chat_wire import DONE, Chat, Completion, event
+from .errors import openai_body
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+class OpenAI:
+    """Handlers, each given one exchange whose body is not read yet."""
+
+    def __init__(self, system: System, sys: Sys) -> None:
+        self._sys = sys
+        self.answerers = Answerers(system, sys)
+
+    async def chat(self, http: Exchange) -> None:
+        """POST /v1/chat/completions."""
+        body = read(ChatBody, await http.body())
+        await self._answer(http, body, Chat(body.model, body.parallel_tool_calls is False))
+
+    async def completions(self, http: Exchange) -> None:
+        """POST /v1/completions."""
+        body = read(CompletionBody, await http.body())
+        await self._answer(http, body, Completion(body.model))
+
+    async def _answer(self, http: Exchange, body: ChatBody | CompletionBody, wire: Chat) -> None:
+        requests = body.requests()
+        async with http.attended():
+            if body.stream:
+                await self._stream(http, requests, wire, body.stream_options)
+                return
+            answers = await self.answerers.all(requests)
+        await http.json(200, wire.whole(answers))
+
+    async def _stream(
+        self, http: Exchange, requests: Sequence[GenerateRequest], wire: Chat, options: StreamOptions | None
+    ) -> None:
+        answers: list[Generation] = []
+        try:
+            async with aclosing(follow(self.answerers, requests)) as batches:
+                async for batch in batches:
+                    answers += [piece for _, piece in batch if isinstance(piece, Generation)]
+                    if data := b"".join(wire.piece(i, piece) for i, piece in batch):
+                        await http.events(data)
+        except (LLMAgentOSError, TimeoutError) as error:
+            if not http.started:
+                raise
+            await http.events(event(openai_body(error)))
+        else:
+            with_usage = options is not None and options.include_usage
+            await http.events((wire.usage(answers) if with_usage else b"") + DONE)
+        await http.end()
+
+    async def embeddings(self, http: Exchange) -> None:
+        """POST /v1/embeddings."""
+        body = read(EmbeddingsBody, await http.body())
+        if not self.answerers.is_model(body.model):
+            raise Unsupported(f"{body.model!r} is an agent; name a model", parameter="model")
+        async with http.attended():
+            found = await self._sys.embed(body.model, body.texts())
+        encode = _base64 if body.encoding_format == "base64" else list
+        data = [{"object": "embedding", "index": i, "embedding": encode(v)} for i, v in enumerate(found.vectors)]
+        tokens = found.usage.input_tokens
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        await http.json(200, {"object": "list", "data": data, "model": body.model, "usage": usage})
+
+
+def _base64(vector: Sequence[float]) -> str:
+    """32-bit floats, least byte first."""
+    floats = array.array("f", vector)
+    if interpreter.byteorder == "big":
+        floats.byteswap()
+    return base64.b64encode(floats.tobytes()).decode()

@@ -1,0 +1,142 @@
+"""Run a system behind its HTTP gateway until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from ..boot import System, boot
+from ..config import Config
+from ..core import codec
+from ..core.errors import LLMAgentOSError
+from .app import Gateway
+from .asgi import PATIENCE
+from .auth import Lock, key_file, load_key
+from .ports import listen
+
+GRACE = 0.5  # seconds that running requests get to end when the system stops
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A system that answers at `url` to who has `key`. `stopping` is set to stop it."""
+
+    url: str
+    key: str
+    system: System
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def serve(
+    config: Config,
+    on_ready: Callable[[Running], object] | None = None,
+    plugins: Sequence[object] = (),
+    warm: bool = False,
+) -> None:
+    """Run a system until SIGINT, SIGTERM, or `Running.stopping`; `on_ready` is called once it answers.
+
+    With `warm` the default model is opened beside it, so that the first answer need not wait. Raises PortTaken,
+    and what `boot` raises.
+    """
+    async with running(config, plugins) as system:
+        with _signals(system.stopping):
+            opening = asyncio.create_task(_open_default(system.system)) if warm else None
+            if on_ready is not None:
+                on_ready(system)
+            await system.stopping.wait()
+            if opening is not None:
+                opening.cancel()
+
+
+@asynccontextmanager
+async def running(config: Config, plugins: Sequence[object] = (), patience: float = PATIENCE) -> AsyncIterator[Running]:
+    """A system and its gateway for as long as the block runs; signals are the caller's."""
+    listening = listen(config.host, config.port)
+    try:
+        system = await boot(config, plugins)
+    except BaseException:
+        listening.close()
+        raise
+    try:
+        key = load_key(config.data)
+        lock = Lock(key, key_file(config.data))
+        app = Gateway(system, await system.kernel.service("gateway"), lock, patience)
+        url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
+        async with _listening(app, listening):
+            with _announced(config.data / "server.json", url):
+                yield Running(url, key, system)
+    finally:
+        listening.close()
+        await system.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: whoever runs it says when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
+        server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=65,
+    )  # fmt: skip
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([listening]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0)
+        yield
+    finally:
+        server.should_exit = True
+        await app.close(GRACE)
+        await serving
+
+
+def _host(listening: socket.socket) -> str:
+    host = listening.getsockname()[0]
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _announced(path: Path, url: str) -> Iterator[None]:
+    """Say in the data folder where the system answers, for as long as it does."""
+    fresh = path.with_suffix(".tmp")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(codec.dumps({"url": url, "pid": os.getpid()}))
+    fresh.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _signals(stopping: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _open_default(system: System) -> None:
+    """Open the default model; where that fails, the first message says why."""
+    with contextlib.suppress(LLMAgentOSError):
+        await system.kernel.engines.get("default")
