@@ -1,0 +1,1 @@
+"""The commands, a file a group. `gateway.cli` imports each when it is called."""

@@ -1,0 +1,138 @@
+"""What `doctor` looks at: each check tells what it found and, for a problem, the command that mends it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...config import Config
+from ...core.errors import LLMAgentOSError
+from ...llm.known import ALIASES, KNOWN, KnownModel, known_model, models_folder, path_of
+from ..auth import key_file
+from ..client import NotRunning, find
+from ..ports import listen
+from .options import reach
+from .output import size
+
+Status = Literal["ok", "optional", "problem"]
+
+_ROOM = 1 << 30  # bytes that a journal should be able to grow
+_SQLITE = (3, 35)
+_EXTRAS: dict[str, tuple[str, Status]] = {
+    "llamacpp": ("xllamacpp", "problem"),
+    "transformers": ("transformers", "optional"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `optional` is something that is not there and need not be."""
+
+    name: str
+    status: Status
+    found: str
+    mend: str = ""
+
+
+def machine() -> Iterator[Check]:
+    """Python, SQLite, pip and the optional parts."""
+    version = platform.python_version()
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    yield _check("python", fits, version, "install Python 3.11, 3.12 or 3.13 and make a new environment with it")
+    fits = sqlite3.sqlite_version_info >= _SQLITE
+    yield _check("sqlite", fits, sqlite3.sqlite_version, "install a Python that comes with SQLite 3.35 or later")
+    here = importlib.util.find_spec("pip") is not None
+    yield _check("pip", here, "here" if here else "missing: models cannot be fetched", "python -m ensurepip")
+    for extra, (module, lacking) in _EXTRAS.items():
+        if importlib.util.find_spec(module):
+            yield Check(f"extra {extra}", "ok", "installed")
+        else:
+            yield Check(f"extra {extra}", lacking, "not installed", f"pip install 'llmagent-os[{extra}]'")
+
+
+def models(config: Config, deep: bool) -> Iterator[Check]:
+    """The known models' files; with `deep` also whether their bytes are what they should be."""
+    wanted = known_model(config.model or "default")
+    for model in KNOWN:
+        alias = next(alias for alias, name in ALIASES.items() if name == model.name)
+        path = path_of(model)
+        if not path.is_file():
+            status: Status = "problem" if model is wanted else "optional"
+            yield Check(f"model {alias}", status, f"not in {path.parent}", f"llmagent-os models pull {alias}")
+        else:
+            whole = path.stat().st_size == model.size and (not deep or _same(path, model))
+            again = f"llmagent-os models rm {alias} && llmagent-os models pull {alias}"
+            found = f"{path}, {size(model.size)}" + (", sha256 as it should be" if deep else "")
+            yield _check(f"model {alias}", whole, found if whole else f"{path} is damaged", again)
+
+
+def _same(path: Path, model: KnownModel) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == model.sha256
+
+
+def files(config: Config) -> Iterator[Check]:
+    """The data folder, the space on its disk, the key and the journal."""
+    data = config.data
+    existing = next(path for path in (data, *data.absolute().parents) if path.exists())
+    writable = os.access(existing, os.W_OK)
+    yield _check("data folder", writable, str(data), f"sudo chown {os.getuid()} {existing}")
+    for name, folder in (("disk of the journal", existing), ("disk of the models", models_folder())):
+        if folder.exists():
+            free = shutil.disk_usage(folder).free
+            yield _check(name, free > _ROOM, f"{size(free)} free", f"make room: du -sh {folder}/*")
+    if key_file(data).exists():
+        private = stat.S_IMODE(key_file(data).stat().st_mode) & 0o077 == 0
+        found = "for its owner only" if private else "others can read it"
+        yield _check("key file", private, found, f"chmod 600 {key_file(data)}")
+    if (data / "journal.db").exists():
+        yield _journal(data / "journal.db")
+
+
+def _journal(path: Path) -> Check:
+    """SQLite's own check of the pages; a running system is not disturbed."""
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        found = str(error)
+    recovered = path.with_name("recovered.db")
+    mend = f"stop the system, then: sqlite3 {path} .recover | sqlite3 {recovered} && mv {recovered} {path}"
+    return _check("journal", found == "ok", f"{path}, {size(path.stat().st_size)}: {found}", mend)
+
+
+async def server(config: Config) -> Check:
+    """Whether a system runs here and is well; where none runs, whether its port is free."""
+    try:
+        address = find(config.data)
+        await reach(address, lambda client: client.get("/health"))
+    except NotRunning:
+        return _port(config)
+    except LLMAgentOSError as error:
+        return Check("system", "problem", error.message, f"kill {address.pid}; llmagent-os up")
+    return Check("system", "ok", f"runs at {address.url}, process {address.pid}")
+
+
+def _port(config: Config) -> Check:
+    try:
+        listen(config.host, config.port).close()
+    except LLMAgentOSError as error:
+        return Check("system", "problem", f"does not run, and {error.message}", "llmagent-os up --port 0")
+    return Check("system", "optional", f"does not run; port {config.port} is free", "llmagent-os up")
+
+
+def _check(name: str, well: bool, found: str, mend: str) -> Check:
+    return Check(name, "ok", found) if well else Check(name, "problem", found, mend)

@@ -1,0 +1,58 @@
+"""What the commands share: options, examples in their help, and the way to a running system."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ...config import load
+from ..client import Address, Client, NotRunning, find, not_running
+
+T = TypeVar("T")
+
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The system's data folder; LLMAGENT_OS_DATA or the user's own without it."),
+]
+Plugin = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="A Python file with hooks; may be given several times.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, or one a line, and nothing else.")]
+
+
+def commands(**settings: Any) -> typer.Typer:
+    """An empty set of commands, with plain help and errors."""
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, **settings)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  llmagent-os {line}" for line in lines)
+
+
+def folder(data: Path | None) -> Path:
+    """The data folder that is meant."""
+    return load({"data": data}).data
+
+
+def address(data: Path | None) -> Address:
+    """Where the system of a data folder listens; raises NotRunning."""
+    return find(folder(data))
+
+
+def ask(data: Path | None, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Do something with the system that runs on a data folder; raises NotRunning, and what the server answers."""
+    try:
+        return asyncio.run(reach(address(data), work))
+    except NotRunning:
+        raise not_running(folder(data)) from None
+
+
+async def reach(where: Address, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Do something with the system at an address."""
+    async with Client(where.url, where.key) as client:
+        return await work(client)

@@ -1,0 +1,101 @@
+"""`ps`, `pause`, `resume`, `kill`: processes by number, or all of an agent by name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...core.records import Json
+from ..client import Client
+from .options import AsJson, Data, ask, commands, examples
+from .output import ago, emit, say, show, table
+
+app = commands()
+
+Target = Annotated[str, typer.Argument(metavar="PID|AGENT", help="A process's number, or an agent's name.")]
+
+_PAGE = 1000
+_ENDED = ("stopped", "done")
+_HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
+
+
+async def pages(client: Client, path: str, rows: str, key: str, after: int = 0) -> AsyncGenerator[dict[str, Any]]:
+    """Every row of a listing, page by page; `key` is the field that the next page begins after."""
+    while True:
+        page = (await client.get(path, after=after, limit=_PAGE))[rows]
+        for row in page:
+            yield row
+        if len(page) < _PAGE:
+            return
+        after = page[-1][key]
+
+
+@app.command(epilog=examples("ps", "ps --all", "ps --json"))
+def ps(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """List the processes."""
+
+    async def work(client: Client) -> list[dict[str, Json]]:
+        found = []
+        async with aclosing(pages(client, "/v1/processes", "processes", "pid")) as listed:
+            async for process in listed:
+                if everything or process["status"] not in _ENDED:
+                    found.append(process)
+        return found
+
+    processes = ask(data, work)
+    if as_json:
+        for process in processes:
+            emit(process)
+        return
+    show(table(_HEADERS, map(_row, processes)))
+    if not processes:
+        say("no processes; start an agent with: llmagent-os agents deploy assistant")
+
+
+def _row(process: Mapping[str, Any]) -> tuple[object, ...]:
+    usage = process["usage"]
+    return (
+        process["pid"], process["parent"] or "", process["name"], process["program"], process["status"],
+        process["turns"], usage["steps"], usage["input_tokens"] + usage["output_tokens"],
+        f"${usage['money']:.4f}" if usage["money"] else "", ago(process["created"]), process["reason"],
+    )  # fmt: skip
+
+
+@app.command(epilog=examples("pause 12", "pause assistant"))
+def pause(target: Target, data: Data = None) -> None:
+    """Hold a process at its next step until it is resumed, also across a restart; or every process of an agent."""
+    _control(target, "pause", "pause", "paused", data)
+
+
+@app.command(epilog=examples("resume 12", "resume assistant"))
+def resume(target: Target, data: Data = None) -> None:
+    """Let a paused process go on, or every paused process of an agent."""
+    _control(target, "resume", "resume", "resumed", data)
+
+
+@app.command(epilog=examples("kill 12", "kill assistant"))
+def kill(target: Target, data: Data = None) -> None:
+    """End a process and everything below it, or every process of an agent.
+
+    Messages that were not answered yet are answered with an error.
+    """
+    _control(target, "kill", "terminate", "ended", data)
+
+
+def _control(target: str, of_process: str, of_agent: str, done: str, data: Path | None) -> None:
+    """Do one thing to a process or to an agent, and say to which processes it was done."""
+    if target.isdecimal():
+        ask(data, lambda client: client.post(f"/v1/processes/{target}/{of_process}"))
+        say(f"{done}: {target}")
+        return
+    answer = ask(data, lambda client: client.post(f"/v1/agents/{target}/{of_agent}"))
+    pids = " ".join(map(str, answer["pids"]))
+    say(f"{done}: {pids or 'nothing; see: llmagent-os ps --all'}")

@@ -1,0 +1,52 @@
+"""`run` and `save`: one message to an agent, and the files of its answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...core.records import Json
+from ..client import Client
+from .conversation import answer, tell_files
+from .options import AsJson, Data, ask, commands, examples
+from .output import emit, say
+
+app = commands()
+
+
+@app.command(epilog=examples('run assistant "Who are you?"', "run writer - < notes.txt", "run writer hello --json"))
+def run(
+    agent: Annotated[str, typer.Argument(help="The agent's name.")],
+    text: Annotated[str, typer.Argument(help="The message; `-` reads it from standard input.")],
+    session: Annotated[str | None, typer.Option(help="The conversation that it belongs to; none without it.")] = None,
+    stream: Annotated[bool, typer.Option(help="Print the answer as it comes.")] = True,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Give an agent one message and print its answer."""
+    body = {"text": sys.stdin.read() if text == "-" else text, "session": session}
+
+    async def work(client: Client) -> Json:
+        return await answer(client, agent, body, live=stream and not as_json)
+
+    reply = ask(data, work)
+    if as_json:
+        emit(reply)
+        return
+    if not stream:
+        print(reply["text"])
+    tell_files(reply)
+
+
+@app.command(epilog=examples("save 6f1ed002ab5595859014ebf0951522d9 plot.png"))
+def save(
+    blob: Annotated[str, typer.Argument(help="The file's name in the journal, as the answer told it.")],
+    target: Annotated[Path, typer.Argument(help="Where to write it.")],
+    data: Data = None,
+) -> None:
+    """Save a file or picture that an answer named."""
+    target.write_bytes(ask(data, lambda client: client.read(f"/v1/blobs/{blob}")))
+    say(f"saved {target}")

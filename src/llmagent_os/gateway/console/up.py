@@ -1,0 +1,157 @@
+"""`up`: bring the model here, start the system, say where everything is, and talk or serve until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...config import Config, load
+from ...core.errors import DataFolderBusy, LLMAgentOSError
+from ...llm.known import models_folder
+from ...llm.progress import shown
+from ..auth import key_file
+from ..client import Address, NotRunning, find
+from ..server import Running, running, serve
+from .conversation import converse
+from .models import bring
+from .options import Data, Plugin, commands, examples, reach
+from .output import say
+
+app = commands()
+
+_LOG_BYTES = 10 << 20
+_LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_ASSISTANT = "assistant"
+
+
+@app.command(epilog=examples("up --chat", "up --model small --port 9000", "up --model none --plugin mine.py"))
+def up(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="default, small, tiny, any other, a path, OWNER/REPO, or none."),
+    ] = None,
+    data: Data = None,
+    port: Annotated[int | None, typer.Option(help="Where to listen; 8080 without it, 0 for any free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on; this machine only without it.")] = None,
+    durability: Annotated[
+        str | None, typer.Option(metavar="crash|power", help="What accepted work survives; power waits for the disk.")
+    ] = None,
+    plugin: Plugin = None,
+    chat: Annotated[bool, typer.Option(help="Talk to the assistant; piped lines are answered, then it ends.")] = False,
+) -> None:
+    """Start the system; what it was doing when it was stopped goes on.
+
+    The model is fetched first where it is not on this machine. Where everything is stands on standard error.
+    """
+    given = {"data": data, "port": port, "host": host, "durability": durability, "plugins": plugin}
+    config = load(given | ({"model": model} if model != "none" else {}))
+    _refuse_second(config.data)
+    config = config.model_copy(update={"model": None if model == "none" else _at_hand(config.model or "default")})
+    _log_to(config.data / "log")
+    well = _chat(config) if chat else _serve(config)
+    say(f"stopped; nothing is lost: the next start goes on from {config.data}")
+    if not well:
+        raise typer.Exit(1)
+
+
+def _refuse_second(data: Path) -> None:
+    """Raise DataFolderBusy where a system answers on the data folder: before anything is fetched for it."""
+    try:
+        address = find(data)
+        asyncio.run(reach(address, lambda client: client.get("/health")))
+    except NotRunning:
+        return
+    hint = f"talk to it with: llmagent-os chat; stop it with: kill {address.pid}"
+    raise DataFolderBusy(f"process {address.pid} runs on {data} already; {hint}", pid=address.pid, path=str(data))
+
+
+def _at_hand(name: str) -> str:
+    """Make sure that a model is on this machine and return the name it is opened by."""
+    with shown(name) as progress:
+        return asyncio.run(bring(name, progress)).name
+
+
+def _log_to(file: Path) -> None:
+    """Keep the log in the data folder, so that the terminal is the conversation's."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2)
+    logging.basicConfig(
+        handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _serve(config: Config) -> bool:
+    asyncio.run(serve(config, lambda system: _tell(config, system.url), warm=config.model is not None))
+    return True
+
+
+def _chat(config: Config) -> bool:
+    """Talk in this thread, which has the terminal and its signals, while another one serves."""
+    signal.signal(signal.SIGTERM, _leave)
+    with _serving(config) as address:
+        _tell(config, address.url)
+        return converse(address, _ASSISTANT, None, config.data / "chat_history")
+
+
+def _leave(*_: Any) -> None:
+    sys.exit(0)
+
+
+@contextmanager
+def _serving(config: Config) -> Iterator[Address]:
+    """A system in a thread of its own for as long as the block runs; raises what starting or running it raises."""
+    ready: Future[Address] = Future()
+    stopping = asyncio.Event()
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1, thread_name_prefix="system") as threads:
+        loop = runner.get_loop()
+        work = threads.submit(runner.run, _run(config, ready, stopping))
+        either: tuple[Future[Any], ...] = (ready, work)
+        try:
+            wait(either, return_when=FIRST_COMPLETED)
+            if ready.done():
+                yield ready.result()
+        finally:
+            loop.call_soon_threadsafe(stopping.set)
+            work.result()
+
+
+async def _run(config: Config, ready: Future[Address], stopping: asyncio.Event) -> None:
+    async with running(config) as system:
+        opening = asyncio.create_task(_open(system)) if config.model else None
+        ready.set_result(Address(system.url, system.key, os.getpid()))
+        await stopping.wait()
+        if opening is not None:
+            opening.cancel()
+
+
+async def _open(system: Running) -> None:
+    """Open the model while the user reads; where that fails, say why."""
+    try:
+        await system.system.kernel.engines.get("default")
+    except LLMAgentOSError as error:
+        say(f"llmagent-os: {error.message}")
+
+
+def _tell(config: Config, url: str) -> None:
+    data = config.data
+    say(f"""\
+LLMAgentOS runs.
+  address   {url}   (its API: {url}/docs)
+  key       {key_file(data)}
+  data      {data}
+  journal   {data / "journal.db"}
+  models    {models_folder()}   (default: {config.model or "none"})
+  log       {data / "log"}
+  stop      Ctrl-C, or kill {os.getpid()}
+""")
