@@ -19,10 +19,12 @@ _LISTENING = "0A"
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 picks a free one. Raises PortTaken, PermissionDenied, InvalidRequest."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except socket.gaierror as error:
         raise InvalidRequest(f"host {host!r} is no address: {error.strerror}", parameter="host") from None
-    found = socket.socket(family, socket.SOCK_STREAM)
+    found = socket.socket(family, kind, protocol)  # with its protocol: asyncio sets TCP_NODELAY only where it is told
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
