@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from ..core.errors import InvalidRequest, MissingExtra, Unsupported, not_found
+from ..core.errors import InvalidRequest, MissingExtra, Unsupported, nearest, not_found
 from ..core.ports import Engine
 from ..core.records import EngineInfo, GenerateRequest, ModelSpec
 
@@ -107,9 +106,7 @@ def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
     """Raise InvalidRequest for the first of `names` that is not `known`, with the nearest match."""
-    allowed = sorted(known)
+    allowed = frozenset(known)
     for name in names:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(allowed)
-            raise InvalidRequest(f"unknown {what} {name!r}; {hint}", parameter=name, nearest=near[0] if near else None)
+            raise InvalidRequest(f"unknown {what} {name!r}; {nearest(name, allowed)}", parameter=name)

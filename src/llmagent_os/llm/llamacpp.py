@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import time
 import urllib.request
@@ -52,7 +53,7 @@ _EMBED_WINDOW = 2048  # tokens; a text is embedded in one batch, so this is memo
 _STALL_SECONDS = 30.0
 _FAILURE_SECONDS = 10.0  # how long one failure shows in `health`, unless a request succeeds before
 
-_FIELDS = {
+FIELDS = {
     "max_tokens": "max_tokens",
     "temperature": "temperature",
     "top_k": "top_k",
@@ -72,7 +73,7 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `ModelSpec.options` may hold: slots (concurrent streams), threads (0: all cores), adapters (name -> GGUF)."""
+    """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file)."""
 
     slots: int = _SLOTS
     threads: int = 0
@@ -108,7 +109,7 @@ class LlamaCpp:
         )
         self._spec = spec
         self._options = options
-        self._server: _Server | None = server
+        self.server: _Server | None = server
         self._embedder: _Server | None = None
         self._embedding = asyncio.Lock()
         self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="llamacpp")
@@ -162,7 +163,7 @@ class LlamaCpp:
 
     def health(self) -> str | None:
         """What is wrong: closed, a failure a moment ago, or work that has not moved for 30 seconds."""
-        if self._server is None:
+        if self.server is None:
             return "closed"
         now = time.monotonic()
         silence = now - max((stream.moved for stream in self._running), default=now)
@@ -172,19 +173,19 @@ class LlamaCpp:
 
     async def close(self) -> None:
         """End running streams and unload the model."""
-        server, self._server = self._server, None
+        server, self.server = self.server, None
         embedder, self._embedder = self._embedder, None
         for stream in self._running:
-            stream.cancelled = True
+            stream.closed = stream.cancelled = True
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         for loaded in (server, embedder):
             if loaded is not None:
                 await asyncio.to_thread(loaded.release)
 
     def _open(self) -> _Server:
-        if self._server is None:
+        if self.server is None:
             raise EngineUnavailable(f"the engine of {self.info.model!r} is closed; open it again", engine=_NAME)
-        return self._server
+        return self.server
 
     def _wire_here(self) -> _Wire:
         loop = asyncio.get_running_loop()
@@ -290,6 +291,7 @@ class _Stream:
 
     def __init__(self, wire: _Wire) -> None:
         self.cancelled = False
+        self.closed = False
         self.moved = time.monotonic()
         self._wire = wire
         self._events: deque[bytes | Future[None]] = deque()
@@ -304,8 +306,7 @@ class _Stream:
 
     def end(self, work: Future[None]) -> None:
         """The work is over: done, failed or cancelled before it began."""
-        if not self.cancelled:
-            self._wire.put(self, work)
+        self._wire.put(self, work)
 
     def deliver(self, event: bytes | Future[None]) -> None:
         self._events.append(event)
@@ -318,7 +319,7 @@ class _Stream:
             while self._events:
                 event = self._events.popleft()
                 if isinstance(event, Future):
-                    _raise_failure(event)
+                    _raise_failure(event, self.closed)
                     return
                 yield event
 
@@ -399,21 +400,24 @@ def _embed(params: xllamacpp.CommonParams, window: int) -> None:
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
-    body = {_FIELDS[name]: value for name, value in sampling.sent().items()}
+    body = {FIELDS[name]: value for name, value in sampling.sent().items()}
     if sampling.top_logprobs == 0:
         body["n_probs"] = 1  # 0 would switch them off
     return body
 
 
-def _raise_failure(work: Future[None]) -> None:
+def _raise_failure(work: Future[None], closed: bool) -> None:
     """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
-    if work.cancelled():
+    if closed or work.cancelled():
         raise EngineUnavailable("the engine was closed", engine=_NAME)
     error = work.exception()
     if isinstance(error, ValueError):
         raise InvalidRequest(str(error)) from error
     if error is not None:
         raise EngineFailed(str(error), engine=_NAME) from error
+
+
+_TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
 
 
 def _error(data: dict[str, Any]) -> LLMAgentOSError:
@@ -423,6 +427,11 @@ def _error(data: dict[str, Any]) -> LLMAgentOSError:
         tokens, window = data["n_prompt_tokens"], data["n_ctx"]
         return ContextOverflow(
             f"the prompt has {tokens} tokens, the window {window}; shorten it", tokens=tokens, window=window
+        )
+    if too_long := _TOO_LONG.search(message):
+        tokens, window = map(int, too_long.groups())
+        return ContextOverflow(
+            f"a text to embed has {tokens} tokens, at most {window} fit; split it", tokens=tokens, window=window
         )
     if code == 400:
         return InvalidRequest(message)

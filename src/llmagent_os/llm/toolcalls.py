@@ -1,6 +1,8 @@
 """Tool requests for models that only write text: an instruction, the conversation in its format, and its parser.
 
-The model writes `{"tool": NAME, "args": {...}}` or `{"answer": ...}`; `constrain.grammar` lets it write nothing else.
+The model writes `{"tool": NAME, "args": {...}}` or `{"tool": "none", "answer": ...}`; `constrain.grammar` lets it
+write nothing else. Naming the tool first and examples of both kinds are what makes a 1.5B model choose: without them
+it answered every request itself.
 """
 
 from __future__ import annotations
@@ -16,13 +18,23 @@ from ..core.errors import EngineFailed
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
 from .constrain import ANSWER, call_opening, offered
 
-_INSTRUCTION = """You can use tools. Reply with exactly one JSON object.
+_INSTRUCTION = """Decide first: does one of your tools fit the request? Then reply with exactly one JSON object.
 
 Tools:
 {tools}
 
-{forms}
-Use a tool when the request needs it. When a tool's result answers the user, give the answer in your own words."""
+Examples:
+{examples}
+
+Rules:
+1. When a tool fits the request, reply with its tool object. You do not know what tools know, so never guess.
+2. When no tool fits, or the result of the tool is already there, reply with an answer object."""
+
+_ANSWERED = (
+    ("Hello!", "Hello! How can I help?"),
+    ("What is the capital of Peru?", "The capital of Peru is Lima."),
+    ("Write a short greeting for a card.", "Wishing you a wonderful day!"),
+)
 
 
 def render(request: GenerateRequest) -> list[dict[str, str]]:
@@ -36,10 +48,12 @@ def instruction(request: GenerateRequest) -> str:
     """What the model must know to use the tools on offer: their schemas and an example of each form."""
     tools = offered(request)
     lines = [f"- {tool.name}: {tool.description} Arguments: {_dumps(tool.parameters)}" for tool in tools]
-    forms = [f"To use {tool.name}: {_call(tool.name, _example(tool))}" for tool in tools]
+    examples = [(tool.description or tool.name, _call(tool.name, _example(tool))) for tool in tools]
     if request.tool_choice == "auto":
-        forms.append(f'To answer without a tool: {ANSWER}"your answer"}}')
-    return _INSTRUCTION.format(tools="\n".join(lines), forms="\n".join(forms))
+        examples += [(question, _answer(text)) for question, text in _ANSWERED]
+    return _INSTRUCTION.format(
+        tools="\n".join(lines), examples="\n".join(f"User: {said}\nYou: {reply}" for said, reply in examples)
+    )
 
 
 def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, str]]:
@@ -55,12 +69,16 @@ def _plain(message: Message, with_tools: bool) -> dict[str, str]:
         calls = [_call(call.name, call.arguments) for call in message.tool_calls]
         return {"role": "assistant", "content": "\n".join(calls)}
     if message.role == "assistant" and with_tools:
-        return {"role": "assistant", "content": f"{ANSWER}{_dumps(message.text)}}}"}
+        return {"role": "assistant", "content": _answer(message.text)}
     return {"role": message.role, "content": message.text}
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
     return f"{call_opening(name)}{_dumps(arguments)}}}"
+
+
+def _answer(text: str) -> str:
+    return f"{ANSWER}{_dumps(text)}}}"
 
 
 def _dumps(value: Any) -> str:
