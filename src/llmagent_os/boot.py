@@ -12,8 +12,8 @@ from .agent.manager import AgentManager
 from .agent.spec import AgentSpec
 from .agent.spec import load as load_agents
 from .config import Config
-from .core.errors import Conflict
-from .core.ports import Engine, Filter, Tool
+from .core.errors import Conflict, NotFound
+from .core.ports import Engine, Filter, Records, Tool
 from .core.records import ModelSpec
 from .core.sys import Sys
 from .kernel.budget import budgets
@@ -21,8 +21,10 @@ from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
 from .llm.engines import DRIVERS, open_engine
+from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
 from .stores.folder import Claim
+from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
 
 
@@ -34,6 +36,7 @@ class System:
     kernel: Kernel
     agents: AgentManager
     sys: Sys
+    records: Records
     plugins: Plugins
     claim: Claim | None
 
@@ -92,14 +95,32 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         registry, tools, loops = load_plugins(config, plugins)
         kernel = make_kernel(store, registry, tools, threaded=config.durability == "power")
         sys = await kernel.service("system")
-        agents = AgentManager(kernel, sys, tools, loops)
+        records = StoredRecords(store)
+        agents = AgentManager(kernel, records, sys, tools, loops)
         add_models(kernel, config, registry)
         await add_agents(agents, registry, config)
         await kernel.start_all()
     except BaseException:
         claim.release()
         raise
-    return System(config, kernel, agents, sys, registry, claim)
+    return System(config, kernel, agents, sys, records, registry, claim)
+
+
+async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
+    """Replay a process out of the journal, whether or not a system runs on it; nothing is written.
+
+    Raises NotFound where there is no journal or process, JournalDamaged, or InvalidRequest for a bad plugin.
+    """
+    path = config.data / "journal.db"
+    if not path.is_file():
+        raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
+    store = SQLiteStore(path)
+    try:
+        registry, tools, _ = load_plugins(config, plugins)
+        kernel = make_kernel(store, registry, tools)
+        return await replay(store, pid, kernel.programs, kernel.door.table)
+    finally:
+        store.close()
 
 
 def load_plugins(

@@ -46,7 +46,7 @@ async def boot(path: Path, store: SQLiteStore | None = None) -> Kernel:
 async def ask(kernel: Kernel, pid: int, body: Json, task: str) -> Json:
     sys = await kernel.service("test")
     await sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
-    return (await kernel.message(f"task/{task}", timeout=5)).body
+    return (await kernel.mail.wait(f"task/{task}", timeout=5)).body
 
 
 async def rows_written(kernel: Kernel, pids: Sequence[int]) -> None:
@@ -129,15 +129,15 @@ async def test_a_full_disk_is_said_clearly_and_what_was_accepted_is_kept(tmp_pat
     assert kernel.health()["journal"] is not None
     await kernel.close()
     kernel = await boot(path)
-    assert all(kernel.find_message(identifier) is not None for identifier in accepted)
-    assert kernel.find_message("before") is not None
+    assert all(kernel.table.message(identifier) is not None for identifier in accepted)
+    assert kernel.table.message("before") is not None
     await kernel.close()
 
 
 async def test_work_stopped_by_a_full_disk_goes_on_once_there_is_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmagent_os.kernel.kernel.RETRY_FULL", 0.05)
+    monkeypatch.setattr("llmagent_os.kernel.runner.RETRY_FULL", 0.05)
     path = tmp_path / "journal.db"
     store = FullStore(path)
     kernel = await boot(path, store)
@@ -147,7 +147,7 @@ async def test_work_stopped_by_a_full_disk_goes_on_once_there_is_space(
     store.limit_pages(0)
     await asyncio.sleep(0.2)
     store.limit_pages(1000)
-    assert (await kernel.message("task/a", timeout=5)).body == 5
+    assert (await kernel.mail.wait("task/a", timeout=5)).body == 5
     await kernel.close()
 
 

@@ -126,7 +126,7 @@ async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
 async def ask(kernel: Kernel, sys: Sys, pid: int | str, body: Json, task: str) -> Json:
     """Send a message and wait for its answer."""
     await sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
-    return (await kernel.message(f"task/{task}", timeout=5)).body
+    return (await kernel.mail.wait(f"task/{task}", timeout=5)).body
 
 
 async def test_a_program_runs_to_its_result(boot: Boot) -> None:
@@ -234,15 +234,15 @@ async def test_pause_holds_the_next_call_also_across_a_restart(boot: Boot) -> No
     kernel = await boot()
     sys = await kernel.service("test")
     pid = await sys.spawn("counter")
-    await kernel.pause(pid)
+    await kernel.runner.pause(pid)
     await sys.send(pid, 4, reply_to="task/a", id="a")
     with pytest.raises(TimeoutError):
-        await kernel.message("task/a", timeout=0.1)
+        await kernel.mail.wait("task/a", timeout=0.1)
     kernel = await boot()
     with pytest.raises(TimeoutError):
-        await kernel.message("task/a", timeout=0.1)
-    await kernel.resume(pid)
-    assert (await kernel.message("task/a", timeout=5)).body == 4
+        await kernel.mail.wait("task/a", timeout=0.1)
+    await kernel.runner.resume(pid)
+    assert (await kernel.mail.wait("task/a", timeout=5)).body == 4
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import Conflict, InvalidRequest, NotFound, from_data, not_found
-from ..core.ports import Tool
+from ..core.ports import Records, Tool
 from ..core.records import Budget, Envelope, Json, Supervision
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
@@ -35,8 +35,9 @@ class AgentManager:
     as a conversation of its own. A session is a process of its own, `NAME@SESSION`, that remembers its conversation.
     """
 
-    def __init__(self, kernel: Kernel, sys: Sys, tools: Mapping[str, Tool], loops: Loops) -> None:
+    def __init__(self, kernel: Kernel, records: Records, sys: Sys, tools: Mapping[str, Tool], loops: Loops) -> None:
         self._kernel = kernel
+        self._records = records
         self._sys = sys
         self._tools = tools
         self._loops = loops
@@ -46,9 +47,9 @@ class AgentManager:
     async def create(self, definition: AgentSpec | Mapping[str, Any]) -> Defined:
         """Store a new agent. Raises Conflict if the name is taken, InvalidRequest or NotFound for a bad definition."""
         spec = self._check(definition)
-        if self._kernel.records.get(SPACE, spec.name) is not None:
+        if self._records.get(SPACE, spec.name) is not None:
             raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
-        await self._kernel.records.put(SPACE, spec.name, spec.data(), 1)
+        self._records.put(SPACE, spec.name, spec.data(), 1)
         return Defined(spec, 1)
 
     async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
@@ -57,10 +58,10 @@ class AgentManager:
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
         spec = self._check(old.spec.data() | dict(changes))
-        await self._kernel.records.put(SPACE, name, spec.data(), old.version + 1)
+        self._records.put(SPACE, name, spec.data(), old.version + 1)
         for pid in self._pids(name):
             args = self._kernel.table.get(pid).args
-            await self._kernel.configure(pid, args | {"spec": spec.data(), "version": old.version + 1})
+            await self._kernel.runner.configure(pid, args | {"spec": spec.data(), "version": old.version + 1})
         return Defined(spec, old.version + 1)
 
     def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
@@ -73,22 +74,22 @@ class AgentManager:
 
     def get(self, name: str) -> Defined:
         """The newest version of an agent; raises NotFound with the nearest name."""
-        found = self._kernel.records.get(SPACE, name)
+        found = self._records.get(SPACE, name)
         if found is None:
             raise not_found("agent", name, self.names())
         return Defined(parse(found[1]), found[0])
 
     def names(self) -> list[str]:
         """The agents that are defined."""
-        return sorted(self._kernel.records.list(SPACE))
+        return sorted(self._records.list(SPACE))
 
-    def list(self) -> list[dict[str, Json]]:
+    def listed(self) -> list[dict[str, Json]]:
         """Every agent with its version, model and how many replicas and sessions live."""
-        found = self._kernel.records.list(SPACE)
+        found = self._records.list(SPACE)
         return [self._summary(name, version, data) for name, (version, data) in sorted(found.items())]
 
     def _summary(self, name: str, version: int, data: Json) -> dict[str, Json]:
-        replicas, sessions = len(self._kernel.named(name)), len(self._sessions(name))
+        replicas, sessions = len(self._kernel.table.named(name)), len(self._sessions(name))
         shown = {key: data[key] for key in ("description", "model", "tools")}
         return {"name": name, "version": version, **shown, "replicas": replicas, "sessions": sessions}
 
@@ -96,7 +97,7 @@ class AgentManager:
         """Terminate an agent and forget its definition."""
         self.get(name)
         await self.terminate(name)
-        await self._kernel.records.drop(SPACE, name)
+        self._records.drop(SPACE, name)
 
     # -- processes
 
@@ -109,11 +110,11 @@ class AgentManager:
         if replicas < 0:
             raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
         defined = self.get(name)
-        pids = self._kernel.named(name)
+        pids = self._kernel.table.named(name)
         for _ in range(replicas - len(pids)):
             pids.append(await self._spawn(defined, name))
         for pid in pids[replicas:]:
-            await self._kernel.rename(pid, f"{name}@retired-{pid}")
+            await self._kernel.runner.rename(pid, f"{name}@retired-{pid}")
             await self._sys.send(pid, STOP)
         return pids[:replicas]
 
@@ -142,11 +143,11 @@ class AgentManager:
 
     async def pause(self, name: str) -> list[int]:
         """Hold every process of an agent at its next step; returns those that were not paused before."""
-        return [pid for pid in self._pids(name) if await self._try(self._kernel.pause(pid))]
+        return [pid for pid in self._pids(name) if await self._try(self._kernel.runner.pause(pid))]
 
     async def resume(self, name: str) -> list[int]:
         """Let the paused processes of an agent go on; returns them."""
-        return [pid for pid in self._pids(name) if await self._try(self._kernel.resume(pid))]
+        return [pid for pid in self._pids(name) if await self._try(self._kernel.runner.resume(pid))]
 
     async def terminate(self, name: str) -> list[int]:
         """End every replica and session of an agent now; messages they have not answered are answered with an error."""
@@ -164,7 +165,7 @@ class AgentManager:
 
     def _pids(self, name: str) -> list[int]:
         self.get(name)
-        return [*self._kernel.named(name), *self._sessions(name)]
+        return [*self._kernel.table.named(name), *self._sessions(name)]
 
     def _sessions(self, name: str) -> list[int]:
         return self._kernel.table.named_like(f"{name}@")
@@ -189,18 +190,18 @@ class AgentManager:
 
     async def reply(self, task: str, timeout: float | None = None) -> Json:
         """The reply to a task, waited for; raises NotFound for a task that was never accepted."""
-        if self._kernel.find_message(task) is None:
+        if self._kernel.table.message(task) is None:
             raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
-        body = (await self._kernel.message(f"task/{task}", timeout)).body
+        body = (await self._kernel.mail.wait(f"task/{task}", timeout)).body
         if isinstance(body, dict) and "error" in body:
             raise from_data(body["error"])
         return body
 
     def answered(self, task: str) -> Envelope | None:
         """The reply to a task if it is there; raises NotFound for a task that was never accepted."""
-        if self._kernel.find_message(task) is None:
+        if self._kernel.table.message(task) is None:
             raise NotFound(f"no task {task!r}", kind="task", name=task)
-        found = self._kernel.messages(f"task/{task}")
+        found = self._kernel.table.messages(f"task/{task}")
         return found[0][1] if found else None
 
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
@@ -214,11 +215,11 @@ class AgentManager:
         defined = self.get(name)
         if not re.fullmatch(r"[\w.:-]{1,128}", session):
             raise InvalidRequest("a session is up to 128 letters, digits and _.:-", parameter="session")
-        pids = self._kernel.named(f"{name}@{session}")
+        pids = self._kernel.table.named(f"{name}@{session}")
         return pids[0] if pids else await self._spawn(defined, f"{name}@{session}")
 
     async def _replica(self, name: str) -> int | str:
-        if not self._kernel.named(name):
+        if not self._kernel.table.named(name):
             await self.deploy(name)
         return name
 

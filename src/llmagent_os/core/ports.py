@@ -73,6 +73,26 @@ class Store(Protocol):
         ...
 
 
+class Records(Protocol):
+    """Small durable facts by space, key and version."""
+
+    def put(self, space: str, key: str, value: Json, version: int = 1) -> None:
+        """Write a version of a value; durable when this returns."""
+        ...
+
+    def drop(self, space: str, key: str) -> None:
+        """Delete every version of a value."""
+        ...
+
+    def get(self, space: str, key: str) -> tuple[int, Json] | None:
+        """The newest version's number and value, or None."""
+        ...
+
+    def list(self, space: str) -> dict[str, tuple[int, Json]]:
+        """The newest version of every value of a space, by key."""
+        ...
+
+
 class Caller(Protocol):
     """A process, as far as its own handle needs to know it."""
 

@@ -1,8 +1,11 @@
-"""From a stream of chunks to one generation: the same sum for the kernel, the facade and the tests."""
+"""Streams of chunks: summed up to one generation, and shown live to whoever watches."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from .errors import EngineFailed
 from .records import Chunk, Generation, TokenLogprob, ToolCall
@@ -33,3 +36,30 @@ async def collect(
     if last is None or last.finish is None or last.usage is None:
         raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
     return Generation("".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine)
+
+
+class Streams:
+    """Live pieces of answers by task: a view, not a record, for the journal keeps the whole answer.
+
+    A watcher's queue grows at most to one answer, which its token limit bounds.
+    """
+
+    def __init__(self) -> None:
+        self._watchers: dict[str, list[asyncio.Queue[Chunk]]] = defaultdict(list)
+
+    @contextmanager
+    def watch(self, task: str) -> Iterator[asyncio.Queue[Chunk]]:
+        """The chunks of a task from now on, as a queue that exists for the block."""
+        queue: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._watchers[task].append(queue)
+        try:
+            yield queue
+        finally:
+            self._watchers[task].remove(queue)
+            if not self._watchers[task]:
+                del self._watchers[task]
+
+    def publish(self, task: str, chunk: Chunk) -> None:
+        """Hand a chunk to everyone who watches the task."""
+        for queue in self._watchers.get(task, ()):
+            queue.put_nowait(chunk)

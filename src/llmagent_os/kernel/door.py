@@ -18,9 +18,9 @@ from ..core import codec
 from ..core.errors import DeadlineExceeded, HandlerFailed, JournalDamaged, LLMAgentOSError, from_data, not_found
 from ..core.ports import Filter, Handler
 from ..core.records import Call, Chunk, Usage
+from ..core.stream import Streams
 from .journal import Journal, Row
 from .process import Process
-from .streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Door:
         packed = codec.dumps(args)
         key = process.key(name, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
-            return self._answer(process, entry, row)
+            return self._answer(process, entry, row, args)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
         call = Call(
             process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream
@@ -76,6 +76,7 @@ class Door:
         await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
         if error is not None:
             raise error
+        _follow(process, name, args, result)
         return result
 
     async def _perform(self, call: Call, process: Process) -> tuple[Any, LLMAgentOSError | None]:
@@ -124,12 +125,22 @@ class Door:
             for effect in call.after:
                 effect()
 
-    def _answer(self, process: Process, entry: Syscall, row: Row) -> Any:
+    def _answer(self, process: Process, entry: Syscall, row: Row, args: Mapping[str, Any]) -> Any:
         """Answer from the journal what was finished before."""
         process.charge(Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.money), 1)
         if row.error is not None:
             raise from_data(self.journal.unpack(row.error))
-        return entry.decode(self.journal.unpack(row.result))
+        result = entry.decode(self.journal.unpack(row.result))
+        _follow(process, row.name, args, result)
+        return result
+
+
+def _follow(process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
+    """Keep in mind which message the turn still owes an answer, should it fail."""
+    if name == "receive":
+        process.serving = result
+    elif name == "send" and process.serving is not None and process.serving.reply_to == args["to"]:
+        process.serving = None
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import codec
-from ..core.errors import JournalDamaged, JournalFull, LLMAgentOSError
+from ..core.errors import InvalidRequest, JournalDamaged, JournalFull, LLMAgentOSError, NotFound
 from ..core.ports import Store
 from ..core.records import Call
 
@@ -171,6 +171,22 @@ class Journal:
         if hashlib.blake2b(data, digest_size=16).digest() != packed[1:]:
             raise JournalDamaged(f"blob {packed[1:].hex()} is missing or damaged; restore the journal from a backup")
         return codec.loads(data)
+
+    def keep_blob(self, data: bytes, writes: list[Statement]) -> str:
+        """Add a blob to `writes` and return its name, the hash of its content."""
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        writes.append(("blob.add", (digest, zlib.compress(data, 1))))
+        return digest.hex()
+
+    def blob(self, name: str) -> bytes:
+        """The content of a blob; raises NotFound."""
+        try:
+            rows = self.store.read("blob.get", bytes.fromhex(name))
+        except ValueError:
+            raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob") from None
+        if not rows:
+            raise NotFound(f"no blob {name}", kind="blob", name=name)
+        return zlib.decompress(rows[0][0])
 
     def row(
         self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None,

@@ -105,21 +105,19 @@ class Builtins:
             return value
         file = value.get("$file")
         if isinstance(file, dict) and "data" in file:
-            reference = self.kernel.keep_blob(base64.b64decode(file["data"]), call.writes)
+            reference = self.kernel.journal.keep_blob(base64.b64decode(file["data"]), call.writes)
             return {"$file": {key: item for key, item in file.items() if key != "data"} | {"blob": reference}}
         return {key: self._keep_files(item, call) for key, item in value.items()}
 
     async def send(self, call: Call, process: Process) -> str:
         """Put a message into a box: a pid, the name of an agent (its least busy replica), or a box's own name."""
         to, body = call.args["to"], call.args["body"]
-        box = self.kernel.address(to)
+        box = self.kernel.mail.address(to)
         message = call.args.get("id") or call.key
         sender, reply_to, task = process.box, call.args.get("reply_to"), call.args.get("task")
         row = (message, box, codec.dumps(body), sender, reply_to, task, time.time())
         call.writes.append(("message.add", row))
-        call.after.append(lambda: self.kernel.notify(box))
-        if process.serving is not None and process.serving.reply_to == box:
-            call.after.append(lambda: setattr(process, "serving", None))
+        call.after.append(lambda: self.kernel.mail.notify(box))
         return message
 
     async def receive(self, call: Call, process: Process) -> Envelope:
@@ -130,7 +128,6 @@ class Builtins:
         finally:
             process.status = "running"
         process.taking.add(n)
-        process.serving = envelope
         call.writes.append(("message.take", (n,)))
         call.after.append(lambda: process.taking.discard(n))
         return envelope
@@ -138,7 +135,7 @@ class Builtins:
     async def _next_message(self, process: Process) -> tuple[int, Envelope]:
         while True:
             process.wake.clear()
-            for n, envelope in self.kernel.messages(process.box, 1 + len(process.taking)):
+            for n, envelope in self.kernel.table.messages(process.box, 1 + len(process.taking)):
                 if n not in process.taking:
                     return n, envelope
             await process.wake.wait()
@@ -151,14 +148,14 @@ class Builtins:
             budget=Budget(**(args.get("budget") or {})), supervision=Supervision(**(args.get("supervision") or {})),
         )  # fmt: skip
         call.writes.append(("process.add", child.values()))
-        call.after.append(lambda: self.kernel.start(child))
+        call.after.append(lambda: self.kernel.runner.start(child))
         return child.pid
 
     async def wait(self, call: Call, process: Process) -> Json:
         """Return the result of a process once it is done; raises ProcessFailed where it was stopped."""
         process.status = "waiting"
         try:
-            row = await self.kernel.ended(call.args["pid"])
+            row = await self.kernel.runner.ended(call.args["pid"])
         finally:
             process.status = "running"
         if row.status == "stopped":
@@ -168,9 +165,9 @@ class Builtins:
     async def kill(self, call: Call, process: Process) -> None:
         """End a process and everything below it. A process may end its own descendants, a service anything."""
         pid = call.args["pid"]
-        if process.service is None and process.pid not in self.kernel.ancestors(pid):
+        if process.service is None and process.pid not in self.kernel.table.ancestors(pid):
             raise PermissionDenied(f"process {process.pid} may only kill its own descendants, and {pid} is none")
-        await self.kernel.kill(pid, call.args.get("reason") or f"killed by process {process.pid}")
+        await self.kernel.runner.kill(pid, call.args.get("reason") or f"killed by process {process.pid}")
 
     async def now(self, call: Call, process: Process) -> float:
         """Seconds since the epoch."""
@@ -188,7 +185,7 @@ class Builtins:
 
     async def lookup(self, call: Call, process: Process) -> list[int]:
         """The pids of the living processes of a name."""
-        return self.kernel.named(call.args["name"])
+        return self.kernel.table.named(call.args["name"])
 
 
 def _embeddings(data: dict[str, Json]) -> Embeddings:

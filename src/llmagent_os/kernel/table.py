@@ -56,6 +56,10 @@ class ProcessTable:
             process.below = self._consumed_below(pid)
         return process
 
+    def reload_tally(self, process: Process) -> None:
+        """Set a process's usage back to its last park."""
+        process.tally = from_row(self._store.read("process.get", process.pid)[0]).tally
+
     def _consumed_below(self, pid: int) -> Tally:
         total = Tally()
         for (child,) in self._store.read("process.children_all", pid):
@@ -130,14 +134,19 @@ class ProcessTable:
 
     def messages(self, box: str, limit: int = 1) -> list[tuple[int, Envelope]]:
         """The oldest messages of a box that nobody took, with their numbers."""
-        return [(row[0], envelope(row)) for row in self._store.read("message.first", box, limit)]
+        return [(row[0], _envelope(row)) for row in self._store.read("message.first", box, limit)]
+
+    def message(self, identifier: str) -> Envelope | None:
+        """A message by its id, taken or not."""
+        rows = self._store.read("message.get", identifier)
+        return _envelope(rows[0]) if rows else None
 
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""
         return int(self._store.read("message.count", box)[0][0])
 
 
-def envelope(row: tuple[Any, ...]) -> Envelope:
+def _envelope(row: tuple[Any, ...]) -> Envelope:
     """Rebuild a message from its row."""
     _, identifier, box, body, sender, reply_to, task, _ = row
     return Envelope(identifier, box, codec.loads(body), sender, reply_to, task)

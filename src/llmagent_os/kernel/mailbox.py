@@ -1,0 +1,65 @@
+"""Mailboxes: durable messages by box, and who is woken when one comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+from ..core.errors import Conflict, not_found
+from ..core.records import Envelope
+from .process import ENDED
+from .table import ProcessTable
+
+
+class Mailbox:
+    """Finds boxes and wakes who waits at them. `wake` is called with the pid whose box got a message."""
+
+    def __init__(self, table: ProcessTable, wake: Callable[[int], None]) -> None:
+        self._table = table
+        self._wake = wake
+        self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def address(self, to: int | str) -> str:
+        """The box for a pid, a box's own name (it has a slash), or a name: of its processes the least busy one.
+
+        Raises NotFound, or Conflict for a process that has ended.
+        """
+        if isinstance(to, str) and "/" in to:
+            return to
+        pids = [to] if isinstance(to, int) else self._table.named(to)
+        if not pids:
+            raise not_found("process", str(to), self._table.names())
+        if len(pids) == 1:
+            process = self._table.get(pids[0])
+            if process.row_status in ENDED:
+                raise Conflict(f"process {pids[0]} has ended ({process.reason or process.row_status})")
+            return process.box
+        return min((self._load(pid), pid, f"pid/{pid}") for pid in pids)[2]
+
+    def _load(self, pid: int) -> int:
+        process = self._table.live.get(pid)
+        running = process is not None and process.status != "waiting"
+        return self._table.waiting_messages(f"pid/{pid}") + running
+
+    def notify(self, box: str) -> None:
+        """Wake whoever waits at a box: its process, and watchers such as a client that waits for an answer."""
+        for event in self._watchers.get(box, ()):
+            event.set()
+        if box.startswith("pid/"):
+            self._wake(int(box[4:]))
+
+    async def wait(self, box: str, timeout: float | None = None) -> Envelope:
+        """The first message of a box, left there; waits for one. Raises TimeoutError."""
+        event = asyncio.Event()
+        self._watchers[box].add(event)
+        try:
+            async with asyncio.timeout(timeout):
+                while not (found := self._table.messages(box)):
+                    event.clear()
+                    await event.wait()
+            return found[0][1]
+        finally:
+            self._watchers[box].discard(event)
+            if not self._watchers[box]:
+                del self._watchers[box]

@@ -1,0 +1,394 @@
+"""Runs processes turn by turn: park, fail, supervise, pause, kill, and take up what a crash cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from ..core import codec
+from ..core.errors import (
+    BudgetExceeded,
+    Conflict,
+    JournalDamaged,
+    JournalFull,
+    LLMAgentOSError,
+    NotFound,
+    ProcessFailed,
+    not_found,
+)
+from ..core.records import Call, Envelope, Json, Supervision
+from ..core.sys import Sys
+from .door import Door
+from .journal import History, Journal, Statement
+from .mailbox import Mailbox
+from .process import ENDED, Idle, Process, Program, failure
+from .supervisor import Child, Decision, decide
+from .table import ProcessTable
+
+log = logging.getLogger(__name__)
+
+RETRY_FULL = 5.0  # seconds between tries of a process whose journal entry found no space on the disk
+
+
+class Runner:
+    """Owns the tasks of all live processes."""
+
+    def __init__(
+        self, journal: Journal, table: ProcessTable, mail: Mailbox, door: Door, programs: Mapping[str, Program]
+    ) -> None:
+        self.programs = programs
+        self._journal, self._table, self._mail, self._door = journal, table, mail, door
+        self._end_watchers: dict[int, set[asyncio.Event]] = defaultdict(set)
+        self._background: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    async def close(self) -> None:
+        """Stop every turn where it stands; the next start resumes it."""
+        self._closing = True
+        tasks = [process.task for process in self._table.live.values() if process.task is not None]
+        tasks += self._background
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def start(self, process: Process) -> None:
+        """Run a process whose row is durable; one that starts parked stays a row until a message comes."""
+        if process.status == "new" and process.row_status == "waiting":
+            process.status = "waiting"
+            return
+        if process.pid in self._table.live or self._closing or process.service is not None:
+            return
+        self._table.live[process.pid] = process
+        process.task = asyncio.get_running_loop().create_task(self._run(process))
+
+    def wake(self, pid: int) -> None:
+        """A message came: let the process take it, starting it if it is parked."""
+        process = self._table.live.get(pid)
+        if process is not None:
+            process.wake.set()
+            return
+        try:
+            process = self._table.get(pid)
+        except NotFound:
+            return
+        if process.row_status not in ENDED and process.row_status != "paused":
+            process.status = "waiting" if process.status == "new" else process.status
+            self.start(process)
+
+    async def _run(self, process: Process) -> None:
+        """Run turns until the process parks with an empty mailbox, ends, or is cancelled."""
+        try:
+            process.history = self._history(process)
+            while await self._turn(process):
+                process.history = None
+        except asyncio.CancelledError:
+            if process.killed is not None and not self._closing:
+                self._detach(self._end(process, "stopped", process.killed, None))
+        except JournalDamaged as error:
+            self._quarantine(process, error)
+        except JournalFull:
+            log.error("process %d waits for disk space", process.pid)
+            self._detach(self._start_later(process, RETRY_FULL))
+        finally:
+            if self._table.live.get(process.pid) is process and process.task is asyncio.current_task():
+                del self._table.live[process.pid]
+                process.task = None
+
+    def _history(self, process: Process) -> History | None:
+        rows = self._journal.rows(process.pid, process.upto)
+        for row in rows:
+            if row.name == "configure" and row.turn > process.turn + 1:
+                process.next_args = (self._journal.unpack(row.result),)
+        return History(rows) if rows else None
+
+    async def _turn(self, process: Process) -> bool:
+        """Run the program once; True if it should run again."""
+        process.status = "running"
+        process.repeats.clear()
+        process.serving = None
+        process.turn_began = time.monotonic()
+        state = self._journal.unpack(process.state)
+        try:
+            program = self.programs.get(process.program)
+            if program is None:
+                raise not_found("program", process.program, self.programs)
+            outcome = await program.run(Sys(self._door, process), process.args, state)
+        except (JournalFull, JournalDamaged):
+            raise
+        except Exception as error:
+            return await self._failed(process, error)
+        if process.hold is not None:
+            await process.hold.wait()
+        if isinstance(outcome, Idle):
+            return await self._park(process, outcome.state)
+        await self._end(process, "done", None, outcome)
+        return await self._supervise(process, failed=False)
+
+    async def _park(self, process: Process, state: Json) -> bool:
+        """Write the snapshot; go on at once if a message came meanwhile, else leave only the row."""
+        writes: list[Statement] = []
+        process.state = self._journal.pack(state, writes)
+        self._close_turn(process, "idle", process.state, writes)
+        process.row_status = "waiting"
+        row = ("waiting", process.state, codec.dumps(process.tally), process.upto, process.turn, process.pid)
+        writes.append(("process.park", row))
+        if process.next_args is not None:
+            process.args, process.next_args = process.next_args[0], None
+            writes.append(("process.args", (codec.dumps(process.args), process.pid)))
+        await self._journal.append(writes)
+        process.status = "waiting"
+        return bool(self._table.messages(process.box))
+
+    def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: list[Statement]) -> None:
+        """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
+        process.tally.seconds += time.monotonic() - process.turn_began if process.turn_began else 0.0
+        process.turn_began = 0.0
+        process.turn += 1
+        process.seq = process.upto = process.seq + 1
+        writes.append(self._mark(process, mark, process.turn, b"{}", outcome))
+
+    def _mark(self, process: Process, mark: str, turn: int, args: bytes, outcome: bytes | None) -> Statement:
+        """A row that is no call: see `journal.MARKS`."""
+        key = f"{process.pid}.{turn}.{mark}"
+        call = Call(process.pid, mark, {}, key, process.tenant, process.principal, 0.0, seq=process.seq)
+        return self._journal.row(call, turn, args, outcome, None, (time.time(), 0.0))
+
+    async def _end(self, process: Process, status: str, reason: str | None, result: Json) -> None:
+        """Write the end of a process, answer whoever waits for it, and end what is below it."""
+        writes: list[Statement] = []
+        packed = self._journal.pack(result, writes)
+        self._close_turn(process, "exit" if status == "done" else "stop", packed, writes)
+        process.result, process.reason, process.row_status = packed, reason, status
+        usage = codec.dumps(process.tally)
+        writes.append(("process.end", (status, reason, packed, usage, process.upto, process.turn, process.pid)))
+        if status == "stopped":
+            error = ProcessFailed(reason or "stopped", pid=process.pid, reason=reason)
+            self._answer_with_error(process, error, writes)
+            for n, message in self._table.messages(process.box, 1_000_000):
+                writes.append(("message.take", (n,)))
+                self._refuse(process, message, error, writes)
+        await self._journal.append(writes)
+        process.status = "stopped" if status == "stopped" else "done"
+        for child in reversed(self._table.children(process.pid)):
+            if self._table.get(child.pid).row_status not in ENDED:
+                await self.kill(child.pid, f"its parent {process.pid} ended")
+        for event in self._end_watchers.pop(process.pid, ()):
+            event.set()
+
+    def _answer_with_error(self, process: Process, error: LLMAgentOSError, writes: list[Statement]) -> None:
+        """Nobody waits for ever: the message being served gets the error as its answer."""
+        if process.serving is not None:
+            self._refuse(process, process.serving, error, writes)
+            process.serving = None
+
+    def _refuse(self, process: Process, message: Envelope, error: LLMAgentOSError, writes: list[Statement]) -> None:
+        if not message.reply_to:
+            return
+        body = codec.dumps({"error": error.to_data()})
+        box = message.reply_to
+        writes.append(("message.add", (f"{message.id}.error", box, body, process.box, None, message.task, time.time())))
+        asyncio.get_running_loop().call_soon(self._mail.notify, box)
+
+    async def _failed(self, process: Process, error: Exception) -> bool:
+        """Record a turn that raised, answer its message, and let the supervisor decide."""
+        known = failure(process.pid, error)
+        reason = known.message
+        if known is not error:
+            log.error("process %d (%s) failed", process.pid, process.program, exc_info=error)
+        writes: list[Statement] = []
+        self._answer_with_error(process, known, writes)
+        packed = self._journal.pack(known.to_data(), writes)
+        self._close_turn(process, "fail", packed, writes)
+        usage = codec.dumps(process.tally)
+        row = ("running", process.state, usage, process.upto, process.turn, process.pid)
+        writes.append(("process.park", row))
+        process.row_status = "running"
+        await self._journal.append(writes)
+        if isinstance(error, BudgetExceeded):  # restarting cannot help: the budget stays used up
+            await self._end(process, "stopped", reason, None)
+            return False
+        process.reason = reason
+        return await self._supervise(process, failed=True)
+
+    async def _supervise(self, process: Process, failed: bool) -> bool:
+        """Carry out the supervisor's decision about a process that ended; True if it runs again itself."""
+        decision = self._decide(process, failed)
+        above = process.up
+        if above is not None and decision.restart:
+            above.restarts.append(time.monotonic())
+        if decision.give_up:
+            await self._give_up(process, decision, failed)
+            return False
+        for pid in decision.stop:
+            await self._interrupt(pid, "stopped with a sibling")
+        for pid in decision.restart:
+            if pid != process.pid:
+                await self._restart(pid)
+        if process.pid in decision.restart:
+            if process.status in ENDED:
+                await self._revive(process)
+            return True
+        if failed:
+            await self._end(process, "stopped", process.reason, None)
+        return False
+
+    async def _give_up(self, process: Process, decision: Decision, failed: bool) -> None:
+        """The supervisor itself fails: what it supervised ends, and its own supervisor decides about it."""
+        reason = f"too many restarts; the last after: {process.reason}"
+        for pid in decision.stop:
+            await self.kill(pid, reason)
+        if process.status not in ENDED:
+            await self._end(process, "stopped", reason, None)
+        above = process.up
+        if above is not None and above.row_status not in ENDED:
+            await self._interrupt(above.pid, reason)
+            if await self._failed(above, ProcessFailed(f"below it: {reason}", pid=process.pid, reason=reason)):
+                self.start(above)
+
+    def _decide(self, process: Process, failed: bool) -> Decision:
+        above, me = process.up, Child(process.pid, process.supervision.restart)
+        if above is None:
+            restarts = process.restarts
+            supervision = Supervision()
+            children: list[Child] = []
+        else:
+            restarts, supervision = above.restarts, above.supervision
+            children = [child for child in self._table.children(above.pid) if child.pid != process.pid]
+        now = time.monotonic()
+        decision = decide(supervision, children, me, failed, restarts, now)
+        if above is None and decision.restart:
+            restarts.append(now)
+        restarts[:] = [at for at in restarts if now - at < supervision.period]
+        return decision
+
+    async def _interrupt(self, pid: int, reason: str) -> None:
+        """Stop a process's turn where it is, without ending the process."""
+        process = self._table.get(pid)
+        task = process.task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        writes: list[Statement] = []
+        self._answer_with_error(process, ProcessFailed(reason, pid=pid, reason=reason), writes)
+        self._close_turn(process, "restart", None, writes)
+        row = ("waiting", process.state, codec.dumps(process.tally), process.upto, process.turn, pid)
+        writes.append(("process.park", row))
+        process.row_status = "waiting"
+        await self._journal.append(writes)
+
+    async def _restart(self, pid: int) -> None:
+        process = self._table.get(pid)
+        if process.row_status in ENDED:
+            return
+        if self.programs[process.program].wakes and not self._table.messages(process.box):
+            process.status = "waiting"
+            return
+        await self._revive(process)
+        self.start(process)
+
+    async def _revive(self, process: Process) -> None:
+        process.status = "running"
+        process.row_status = "running"
+        process.killed = None
+        await self._journal.append([("process.status", ("running", None, process.pid))])
+
+    def _quarantine(self, process: Process, error: JournalDamaged) -> None:
+        """Leave a process whose rows are damaged as it is: nothing runs on half a memory."""
+        reason = f"quarantined: {error.message}"
+        log.error("process %d is quarantined: %s", process.pid, error.message)
+        process.status, process.reason = "stopped", reason
+        self._table.quarantined[process.pid] = reason
+        self._detach(self._write_status(process.pid, reason))
+
+    async def _write_status(self, pid: int, reason: str) -> None:
+        try:
+            await self._journal.append([("process.status", ("stopped", reason, pid))])
+        except JournalDamaged:
+            log.error("the row of process %d is damaged too; it stays quarantined while the system runs", pid)
+
+    async def _start_later(self, process: Process, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._table.reload_tally(process)  # the rows since the last park are charged again as they are replayed
+        self.start(process)
+
+    def _detach(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def kill(self, pid: int, reason: str = "killed") -> None:
+        """End a process and everything below it. Killing one that has ended is a Conflict."""
+        process = self._table.get(pid)
+        if process.row_status in ENDED or process.service is not None:
+            raise Conflict(f"process {pid} is {process.row_status if process.service is None else 'a service'}")
+        for child in reversed(self._table.children(pid)):
+            await self.kill(child.pid, f"its parent {pid} was killed")
+        process.killed = reason
+        if process.task is not None and process.task is not asyncio.current_task():
+            process.task.cancel()
+            await self.ended(pid)
+        else:
+            await self._end(process, "stopped", reason, None)
+
+    async def pause(self, pid: int) -> None:
+        """Hold a process at its next syscall until `resume`, also across a restart of the system."""
+        process = self._table.get(pid)
+        if process.row_status in ENDED or process.hold is not None or process.row_status == "paused":
+            raise Conflict(f"process {pid} is {process.status}; only a living one that is not paused can be paused")
+        process.hold = asyncio.Event()
+        await self._journal.append([("process.status", ("paused", process.row_status, pid))])
+        process.row_status = process.status = "paused"
+        self._table.live.setdefault(pid, process)
+
+    async def resume(self, pid: int) -> None:
+        """Let a paused process go on."""
+        process = self._table.get(pid)
+        if process.row_status != "paused":
+            raise Conflict(f"process {pid} is {process.status}, not paused")
+        interrupted = process.task is not None or process.reason == "running"
+        interrupted = interrupted or bool(self._table.messages(process.box))
+        process.row_status = "running" if interrupted else "waiting"
+        process.status, process.reason = "running" if interrupted else "waiting", None
+        await self._journal.append([("process.status", (process.row_status, None, pid))])
+        hold, process.hold = process.hold, None
+        if hold is not None:
+            hold.set()
+        if process.task is None:
+            self._table.live.pop(pid, None)
+            if interrupted:
+                self.start(process)
+
+    async def configure(self, pid: int, args: Json) -> None:
+        """Give a process new arguments from its next turn on."""
+        process = self._table.get(pid)
+        if process.row_status in ENDED:
+            raise Conflict(f"process {pid} has ended; start a new one")
+        writes: list[Statement] = []
+        old, new = self._journal.pack(process.args, writes), self._journal.pack(args, writes)
+        process.seq += 1
+        if process.task is None:
+            process.args = args
+            writes.append(self._mark(process, "configure", process.turn + 1, old, new))
+            writes.append(("process.args", (codec.dumps(args), pid)))
+        else:
+            process.next_args = (args,)
+            writes.append(self._mark(process, "configure", process.turn + 2, old, new))
+        await self._journal.append(writes)
+
+    async def rename(self, pid: int, name: str | None) -> None:
+        """Give a process another name, or none: messages to the old name no longer reach it."""
+        self._table.get(pid).name = name
+        await self._journal.append([("process.name", (name, pid))])
+
+    async def ended(self, pid: int) -> Process:
+        """Wait for the end of a process and return its record."""
+        process = self._table.get(pid)
+        while process.status not in ENDED:
+            event = asyncio.Event()
+            self._end_watchers[pid].add(event)
+            await event.wait()
+        return process
