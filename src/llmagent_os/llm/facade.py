@@ -1,0 +1,166 @@
+"""`LLM`: one model by name or path, for programs that want no more than that."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import fields, replace
+from functools import cache
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ..core import codec
+from ..core.ports import Engine
+from ..core.records import (
+    SAMPLING_NAMES,
+    Chunk,
+    EmbedRequest,
+    GenerateRequest,
+    Generation,
+    Json,
+    Message,
+    ModelSpec,
+    Sampling,
+    ToolSpec,
+)
+from ..core.stream import collect
+from . import catalog
+from .engines import open_engine, refuse_unknown
+
+Conversation = str | Sequence[Message | Mapping[str, Json]]
+"""A user's text, or messages: records or dicts with their fields."""
+
+_T = TypeVar("_T")
+_SPEC_FIELDS = frozenset(field.name for field in fields(ModelSpec)) - {"name", "options"}
+_ASKED = frozenset({"tools", "tool_choice", "schema", "choices", "adapter"})
+
+
+class LLM:
+    """A model to talk to. The plain methods block, `agenerate` and `astream` await; all run on one background loop.
+
+    Keywords of the generating methods are the sampling parameters (`core.records.Sampling`) and `schema`, `choices`,
+    `tools`, `tool_choice`, `adapter` (`core.records.GenerateRequest`). An unknown one raises InvalidRequest; what the
+    model cannot do raises Unsupported. Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str, **options: Any) -> Self:
+        """Open a model by its name in the catalog, a GGUF file, or a folder with a transformers model.
+
+        `options` are fields of ModelSpec (`window`, `limit`, ...; `engine` skips the catalog) and the driver's own.
+        Raises NotFound with the nearest match, MissingExtra with the command to run.
+        """
+        return cls(_wait(_submit(_open(name_or_path, options))))
+
+    def generate(self, conversation: Conversation, **options: Any) -> Generation:
+        """Answer, whole; `.text` is the answer's text."""
+        return _wait(_submit(collect(self._chunks(conversation, options), *self._names)))
+
+    async def agenerate(self, conversation: Conversation, **options: Any) -> Generation:
+        """`generate` for an event loop; cancelling it cancels the work."""
+        return await asyncio.wrap_future(_submit(collect(self._chunks(conversation, options), *self._names)))
+
+    def stream(self, conversation: Conversation, **options: Any) -> Iterator[str]:
+        """The answer's text as it comes; closing the iterator cancels the work."""
+        chunks = self._chunks(conversation, options)
+        try:
+            while (chunk := _wait(_submit(_next(chunks)))) is not None:
+                if chunk.text:
+                    yield chunk.text
+        finally:
+            _wait(_submit(_close(chunks)))
+
+    async def astream(self, conversation: Conversation, **options: Any) -> AsyncIterator[str]:
+        """`stream` for an event loop."""
+        chunks = self._chunks(conversation, options)
+        try:
+            while (chunk := await asyncio.wrap_future(_submit(_next(chunks)))) is not None:
+                if chunk.text:
+                    yield chunk.text
+        finally:
+            await asyncio.wrap_future(_submit(_close(chunks)))
+
+    def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """One vector a text."""
+        request = EmbedRequest(self.engine.info.model, tuple(texts))
+        return _wait(_submit(self.engine.embed(request))).vectors
+
+    def close(self) -> None:
+        """Free the model; calling it twice is harmless."""
+        _wait(_submit(self.engine.close()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.engine.info.model, self.engine.info.name
+
+    def _chunks(self, conversation: Conversation, options: Mapping[str, Any]) -> AsyncIterator[Chunk]:
+        return self.engine.generate(_request(self.engine.info.model, conversation, options))
+
+
+async def _open(name: str, options: Mapping[str, Any]) -> Engine:
+    own = {key: value for key, value in options.items() if key in _SPEC_FIELDS}
+    spec = ModelSpec(name, **own) if "engine" in own else replace(await catalog.resolve(name), **own)
+    drivers = {key: value for key, value in options.items() if key not in _SPEC_FIELDS}
+    return await open_engine(replace(spec, options={**spec.options, **drivers}))
+
+
+def _request(model: str, conversation: Conversation, options: Mapping[str, Any]) -> GenerateRequest:
+    refuse_unknown(options, _ASKED.union(SAMPLING_NAMES), "parameter")
+    asked: dict[str, Any] = {name: options[name] for name in _ASKED & options.keys()}
+    if asked.get("choices") is not None:
+        asked["choices"] = tuple(asked["choices"])
+    asked["tools"] = tuple(t if isinstance(t, ToolSpec) else ToolSpec(**t) for t in asked.get("tools") or ())
+    sampling = {name: value for name, value in options.items() if name not in _ASKED}
+    if sampling.get("stop") is not None:
+        stop = sampling["stop"]
+        sampling["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    return GenerateRequest(model, _messages(conversation), sampling=Sampling(**sampling), **asked)
+
+
+def _messages(conversation: Conversation) -> tuple[Message, ...]:
+    if isinstance(conversation, str):
+        return (Message("user", conversation),)
+    return tuple(m if isinstance(m, Message) else codec.message(m) for m in conversation)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The background loop; its thread ends with the program."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="llm", daemon=True).start()
+    return loop
+
+
+def _submit(work: Coroutine[Any, Any, _T]) -> Future[_T]:
+    return asyncio.run_coroutine_threadsafe(work, _loop())
+
+
+def _wait(future: Future[_T]) -> _T:
+    """The result; an interrupt (Ctrl-C) while waiting cancels the work."""
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
+
+async def _next(chunks: AsyncIterator[Chunk]) -> Chunk | None:
+    return await anext(chunks, None)
+
+
+async def _close(chunks: AsyncIterator[Chunk]) -> None:
+    close = getattr(chunks, "aclose", None)  # async generators have it, plain iterators hold nothing
+    if close is not None:
+        await close()
