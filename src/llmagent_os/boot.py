@@ -63,22 +63,27 @@ class Builtin:
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
+        """Every driver in `llm.engines`."""
         return dict.fromkeys(DRIVERS, open_engine)
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
+        """Budgets."""
         return [budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
+        """The interaction loop of agents."""
         return {"agent": program(self._tools, self._loops)}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
+        """The default loop."""
         return {"default": Agent}
 
     @hookimpl
     def agents(self) -> Sequence[AgentSpec]:
+        """`assistant`, to talk to after a first start."""
         prompt = "You are a helpful assistant. Answer briefly and say so when you do not know."
         sampling = {"temperature": 0.3}
         return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]

@@ -247,7 +247,12 @@ async def test_pause_holds_the_next_call_also_across_a_restart(boot: Boot) -> No
 
 @pytest.mark.parametrize(
     ("budget", "resource"),
-    [(Budget(steps=2), "steps"), (Budget(tokens=5), "tokens"), (Budget(seconds=0.0), "seconds"), (Budget(depth=0), "depth")],
+    [
+        (Budget(steps=2), "steps"),
+        (Budget(tokens=5), "tokens"),
+        (Budget(seconds=0.0), "seconds"),
+        (Budget(depth=0), "depth"),
+    ],
 )
 async def test_budgets_are_kept(boot: Boot, budget: Budget, resource: str) -> None:
     kernel = await boot()

@@ -65,14 +65,14 @@ class Turn:
 
     envelope: Envelope
     memory: Memory
-    message: Message = Message("user")
+    message: Message = field(default_factory=lambda: Message("user"))
     earlier: list[Message] = field(default_factory=list)  # given with the message, for callers that keep the history
     options: dict[str, Json] = field(default_factory=dict)
     intent: str | None = None
     exchange: list[Message] = field(default_factory=list)  # this turn's tool calls and results
-    answer: Generation = Generation("")
+    answer: Generation = field(default_factory=lambda: Generation(""))
     files: list[dict[str, Json]] = field(default_factory=list)
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 class Agent:
@@ -312,5 +312,3 @@ def _files(value: Json) -> list[dict[str, Json]]:
 
 def _kind(file: Mapping[str, Json]) -> str:
     return "image" if str(file.get("mime", "")).startswith("image/") else "file"
-
-

@@ -172,9 +172,7 @@ class AgentManager:
 
     # -- talking to agents
 
-    async def send(
-        self, name: str, body: Json, session: str | None = None, task: str | None = None
-    ) -> str:
+    async def send(self, name: str, body: Json, session: str | None = None, task: str | None = None) -> str:
         """Accept a message and return its task id; once this returns the message survives a crash.
 
         The same `task` id is accepted once: sending it again changes nothing.

@@ -43,7 +43,9 @@ def _variables(template: str) -> list[str]:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     except ValueError as error:
-        raise InvalidRequest(f"the template has a stray brace ({error}); write {{{{ or }}}}", parameter="template") from None
+        raise InvalidRequest(
+            f"the template has a stray brace ({error}); write {{{{ or }}}}", parameter="template"
+        ) from None
     for field in fields:
         if not field.isidentifier():
             raise InvalidRequest(f"{{{field}}} in the template is not a variable's name", parameter="template")

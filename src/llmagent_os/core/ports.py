@@ -125,7 +125,9 @@ Proceed = Callable[[Call], Awaitable[Any]]
 class Filter(Protocol):
     """What must happen around every call: look, change, refuse by raising, or let it proceed."""
 
-    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any: ...
+    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
+        """Return what `await proceed(call)` returned, or something else, or raise."""
+        ...
 
 
 Handler = Callable[[Call, Any], Awaitable[Any]]

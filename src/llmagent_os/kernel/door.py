@@ -68,9 +68,7 @@ class Door:
         if process.history is not None and (row := process.history.take(key)) is not None:
             return self._answer(process, entry, row, args)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
-        call = Call(
-            process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream
-        )
+        call = Call(process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream)
         started, began = time.time(), time.perf_counter()
         result, error = await self._perform(call, process)
         await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
@@ -161,9 +159,7 @@ def _compose(filters: Sequence[Filter], handler: Handler) -> Callable[[Call, Pro
     return chain
 
 
-def _wrap(
-    outer: Filter, inner: Callable[[Call, Process], Awaitable[Any]]
-) -> Callable[[Call, Process], Awaitable[Any]]:
+def _wrap(outer: Filter, inner: Callable[[Call, Process], Awaitable[Any]]) -> Callable[[Call, Process], Awaitable[Any]]:
     async def run(call: Call, process: Process) -> Any:
         return await outer(call, process, lambda passed: inner(passed, process))
 

@@ -49,9 +49,13 @@ class Row:
     seconds: float
     crc: int
 
-    def checksum(self) -> int:
-        """CRC-32 over what a resume depends on."""
-        return _crc(self.key, self.args, self.result, self.error)
+    def intact(self) -> bool:
+        """Whether what a resume depends on matches its checksum (CRC-32)."""
+        return _crc(self.key, self.args, self.result, self.error) == self.crc
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:
@@ -154,39 +158,32 @@ class Journal:
 
     def pack_bytes(self, data: bytes, writes: list[Statement]) -> bytes:
         """`pack` for a value that is JSON already."""
-        if len(data) <= INLINE:
-            return data
-        digest = hashlib.blake2b(data, digest_size=16).digest()
-        writes.append(("blob.add", (digest, zlib.compress(data, 1))))
-        return b"#" + digest
+        return data if len(data) <= INLINE else b"#" + bytes.fromhex(self.keep_blob(data, writes))
 
     def unpack(self, packed: bytes | None) -> Any:
-        """Decode what `pack` made; raises JournalDamaged where its blob is gone or not what its hash says."""
+        """Decode what `pack` made; raises JournalDamaged or NotFound where its blob is damaged or gone."""
         if packed is None:
             return None
-        if packed[:1] != b"#":
-            return codec.loads(packed)
-        rows = self.store.read("blob.get", packed[1:])
-        data = zlib.decompress(rows[0][0]) if rows else b""
-        if hashlib.blake2b(data, digest_size=16).digest() != packed[1:]:
-            raise JournalDamaged(f"blob {packed[1:].hex()} is missing or damaged; restore the journal from a backup")
-        return codec.loads(data)
+        return codec.loads(self.blob(packed[1:].hex()) if packed[:1] == b"#" else packed)
 
     def keep_blob(self, data: bytes, writes: list[Statement]) -> str:
         """Add a blob to `writes` and return its name, the hash of its content."""
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = _digest(data)
         writes.append(("blob.add", (digest, zlib.compress(data, 1))))
         return digest.hex()
 
     def blob(self, name: str) -> bytes:
-        """The content of a blob; raises NotFound."""
+        """The content of a blob; raises NotFound, or JournalDamaged where it is not what its name says."""
         try:
             rows = self.store.read("blob.get", bytes.fromhex(name))
         except ValueError:
             raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob") from None
         if not rows:
             raise NotFound(f"no blob {name}", kind="blob", name=name)
-        return zlib.decompress(rows[0][0])
+        data = zlib.decompress(rows[0][0])
+        if _digest(data).hex() != name:
+            raise JournalDamaged(f"blob {name} is damaged; restore the journal from a backup")
+        return data
 
     def row(
         self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None,
@@ -204,7 +201,7 @@ class Journal:
         """The finished calls of a process in order; raises JournalDamaged where a checksum does not hold."""
         rows = [Row(*values) for values in self.store.read("call.after", pid, after)]
         for row in rows:
-            if row.checksum() != row.crc:
+            if not row.intact():
                 text = f"row {row.seq} of process {pid} does not match its checksum"
                 raise JournalDamaged(text, pid=pid, seq=row.seq)
         return rows

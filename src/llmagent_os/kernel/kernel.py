@@ -124,5 +124,3 @@ def _ended_how(task: asyncio.Task[Any]) -> str | None:
     if task.cancelled():
         return "was cancelled"
     return f"died: {task.exception()!r}"
-
-

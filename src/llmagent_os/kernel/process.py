@@ -48,12 +48,14 @@ class Tally:
     seconds: float = 0.0
 
     def charge(self, cost: Usage, steps: int = 0) -> None:
+        """Add a finished call."""
         self.input_tokens += cost.input_tokens
         self.output_tokens += cost.output_tokens
         self.money += cost.money
         self.steps += steps
 
     def add(self, other: Tally) -> None:
+        """Add another process's consumption."""
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.money += other.money

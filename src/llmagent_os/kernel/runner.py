@@ -89,7 +89,7 @@ class Runner:
             if process.killed is not None and not self._closing:
                 self._detach(self._end(process, "stopped", process.killed, None))
         except JournalDamaged as error:
-            self._quarantine(process, error)
+            self._detach(self._quarantine(process, error))
         except JournalFull:
             log.error("process %d waits for disk space", process.pid)
             self._detach(self._start_later(process, RETRY_FULL))
@@ -217,9 +217,6 @@ class Runner:
     async def _supervise(self, process: Process, failed: bool) -> bool:
         """Carry out the supervisor's decision about a process that ended; True if it runs again itself."""
         decision = self._decide(process, failed)
-        above = process.up
-        if above is not None and decision.restart:
-            above.restarts.append(time.monotonic())
         if decision.give_up:
             await self._give_up(process, decision, failed)
             return False
@@ -250,19 +247,15 @@ class Runner:
                 self.start(above)
 
     def _decide(self, process: Process, failed: bool) -> Decision:
+        """Ask the supervisor above; a process without one is supervised alone, by default rules."""
         above, me = process.up, Child(process.pid, process.supervision.restart)
-        if above is None:
-            restarts = process.restarts
-            supervision = Supervision()
-            children: list[Child] = []
-        else:
-            restarts, supervision = above.restarts, above.supervision
-            children = [child for child in self._table.children(above.pid) if child.pid != process.pid]
-        now = time.monotonic()
-        decision = decide(supervision, children, me, failed, restarts, now)
-        if above is None and decision.restart:
-            restarts.append(now)
+        supervision = above.supervision if above else Supervision()
+        siblings = self._table.children(above.pid) if above else []
+        restarts, now = (above or process).restarts, time.monotonic()
         restarts[:] = [at for at in restarts if now - at < supervision.period]
+        decision = decide(supervision, [child for child in siblings if child != me], me, failed, restarts, now)
+        if decision.restart:
+            restarts.append(now)
         return decision
 
     async def _interrupt(self, pid: int, reason: str) -> None:
@@ -296,19 +289,15 @@ class Runner:
         process.killed = None
         await self._journal.append([("process.status", ("running", None, process.pid))])
 
-    def _quarantine(self, process: Process, error: JournalDamaged) -> None:
+    async def _quarantine(self, process: Process, error: JournalDamaged) -> None:
         """Leave a process whose rows are damaged as it is: nothing runs on half a memory."""
-        reason = f"quarantined: {error.message}"
-        log.error("process %d is quarantined: %s", process.pid, error.message)
-        process.status, process.reason = "stopped", reason
-        self._table.quarantined[process.pid] = reason
-        self._detach(self._write_status(process.pid, reason))
-
-    async def _write_status(self, pid: int, reason: str) -> None:
+        process.status, process.reason = "stopped", f"quarantined: {error.message}"
+        self._table.quarantined[process.pid] = process.reason
+        log.error("process %d is %s", process.pid, process.reason)
         try:
-            await self._journal.append([("process.status", ("stopped", reason, pid))])
+            await self._journal.append([("process.status", ("stopped", process.reason, process.pid))])
         except JournalDamaged:
-            log.error("the row of process %d is damaged too; it stays quarantined while the system runs", pid)
+            log.error("the row of process %d is damaged too; it stays quarantined while the system runs", process.pid)
 
     async def _start_later(self, process: Process, seconds: float) -> None:
         await asyncio.sleep(seconds)

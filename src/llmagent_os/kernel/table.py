@@ -77,10 +77,6 @@ class ProcessTable:
                     info.update(status="stopped", reason=reason)
         return listed
 
-    def recent(self, limit: int) -> list[dict[str, Json]]:
-        """The newest processes first."""
-        return [self._info(from_row(row)) for row in self._store.read("process.recent", limit)]
-
     def _info(self, process: Process) -> dict[str, Json]:
         return self.live.get(process.pid, process).info()
 

@@ -46,7 +46,7 @@ MESSAGE = "n, id, box, body, sender, reply_to, task, at"
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 17)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
-    "process.park": "UPDATE process SET status = ?, reason = NULL, state = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ? WHERE pid = ?",
@@ -61,7 +61,6 @@ WRITES = {
 READS = {
     "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
     "process.list": f"SELECT {PROCESS} FROM process WHERE pid > ? ORDER BY pid LIMIT ?",
-    "process.recent": f"SELECT {PROCESS} FROM process ORDER BY pid DESC LIMIT ?",
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
     "process.awake": "SELECT pid FROM process WHERE status = 'running'",
     "process.named": "SELECT pid FROM process WHERE name = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
@@ -146,7 +145,9 @@ def _name(statement: tuple[str, tuple[Any, ...]]) -> str:
 
 
 def _connect(path: Path | None, durability: Durability) -> sqlite3.Connection:
-    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64)
+    connection = sqlite3.connect(
+        path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64
+    )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
@@ -164,5 +165,7 @@ def _translate(error: sqlite3.Error) -> LLMAgentOSError | sqlite3.Error:
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return JournalFull(f"the journal cannot be written ({error}); free some disk space and send the call again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return JournalDamaged(f"the journal is damaged ({error}); restore it from a backup, or go on without these rows")
+        return JournalDamaged(
+            f"the journal is damaged ({error}); restore it from a backup, or go on without these rows"
+        )
     return error
