@@ -160,9 +160,9 @@ def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
 
 async def test_a_closed_engine_says_so_and_ends_its_streams(tiny_model: Path) -> None:
     engine = await open_engine(spec(tiny_model))
-    request = GenerateRequest("tiny", messages=(Message("user", LONG),))
+    request = GenerateRequest("tiny", messages=(Message("user", "word " * 900),))
     task = asyncio.create_task(collect(engine.generate(request)))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.1)
     await engine.close()
     with pytest.raises(EngineUnavailable, match="closed"):
         await task

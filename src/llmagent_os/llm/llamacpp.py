@@ -9,12 +9,11 @@ import asyncio
 import os
 import re
 import secrets
-import time
 import urllib.request
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ from ..core.records import (
     Embeddings,
     EmbedRequest,
     EngineInfo,
-    FinishReason,
     GenerateRequest,
     ModelSpec,
     Sampling,
@@ -43,15 +41,15 @@ from ..core.records import (
     Usage,
 )
 from . import constrain, toolcalls
+from .answer import Answer
 from .engines import check, refuse_unknown
+from .workers import Workers
 
 _NAME = "llamacpp"
 _SLOTS = 8
 _WINDOW = 4096  # tokens a slot; the engine lowers it to what the model was trained for
 _BATCH = 128  # small prompt batches: a neighbour's first token comes ten times sooner for 10 % of prefill speed
 _EMBED_WINDOW = 2048  # tokens; a text is embedded in one batch, so this is memory
-_STALL_SECONDS = 30.0
-_FAILURE_SECONDS = 10.0  # how long one failure shows in `health`, unless a request succeeds before
 
 FIELDS = {
     "max_tokens": "max_tokens",
@@ -96,7 +94,7 @@ class LlamaCpp:
     a stop string is reported with the token that completes it, without an entry of its own.
     """
 
-    def __init__(self, spec: ModelSpec, options: Options, server: _Server) -> None:
+    def __init__(self, spec: ModelSpec, options: Options, server: Server) -> None:
         abilities = {"chat", "prompt", "tools", "schema", "choices", "embed"}
         self.info = EngineInfo(
             name=_NAME,
@@ -109,38 +107,36 @@ class LlamaCpp:
         )
         self._spec = spec
         self._options = options
-        self.server: _Server | None = server
-        self._embedder: _Server | None = None
+        self._workers = Workers(_NAME, options.slots)
+        self._server = server
+        self._embedder: Server | None = None
         self._embedding = asyncio.Lock()
-        self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="llamacpp")
-        self._wire: _Wire | None = None
-        self._running: set[_Stream] = set()
-        self._failure, self._failed_at = "", 0.0
+
+    @property
+    def server(self) -> Server:
+        """The loaded model; raises EngineUnavailable once closed."""
+        self._workers.check_open()
+        return self._server
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer of one slot; closing the iterator frees the slot at the next token or prompt batch."""
         check(request, self.info)
-        server = self._open()
-        stream = _Stream(self._wire_here())
-        handle = server.native.handle_chat_completions if request.messages else server.native.handle_completions
-        work = self._threads.submit(handle, codec.dumps(self._body(request)), stream.take)
-        work.add_done_callback(stream.end)
-        self._running.add(stream)
-        try:
-            async for chunk in _Answer(request, stream).chunks():
-                yield chunk
-            self._failure = ""
-        except EngineFailed as error:
-            self._failure, self._failed_at = error.message, time.monotonic()
-            raise
-        finally:
-            stream.cancelled = True
-            work.cancel()
-            self._running.discard(stream)
+        native = self.server.native
+        handle = native.handle_chat_completions if request.messages else native.handle_completions
+        answer, top = Answer(request), request.sampling.top_logprobs
+        with self._workers.run(partial(handle, codec.dumps(self._body(request)))) as events, _refusals():
+            async for raw in events:
+                choice, timings = _choice(raw)
+                if choice["finish_reason"] is not None:
+                    yield answer.last(choice["finish_reason"], _usage(timings))
+                    return
+                if text := choice["delta"].get("content") if "delta" in choice else choice["text"]:
+                    logprobs = choice.get("logprobs")
+                    yield answer.piece(text, _logprobs(logprobs["content"], top) if logprobs else ())
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Mean-pooled, normalised vectors, from a second server on the same file that is opened at the first call."""
-        self._open()
+        self._workers.check_open()
         async with self._embedding:
             if self._embedder is None:
                 self._embedder = await asyncio.to_thread(_load, self._spec, self._options, embedding=True)
@@ -153,7 +149,7 @@ class LlamaCpp:
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The exact length of the prompt after the chat template."""
-        server = self._open()
+        server = self.server
         if request.prompt is not None:
             tokens = await asyncio.to_thread(server.post, "/tokenize", {"content": request.prompt, "add_special": True})
             return len(tokens["tokens"])
@@ -162,36 +158,15 @@ class LlamaCpp:
         return counted
 
     def health(self) -> str | None:
-        """What is wrong: closed, a failure a moment ago, or work that has not moved for 30 seconds."""
-        if self.server is None:
-            return "closed"
-        now = time.monotonic()
-        silence = now - max((stream.moved for stream in self._running), default=now)
-        if silence > _STALL_SECONDS:
-            return f"no token for {silence:.0f} s; the engine may be stuck"
-        return self._failure if self._failure and now - self._failed_at < _FAILURE_SECONDS else None
+        """None while the engine can serve; see `Workers.health`."""
+        return self._workers.health()
 
     async def close(self) -> None:
         """End running streams and unload the model."""
-        server, self.server = self.server, None
-        embedder, self._embedder = self._embedder, None
-        for stream in self._running:
-            stream.closed = stream.cancelled = True
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-        for loaded in (server, embedder):
-            if loaded is not None:
-                await asyncio.to_thread(loaded.release)
-
-    def _open(self) -> _Server:
-        if self.server is None:
-            raise EngineUnavailable(f"the engine of {self.info.model!r} is closed; open it again", engine=_NAME)
-        return self.server
-
-    def _wire_here(self) -> _Wire:
-        loop = asyncio.get_running_loop()
-        if self._wire is None or self._wire.loop is not loop:
-            self._wire = _Wire(loop)
-        return self._wire
+        await self._workers.close()
+        for server in (self._server, self._embedder):
+            if server is not None:
+                await asyncio.to_thread(server.release)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         """The request in llama.cpp's words. Progress reports are what lets a prompt be cancelled between batches."""
@@ -216,115 +191,41 @@ class LlamaCpp:
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
 
 
-class _Answer:
-    """Turns one stream of llama.cpp's events into chunks."""
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    except RuntimeError as error:
+        raise EngineFailed(str(error), engine=_NAME) from error
 
-    def __init__(self, request: GenerateRequest, stream: _Stream) -> None:
-        self._request = request
-        self._stream = stream
-        self._parser = toolcalls.Parser(request) if constrain.offered(request) else None
-        self._top = request.sampling.top_logprobs
-        self._text: list[str] = []
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        async for raw in self._stream:
-            event = codec.loads(raw)
-            if "error" in event:
-                raise _error(event["error"])
-            choice = event["choices"][0]
-            if choice["finish_reason"] is not None:
-                yield self._last(choice["finish_reason"], event["timings"])
-                return
-            if text := choice["delta"].get("content") if "delta" in choice else choice["text"]:
-                yield self._piece(text, choice.get("logprobs"))
-        raise EngineFailed("the engine's answer broke off before its end; try again", engine=_NAME)
+def _choice(raw: bytes) -> tuple[dict[str, Any], dict[str, int]]:
+    """The choice in an event, and its timings (with the last one); raises what it reports instead."""
+    event = codec.loads(raw)
+    if "error" in event:
+        raise _error(event["error"])
+    return event["choices"][0], event.get("timings", {})
 
-    def _piece(self, text: str, logprobs: dict[str, Any] | None) -> Chunk:
-        self._text.append(text)
-        shown = self._parser.feed(text) if self._parser else text
-        return Chunk(shown, self._logprobs(logprobs["content"]) if logprobs else ())
 
-    def _logprobs(self, entries: list[dict[str, Any]]) -> tuple[TokenLogprob, ...]:
-        return tuple(
-            TokenLogprob(
-                entry["token"],
-                entry["logprob"],
-                tuple((top["token"], top["logprob"]) for top in entry["top_logprobs"][: self._top]),
-            )
-            for entry in entries
+def _usage(timings: dict[str, int]) -> Usage:
+    return Usage(timings["cache_n"] + timings["prompt_n"], timings["predicted_n"], timings["cache_n"])
+
+
+def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogprob, ...]:
+    return tuple(
+        TokenLogprob(
+            entry["token"],
+            entry["logprob"],
+            tuple((other["token"], other["logprob"]) for other in entry["top_logprobs"][:top]),
         )
-
-    def _last(self, finish: FinishReason, timings: dict[str, int]) -> Chunk:
-        usage = Usage(timings["cache_n"] + timings["prompt_n"], timings["predicted_n"], timings["cache_n"])
-        if self._parser is None:
-            if finish == "stop":
-                constrain.verify(self._request, "".join(self._text))
-            return Chunk(finish=finish, usage=usage)
-        text, calls = self._parser.close(finish)
-        return Chunk(text, tool_calls=calls, finish="tool_calls" if calls else finish, usage=usage)
+        for entry in entries
+    )
 
 
-class _Wire:
-    """Carries events from the engine's threads to an event loop, waking the loop once for many."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._events: deque[tuple[_Stream, bytes | Future[None]]] = deque()
-        self._woken = False
-
-    def put(self, stream: _Stream, event: bytes | Future[None]) -> None:
-        """Called from any thread."""
-        self._events.append((stream, event))
-        if not self._woken:
-            self._woken = True
-            self.loop.call_soon_threadsafe(self._drain)
-
-    def _drain(self) -> None:
-        self._woken = False  # before the queue is emptied: what comes after finds it false and wakes the loop again
-        while self._events:
-            stream, event = self._events.popleft()
-            stream.deliver(event)
-
-
-class _Stream:
-    """One request's events. The engine's thread calls `take` and `end`, the loop iterates."""
-
-    def __init__(self, wire: _Wire) -> None:
-        self.cancelled = False
-        self.closed = False
-        self.moved = time.monotonic()
-        self._wire = wire
-        self._events: deque[bytes | Future[None]] = deque()
-        self._ready = asyncio.Event()
-
-    def take(self, event: bytes) -> bool:
-        """The engine's callback: True stops the work. It must not raise: the engine would take that for the end."""
-        self.moved = time.monotonic()
-        if not self.cancelled and b'"prompt_progress"' not in event:
-            self._wire.put(self, event)
-        return self.cancelled
-
-    def end(self, work: Future[None]) -> None:
-        """The work is over: done, failed or cancelled before it began."""
-        self._wire.put(self, work)
-
-    def deliver(self, event: bytes | Future[None]) -> None:
-        self._events.append(event)
-        self._ready.set()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            while self._events:
-                event = self._events.popleft()
-                if isinstance(event, Future):
-                    _raise_failure(event, self.closed)
-                    return
-                yield event
-
-
-class _Server:
+class Server:
     """A loaded model: xllamacpp's server and its HTTP side on the loopback, locked by a random key."""
 
     def __init__(self, native: xllamacpp.Server, key: str) -> None:
@@ -349,14 +250,14 @@ class _Server:
             return codec.loads(answer.read())
 
     def release(self) -> None:
-        """Unload the model; the last reference's destructor joins the engine's threads."""
-        del self.native
+        """Unload the model: the last reference's destructor joins the engine's threads. Harmless when done twice."""
+        self.native = None
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> _Server:
+def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> Server:
     path = Path(spec.source).expanduser()
     if not path.is_file():
         raise NotFound(f"no model file at {path}; fetch it with `llmagent-os models pull {spec.name}`", path=str(path))
@@ -365,7 +266,7 @@ def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> _Server
     if embedding:
         _embed(params, spec.window)
     try:
-        return _Server(xllamacpp.Server(params), key)
+        return Server(xllamacpp.Server(params), key)
     except RuntimeError as error:
         raise EngineFailed(
             f"llama.cpp cannot load {path}: damaged, or not a GGUF model it knows; fetch it again", path=str(path)
@@ -404,17 +305,6 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     if sampling.top_logprobs == 0:
         body["n_probs"] = 1  # 0 would switch them off
     return body
-
-
-def _raise_failure(work: Future[None], closed: bool) -> None:
-    """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
-    if closed or work.cancelled():
-        raise EngineUnavailable("the engine was closed", engine=_NAME)
-    error = work.exception()
-    if isinstance(error, ValueError):
-        raise InvalidRequest(str(error)) from error
-    if error is not None:
-        raise EngineFailed(str(error), engine=_NAME) from error
 
 
 _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
