@@ -11,8 +11,9 @@ from .agent.loop import Agent, program
 from .agent.manager import AgentManager
 from .agent.spec import AgentSpec
 from .agent.spec import load as load_agents
+from .agent.template import TemplateAgent
 from .config import Config
-from .core.errors import Conflict, NotFound
+from .core.errors import Conflict, NotFound, not_found
 from .core.ports import Engine, Filter, Records, Tool
 from .core.records import ModelSpec
 from .core.sys import Sys
@@ -21,6 +22,7 @@ from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
 from .llm.engines import DRIVERS, open_engine
+from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
 from .stores.folder import Claim
@@ -38,6 +40,8 @@ class System:
     sys: Sys
     records: Records
     plugins: Plugins
+    metrics: Metrics
+    tools: dict[str, Tool]
     claim: Claim | None
 
     def add_engine(self, name: str, engine: Engine) -> None:
@@ -47,6 +51,22 @@ class System:
             return engine
 
         self.kernel.engines.add(name, opened)
+
+    def models(self) -> list[str]:
+        """The models that can be opened now, by name."""
+        absent = {listed.spec.name for listed in catalog.list_models() if not listed.present}
+        return [name for name in self.kernel.engines.names() if name not in absent]
+
+    async def add_model(self, spec: ModelSpec) -> ModelSpec:
+        """Register a model for this and later starts; raises as `catalog.add` does."""
+        added = catalog.add(spec, self.plugins.mapping("engines"))
+        add_model(self.kernel, self.config, self.plugins, added.name)
+        return added
+
+    async def remove_model(self, name: str) -> None:
+        """Close a model and forget it, deleting what was fetched for it; raises NotFound."""
+        catalog.remove(name)
+        await self.kernel.engines.remove(name)
 
     async def close(self) -> None:
         """Stop; what was accepted goes on at the next start."""
@@ -58,8 +78,8 @@ class System:
 class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
-    def __init__(self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]]) -> None:
-        self._tools, self._loops = tools, loops
+    def __init__(self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics) -> None:
+        self._tools, self._loops, self._metrics = tools, loops, metrics
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -68,8 +88,8 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """Budgets."""
-        return [budgets]
+        """Metrics, which see every outcome, and budgets."""
+        return [self._metrics, budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
@@ -78,8 +98,8 @@ class Builtin:
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
-        """The default loop."""
-        return {"default": Agent}
+        """The chat loop, and the one of bare causal models."""
+        return {"default": Agent, "template": TemplateAgent}
 
     @hookimpl
     def agents(self) -> Sequence[AgentSpec]:
@@ -97,7 +117,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     claim = Claim(config.data)
     try:
         store = SQLiteStore(config.data / "journal.db", config.durability)
-        registry, tools, loops = load_plugins(config, plugins)
+        metrics = Metrics()
+        registry, tools, loops = load_plugins(config, plugins, metrics)
         kernel = make_kernel(store, registry, tools, threaded=config.durability == "power")
         sys = await kernel.service("system")
         records = StoredRecords(store)
@@ -108,7 +129,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     except BaseException:
         claim.release()
         raise
-    return System(config, kernel, agents, sys, records, registry, claim)
+    return System(config, kernel, agents, sys, records, registry, metrics, tools, claim)
 
 
 async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
@@ -121,7 +142,7 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
         raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
     store = SQLiteStore(path)
     try:
-        registry, tools, _ = load_plugins(config, plugins)
+        registry, tools, _ = load_plugins(config, plugins, Metrics())
         kernel = make_kernel(store, registry, tools)
         return await replay(store, pid, kernel.programs, kernel.door.table)
     finally:
@@ -129,13 +150,13 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object] = ()
+    config: Config, plugins: Sequence[object], metrics: Metrics
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     registry = Plugins(config.plugins)
-    registry.register(Builtin(tools, loops))
+    registry.register(Builtin(tools, loops, metrics))
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))
@@ -156,16 +177,29 @@ def make_kernel(store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool]
 
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
-    """Make every model that the catalog can open known to the kernel, and let `default` name the chosen one."""
-    drivers = registry.mapping("engines")
+    """Make every model of the catalog known to the kernel, and let `default` name the chosen one."""
+    scripted = functools.partial(registry.mapping("engines")["scripted"], ModelSpec("scripted", "scripted"))
+    kernel.engines.add("scripted", scripted)
     for listed in catalog.list_models():
-        if listed.present:
-            spec = limited(listed.spec, config)
-            kernel.engines.add(spec.name, functools.partial(drivers[spec.engine], spec))
-            for alias in listed.aliases:
-                kernel.engines.alias(alias, spec.name)
+        add_model(kernel, config, registry, listed.spec.name)
+        for alias in listed.aliases:
+            kernel.engines.alias(alias, listed.spec.name)
     if config.model is not None:
         kernel.engines.alias("default", kernel.engines.resolve(config.model))
+
+
+def add_model(kernel: Kernel, config: Config, registry: Plugins, name: str) -> None:
+    """Make a model known. One that is not on this machine yet may come later: opening it says how."""
+
+    async def opened() -> Engine:
+        spec = await catalog.resolve(name)
+        drivers = registry.mapping("engines")
+        if spec.engine not in drivers:
+            raise not_found("engine", spec.engine, drivers)
+        engine: Engine = await drivers[spec.engine](limited(spec, config))
+        return engine
+
+    kernel.engines.add(name, opened)
 
 
 def limited(spec: ModelSpec, config: Config) -> ModelSpec:

@@ -122,7 +122,7 @@ class Agent:
         request = GenerateRequest(
             self.spec.model,
             (*self._instructions(turn, given), *history, turn.message),
-            sampling=Sampling(**_sampling(self.spec.sampling | turn.options.get("sampling", {}))),
+            sampling=Sampling(**self.sampling(turn)),
             tools=self.tools,
             schema=turn.options.get("schema") or self.spec.answer_schema,
         )
@@ -130,6 +130,12 @@ class Agent:
         if memory.window and grown < memory.window * (ROOM - 1) // ROOM:  # a character is never less than a token
             return request
         return await self._fit(sys, turn, request, len(request.messages) - len(history) - 1)
+
+    def sampling(self, turn: Turn) -> dict[str, Any]:
+        """The spec's sampling parameters, overridden by the message's own."""
+        values = self.spec.sampling | turn.options.get("sampling", {})
+        stop = values.get("stop")
+        return values | ({"stop": (stop,) if isinstance(stop, str) else tuple(stop)} if stop else {})
 
     def _instructions(self, turn: Turn, given: Sequence[Message]) -> list[Message]:
         variables = self.spec.variables
@@ -292,11 +298,6 @@ def _spec_of(name: str, tools: Mapping[str, Tool]) -> ToolSpec:
 def _halved(message: Message, longest: int) -> Message:
     """A tool's result cut to half of the longest one; other messages as they are."""
     return shorten(message, len(message.text), longest // 2) if message.role == "tool" else message
-
-
-def _sampling(values: Mapping[str, Json]) -> dict[str, Any]:
-    stop = values.get("stop")
-    return dict(values) | ({"stop": (stop,) if isinstance(stop, str) else tuple(stop)} if stop else {})
 
 
 def _files(value: Json) -> list[dict[str, Json]]:

@@ -38,7 +38,7 @@ class Kernel:
     ) -> None:
         self.store = store
         self.programs = dict(programs)
-        self.tools = dict(tools or {})
+        self.tools = {} if tools is None else tools  # shared with whoever may add to it
         self.journal = Journal(store, threaded_commits)
         self.table = ProcessTable(store)
         self.engines = Engines()

@@ -137,8 +137,7 @@ class Runner:
         row = ("waiting", process.state, codec.dumps(process.tally), process.upto, process.turn, process.pid)
         writes.append(("process.park", row))
         if process.next_args is not None:
-            process.args, process.next_args = process.next_args[0], None
-            writes.append(("process.args", (codec.dumps(process.args), process.pid)))
+            self._set_args(process, process.next_args[0], writes)
         await self._journal.append(writes)
         process.status = "waiting"
         return bool(self._table.messages(process.box))
@@ -358,15 +357,19 @@ class Runner:
             raise Conflict(f"process {pid} has ended; start a new one")
         writes: list[Statement] = []
         old, new = self._journal.pack(process.args, writes), self._journal.pack(args, writes)
+        in_turn = bool(process.turn_began) or process.seq > process.upto
         process.seq += 1
-        if process.task is None:
-            process.args = args
-            writes.append(self._mark(process, "configure", process.turn + 1, old, new))
-            writes.append(("process.args", (codec.dumps(args), pid)))
-        else:
+        writes.append(self._mark(process, "configure", process.turn + (2 if in_turn else 1), old, new))
+        if in_turn:
             process.next_args = (args,)
-            writes.append(self._mark(process, "configure", process.turn + 2, old, new))
+        else:
+            process.upto = process.seq
+            self._set_args(process, args, writes)
         await self._journal.append(writes)
+
+    def _set_args(self, process: Process, args: Json, writes: list[Statement]) -> None:
+        process.args, process.next_args = args, None
+        writes.append(("process.args", (codec.dumps(args), process.upto, process.pid)))
 
     async def rename(self, pid: int, name: str | None) -> None:
         """Give a process another name, or none: messages to the old name no longer reach it."""

@@ -49,7 +49,7 @@ WRITES = {
     "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
-    "process.args": "UPDATE process SET args = ? WHERE pid = ?",
+    "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 19)})",
     "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at) VALUES (?,?,?,?,?,?,?)",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",

@@ -1,0 +1,307 @@
+"""Agents end to end on the scripted engine: tools, memory, window, intents, files, replicas, versions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagent_os import File, LLMAgentOS, ToolKit
+from llmagent_os.agent.loop import Agent, Turn
+from llmagent_os.boot import System, boot
+from llmagent_os.config import load
+from llmagent_os.core.errors import (
+    BudgetExceeded,
+    Conflict,
+    EngineFailed,
+    InvalidRequest,
+    NotFound,
+    ProcessFailed,
+)
+from llmagent_os.core.records import GenerateRequest, Json, ModelSpec
+from llmagent_os.core.sys import Sys
+from llmagent_os.llm.scripted import open_engine
+from llmagent_os.plugins import hookimpl
+
+TOOLS = ToolKit()
+
+
+@TOOLS.add
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@TOOLS.add
+async def draw(title: str) -> File:
+    """Draw a picture."""
+    return File(f"{title}.svg", b"<svg/>", "image/svg+xml")
+
+
+@TOOLS.add
+def breaks() -> None:
+    """Fail."""
+    raise LookupError("no such thing")
+
+
+class Shouting(Agent):
+    """A loop with one step replaced."""
+
+    async def post_process(self, sys: Sys, turn: Turn) -> None:
+        await super().post_process(sys, turn)
+        turn.answer = type(turn.answer)(turn.answer.text.upper())
+
+
+class Plugin:
+    """What a third party would bring."""
+
+    @hookimpl
+    def tools(self) -> dict[str, Any]:
+        return dict(TOOLS)
+
+    @hookimpl
+    def loops(self) -> dict[str, type[Agent]]:
+        return {"shouting": Shouting}
+
+
+Start = Callable[..., Awaitable[System]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path, models_folder: Path) -> AsyncIterator[Start]:
+    """Boots a system on one data folder; starting again is a restart."""
+    systems: list[System] = []
+
+    async def begin(**options: Any) -> System:
+        if systems:
+            await systems[-1].close()
+        system = await boot(load({"data": tmp_path / "data", "model": "scripted"}), [Plugin()])
+        spec = ModelSpec("script", "scripted", window=options.pop("window", 0), options=options)
+        system.add_engine("script", await open_engine(spec))
+        systems.append(system)
+        return system
+
+    yield begin
+    if systems:
+        await systems[-1].close()
+
+
+async def test_a_tool_loop_calls_what_the_model_asks_for_and_shows_it_the_results(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "sums", "model": "script", "tools": ["add", "breaks"]})
+    text = 'call add with {"a": 2, "b": 3} then call add with {"a": 10, "b": 1} then call breaks'
+    reply = await system.agents.ask("sums", text, timeout=5)
+    assert "5" in reply["text"] and "11" in reply["text"] and "no such thing" in reply["text"]
+    assert reply["usage"]["input_tokens"] > 0
+
+
+async def test_a_wrong_argument_or_tool_is_told_to_the_model(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "sums", "model": "script", "tools": ["add"]})
+    reply = await system.agents.ask("sums", 'call add with {"a": "x", "c": 1}', timeout=5)
+    assert "add: a:" in reply["text"] or "add: c:" in reply["text"]
+
+
+async def test_a_session_remembers_and_replicas_do_not(start: Start) -> None:
+    def count(request: GenerateRequest) -> str:
+        return str(sum(message.role == "user" for message in request.messages))
+
+    system = await start(script=count)
+    await system.agents.create({"name": "counter", "model": "script"})
+    ask = system.agents.ask
+    assert [(await ask("counter", "x", session="a", timeout=5))["text"] for _ in range(3)] == ["1", "2", "3"]
+    system = await start(script=count)
+    assert (await system.agents.ask("counter", "x", session="a", timeout=5))["text"] == "4"
+    assert (await system.agents.ask("counter", "x", session="b", timeout=5))["text"] == "1"
+
+
+@pytest.mark.parametrize("policy", ["drop", "summarise"])
+async def test_a_long_conversation_never_fails_and_keeps_what_the_policy_keeps(start: Start, policy: str) -> None:
+    asked: list[GenerateRequest] = []
+
+    def script(request: GenerateRequest) -> str:
+        asked.append(request)
+        return "SUMMARY" if "Summarise" in request.messages[-1].text else "ok " * 20
+
+    system = await start(script=script, window=400)
+    await system.agents.create({"name": "talker", "model": "script", "window": policy, "prompt": "Be kind."})
+    for n in range(25):
+        reply = await system.agents.ask("talker", f"message {n} " + "word " * 40, session="s", timeout=5)
+        assert reply["text"].startswith("ok")
+    last = asked[-1]
+    assert last.messages[0].text.startswith("Be kind.") and "message 24" in last.messages[-1].text
+    assert ("SUMMARY" in last.messages[0].text) == (policy == "summarise")
+
+
+async def test_a_message_longer_than_the_window_is_shortened(start: Start) -> None:
+    system = await start(script=lambda request: request.messages[-1].text[:20], window=200)
+    await system.agents.create({"name": "short", "model": "script"})
+    reply = await system.agents.ask("short", "begin " + "x " * 5000 + "end", timeout=5)
+    assert reply["text"].startswith("begin")
+
+
+async def test_tool_results_that_outgrow_the_window_are_cut_within_the_turn(start: Start) -> None:
+    @TOOLS.add
+    def long() -> str:
+        """Say a lot."""
+        return "much " * 3000
+
+    try:
+        system = await start(window=600)
+        await system.agents.create({"name": "reader", "model": "script", "tools": ["long"]})
+        assert (await system.agents.ask("reader", "call long", timeout=5))["text"]
+    finally:
+        del TOOLS["long"]
+
+
+async def test_intents_are_classified_by_the_model_and_add_their_instructions(start: Start) -> None:
+    def script(request: GenerateRequest) -> str:
+        if request.choices:
+            return "complaint" if "broken" in request.messages[-1].text else "praise"
+        return request.messages[0].text
+
+    system = await start(script=script)
+    intents = {"complaint": "Apologise.", "praise": "Say thanks."}
+    await system.agents.create({"name": "desk", "model": "script", "intents": intents})
+    reply = await system.agents.ask("desk", "it is broken", timeout=5)
+    assert reply["intent"] == "complaint" and "Apologise." in reply["text"]
+
+
+async def test_an_answer_schema_and_a_message_s_own_sampling_reach_the_model(start: Start) -> None:
+    seen: list[GenerateRequest] = []
+
+    def script(request: GenerateRequest) -> str:
+        seen.append(request)
+        return '{"n": 3}'
+
+    system = await start(script=script)
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    await system.agents.create({"name": "json", "model": "script", "schema": schema, "sampling": {"seed": 1}})
+    body = {"text": "go", "options": {"sampling": {"temperature": 0.5, "stop": "END"}}}
+    assert (await system.agents.ask("json", body, timeout=5))["text"] == '{"n": 3}'
+    assert seen[0].schema == schema
+    assert seen[0].sampling.sent() == {"seed": 1, "temperature": 0.5, "stop": ("END",)}
+
+
+async def test_a_picture_a_tool_made_is_part_of_the_reply(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "artist", "model": "script", "tools": ["draw"]})
+    reply = await system.agents.ask("artist", 'call draw with {"title": "sun"}', timeout=5)
+    picture = next(part for part in reply["parts"] if part["type"] == "image")
+    assert picture["name"] == "sun.svg" and picture["mime"] == "image/svg+xml"
+    assert system.kernel.journal.blob(picture["blob"]) == b"<svg/>"
+
+
+async def test_a_plugin_s_loop_replaces_a_step(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "loud", "model": "script", "loop": "shouting"})
+    assert (await system.agents.ask("loud", "hello", timeout=5))["text"].isupper()
+
+
+async def test_replicas_share_the_work_and_retire_after_answering(start: Start) -> None:
+    system = await start(rules=[{"match": "(.*)", "text": "{1}", "delay": 0.05}])
+    agents = system.agents
+    await agents.create({"name": "worker", "model": "script"})
+    pids = await agents.deploy("worker", 3)
+    tasks = [await agents.send("worker", f"job {n}") for n in range(9)]
+    assert len(await agents.scale("worker", 1)) == 1
+    replies = [await agents.reply(task, timeout=5) for task in tasks]
+    assert [reply["text"] for reply in replies] == [f"job {n}" for n in range(9)]
+    await asyncio.gather(*(system.kernel.runner.ended(pid) for pid in pids[1:]))
+    monitored = await agents.monitor("worker")
+    assert [process["pid"] for process in monitored["processes"]] == pids[:1]
+    turns = [system.kernel.table.get(pid).turn for pid in pids]
+    assert all(turn >= 3 for turn in turns)
+
+
+async def test_a_new_version_reaches_running_agents_at_their_next_turn(start: Start) -> None:
+    system = await start(script=lambda request: request.messages[0].text)
+    agents = system.agents
+    await agents.create({"name": "poet", "model": "script", "prompt": "old"})
+    assert (await agents.ask("poet", "x", session="s", timeout=5))["text"] == "old"
+    assert (await agents.configure("poet", {"prompt": "new"})).version == 2
+    assert (await agents.ask("poet", "x", session="s", timeout=5))["text"] == "new"
+
+
+async def test_pause_holds_messages_and_terminate_answers_them_with_an_error(start: Start) -> None:
+    system = await start()
+    agents = system.agents
+    await agents.create({"name": "bot", "model": "script"})
+    await agents.deploy("bot")
+    assert await agents.pause("bot") and not await agents.pause("bot")
+    task = await agents.send("bot", "hi")
+    with pytest.raises(TimeoutError):
+        await agents.reply(task, timeout=0.1)
+    await agents.resume("bot")
+    assert "hi" in (await agents.reply(task, timeout=5))["text"]
+    await agents.pause("bot")
+    task = await agents.send("bot", "again")
+    await agents.terminate("bot")
+    with pytest.raises(ProcessFailed, match="terminated"):
+        await agents.reply(task, timeout=5)
+
+
+async def test_an_engine_s_error_is_the_answer_and_the_agent_lives_on(start: Start) -> None:
+    system = await start(rules=[{"match": "bad", "error": "it broke"}, {"match": "(.*)", "text": "fine"}])
+    await system.agents.create({"name": "bot", "model": "script"})
+    with pytest.raises(EngineFailed, match="it broke"):
+        await system.agents.ask("bot", "bad", session="s", timeout=5)
+    assert (await system.agents.ask("bot", "good", session="s", timeout=5))["text"] == "fine"
+
+
+async def test_a_budget_ends_the_agent_and_says_so(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "poor", "model": "script", "budget": {"tokens": 40}})
+    await system.agents.ask("poor", "hi", session="s", timeout=5)
+    with pytest.raises(BudgetExceeded, match="tokens"):
+        await system.agents.ask("poor", "x" * 400, session="s", timeout=5)
+
+
+async def test_the_same_task_is_accepted_once(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "bot", "model": "script"})
+    first = await system.agents.send("bot", "one", task="t1")
+    again = await system.agents.send("bot", "one", task="t1")
+    assert first == again == "t1"
+    await system.agents.reply("t1", timeout=5)
+    await asyncio.sleep(0.05)
+    assert sum(process["turns"] for process in (await system.agents.monitor("bot"))["processes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("definition", "error", "says"),
+    [
+        ({"name": "x", "model": "smol"}, NotFound, "model"),
+        ({"name": "x", "tools": ["ad"]}, NotFound, "did you mean 'add'"),
+        ({"name": "x", "promt": "hi"}, InvalidRequest, "did you mean 'prompt'"),
+        ({"name": "x", "sampling": {"top_pp": 1}}, InvalidRequest, "did you mean 'top_p'"),
+        ({"name": "x", "loop": "shout"}, NotFound, "did you mean 'shouting'"),
+        ({"name": "a/b"}, InvalidRequest, "name"),
+        ({"name": "assistant"}, Conflict, "assistant"),
+        ("text", InvalidRequest, "mapping"),
+    ],
+)
+async def test_a_bad_definition_is_refused_naming_what_is_wrong(
+    start: Start, definition: Json, error: type[Exception], says: str
+) -> None:
+    system = await start()
+    with pytest.raises(error, match=says):
+        await system.agents.create(definition)
+
+
+async def test_unknown_names_say_the_nearest(start: Start) -> None:
+    system = await start()
+    with pytest.raises(NotFound, match="did you mean 'assistant'"):
+        await system.agents.ask("asistant", "hi")
+    with pytest.raises(NotFound, match="no task"):
+        await system.agents.reply("nothing")
+
+
+def test_a_program_runs_the_whole_system_in_a_few_lines(tmp_path: Path, models_folder: Path) -> None:
+    with LLMAgentOS(tmp_path, model="scripted") as system:
+        system.tool(add)
+        system.create(name="sums", tools=["add"])
+        assert "5" in system.ask("sums", 'call add with {"a": 2, "b": 3}')
