@@ -142,7 +142,7 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
         raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
     store = SQLiteStore(path)
     try:
-        registry, tools, _ = load_plugins(config, plugins, Metrics())
+        registry, tools, _ = load_plugins(config, plugins)
         kernel = make_kernel(store, registry, tools)
         return await replay(store, pid, kernel.programs, kernel.door.table)
     finally:
@@ -150,13 +150,13 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object], metrics: Metrics
+    config: Config, plugins: Sequence[object] = (), metrics: Metrics | None = None
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     registry = Plugins(config.plugins)
-    registry.register(Builtin(tools, loops, metrics))
+    registry.register(Builtin(tools, loops, metrics or Metrics()))
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -63,43 +63,44 @@ class Answerers:
         body, task = _message(request), uuid.uuid4().hex
         with self._kernel.streams.watch(task) as chunks:
             pid, _ = await self._agents.once(request.model, body, task)
-            passing = Passing(stream)
-            showing = asyncio.ensure_future(passing.follow(chunks)) if stream else None
             try:
-                reply = await self._agents.reply(task, LONGEST)
+                async with aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
+                    async for piece in pieces:
+                        if not isinstance(piece, Chunk):
+                            return _generation(request.model, piece)
+                        if stream is not None:
+                            stream(piece)
             except (asyncio.CancelledError, TimeoutError):
                 await self._agents.stop_task(pid)
                 raise
-            finally:
-                if showing is not None:
-                    showing.cancel()
-            passing.rest(chunks, reply["text"])
-        return _generation(request.model, reply)
+        raise AssertionError("an answer ends with a reply, or with an error")
 
 
-class Passing:
-    """Passes an agent's text on; its own tool calls, and where its model calls end, are not its caller's business."""
+_END = Chunk()
 
-    def __init__(self, stream: Stream | None) -> None:
-        self._stream = stream
-        self._seen = False
 
-    async def follow(self, chunks: asyncio.Queue[Chunk]) -> None:
-        """Pass on what comes until cancelled."""
-        while True:
-            self._pass(await chunks.get())
+async def live(
+    chunks: asyncio.Queue[Chunk], reply: Coroutine[Any, Any, dict[str, Json]]
+) -> AsyncGenerator[Chunk | dict[str, Json]]:
+    """The text of an agent's answer as it comes, then its reply; raises what `reply` raises.
 
-    def rest(self, chunks: asyncio.Queue[Chunk], text: str) -> None:
-        """Pass on what is left, or the whole text where the agent's loop streamed nothing."""
-        while not chunks.empty():
-            self._pass(chunks.get_nowait())
-        if not self._seen:
-            self._pass(Chunk(text))
-
-    def _pass(self, chunk: Chunk) -> None:
-        if chunk.text and self._stream is not None:
-            self._seen = True
-            self._stream(Chunk(chunk.text, chunk.logprobs))
+    The agent's own tool calls, and where its model calls end, are not its caller's business. An answer that its loop
+    did not stream comes as one chunk.
+    """
+    replying = asyncio.ensure_future(reply)
+    replying.add_done_callback(lambda _: chunks.put_nowait(_END))
+    seen = False
+    try:
+        while (chunk := await chunks.get()) is not _END:
+            if chunk.text:
+                seen = True
+                yield Chunk(chunk.text, chunk.logprobs)
+        found = replying.result()
+        if not seen and found["text"]:
+            yield Chunk(found["text"])
+        yield found
+    finally:
+        replying.cancel()
 
 
 def _message(request: GenerateRequest) -> dict[str, Json]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..core import codec
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall, ToolSpec
-from .errors import explain
+from .errors import explained
 
 T = TypeVar("T", bound="Body")
 
@@ -50,7 +50,7 @@ def read(cls: type[T], data: bytes) -> T:
     try:
         return cls.model_validate_json(data)
     except ValidationError as error:
-        raise explain(error, cls.model_fields, REFUSED) from None
+        raise explained(error.errors(include_url=False), cls.model_fields, REFUSED) from None
 
 
 class Harmless(Body):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from pydantic import ValidationError
 
 from ..core.errors import (
     BudgetExceeded,
@@ -123,21 +121,21 @@ def _known(error: BaseException) -> LLMAgentOSError:
     return LLMAgentOSError(f"an error that was not foreseen: {type(error).__name__}; see the server's log")
 
 
-def explain(error: ValidationError, fields: Iterable[str], refused: dict[str, str] | None = None) -> InvalidRequest:
-    """Say what is wrong with a body: the field to blame, and for an unknown one the nearest of `fields`.
+def explained(found: Iterable[Any], fields: Iterable[str], refused: Mapping[str, str] | None = None) -> InvalidRequest:
+    """What pydantic found wrong, as one error: the field to blame, and for an unknown one the nearest of `fields`.
 
     `refused` are fields that are known but not supported, each with what to do instead.
     """
-    first = min(error.errors(include_url=False), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
-    path = _path(first["loc"])
+    first = min(found, key=lambda error: (error["type"] != "extra_forbidden", len(error["loc"])))
+    place = tuple(part for part in first["loc"] if part not in ("body", "query"))
+    path = _path(place)
     if first["type"] == "json_invalid":
         return InvalidRequest(f"the body is not JSON: {first['ctx']['error']}", parameter=None)
     if first["type"] != "extra_forbidden":
         return InvalidRequest(f"{path or 'the body'}: {first['msg']}", parameter=path or None)
-    name = str(first["loc"][-1])
     if refused and path in refused:
         return UnknownField(f"{path!r} is not supported: {refused[path]}", parameter=path)
-    hint = f"; {nearest(name, fields)}" if len(first["loc"]) == 1 else ""
+    hint = f"; {nearest(path, fields)}" if len(place) == 1 else ""
     return UnknownField(f"unknown field {path!r}{hint}", parameter=path)
 
 

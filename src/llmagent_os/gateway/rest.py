@@ -1,23 +1,107 @@
-"""REST for the whole life of agents, processes and models, with an OpenAPI document."""
+"""The REST application put together: routes, errors in one shape, and an OpenAPI document of everything served."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
 
+from ..core import codec
+from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, nearest
 from ..core.sys import Sys
+from .bodies import ChatBody, CompletionBody, EmbeddingsBody
+from .errors import explained, headers, rest_body, status_of
+from .rest_agents import Agents
+from .rest_processes import Processes
+from .rest_system import Overview
 
 if TYPE_CHECKING:
     from ..boot import System
 
+DESCRIPTION = """An operating system for LLM agents. Every path but `/health` needs `Authorization: Bearer KEY`; the key
+is in the file `key` of the data folder. Errors are `{"error": {type, message, facts}}`, on the OpenAI-compatible paths
+`{"error": {message, type, param, code}}`."""
+
+HOT: dict[str, tuple[type[BaseModel], str]] = {
+    "/v1/chat/completions": (ChatBody, "OpenAI's chat API; `model` names a model or an agent"),
+    "/v1/completions": (CompletionBody, "OpenAI's API for raw prompts"),
+    "/v1/embeddings": (EmbeddingsBody, "OpenAI's embeddings API"),
+}
+"""What is served beside the framework: path -> body and summary."""
+
 
 def make_rest(system: System, sys: Sys) -> FastAPI:
     """The application behind every path that is not a hot one."""
-    app = FastAPI(title="LLMAgentOS")
-
-    @app.get("/health")
-    async def health() -> dict[str, object]:
-        return {"status": "green"}
-
+    app = FastAPI(title="LLMAgentOS", description=DESCRIPTION, redoc_url=None)
+    for part in (Overview(system), Agents(system), Processes(system, sys)):
+        app.include_router(part.router())
+    app.add_exception_handler(LLMAgentOSError, _failed)
+    app.add_exception_handler(TimeoutError, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, functools.partial(_no_route, app))
+    app.openapi = functools.cache(functools.partial(_document, app))  # type: ignore[method-assign]
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: the framework's routes, and the hot paths beside it."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    _, definitions = models_json_schema(
+        [(body, "validation") for body, _ in HOT.values()], ref_template="#/components/schemas/{model}"
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions["$defs"])
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    document["paths"].update({path: {"post": _operation(*about)} for path, about in HOT.items()})
+    document["paths"]["/health"]["get"]["security"] = []
+    return document
+
+
+def _operation(body: type[BaseModel], summary: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+    content = {"application/json": {"schema": schema}}
+    answer = {"description": "The answer as OpenAI's API gives it, or with `stream` in server-sent events"}
+    return {"tags": ["openai"], "summary": summary, "requestBody": {"required": True, "content": content},
+            "responses": {"200": answer}}  # fmt: skip
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _answer(status_of(error), error)
+
+
+def _answer(status: int, error: Exception) -> Response:
+    response = Response(codec.dumps(rest_body(error)), status, media_type="application/json")
+    response.raw_headers.extend(headers(error))
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if error.body is not None and "json" not in request.headers.get("content-type", ""):
+        return await _failed(request, InvalidRequest("send JSON, with the header `Content-Type: application/json`"))
+    return await _failed(request, explained(error.errors(), _fields(request)))
+
+
+def _fields(request: Request) -> Iterable[str]:
+    """The names that the body or query of a request's route may have."""
+    dependant = request.scope["route"].dependant
+    for param in (*dependant.body_params, *dependant.query_params):
+        fields = getattr(param.field_info.annotation, "model_fields", {})
+        yield from (info.alias or name for name, info in fields.items())
+
+
+async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    where = f"{request.method} {request.url.path}"
+    if error.status_code == 405:
+        return _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
+    hint = nearest(request.url.path, app.openapi()["paths"])
+    return _answer(error.status_code, NotFound(f"there is no {where}; {hint}", kind="path"))

@@ -1,4 +1,4 @@
-"""Numbers about a running system, for Prometheus: calls, tokens and money as they pass, the kernel's state when asked."""
+"""Numbers for Prometheus: calls, tokens and money counted as they pass, the kernel's state read when asked."""
 
 from __future__ import annotations
 

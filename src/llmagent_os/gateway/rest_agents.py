@@ -1,0 +1,249 @@
+"""REST: agents from definition to termination, and messages to them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.types import Receive, Scope, Send
+
+from ..agent.spec import AgentSpec
+from ..core import codec
+from ..core.errors import Conflict, InvalidRequest, LLMAgentOSError
+from ..core.records import Chunk, Json
+from .answering import live
+from .asgi import Exchange
+from .errors import rest_body
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+WAIT = 60.0  # seconds
+LONGEST = 3600.0  # seconds
+_TASK = re.compile(r"[\w.:-]{1,128}")
+
+
+class Strict(BaseModel):
+    """A body or query without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Replicas(Strict):
+    """How many processes share an agent's work."""
+
+    replicas: int = Field(1, ge=0)
+
+
+ONE = Replicas()
+
+
+class Options(Strict):
+    """How one message is answered."""
+
+    sampling: dict[str, Any] = Field(default_factory=dict, description="over the agent's own; see `AgentSpec.sampling`")
+    answer_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON schema of the answer")
+
+
+class Said(Strict):
+    """A message to an agent: `text`, or any `body` that its loop understands."""
+
+    text: str | None = Field(None, min_length=1)
+    body: Any = Field(None, description="such as {messages: [...]} for a caller that keeps the history itself")
+    session: str | None = Field(None, description="the conversation it belongs to; without one it stands alone")
+    options: Options | None = None
+    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for the reply; 0 answers at once")
+    stream: bool = Field(False, description="answer in events: `chunk` {text}, then `reply` or `error`")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Said:
+        if (self.text is None) == (self.body is None):
+            raise ValueError("send either text or body")
+        return self
+
+    def message(self) -> Json:
+        """What the agent is sent."""
+        body = {"text": self.text} if self.text is not None else self.body
+        if self.options is None:
+            return body
+        if not isinstance(body, dict):
+            raise InvalidRequest("options go with text, or with a body that is an object", parameter="options")
+        return {**body, "options": self.options.model_dump(by_alias=True)}
+
+
+class Waiting(Strict):
+    """How long to wait."""
+
+    wait: float = Field(0, ge=0, le=LONGEST, description="seconds")
+
+
+class Pids(BaseModel):
+    """The processes that were started, kept or changed."""
+
+    pids: list[int]
+
+
+class Task(BaseModel):
+    """A message that was accepted: it survives a crash, and is answered once."""
+
+    task: str
+    done: bool
+    reply: dict[str, Any] | None = Field(None, description="text, parts, finish, usage, model; files are blobs")
+
+
+class Defined(BaseModel):
+    """An agent's definition and its version, counted from 1."""
+
+    name: str
+    version: int
+    spec: dict[str, Any]
+
+
+class Agents:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._agents = system.agents
+        self._kernel = system.kernel
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router, one = APIRouter(tags=["agents"]), "/v1/agents/{name}"
+        router.get("/v1/agents")(self.list)
+        router.post("/v1/agents", status_code=201)(self.create)
+        router.get(one)(self.monitor)
+        router.patch(one)(self.configure)
+        router.delete(one, status_code=204)(self.delete)
+        router.post(f"{one}/deploy")(self.deploy)
+        router.post(f"{one}/scale")(self.scale)
+        router.post(f"{one}/pause")(self.pause)
+        router.post(f"{one}/resume")(self.resume)
+        router.post(f"{one}/terminate")(self.terminate)
+        router.post(f"{one}/messages", response_model=Task, responses={202: {"model": Task}})(self.send)
+        router.get("/v1/tasks/{task}", response_model=Task, responses={202: {"model": Task}})(self.task)
+        return router
+
+    async def list(self) -> dict[str, Any]:
+        """Every agent with its version, model, tools, replicas and sessions."""
+        return {"agents": self._agents.listed()}
+
+    async def create(self, definition: AgentSpec) -> Defined:
+        """Define an agent; its first message, or `deploy`, starts it."""
+        return self._defined(await self._agents.create(definition.data()))
+
+    async def monitor(self, name: str) -> dict[str, Any]:
+        """An agent's definition, its processes with their states and usage, and the sum of that usage."""
+        return await self._agents.monitor(name)
+
+    async def configure(
+        self, name: str, changes: Annotated[dict[str, Any], Body(description="fields of AgentSpec")]
+    ) -> Defined:
+        """Change some fields, which makes a new version; running processes use it from their next turn on."""
+        return self._defined(await self._agents.configure(name, changes))
+
+    def _defined(self, defined: Any) -> Defined:
+        return Defined(name=defined.spec.name, version=defined.version, spec=defined.spec.data())
+
+    async def delete(self, name: str) -> None:
+        """End an agent and forget its definition."""
+        await self._agents.delete(name)
+
+    async def deploy(self, name: str, body: Replicas = ONE) -> Pids:
+        """Start an agent, with one replica unless more are asked for."""
+        return Pids(pids=await self._agents.deploy(name, body.replicas))
+
+    async def scale(self, name: str, body: Replicas) -> Pids:
+        """Start or retire replicas; one that retires answers first what it was sent."""
+        return Pids(pids=await self._agents.scale(name, body.replicas))
+
+    async def pause(self, name: str) -> Pids:
+        """Hold every process of an agent at its next step."""
+        return Pids(pids=await self._agents.pause(name))
+
+    async def resume(self, name: str) -> Pids:
+        """Let the paused processes of an agent go on."""
+        return Pids(pids=await self._agents.resume(name))
+
+    async def terminate(self, name: str) -> Pids:
+        """End every process of an agent now; what they have not answered is answered with an error."""
+        return Pids(pids=await self._agents.terminate(name))
+
+    async def send(
+        self,
+        name: str,
+        said: Said,
+        response: Response,
+        idempotency_key: Annotated[
+            str | None, Header(description="names the task: the same key again is the same task, not run twice")
+        ] = None,
+    ) -> Any:
+        """Send a message and wait for its reply; 202 with the task where that takes longer than `wait` seconds."""
+        task = idempotency_key or uuid.uuid4().hex
+        message = said.message()
+        self._check(task, message)
+        if said.stream:
+            return Live(self, name, said, task)
+        await self._agents.send(name, message, said.session, task)
+        return await self._wait(task, said.wait, response)
+
+    def _check(self, task: str, message: Json) -> None:
+        if not _TASK.fullmatch(task):
+            text = "an Idempotency-Key is up to 128 letters, digits and _.:-"
+            raise InvalidRequest(text, parameter="Idempotency-Key")
+        known = self._kernel.table.message(task)
+        if known is not None and codec.dumps(known.body) != codec.dumps(message):
+            raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
+
+    async def task(self, task: str, query: Annotated[Waiting, Query()], response: Response) -> Task:
+        """The reply to a task, 202 while there is none, or the error that it ended with."""
+        return await self._wait(task, query.wait, response)
+
+    async def _wait(self, task: str, seconds: float, response: Response) -> Task:
+        try:
+            if seconds == 0 and self._agents.answered(task) is None:
+                raise TimeoutError
+            return Task(task=task, done=True, reply=await self._agents.reply(task, seconds or None))
+        except TimeoutError:
+            response.status_code = 202
+            response.headers["Location"] = f"/v1/tasks/{task}"
+            return Task(task=task, done=False)
+
+    async def events(self, http: Exchange, name: str, said: Said, task: str) -> None:
+        """Answer with events. A caller that leaves ends only the events: the task goes on."""
+        with self._kernel.streams.watch(task) as chunks:
+            await self._agents.send(name, said.message(), said.session, task)
+            async with http.attended(), aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
+                await http.events(_event("task", {"task": task}))
+                try:
+                    async for piece in pieces:
+                        await http.events(_piece(piece, task))
+                except (LLMAgentOSError, TimeoutError) as error:
+                    await http.events(_event("error", rest_body(error)))
+        await http.end()
+
+
+def _piece(piece: Chunk | dict[str, Json], task: str) -> bytes:
+    if isinstance(piece, Chunk):
+        return _event("chunk", {"text": piece.text})
+    return _event("reply", {**piece, "task": task})
+
+
+def _event(name: str, data: Json) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + codec.dumps(data) + b"\n\n"
+
+
+class Live(Response):
+    """An answer in events, sent as they come."""
+
+    def __init__(self, agents: Agents, name: str, said: Said, task: str) -> None:
+        super().__init__()
+        self._work = (name, said, task)
+        self._agents = agents
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        await self._agents.events(Exchange(scope, receive, send), *self._work)

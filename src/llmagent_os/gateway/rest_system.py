@@ -1,0 +1,109 @@
+"""REST: health, metrics, models, and the system at a glance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from ..core.records import Json, ModelSpec
+from ..monitoring.metrics import CONTENT_TYPE, render
+from .rest_agents import Strict
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+class Health(BaseModel):
+    """`green` while every part is well. A part is null, or what is wrong with it."""
+
+    status: str
+    parts: dict[str, str | None]
+
+
+class Model(Strict):
+    """A model to add; see `core.records.ModelSpec` for units."""
+
+    name: str
+    engine: str = Field(description="the driver: llamacpp, openai, anthropic, transformers, scripted, or a plugin's")
+    source: str = Field("", description="a file, a folder, or a server's base URL")
+    model: str = Field("", description="the name that a remote server knows it by")
+    window: int = Field(0, ge=0)
+    limit: int = Field(0, ge=0)
+    input_price: float = Field(0.0, ge=0)
+    output_price: float = Field(0.0, ge=0)
+    key_env: str = Field("", description="the environment variable that holds the server's key")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Overview:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._kernel = system.kernel
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["system"])
+        router.get("/health", response_model=Health, responses={503: {"model": Health}})(self.health)
+        router.get("/metrics", response_class=Response)(self.metrics)
+        router.get("/v1/top")(self.top)
+        router.get("/v1/models")(self.models)
+        router.post("/v1/models", status_code=201)(self.add)
+        router.get("/v1/models/{name:path}")(self.model)
+        router.delete("/v1/models/{name:path}", status_code=204)(self.remove)
+        return router
+
+    async def health(self, response: Response) -> Health:
+        """Whether every part is well; needs no key."""
+        parts = self._kernel.health()
+        well = not any(parts.values())
+        response.status_code = 200 if well else 503
+        return Health(status="green" if well else "red", parts=parts)
+
+    async def metrics(self) -> Response:
+        """Prometheus metrics."""
+        return Response(render(self._system.metrics, self._kernel), media_type=CONTENT_TYPE)
+
+    async def top(self) -> dict[str, Any]:
+        """Processes by status, engines with their queues, tokens a second over the last ten."""
+        queues = self._kernel.scheduler.queues
+        engines = [
+            {"name": n, "running": q.running, "waiting": len(q.waiting), "limit": q.limit, "served": q.served}
+            for n, q in sorted(queues.items())
+        ]
+        live = [process.info() for process in self._kernel.table.live.values()]
+        counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
+        return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}
+
+    async def models(self) -> dict[str, Any]:
+        """Models and agents: every name that `model` may take."""
+        return {"object": "list", "data": [*self._models(), *self._agents()]}
+
+    def _models(self) -> list[dict[str, Json]]:
+        return [_named(name, "model") for name in self._system.models()]
+
+    def _agents(self) -> list[dict[str, Json]]:
+        return [_named(name, "agent") for name in self._system.agents.names()]
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """One model or agent."""
+        for found in (*self._models(), *self._agents()):
+            if found["id"] == name:
+                return found
+        return _named(self._kernel.engines.resolve(name), "model")
+
+    async def add(self, body: Model) -> dict[str, Any]:
+        """Register a model and make it known at once."""
+        spec = await self._system.add_model(ModelSpec(**body.model_dump()))
+        return {**_named(spec.name, "model"), "engine": spec.engine, "source": spec.source}
+
+    async def remove(self, name: str) -> None:
+        """Close a model and forget it; a file that was fetched is deleted, one of your own stays."""
+        await self._system.remove_model(name)
+
+
+def _named(name: str, kind: str) -> dict[str, Json]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "llmagent-os", "kind": kind}
