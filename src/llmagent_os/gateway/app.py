@@ -16,6 +16,7 @@ from .asgi import PATIENCE, Exchange, Gone
 from .auth import Lock
 from .errors import headers, openai_body, openai_status, rest_body, status_of
 from .openai_api import OpenAI
+from .responses_api import Responses
 from .rest import make_rest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Gateway:
         self._fast: dict[str, Handler] = {
             "/v1/chat/completions": openai.chat,
             "/v1/completions": openai.completions,
+            "/v1/responses": Responses(openai.answerers, system.records).create,
             "/v1/embeddings": openai.embeddings,
         }
         self._rest: ASGIApp = make_rest(system, sys)

@@ -18,6 +18,7 @@ from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, nearest
 from ..core.sys import Sys
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, rest_body, status_of
+from .responses_bodies import ResponsesBody
 from .rest_agents import Agents
 from .rest_processes import Processes
 from .rest_system import Overview
@@ -32,6 +33,7 @@ is in the file `key` of the data folder. Errors are `{"error": {type, message, f
 HOT: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/chat/completions": (ChatBody, "OpenAI's chat API; `model` names a model or an agent"),
     "/v1/completions": (CompletionBody, "OpenAI's API for raw prompts"),
+    "/v1/responses": (ResponsesBody, "OpenAI's responses API, with function tools; `model` as in chats"),
     "/v1/embeddings": (EmbeddingsBody, "OpenAI's embeddings API"),
 }
 """What is served beside the framework: path -> body and summary."""

@@ -1,0 +1,94 @@
+"""OpenAI's responses API: answers as items, and conversations that go on from an earlier response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+from ..core import codec
+from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound
+from ..core.ports import Records
+from ..core.records import GenerateRequest, Generation, Message
+from .answering import Answerers, follow
+from .asgi import Exchange
+from .bodies import read
+from .responses_bodies import ResponsesBody, refuse
+from .responses_wire import Wire
+
+SPACE = "response"
+
+
+class Responses:
+    """The handler of /v1/responses. What was said and answered is kept, unless `store` is false."""
+
+    def __init__(self, answerers: Answerers, records: Records) -> None:
+        self._answerers = answerers
+        self._records = records
+
+    async def create(self, http: Exchange) -> None:
+        """POST /v1/responses."""
+        body = _read(await http.body())
+        said = body.said()
+        request = body.request(self._conversation(body.previous_response_id), said)
+        wire = Wire(body)
+
+        def keep(answer: Generation) -> None:
+            if body.store is not False:
+                self._keep(wire.id, body.previous_response_id, [*said, _spoken(answer)])
+
+        async with http.attended():
+            if body.stream:
+                await self._stream(http, request, wire, keep)
+                return
+            answer = await self._answerers.answer(request)
+        keep(answer)
+        await http.json(200, wire.whole(answer))
+
+    async def _stream(
+        self, http: Exchange, request: GenerateRequest, wire: Wire, keep: Callable[[Generation], None]
+    ) -> None:
+        try:
+            async with aclosing(follow(self._answerers, [request])) as batches:
+                async for batch in batches:
+                    begun = b"" if http.started else wire.begin()
+                    for answer in (piece for _, piece in batch if isinstance(piece, Generation)):
+                        keep(answer)
+                    await http.events(begun + b"".join(wire.piece(piece) for _, piece in batch))
+        except (LLMAgentOSError, TimeoutError) as error:
+            if not http.started:
+                raise
+            await http.events(wire.failed(error))
+        await http.end()
+
+    def _conversation(self, identifier: str | None) -> list[Message]:
+        """Everything said up to a response; raises NotFound."""
+        parts: list[list[Message]] = []
+        while identifier is not None:
+            found = self._records.get(SPACE, identifier)
+            if found is None:
+                text = f"no response {identifier!r} is kept; send the conversation in `input`"
+                raise NotFound(text, kind="response", name=identifier, parameter="previous_response_id")
+            parts.append([codec.message(message) for message in found[1]["messages"]])
+            identifier = found[1]["previous"]
+        return [message for part in reversed(parts) for message in part]
+
+    def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
+        self._records.put(SPACE, identifier, {"previous": previous, "messages": list(messages)})
+
+
+def _read(data: bytes) -> ResponsesBody:
+    """Check the body; what OpenAI's API knows and this one does not is refused by its name."""
+    try:
+        return read(ResponsesBody, data)
+    except InvalidRequest:
+        try:
+            found = codec.loads(data)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            refuse(found)
+        raise
+
+
+def _spoken(answer: Generation) -> Message:
+    return Message("assistant", answer.text, answer.tool_calls)
