@@ -68,6 +68,10 @@ class Store(Protocol):
         """Return the rows of a named query. Raises JournalDamaged on a damaged page."""
         ...
 
+    def checkpoint(self) -> None:
+        """Fold what was written into its final place; called now and then, in a thread beside running writes."""
+        ...
+
     def close(self) -> None:
         """Release the files."""
         ...

@@ -117,11 +117,6 @@ class Sys:
         """Wait; a restart does not begin the wait anew."""
         await self._call("sleep", {"until": await self.now() + seconds})
 
-    async def lookup(self, name: str) -> list[int]:
-        """The pids of the living processes of a name."""
-        result: list[int] = await self._call("lookup", {"name": name})
-        return result
-
     def publish(self, task: str | None, chunk: Chunk) -> None:
         """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
         if task is not None:

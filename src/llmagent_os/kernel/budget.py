@@ -24,10 +24,9 @@ _UNLIMITED = Budget()
 
 def _check(call: Call, holder: Process, generation: int) -> None:
     limit, own, below = holder.budget, holder.tally, holder.below
-    tokens = own.input_tokens + own.output_tokens + below.input_tokens + below.output_tokens
     _refuse(holder, "steps", own.steps + below.steps + 1, limit.steps)
     _refuse(holder, "money", own.money + below.money, limit.money, spent=True)
-    _refuse(holder, "tokens", tokens, limit.tokens, spent=True)
+    _refuse(holder, "tokens", holder.tokens_used(), limit.tokens, spent=True)
     if limit.seconds is not None:
         used = holder.seconds_used()
         _refuse(holder, "seconds", used, limit.seconds, spent=True)
@@ -49,13 +48,7 @@ def _refuse(holder: Process, resource: str, used: float, limit: float | None, sp
 
 def token_limit(process: Process) -> int | None:
     """The tokens that the tightest budget among the process and its ancestors leaves; None without such a budget."""
-    left = [
-        holder.budget.tokens
-        - sum((holder.tally.input_tokens, holder.tally.output_tokens))
-        - sum((holder.below.input_tokens, holder.below.output_tokens))
-        for holder in process.lineage()
-        if holder.budget.tokens is not None
-    ]
+    left = [p.budget.tokens - p.tokens_used() for p in process.lineage() if p.budget.tokens is not None]
     return min(left, default=None)
 
 

@@ -108,12 +108,10 @@ class Journal:
             self._scheduled = False
 
     async def _checkpoint(self) -> None:
-        checkpoint = getattr(self.store, "checkpoint", None)
-        if checkpoint is not None:
-            try:
-                await asyncio.to_thread(checkpoint)
-            except LLMAgentOSError as error:
-                self.trouble = error.message
+        try:
+            await asyncio.to_thread(self.store.checkpoint)
+        except LLMAgentOSError as error:
+            self.trouble = error.message
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -7,9 +7,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.errors import not_found
 from ..core.ports import Filter, Store, Tool
-from ..core.records import Budget, Json, Supervision
+from ..core.records import Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from .door import Door, Syscall
@@ -80,36 +79,17 @@ class Kernel:
         """Run a background task for as long as the kernel lives; `health` turns red when it ends before."""
         self.workers[name] = asyncio.get_running_loop().create_task(work)
 
-    def new_process(
-        self,
-        program: str,
-        args: Json,
-        name: str | None,
-        parent: Process | None,
-        budget: Budget,
-        supervision: Supervision,
-    ) -> Process:
-        """Make a process record (its row is the caller's to write); raises NotFound for an unknown program."""
-        if program not in self.programs:
-            raise not_found("program", program, self.programs)
-        tenant, principal = (parent.tenant, parent.principal) if parent else ("default", "owner")
-        above = None if parent is not None and parent.service is not None else parent
-        return self.table.create(
-            program, args, name, above, budget, supervision, self.programs[program].wakes, tenant, principal
-        )
-
     async def service(self, name: str, principal: str = "owner", tenant: str = "default") -> Sys:
         """A handle for code outside any process (the gateway, the CLI): its calls are journalled, never replayed."""
         process = self._services.get(name)
         if process is not None:
             return Sys(self.door, process, principal)
-        pids = self.table.named(f"service/{name}")
+        full = f"service/{name}"
+        pids = self.table.named(full)
         if pids:
             process = self.table.get(pids[0])
         else:
-            process = self.table.create(
-                "service", None, f"service/{name}", None, Budget(), Supervision(), True, tenant, principal
-            )
+            process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, principal)
         self._services[name] = process
         process.service = self._boot
         if not pids:

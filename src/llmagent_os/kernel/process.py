@@ -15,6 +15,8 @@ from ..core.records import Budget, Envelope, Json, Supervision, Usage
 from .journal import History
 
 Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
+Ended = Literal["stopped", "done"]
+RowStatus = Literal["running", "waiting", "paused"] | Ended
 ENDED = frozenset({"stopped", "done"})
 
 
@@ -88,7 +90,7 @@ class Process:
     up: Process | None = None  # its parent's record, for budgets
     below: Tally = field(default_factory=Tally)  # what its descendants consumed
     seq: int = 0  # the last row written
-    row_status: str = "running"  # the status its row shows
+    row_status: RowStatus = "running"  # what its row shows; `running`: in a turn, however far
     history: History | None = None  # finished calls of an interrupted turn
     repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest
     task: asyncio.Task[None] | None = None
@@ -98,7 +100,7 @@ class Process:
     taking: set[int] = field(default_factory=set)  # messages handed out but not committed yet
     restarts: list[float] = field(default_factory=list)  # when children of it were restarted
     turn_began: float = 0.0
-    killed: str | None = None
+    stopping: bool = False  # its task is being cancelled on purpose
     next_args: tuple[Json] | None = None  # arguments from the next turn on
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
     engine: str | None = None
@@ -129,6 +131,10 @@ class Process:
         number = self.repeats.get(digest, 0)
         self.repeats[digest] = number + 1
         return f"{self.pid}.{self.turn + 1}.{digest}.{number}"
+
+    def tokens_used(self) -> int:
+        """Input and output tokens of it and its descendants."""
+        return sum(t.input_tokens + t.output_tokens for t in (self.tally, self.below))
 
     def seconds_used(self) -> float:
         """Wall time of its turns, the present one included, and of its descendants' finished ones."""

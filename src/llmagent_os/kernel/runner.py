@@ -25,7 +25,7 @@ from ..core.sys import Sys
 from .door import Door
 from .journal import History, Journal, Statement
 from .mailbox import Mailbox
-from .process import ENDED, Idle, Process, Program, failure
+from .process import ENDED, Ended, Idle, Process, Program, RowStatus, failure
 from .supervisor import Child, Decision, decide
 from .table import ProcessTable
 
@@ -85,9 +85,6 @@ class Runner:
             process.history = self._history(process)
             while await self._turn(process):
                 process.history = None
-        except asyncio.CancelledError:
-            if process.killed is not None and not self._closing:
-                self._detach(self._end(process, "stopped", process.killed, None))
         except JournalDamaged as error:
             self._detach(self._quarantine(process, error))
         except JournalFull:
@@ -119,6 +116,10 @@ class Runner:
             outcome = await program.run(Sys(self._door, process), process.args, state)
         except (JournalFull, JournalDamaged):
             raise
+        except asyncio.CancelledError:
+            if process.stopping or self._closing:
+                raise
+            return await self._failed(process, ProcessFailed("the program cancelled itself"))
         except Exception as error:
             return await self._failed(process, error)
         if process.hold is not None:
@@ -133,14 +134,26 @@ class Runner:
         writes: list[Statement] = []
         process.state = self._journal.pack(state, writes)
         self._close_turn(process, "idle", process.state, writes)
-        process.row_status = "waiting"
-        row = ("waiting", process.state, codec.dumps(process.tally), process.upto, process.turn, process.pid)
-        writes.append(("process.park", row))
+        self._snapshot(process, "waiting", writes)
         if process.next_args is not None:
             self._set_args(process, process.next_args[0], writes)
         await self._journal.append(writes)
         process.status = "waiting"
         return bool(self._table.messages(process.box))
+
+    async def _commit(self, writes: list[Statement]) -> None:
+        """Write, then wake whoever waits for a message among it."""
+        await self._journal.append(writes)
+        for name, values in writes:
+            if name == "message.add":
+                self._mail.notify(values[1])
+
+    def _snapshot(self, process: Process, status: RowStatus, writes: list[Statement]) -> None:
+        """Add the row from which the next turn begins."""
+        process.row_status = status
+        usage = codec.dumps(process.tally)
+        row = (status, process.state, usage, process.upto, process.turn, process.pid)
+        writes.append(("process.park", row))
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: list[Statement]) -> None:
         """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
@@ -156,7 +169,7 @@ class Runner:
         call = Call(process.pid, mark, {}, key, process.tenant, process.principal, 0.0, seq=process.seq)
         return self._journal.row(call, turn, args, outcome, None, (time.time(), 0.0))
 
-    async def _end(self, process: Process, status: str, reason: str | None, result: Json) -> None:
+    async def _end(self, process: Process, status: Ended, reason: str | None, result: Json) -> None:
         """Write the end of a process, answer whoever waits for it, and end what is below it."""
         writes: list[Statement] = []
         packed = self._journal.pack(result, writes)
@@ -170,8 +183,8 @@ class Runner:
             for n, message in self._table.messages(process.box, 1_000_000):
                 writes.append(("message.take", (n,)))
                 self._refuse(process, message, error, writes)
-        await self._journal.append(writes)
-        process.status = "stopped" if status == "stopped" else "done"
+        await self._commit(writes)
+        process.status = status
         for child in reversed(self._table.children(process.pid)):
             if self._table.get(child.pid).row_status not in ENDED:
                 await self.kill(child.pid, f"its parent {process.pid} ended")
@@ -188,9 +201,8 @@ class Runner:
         if not message.reply_to:
             return
         body = codec.dumps({"error": error.to_data()})
-        box = message.reply_to
-        writes.append(("message.add", (f"{message.id}.error", box, body, process.box, None, message.task, time.time())))
-        asyncio.get_running_loop().call_soon(self._mail.notify, box)
+        answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time())
+        writes.append(("message.add", answer))
 
     async def _failed(self, process: Process, error: Exception) -> bool:
         """Record a turn that raised, answer its message, and let the supervisor decide."""
@@ -202,11 +214,8 @@ class Runner:
         self._answer_with_error(process, known, writes)
         packed = self._journal.pack(known.to_data(), writes)
         self._close_turn(process, "fail", packed, writes)
-        usage = codec.dumps(process.tally)
-        row = ("running", process.state, usage, process.upto, process.turn, process.pid)
-        writes.append(("process.park", row))
-        process.row_status = "running"
-        await self._journal.append(writes)
+        self._snapshot(process, "running", writes)
+        await self._commit(writes)
         if isinstance(error, BudgetExceeded):  # restarting cannot help: the budget stays used up
             await self._end(process, "stopped", reason, None)
             return False
@@ -220,7 +229,8 @@ class Runner:
             await self._give_up(process, decision, failed)
             return False
         for pid in decision.stop:
-            await self._interrupt(pid, "stopped with a sibling")
+            stop = self._interrupt if pid in decision.restart else self.kill
+            await stop(pid, f"stopped with its sibling {process.pid}")
         for pid in decision.restart:
             if pid != process.pid:
                 await self._restart(pid)
@@ -260,17 +270,20 @@ class Runner:
     async def _interrupt(self, pid: int, reason: str) -> None:
         """Stop a process's turn where it is, without ending the process."""
         process = self._table.get(pid)
-        task = process.task
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._stop_task(process)
         writes: list[Statement] = []
         self._answer_with_error(process, ProcessFailed(reason, pid=pid, reason=reason), writes)
         self._close_turn(process, "restart", None, writes)
-        row = ("waiting", process.state, codec.dumps(process.tally), process.upto, process.turn, pid)
-        writes.append(("process.park", row))
-        process.row_status = "waiting"
-        await self._journal.append(writes)
+        self._snapshot(process, "waiting", writes)
+        await self._commit(writes)
+
+    async def _stop_task(self, process: Process) -> None:
+        task = process.task
+        if task is not None and task is not asyncio.current_task():
+            process.stopping = True
+            task.cancel()
+            await asyncio.wait({task})
+            process.stopping = False
 
     async def _restart(self, pid: int) -> None:
         process = self._table.get(pid)
@@ -283,9 +296,7 @@ class Runner:
         self.start(process)
 
     async def _revive(self, process: Process) -> None:
-        process.status = "running"
-        process.row_status = "running"
-        process.killed = None
+        process.status = process.row_status = "running"
         await self._journal.append([("process.status", ("running", None, process.pid))])
 
     async def _quarantine(self, process: Process, error: JournalDamaged) -> None:
@@ -300,7 +311,7 @@ class Runner:
 
     async def _start_later(self, process: Process, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self._table.reload_tally(process)  # the rows since the last park are charged again as they are replayed
+        self._table.reload(process)  # as after a crash: from the last park, answered by the rows since
         self.start(process)
 
     def _detach(self, work: Any) -> None:
@@ -315,11 +326,8 @@ class Runner:
             raise Conflict(f"process {pid} is {process.row_status if process.service is None else 'a service'}")
         for child in reversed(self._table.children(pid)):
             await self.kill(child.pid, f"its parent {pid} was killed")
-        process.killed = reason
-        if process.task is not None and process.task is not asyncio.current_task():
-            process.task.cancel()
-            await self.ended(pid)
-        else:
+        await self._stop_task(process)
+        if process.row_status not in ENDED:
             await self._end(process, "stopped", reason, None)
 
     async def pause(self, pid: int) -> None:

@@ -53,7 +53,6 @@ class Builtins:
             "now": Syscall(self.now, MINUTE),
             "random": Syscall(self.random, MINUTE),
             "sleep": Syscall(self.sleep, 30 * DAY),
-            "lookup": Syscall(self.lookup, MINUTE),
         }
 
     async def generate(self, call: Call, process: Process) -> Generation:
@@ -142,10 +141,13 @@ class Builtins:
 
     async def spawn(self, call: Call, process: Process) -> int:
         """Make a child process; it starts once its row is durable."""
-        args = call.args
-        child = self.kernel.new_process(
-            program=args["program"], args=args.get("args"), name=args.get("name"), parent=process,
-            budget=Budget(**(args.get("budget") or {})), supervision=Supervision(**(args.get("supervision") or {})),
+        name, programs = call.args["program"], self.kernel.programs
+        if name not in programs:
+            raise not_found("program", name, programs)
+        wanted, parked = {key: call.args.get(key) or {} for key in ("budget", "supervision")}, programs[name].wakes
+        child = self.kernel.table.create(
+            name, call.args.get("args"), call.args.get("name"), process, Budget(**wanted["budget"]),
+            Supervision(**wanted["supervision"]), parked,
         )  # fmt: skip
         call.writes.append(("process.add", child.values()))
         call.after.append(lambda: self.kernel.runner.start(child))
@@ -182,10 +184,6 @@ class Builtins:
         process.status = "waiting"
         await asyncio.sleep(max(0.0, call.args["until"] - time.time()))
         process.status = "running"
-
-    async def lookup(self, call: Call, process: Process) -> list[int]:
-        """The pids of the living processes of a name."""
-        return self.kernel.table.named(call.args["name"])
 
 
 def _embeddings(data: dict[str, Json]) -> Embeddings:

@@ -27,14 +27,16 @@ class ProcessTable:
 
     def create(
         self, program: str, args: Json, name: str | None, parent: Process | None, budget: Budget,
-        supervision: Supervision, parked: bool, tenant: str, principal: str,
+        supervision: Supervision, parked: bool, tenant: str = "default", principal: str = "owner",
     ) -> Process:  # fmt: skip
-        """Make a record with the next pid; its row is the caller's to write."""
+        """Make a record with the next pid; its row is the caller's to write. What a service starts has no parent."""
         self._last += 1
-        status = "waiting" if parked else "running"
+        if parent is not None:
+            tenant, principal = parent.tenant, parent.principal
+            parent = None if parent.service is not None else parent
         process = Process(
             self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
-            budget, supervision, Tally(), 0, 0, time.time(), up=parent, row_status=status,
+            budget, supervision, Tally(), 0, 0, time.time(), up=parent, row_status="waiting" if parked else "running",
         )  # fmt: skip
         if not parked:
             self._known[process.pid] = process
@@ -56,9 +58,12 @@ class ProcessTable:
             process.below = self._consumed_below(pid)
         return process
 
-    def reload_tally(self, process: Process) -> None:
-        """Set a process's usage back to its last park."""
-        process.tally = from_row(self._store.read("process.get", process.pid)[0]).tally
+    def reload(self, process: Process) -> None:
+        """Set a record back to its row: what was changed since and could not be committed is forgotten."""
+        row = from_row(self._store.read("process.get", process.pid)[0])
+        for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args"):
+            setattr(process, name, getattr(row, name))
+        process.seq = int(self._store.read("call.last", process.pid)[0][0])
 
     def _consumed_below(self, pid: int) -> Tally:
         total = Tally()
