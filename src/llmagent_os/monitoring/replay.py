@@ -39,7 +39,7 @@ class Recorded:
         self.journal = journal
         self.table = table
         self.stopped = asyncio.Event()
-        self.missing: str | None = None  # the call that the journal does not hold
+        self.missing: tuple[str, bytes] | None = None  # the call that the journal does not hold: name, arguments
         self.calls = 0
 
     def publish(self, task: str, chunk: Chunk) -> None:
@@ -53,7 +53,7 @@ class Recorded:
         packed = codec.dumps(args)
         row = process.history.take(process.key(name, packed)) if process.history else None
         if row is None:
-            self.missing = f"{name}({_short(packed)})"
+            self.missing = (name, packed)
             asyncio.get_running_loop().call_later(GRACE, self.stopped.set)  # what runs beside it may go on
             await asyncio.Event().wait()
         assert row is not None
@@ -122,11 +122,17 @@ class _Turn:
 
     def _missing(self) -> str | None:
         """The program wants a call that is not there: no difference if the turn was cut off just here."""
+        assert self.door.missing is not None
+        name, args = self.door.missing
         after = self.history.next()
         if after is not None:
-            return f"the program asks for {self.door.missing}, the journal has {after.name}({_short(after.args)})"
+            recorded = codec.dumps(self.door.journal.unpack(after.args))
+            start = max(0, _common(args, recorded) - 40) if name == after.name else 0
+            asked, had = _short(args[start:]), _short(recorded[start:])
+            where = f" (from character {start} of the arguments)" if start else ""
+            return f"the program asks for {name}({asked}), the journal has {after.name}({had}){where}"
         if self.marks.keys() & {"idle", "exit", "fail"}:
-            return f"the program asks for {self.door.missing}, in the journal the turn had ended"
+            return f"the program asks for {name}({_short(args)}), in the journal the turn had ended"
         return None
 
     def _compare(self, work: asyncio.Future[Any], state: Json) -> tuple[Json, str | None]:
@@ -150,6 +156,11 @@ def _outcome(pid: int, work: asyncio.Future[Any]) -> tuple[str, Json]:
         return "fail", failure(pid, error).to_data()
     result = work.result()
     return ("idle", result.state) if isinstance(result, Idle) else ("exit", result)
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """How many bytes two texts share at their beginning."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _short(data: bytes) -> str:
