@@ -1,0 +1,36 @@
+"""The README and the pages in docs/ do what they say: their examples are run, and print what stands below them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from .pages import Place, examples
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RUN = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page.read_text())]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", RUN)
+def test_the_examples_of_a_page_print_what_it_shows(name: str, tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / tiny_model.name).symlink_to(tiny_model)
+    with ExitStack() as stack:
+        place = Place(tmp_path, stack)
+        for example in examples((ROOT / name).read_text()):
+            place.run(example)
+
+
+def test_blocks_are_found_with_their_output() -> None:
+    page = "a\n```python\nprint(1)\n```\nprints\n```text\n1\n```\n<!-- test -->\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n"
+    found = [(e.line, e.command[-1], e.output) for e in examples(page)]
+    assert found == [(2, "print(1)\n", "1\n"), (10, "echo a \\\n  b", "a b\n"), (10, "true", "")]
+
+
+def test_files_are_saved_and_what_is_not_marked_is_left_alone() -> None:
+    page = "```console\n$ make run\n```\n<!-- not run: no network -->\n```python\nx\n```\n<!-- file: a.yaml -->\n```yaml\nname: a\n```\n"
+    assert [(e.file, e.command) for e in examples(page)] == [("a.yaml", ("name: a\n",))]
