@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
@@ -56,9 +57,25 @@ def check(request: GenerateRequest, info: EngineInfo) -> None:
                 parameter=parameter,
                 engine=info.name,
             )
+    for name, (low, high) in _RANGES.items():
+        value = getattr(request.sampling, name)
+        if value is not None and not low <= value <= high:
+            raise InvalidRequest(f"{name} is {value}; it goes from {low} to {high}", parameter=name)
     for wrong, parameter, message in _contradictions(request):
         if wrong:
             raise InvalidRequest(message, parameter=parameter)
+
+
+_RANGES = {
+    "max_tokens": (1, math.inf),
+    "temperature": (0, math.inf),
+    "top_k": (0, math.inf),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "typical_p": (0, 1),
+    "repetition_penalty": (0, math.inf),
+    "top_logprobs": (0, math.inf),
+}
 
 
 def _needs(request: GenerateRequest) -> Iterator[tuple[str, str]]:
@@ -81,7 +98,7 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]:
-    limit, names = request.sampling.max_tokens, [tool.name for tool in request.tools]
+    names = [tool.name for tool in request.tools]
     forced = request.tool_choice not in ("auto", "none")
     bias = request.sampling.logit_bias or {}
     yield (
@@ -90,7 +107,6 @@ def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]
         "there is nothing to answer: send messages or a prompt",
     )
     yield bool(request.messages) and request.prompt is not None, "prompt", "send messages or a prompt, not both"
-    yield limit is not None and limit < 1, "max_tokens", f"max_tokens is {limit}; the least is 1"
     yield not all(map(str.isdecimal, bias)), "logit_bias", "the keys of logit_bias are token ids, as text"
     yield request.choices == (), "choices", "choices is empty; name at least one"
     yield request.choices is not None and bool(request.tools), "choices", "choices cannot be combined with tools"
