@@ -14,8 +14,6 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Mapping
 
-from jsonschema import Draft202012Validator
-
 from ..core import codec
 from ..core.errors import ContextOverflow, from_data
 from ..core.records import (
@@ -141,13 +139,14 @@ def _forced(calls: tuple[Called, ...], request: GenerateRequest) -> tuple[Called
 
 
 def _fitting(text: str, schema: Mapping[str, Json]) -> str:
-    """The text itself if it is JSON that the schema allows, else the smallest instance."""
+    """The text itself if it is JSON of the schema's type with all that it requires, else the smallest instance."""
+    least = smallest(schema)
     try:
-        if Draft202012Validator(schema).is_valid(codec.loads(text)):
-            return text
+        value = codec.loads(text)
     except ValueError:
-        pass
-    return codec.dumps(smallest(schema)).decode()
+        value = None
+    fits = type(value) is type(least) and (not isinstance(value, dict) or least.keys() <= value.keys())
+    return text if fits else codec.dumps(least).decode()
 
 
 def _tool_calls(reply: Reply, request: GenerateRequest) -> tuple[ToolCall, ...]:
