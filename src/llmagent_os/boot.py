@@ -155,8 +155,7 @@ def load_plugins(
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
-    registry = Plugins(config.plugins)
-    registry.register(Builtin(tools, loops, metrics or Metrics()))
+    registry = Plugins(Builtin(tools, loops, metrics or Metrics()), config.plugins)
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))

@@ -61,10 +61,14 @@ class Hooks:
 class Plugins:
     """The registered plugins, asked together."""
 
-    def __init__(self, files: Sequence[Path] = ()) -> None:
-        """Load installed plugins and the given files; raises InvalidRequest for a file that cannot be loaded."""
+    def __init__(self, builtin: object, files: Sequence[Path] = ()) -> None:
+        """Register the built-in parts, then installed plugins, then files, so that each may replace what came before.
+
+        Raises InvalidRequest for a file that cannot be loaded.
+        """
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
+        self.register(builtin)
         self._manager.load_setuptools_entrypoints(GROUP)
         for file in files:
             self.register(_load(file))
