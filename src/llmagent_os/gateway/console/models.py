@@ -16,7 +16,8 @@ from ...llm.fetch import Progress, fetch, pull
 from ...llm.known import known_model
 from ...llm.progress import shown
 from ...llm.registry import local_spec
-from .options import AsJson, commands, examples
+from ..client import NotRunning
+from .options import AsJson, Data, ask, commands, examples
 from .output import emit, say, show, size, table
 
 app = commands()
@@ -66,14 +67,20 @@ def add(
     input_price: Annotated[float, typer.Option(help="US dollars per million tokens.")] = 0.0,
     output_price: Annotated[float, typer.Option(help="US dollars per million tokens.")] = 0.0,
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the driver.")] = None,
+    data: Data = None,
 ) -> None:
-    """Add a local file or a server's model under a name; a running system knows it after its next start."""
+    """Add a local file or a server's model under a name; a running system knows it at once."""
+    path = Path(source).expanduser()
+    source = str(path.absolute()) if source and path.exists() else source
     spec = ModelSpec(
         name, engine or _engine_of(name, source), source, model, window, limit, input_price, output_price, key_env,
         _options(option or []),
     )  # fmt: skip
-    added = catalog.add(spec)
-    say(f"added {added.name}: {added.engine}, {added.source or 'its official server'}")
+    try:
+        ask(data, lambda client: client.post("/v1/models", spec))
+    except NotRunning:
+        catalog.add(spec)
+    say(f"added {name}: {spec.engine}, {source or 'its official server'}")
 
 
 def _engine_of(name: str, source: str) -> str:
@@ -107,10 +114,13 @@ def pulled(
 
 
 @models.command("rm", epilog=examples("models rm mine"))
-def remove(name: Name) -> None:
+def remove(name: Name, data: Data = None) -> None:
     """Forget a model, and delete the files that were fetched for it; your own files stay."""
-    gone = catalog.remove(name)
-    say(f"removed {name}" + "".join(f"; deleted {path}" for path in gone))
+    try:
+        ask(data, lambda client: client.delete(f"/v1/models/{name}"))
+    except NotRunning:
+        catalog.remove(name)
+    say(f"removed {name}")
 
 
 async def bring(name: str, progress: Progress) -> ModelSpec:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -34,9 +34,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return grid
 
 
-def show(grid: Table) -> None:
+def show(content: RenderableType) -> None:
     """Print a table on standard output, cut to the terminal where there is one."""
-    Console(width=None if sys.stdout.isatty() else _UNBOUND).print(grid)
+    Console(width=None if sys.stdout.isatty() else _UNBOUND, highlight=False).print(content)
 
 
 def ago(moment: float) -> str:

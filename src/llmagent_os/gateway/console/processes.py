@@ -20,7 +20,7 @@ Target = Annotated[str, typer.Argument(metavar="PID|AGENT", help="A process's nu
 
 _PAGE = 1000
 _ENDED = ("stopped", "done")
-_HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
+HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
 
 
 async def pages(client: Client, path: str, rows: str, key: str, after: int = 0) -> AsyncGenerator[dict[str, Any]]:
@@ -55,12 +55,13 @@ def ps(
         for process in processes:
             emit(process)
         return
-    show(table(_HEADERS, map(_row, processes)))
+    show(table(HEADERS, map(row, processes)))
     if not processes:
         say("no processes; start an agent with: llmagent-os agents deploy assistant")
 
 
-def _row(process: Mapping[str, Any]) -> tuple[object, ...]:
+def row(process: Mapping[str, Any]) -> tuple[object, ...]:
+    """A process as a line of a table."""
     usage = process["usage"]
     return (
         process["pid"], process["parent"] or "", process["name"], process["program"], process["status"],

@@ -8,20 +8,20 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from anyio.from_thread import start_blocking_portal
 
 from ...config import Config, load
 from ...core.errors import DataFolderBusy, LLMAgentOSError
 from ...llm.known import models_folder
 from ...llm.progress import shown
 from ..auth import key_file
-from ..client import Address, NotRunning, find
+from ..client import Address, find
 from ..server import Running, running, serve
 from .conversation import converse
 from .models import bring
@@ -69,8 +69,8 @@ def _refuse_second(data: Path) -> None:
     """Raise DataFolderBusy where a system answers on the data folder: before anything is fetched for it."""
     try:
         address = find(data)
-        asyncio.run(reach(address, lambda client: client.get("/health")))
-    except NotRunning:
+        asyncio.run(reach(address, lambda client: client.get("/v1/models")))
+    except LLMAgentOSError:  # nobody is there, or somebody who does not know our key; the lock has the last word
         return
     hint = f"talk to it with: llmagent-os chat; stop it with: kill {address.pid}"
     raise DataFolderBusy(f"process {address.pid} runs on {data} already; {hint}", pid=address.pid, path=str(data))
@@ -110,29 +110,11 @@ def _leave(*_: Any) -> None:
 
 @contextmanager
 def _serving(config: Config) -> Iterator[Address]:
-    """A system in a thread of its own for as long as the block runs; raises what starting or running it raises."""
-    ready: Future[Address] = Future()
-    stopping = asyncio.Event()
-    with asyncio.Runner() as runner, ThreadPoolExecutor(1, thread_name_prefix="system") as threads:
-        loop = runner.get_loop()
-        work = threads.submit(runner.run, _run(config, ready, stopping))
-        either: tuple[Future[Any], ...] = (ready, work)
-        try:
-            wait(either, return_when=FIRST_COMPLETED)
-            if ready.done():
-                yield ready.result()
-        finally:
-            loop.call_soon_threadsafe(stopping.set)
-            work.result()
-
-
-async def _run(config: Config, ready: Future[Address], stopping: asyncio.Event) -> None:
-    async with running(config) as system:
-        opening = asyncio.create_task(_open(system)) if config.model else None
-        ready.set_result(Address(system.url, system.key, os.getpid()))
-        await stopping.wait()
-        if opening is not None:
-            opening.cancel()
+    """A system in a thread of its own for as long as the block runs; raises what starting or stopping it raises."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running(config)) as system:
+        if config.model is not None:
+            portal.start_task_soon(_open, system)
+        yield Address(system.url, system.key, os.getpid())
 
 
 async def _open(system: Running) -> None:

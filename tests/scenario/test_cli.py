@@ -1,0 +1,309 @@
+"""The command line as a person or a script meets it: real processes, a real server, the scripted model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmagent_os.gateway.cli import COMMANDS
+from tests.stand_ins.shell import COMMAND, Shell, kill
+
+RULES = """
+- {match: capital of France, text: Paris.}
+- {match: break, error: the script says so}
+- {match: slowly, text: one two three four five six seven eight nine ten, pace: 0.3}
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path, RULES)
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell beside a running system that several tests share."""
+    shell = Shell(tmp_path_factory.mktemp("busy"), RULES)
+    with shell.system():
+        yield shell
+
+
+# -- help and wrong usage
+
+
+def test_help_lists_every_command_without_importing_it(shell: Shell) -> None:
+    before = os.times()
+    shown = shell.ok("--help")
+    after = os.times()
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_examples(shell: Shell, name: str) -> None:
+    shown = shell.ok(name, "--help")
+    assert "Usage: llmagent-os " + name in shown
+    assert "Examples:" in shown or "Commands:" in shown
+
+
+def test_wrong_usage_is_exit_code_2_and_names_the_nearest(shell: Shell) -> None:
+    assert "did you mean 'chat'?" in shell.fails("chatt", code=2)
+    assert "--nosuch" in shell.fails("ps", "--nosuch", code=2)
+
+
+def test_without_a_system_a_command_says_how_to_start_one(shell: Shell) -> None:
+    expected = f"llmagent-os: no system is running on {shell.data}; start one with: llmagent-os up\n"
+    for command in (["ps"], ["chat"], ["run", "assistant", "hi"], ["top", "--once"], ["kill", "1"], ["agents", "list"]):
+        assert shell.fails(*command) == expected
+
+
+# -- models, doctor
+
+
+def test_models_are_added_listed_and_removed_without_a_system(shell: Shell) -> None:
+    shell.ok("models", "add", "far", "http://127.0.0.1:9/v1", "--model", "m", "--key-env", "FAR_KEY", "--limit", "3")
+    listed = {model["spec"]["name"]: model for model in shell.json("models", "list")}
+    assert listed["far"]["spec"]["engine"] == "openai" and listed["far"]["spec"]["limit"] == 3
+    assert Path(listed["robot"]["spec"]["source"]).is_absolute()
+    assert listed["qwen2.5-coder-1.5b-instruct"]["present"] is False
+    shell.ok("models", "rm", "far")
+    assert "far" not in shell.ok("models", "list")
+    assert "did you mean 'robot'?" in shell.fails("models", "rm", "robto")
+    assert "there is no model file" in shell.fails("models", "add", "x", "/no/such.gguf")
+
+
+def test_doctor_names_what_is_missing_and_the_command_that_mends_it(shell: Shell) -> None:
+    done = shell.run("doctor", "--json")
+    found = {check["name"]: check for check in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 1
+    assert found["python"]["status"] == "ok"
+    assert found["model default"]["status"] == "problem"
+    assert found["model default"]["mend"] == "llmagent-os models pull default"
+    assert "llmagent-os models pull default" in shell.run("doctor").stderr
+
+
+def test_doctor_finds_a_damaged_journal_and_an_open_key(shell: Shell) -> None:
+    with shell.system():
+        pass
+    (shell.data / "key").chmod(0o644)
+    with (shell.data / "journal.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(4096))
+    found = {check["name"]: check for check in map(json.loads, shell.run("doctor", "--json").stdout.splitlines())}
+    assert found["key file"]["mend"] == f"chmod 600 {shell.data / 'key'}"
+    assert found["journal"]["status"] == "problem"
+
+
+def test_doctor_sees_the_running_system(busy: Shell) -> None:
+    found = {check["name"]: check for check in map(json.loads, busy.run("doctor", "--json").stdout.splitlines())}
+    assert found["system"]["status"] == "ok" and "http://127.0.0.1:" in found["system"]["found"]
+
+
+# -- up
+
+
+def test_with_empty_input_it_starts_says_where_it_is_and_ends(shell: Shell) -> None:
+    done = shell.run("up", "--chat", "--model", "robot", "--port", "0")
+    assert done.returncode == 0 and done.stdout == ""
+    for said in ("http://127.0.0.1:", str(shell.data / "key"), str(shell.data / "journal.db"), "nothing is lost"):
+        assert said in done.stderr
+    assert not (shell.data / "server.json").exists()
+
+
+def test_piped_lines_are_answered_on_standard_output(shell: Shell) -> None:
+    lines = "What is the capital of France?\n\nhello\n"
+    assert shell.ok("up", "--chat", "--model", "robot", "--port", "0", stdin=lines) == "Paris.\nhello\n"
+
+
+def test_a_line_that_cannot_be_answered_is_told_and_the_rest_goes_on(shell: Shell) -> None:
+    done = shell.run("up", "--chat", "--model", "robot", "--port", "0", stdin="break\nhello\n")
+    assert (done.returncode, done.stdout) == (1, "hello\n")
+    assert "llmagent-os: the script says so" in done.stderr
+
+
+def test_a_second_up_is_refused_with_the_pid(busy: Shell) -> None:
+    pid = json.loads((busy.data / "server.json").read_text())["pid"]
+    for chat in ([], ["--chat"]):
+        said = busy.fails("up", "--model", "robot", "--port", "0", *chat)
+        assert f"process {pid} runs on {busy.data} already" in said
+
+
+def test_a_taken_port_is_told_with_its_holder(busy: Shell, shell: Shell) -> None:
+    told = json.loads((busy.data / "server.json").read_text())
+    said = shell.fails("up", "--model", "robot", "--port", told["url"].rpartition(":")[2])
+    assert f"by process {told['pid']}" in said
+
+
+def test_up_refuses_what_it_cannot_use(shell: Shell) -> None:
+    assert "did you mean 'robot'?" in shell.fails("up", "--model", "robto")
+    assert "port" in shell.fails("up", "--model", "robot", "--port", "70000")
+    assert "durability" in shell.fails("up", "--model", "robot", "--durability", "maybe")
+    assert "not a Python file" in shell.fails("up", "--model", "robot", "--port", "0", "--plugin", "nosuch.py")
+
+
+def test_up_ends_well_by_ctrl_c(shell: Shell) -> None:
+    with shell.system() as up:
+        up.send_signal(signal.SIGINT)
+        up.wait(20)
+
+
+@pytest.mark.model
+def test_the_tiny_model_answers_what_is_piped(tmp_path: Path, tiny_model: Path) -> None:
+    shell = Shell(tmp_path, RULES, models=tiny_model.parent)
+    with shell.system(model="tiny"):
+        shell.ok("agents", "configure", "assistant", "sampling={max_tokens: 12, temperature: 0}")
+    done = shell.run("up", "--chat", "--model", "tiny", "--port", "0", stdin="What is the capital of France?\n")
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+# -- talking
+
+
+def test_run_prints_the_answer_or_the_whole_reply(busy: Shell) -> None:
+    question = "What is the capital of France?"
+    assert busy.ok("run", "assistant", question) == "Paris.\n"
+    assert busy.ok("run", "assistant", question, "--no-stream") == "Paris.\n"
+    assert busy.ok("run", "assistant", "-", stdin=question) == "Paris.\n"
+    (reply,) = busy.json("run", "assistant", question)
+    assert reply["text"] == "Paris." and reply["usage"]["output_tokens"] > 0
+
+
+def test_run_says_what_went_wrong(busy: Shell) -> None:
+    assert "did you mean 'assistant'?" in busy.fails("run", "asistant", "hi")
+    assert "the script says so" in busy.fails("run", "assistant", "break")
+
+
+def test_a_session_goes_on_in_the_same_process(busy: Shell) -> None:
+    for text in ("first", "second"):
+        busy.ok("run", "assistant", text, "--session", "mine")
+    (process,) = [p for p in busy.json("ps") if p["name"] == "assistant@mine"]
+    assert process["turns"] == 2
+
+
+def test_chat_answers_piped_lines(busy: Shell) -> None:
+    assert busy.ok("chat", stdin="capital of France\nhello") == "Paris.\nhello\n"
+
+
+# -- processes
+
+
+def test_processes_are_listed_held_resumed_and_ended(busy: Shell) -> None:
+    busy.ok("run", "assistant", "hello", "--session", "held")
+    (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@held"]
+
+    def status() -> str:
+        return next(p["status"] for p in busy.json("ps", "--all") if str(p["pid"]) == pid)
+
+    busy.ok("pause", pid)
+    assert status() == "paused"
+    busy.ok("resume", pid)
+    assert status() == "waiting"
+    busy.ok("kill", pid)
+    assert status() == "stopped"
+    assert pid not in [str(p["pid"]) for p in busy.json("ps")]
+    assert pid in busy.ok("ps", "--all")
+    assert "no process 99999" in busy.fails("kill", "99999")
+
+
+def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:
+    busy.ok("run", "assistant", "capital of France", "--session", "logged")
+    (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@logged"]
+    calls = busy.json("logs", pid)
+    assert [call["seq"] for call in calls] == sorted(call["seq"] for call in calls)
+    assert "generate" in [call["name"] for call in calls]
+    assert "Paris." in busy.ok("logs", pid)
+    busy.ok("kill", pid)
+    assert "Paris." in busy.ok("logs", pid, "--follow")  # ends with the process
+
+
+def test_top_shows_one_frame(busy: Shell) -> None:
+    busy.ok("run", "assistant", "hello", "--session", "seen")
+    assert "waiting" in (frame := busy.ok("top", "--once")) and "scripted" in frame
+    assert busy.json("top")[0]["engines"][0]["served"] > 0
+
+
+# -- agents
+
+
+def test_the_life_of_an_agent(busy: Shell) -> None:
+    (busy.home / "writer.yaml").write_text("name: writer\nmodel: robot\nsampling: {temperature: 0.5, top_p: 0.9}\n")
+    busy.ok("agents", "create", "writer.yaml")
+    assert "there is an agent named 'writer'" in busy.fails("agents", "create", "writer.yaml")
+    busy.ok("agents", "configure", "writer", "sampling.temperature=0.1", "prompt=Write.")
+    (shown,) = busy.json("agents", "show", "writer")
+    assert shown["version"] == 2 and shown["spec"]["prompt"] == "Write."
+    assert shown["spec"]["sampling"] == {"temperature": 0.1, "top_p": 0.9}
+    busy.ok("agents", "deploy", "writer", "2")
+    busy.ok("agents", "scale", "writer", "1")
+    assert [a["replicas"] for a in busy.json("agents", "list") if a["name"] == "writer"] == [1]
+    busy.ok("pause", "writer")
+    busy.ok("resume", "writer")
+    busy.ok("agents", "terminate", "writer")
+    busy.ok("agents", "delete", "writer")
+    assert "no agent named 'writer'" in busy.fails("agents", "show", "writer")
+
+
+def test_a_bad_definition_is_told_by_field(busy: Shell) -> None:
+    (busy.home / "bad.yaml").write_text("name: bad\npromt: hi\n")
+    assert "did you mean 'prompt'?" in busy.fails("agents", "create", "bad.yaml")
+    assert "'oops' is not KEY=VALUE" in busy.fails("agents", "configure", "assistant", "oops")
+
+
+# -- replay
+
+
+def test_replay_needs_no_system_and_says_where_a_program_differs(shell: Shell) -> None:
+    with shell.system():
+        shell.ok("run", "assistant", "capital of France", "--session", "past")
+        (pid,) = [str(p["pid"]) for p in shell.json("ps") if p["name"] == "assistant@past"]
+        assert shell.json("replay", pid)[0]["diverged"] is None
+    assert "the same as it was" in shell.ok("replay", pid)
+    plugin = shell.home / "other.py"
+    plugin.write_text(OTHER_LOOP)
+    done = shell.run("replay", pid, "--plugin", str(plugin))
+    assert done.returncode == 1 and "diverged in turn 1" in done.stdout
+    assert "no process 99999" in shell.fails("replay", "99999")
+
+
+def test_replay_after_a_crash(shell: Shell) -> None:
+    with subprocess.Popen(
+        [COMMAND, "up", "--model", "robot", "--port", "0"], env=shell.environment, cwd=shell.home, text=True
+    ) as up:
+        shell.wait_ready(up)
+        shell.ok("run", "assistant", "hello", "--session", "past")
+        (pid,) = [str(p["pid"]) for p in shell.json("ps") if p["name"] == "assistant@past"]
+        kill(up)
+    assert "no system is running" in shell.fails("ps")
+    assert "the same as it was" in shell.ok("replay", pid)
+
+
+OTHER_LOOP = """
+from dataclasses import replace
+from llmagent_os.agent.loop import Agent
+from llmagent_os.plugins import hookimpl
+
+
+class Louder(Agent):
+    async def build_context(self, sys, turn):
+        turn.message = replace(turn.message, content=turn.message.text.upper())
+        return await super().build_context(sys, turn)
+
+
+@hookimpl
+def loops():
+    return {"default": Louder}
+"""
+
+
+# -- bench
+
+
+def test_benches_are_listed_and_unknown_ones_named(shell: Shell) -> None:
+    assert "journal" in [bench["bench"] for bench in shell.json("bench", "list")]
+    assert "did you mean 'journal'?" in shell.fails("bench", "jurnal")

@@ -1,0 +1,152 @@
+"""The real command line in processes of its own, on folders of a test's own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COMMAND = str(Path(sys.executable).with_name("llmagent-os"))
+SECONDS = 60
+
+
+class Shell:
+    """Runs commands with `home/data` as their data folder; a scripted model named `robot` is registered."""
+
+    def __init__(self, home: Path, rules: str, models: Path | None = None) -> None:
+        self.data = home / "data"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("LLMAGENT_OS_")},
+            "LLMAGENT_OS_DATA": str(self.data),
+            "LLMAGENT_OS_MODELS": str(models or home / "models"),
+            "COLUMNS": "200",
+        }
+        self.home = home
+        if models is None:
+            (home / "rules.yaml").write_text(rules)
+            self.ok("models", "add", "robot", "rules.yaml", "--engine", "scripted")
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; without `stdin` its input is empty."""
+        return subprocess.run(
+            [COMMAND, *arguments], input=stdin or "", env=self.environment, cwd=self.home, capture_output=True,
+            text=True, timeout=SECONDS,
+        )  # fmt: skip
+
+    def ok(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run a command that must succeed and return its standard output."""
+        done = self.run(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def fails(self, *arguments: str, code: int = 1) -> str:
+        """Run a command that must fail and return what it says about it: one line, no traceback."""
+        done = self.run(*arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert done.stdout == "" and "Traceback" not in done.stderr
+        return done.stderr
+
+    def json(self, *arguments: str) -> list[Any]:
+        """The JSON lines that a command prints."""
+        return [json.loads(line) for line in self.ok(*arguments, "--json").splitlines()]
+
+    @contextmanager
+    def system(self, *arguments: str, model: str = "robot") -> Iterator[subprocess.Popen[str]]:
+        """A system that runs for the block, and ends well by SIGTERM."""
+        command = [COMMAND, "up", "--model", model, "--port", "0", *arguments]
+        with subprocess.Popen(command, env=self.environment, cwd=self.home, stderr=subprocess.PIPE, text=True) as up:
+            try:
+                self.wait_ready(up)
+                yield up
+            finally:
+                up.terminate()
+                _, said = up.communicate(timeout=SECONDS)
+        assert up.returncode == 0, said
+
+    def wait_ready(self, up: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not (self.data / "server.json").exists():
+            assert up.poll() is None and time.monotonic() < deadline, up.stderr and up.stderr.read()
+            time.sleep(0.05)
+
+    @contextmanager
+    def terminal(self, *arguments: str) -> Iterator[Terminal]:
+        """A command on a terminal of its own."""
+        master, slave = pty.openpty()
+        with subprocess.Popen(
+            [COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=self.environment | {"TERM": "xterm"},
+            start_new_session=True, preexec_fn=_own_terminal,
+        ) as process:  # fmt: skip
+            os.close(slave)
+            try:
+                yield Terminal(process, master)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                os.close(master)
+
+
+def _own_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Terminal:
+    """What a person sees and types."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self.process, self.seen = process, ""
+        self._master = master
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.write(self._master, b"\x03")
+
+    def expect(self, pattern: str) -> str:
+        """Read until the pattern comes, and return what stood before its end."""
+        deadline = time.monotonic() + SECONDS
+        while not (found := re.search(pattern, self.seen)):
+            ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{pattern!r} did not come after {self.seen!r}"
+            self.seen += self._read()
+        before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        return before
+
+    def _read(self) -> str:
+        try:
+            data = os.read(self._master, 4096)
+        except OSError:  # the program has closed the terminal
+            data = b""
+        assert data, f"the program ended after {self.seen!r}"
+        return data.decode(errors="replace")
+
+    def end(self) -> int:
+        """Wait for the program's end; its exit code."""
+        while self.process.poll() is None:
+            ready, _, _ = select.select([self._master], [], [], 0.1)
+            if ready:
+                try:
+                    self.seen += os.read(self._master, 4096).decode(errors="replace")
+                except OSError:
+                    break
+        return self.process.wait(SECONDS)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process the way a crash does."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(SECONDS)
