@@ -26,11 +26,13 @@ def test_the_examples_of_a_page_print_what_it_shows(name: str, tmp_path: Path, t
 
 
 def test_blocks_are_found_with_their_output() -> None:
-    page = "a\n```python\nprint(1)\n```\nprints\n```text\n1\n```\n<!-- test -->\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n"
+    page = "a\n```python\nprint(1)\n```\nprints\n```text\n1\n```\n"
+    page += "<!-- test -->\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n"
     found = [(e.line, e.command[-1], e.output) for e in examples(page)]
     assert found == [(2, "print(1)\n", "1\n"), (10, "echo a \\\n  b", "a b\n"), (10, "true", "")]
 
 
 def test_files_are_saved_and_what_is_not_marked_is_left_alone() -> None:
-    page = "```console\n$ make run\n```\n<!-- not run: no network -->\n```python\nx\n```\n<!-- file: a.yaml -->\n```yaml\nname: a\n```\n"
+    page = "```console\n$ make run\n```\n<!-- not run: no network -->\n```python\nx\n```\n"
+    page += "<!-- file: a.yaml -->\n```yaml\nname: a\n```\n"
     assert [(e.file, e.command) for e in examples(page)] == [("a.yaml", ("name: a\n",))]
