@@ -28,6 +28,7 @@ from llmagent_os.config import Config
 from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.engines import open_engine
 from llmagent_os.plugins import hookimpl
+from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
 
@@ -64,7 +65,8 @@ async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentMan
     registry, tools, loops = load_plugins(Config(), [Places()])
     kernel = make_kernel(store, registry, tools)
     kernel.engines.add("model", lambda: open_engine(model))
-    agents = AgentManager(kernel, await kernel.service("bench"), tools, loops)
+    records = StoredRecords(store)
+    agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
     await agents.create({"name": "looker", "model": "model", "tools": ["look"]})
     try:
         yield agents
