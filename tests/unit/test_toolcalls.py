@@ -1,0 +1,111 @@
+"""Tool requests as text: the instruction, the conversation in its format, and the parser over every way to cut it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmagent_os.core import codec
+from llmagent_os.core.errors import EngineFailed
+from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec
+from llmagent_os.llm.toolcalls import Parser, render
+
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city"],
+}
+WEATHER = ToolSpec("weather", "The weather in a city.", PLACE)
+CLOCK = ToolSpec("clock", "The time of day.")
+
+
+def asked(**fields) -> GenerateRequest:
+    return GenerateRequest("m", **{"messages": (Message("user", "hi"),), "tools": (WEATHER, CLOCK), **fields})
+
+
+def parsed(pieces, request: GenerateRequest, finish="stop"):
+    parser = Parser(request)
+    texts = [parser.feed(piece) for piece in pieces]
+    rest, calls = parser.close(finish)
+    return "".join(texts) + rest, [(call.name, call.arguments) for call in calls]
+
+
+@given(st.text(), st.lists(st.integers(1, 9), min_size=1), st.booleans())
+def test_an_answer_comes_through_however_it_is_cut(text: str, sizes: list[int], ascii_only: bool):
+    quoted = codec.dumps(text).decode()
+    if ascii_only:
+        quoted = quoted.encode("ascii", "namereplace").decode() if text.isascii() else escaped(text)
+    raw, pieces, at = f'{{"tool": "none", "answer": {quoted}}}', [], 0
+    while at < len(raw):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(raw[at : at + size])
+        at += size
+    assert parsed(pieces, asked()) == (text, [])
+
+
+def escaped(text: str) -> str:
+    units = text.encode("utf-16-be", "surrogatepass")
+    return '"' + "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)) + '"'
+
+
+def test_the_text_streams_as_it_comes():
+    parser = Parser(asked())
+    pieces = ('{"tool": "no', 'ne", "answer": ', '"Hel', "lo \\", "n \\ud83d", "\\ude00", '"}')
+    assert [parser.feed(piece) for piece in pieces] == ["", "", "Hel", "lo ", "\n ", "😀", ""]
+
+
+def test_half_a_pair_that_stays_alone_breaks_nothing():
+    assert parsed(['{"tool": "none", "answer": "a\\ud83d', 'b"}'], asked())[0].encode()
+
+
+def test_a_request_comes_whole():
+    pieces = ['{"tool": "wea', 'ther", "args": {"city": "Os', 'lo"}}']
+    assert parsed(pieces, asked()) == ("", [("weather", {"city": "Oslo"})])
+
+
+def test_a_request_that_was_cut_off_is_none():
+    assert parsed(['{"tool": "weather", "args": {"ci'], asked(), "length") == ("", [])
+    assert parsed(['{"tool": "weather", "args": {"ci'], asked(sampling=Sampling(stop=("t",)))) == ("", [])
+    with pytest.raises(EngineFailed):
+        parsed(['{"tool": "weather", "args": {"ci'], asked())
+
+
+@pytest.mark.parametrize(("finish", "text"), [("stop", '{"n": [1]}'), ("length", '{"n": [1]}}')])
+def test_an_answer_under_a_schema_is_given_as_it_is(finish: str, text: str):
+    """Cut off by length, the last brace may be the answer's own."""
+    pieces = ['{"tool": "none", "answer": {"n"', ": [1]}", "}"]
+    assert parsed(pieces, asked(schema={"type": "object"}), finish) == (text, [])
+
+
+def test_the_instruction_follows_the_choice():
+    both = render(asked())[0]
+    assert both["role"] == "system" and "weather" in both["content"] and '"answer"' in both["content"]
+    assert '{"tool": "weather", "args": {"city":"<city>"}}' in both["content"]
+    clock = render(asked(tool_choice="clock"))[0]["content"]
+    assert "weather" not in clock and '"answer"' not in clock
+    assert render(asked(tool_choice="none")) == [{"role": "user", "content": "hi"}]
+
+
+def test_the_instruction_joins_the_system_message():
+    messages = (Message("system", "Be kind."), Message("user", "hi"))
+    first, second = render(asked(messages=messages))
+    assert first["content"].startswith("Be kind.\n\n") and "weather" in first["content"]
+    assert second == {"role": "user", "content": "hi"}
+
+
+def test_earlier_requests_and_results_are_told_in_the_same_format():
+    call = ToolCall("1", "weather", {"city": "Oslo"})
+    messages = (
+        Message("user", "weather?"),
+        Message("assistant", "", (call,)),
+        Message("tool", "rain", tool_call_id="1", name="weather"),
+        Message("assistant", 'It "rains".'),
+    )
+    assert [message["content"] for message in render(asked(messages=messages))[1:]] == [
+        "weather?",
+        '{"tool": "weather", "args": {"city":"Oslo"}}',
+        "Result of weather: rain",
+        '{"tool": "none", "answer": "It \\"rains\\"."}',
+    ]
+    assert render(asked(messages=messages, tools=()))[-1]["content"] == 'It "rains".'
