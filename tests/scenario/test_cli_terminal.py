@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.stand_ins.shell import Shell
 
 RULES = """
 - {match: capital of France, text: Paris.}
-- {match: slowly, text: one two three four five six seven eight nine ten, pace: 0.5}
+- {match: slowly, text: one two three four five six seven eight nine ten eleven twelve, pace: 3}
 - {match: break, error: the script says so}
 """
 
@@ -45,19 +46,22 @@ def test_a_chat_with_everything_a_person_does(shell: Shell) -> None:
 
 
 def test_ctrl_c_stops_the_answer_and_the_next_line_is_answered(shell: Shell) -> None:
-    with shell.terminal("chat") as person:
+    with shell.terminal("chat", "--session", "hasty") as person:
         person.expect("> ")
         person.type("slowly\n")
         person.expect("two")
         person.interrupt()
-        before = person.expect(r"\(stopped\)")
-        assert "ten" not in before
+        person.expect(r"\(stopped\)")
+        began = time.monotonic()
         person.expect("> ")
         person.type("capital of France\n")
         person.expect(r"\nParis\.")
+        assert time.monotonic() - began < 15  # the whole answer would have taken more than 30 seconds
         person.expect("> ")
         person.type("\x04")
         assert person.end() == 0
+    (pid,) = [str(process["pid"]) for process in shell.json("ps") if process["name"] == "assistant@hasty"]
+    assert "the same as it was" in shell.ok("replay", pid)
 
 
 def test_up_chat_ends_with_ctrl_c_at_the_prompt(tmp_path: Path) -> None:

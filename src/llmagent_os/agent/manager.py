@@ -202,6 +202,14 @@ class AgentManager:
         found = self._kernel.table.messages(f"task/{task}")
         return found[0][1] if found else None
 
+    async def cancel(self, task: str) -> None:
+        """Stop the turn that works on a task; its reply is an error. Raises Conflict where nobody works on it."""
+        for process in list(self._kernel.table.live.values()):
+            if process.serving is not None and process.serving.task == task:
+                await self._kernel.runner.interrupt(process.pid, "its caller gave up")
+                return await self._kernel.runner.restart(process.pid)
+        raise Conflict(f"nobody works on task {task!r}: it is answered, or was not taken up yet")
+
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
         task = task or uuid.uuid4().hex

@@ -125,6 +125,7 @@ class Agents:
         router.post(f"{one}/terminate")(self.terminate)
         router.post(f"{one}/messages", response_model=Task, responses={202: {"model": Task}})(self.send)
         router.get("/v1/tasks/{task}", response_model=Task, responses={202: {"model": Task}})(self.task)
+        router.delete("/v1/tasks/{task}", status_code=204)(self.cancel)
         return router
 
     async def list(self) -> dict[str, Any]:
@@ -201,6 +202,10 @@ class Agents:
     async def task(self, task: str, query: Annotated[Waiting, Query()], response: Response) -> Task:
         """The reply to a task, 202 while there is none, or the error that it ended with."""
         return await self._wait(task, query.wait, response)
+
+    async def cancel(self, task: str) -> None:
+        """Stop the turn that works on a task; whoever waits for the reply gets an error."""
+        await self._agents.cancel(task)
 
     async def _wait(self, task: str, seconds: float, response: Response) -> Task:
         try:

@@ -229,11 +229,11 @@ class Runner:
             await self._give_up(process, decision, failed)
             return False
         for pid in decision.stop:
-            stop = self._interrupt if pid in decision.restart else self.kill
+            stop = self.interrupt if pid in decision.restart else self.kill
             await stop(pid, f"stopped with its sibling {process.pid}")
         for pid in decision.restart:
             if pid != process.pid:
-                await self._restart(pid)
+                await self.restart(pid)
         if process.pid in decision.restart:
             if process.status in ENDED:
                 await self._revive(process)
@@ -251,7 +251,7 @@ class Runner:
             await self._end(process, "stopped", reason, None)
         above = process.up
         if above is not None and above.row_status not in ENDED:
-            await self._interrupt(above.pid, reason)
+            await self.interrupt(above.pid, reason)
             if await self._failed(above, ProcessFailed(f"below it: {reason}", pid=process.pid, reason=reason)):
                 self.start(above)
 
@@ -267,8 +267,8 @@ class Runner:
             restarts.append(now)
         return decision
 
-    async def _interrupt(self, pid: int, reason: str) -> None:
-        """Stop a process's turn where it is, without ending the process."""
+    async def interrupt(self, pid: int, reason: str) -> None:
+        """Stop a process's turn where it is and answer its message with an error; `restart` lets it go on."""
         process = self._table.get(pid)
         await self._stop_task(process)
         writes: list[Statement] = []
@@ -285,7 +285,8 @@ class Runner:
             await asyncio.wait({task})
             process.stopping = False
 
-    async def _restart(self, pid: int) -> None:
+    async def restart(self, pid: int) -> None:
+        """Run an interrupted process again; one that wakes by messages parks where there is none."""
         process = self._table.get(pid)
         if process.row_status in ENDED:
             return

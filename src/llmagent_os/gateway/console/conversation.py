@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from ...core.errors import LLMAgentOSError, from_data
+from ...core.errors import Conflict, LLMAgentOSError, from_data
 from ...core.records import Json
 from ..client import Address, Client
 from .options import reach
@@ -25,20 +25,30 @@ Ctrl-C stops an answer. Anything else is sent to the agent."""
 
 
 async def answer(client: Client, agent: str, body: Mapping[str, Json], live: bool = True) -> Json:
-    """Send a message and return the reply; with `live`, print its text as it comes. Raises why there is none."""
+    """Send a message and return the reply; with `live`, print its text as it comes. Raises why there is none.
+
+    Cancelled, it has the agent stop too.
+    """
     path = f"/v1/agents/{agent}/messages"
-    printed = False
-    async with aclosing(client.events(path, {**body, "stream": True})) as events:
-        async for name, data in events:
-            if name == "chunk" and live:
-                print(data["text"], end="", flush=True)
-                printed = printed or bool(data["text"])
-            elif name == "error":
-                raise from_data(data["error"])
-            elif name == "reply":
-                if live:
-                    print("" if printed else data["text"], flush=True)
-                return data
+    task, printed = "", False
+    try:
+        async with aclosing(client.events(path, {**body, "stream": True})) as events:
+            async for name, data in events:
+                if name == "task":
+                    task = data["task"]
+                elif name == "chunk" and live:
+                    print(data["text"], end="", flush=True)
+                    printed = printed or bool(data["text"])
+                elif name == "error":
+                    raise from_data(data["error"])
+                elif name == "reply":
+                    if live:
+                        print("" if printed else data["text"], flush=True)
+                    return data
+    except asyncio.CancelledError:
+        with suppress(Conflict):  # it has answered meanwhile
+            await client.delete(f"/v1/tasks/{task}")
+        raise
     raise LLMAgentOSError("the answer broke off; look with: llmagent-os doctor")
 
 
