@@ -131,24 +131,29 @@ async def follow(answerers: Answerers, requests: Sequence[GenerateRequest]) -> A
 
     Each answer's last piece is its Generation. The first error of any ends it, after what came before.
     """
-    pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+    pieces: asyncio.Queue[Piece | asyncio.Future[None]] = asyncio.Queue()
 
     async def one(i: int, request: GenerateRequest) -> None:
         pieces.put_nowait((i, await answerers.answer(request, lambda chunk: pieces.put_nowait((i, chunk)))))
 
+    def ended(task: asyncio.Future[None]) -> None:
+        task.cancelled() or task.exception()  # noticed, also where an earlier error was the one to raise
+        pieces.put_nowait(task)
+
     tasks = [asyncio.ensure_future(one(i, request)) for i, request in enumerate(requests)]
-    work: asyncio.Future[Any] = asyncio.gather(*tasks)
-    work.add_done_callback(lambda _: pieces.put_nowait(None))
+    for task in tasks:
+        task.add_done_callback(ended)
+    left = len(tasks)
     try:
-        while True:
+        while left:
             batch = [await pieces.get()]
             while not pieces.empty():
                 batch.append(pieces.get_nowait())
-            if present := [piece for piece in batch if piece is not None]:
+            if present := [piece for piece in batch if isinstance(piece, tuple)]:
                 yield present
-            if batch[-1] is None:
-                break
-        await work
+            for done in (piece for piece in batch if isinstance(piece, asyncio.Future)):
+                done.result()
+                left -= 1
     finally:
         for task in tasks:
             task.cancel()

@@ -1,0 +1,330 @@
+"""The gateway in trouble: wrong keys and bodies, clients that vanish or do not read, crashes, taken ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagent_os.config import Config
+from llmagent_os.core import codec
+from llmagent_os.core.errors import PortTaken
+from llmagent_os.core.records import ModelSpec
+from llmagent_os.gateway.client import Client, find
+from llmagent_os.gateway.server import running
+from llmagent_os.llm.scripted import ScriptedEngine
+from tests.stand_ins.gateway import Gate, gate, user
+
+CHAT = "/v1/chat/completions"
+ENDLESS = {"text": "word " * 20_000, "pace": 0.01}
+
+
+@pytest.fixture
+async def api(tmp_path: Path, models_folder: Path) -> AsyncIterator[Gate]:
+    async with gate(tmp_path / "data") as found:
+        yield found
+
+
+def chat(model: str = "scripted", text: str = "hi", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": user(text), **more}
+
+
+async def until(condition: Callable[[], bool], seconds: float = 2.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def engine_is_free(api: Gate) -> bool:
+    return all(queue.running == 0 and not queue.waiting for queue in api.kernel.scheduler.queues.values())
+
+
+# -- keys
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer sk-wrong", "Basic abc"])
+@pytest.mark.parametrize("path", ["/v1/agents", "/metrics", "/docs", "/openapi.json", "/nowhere"])
+async def test_without_the_key_nothing_is_said(api: Gate, header: str, path: str) -> None:
+    status, answer = await api.get(path, headers={"Authorization": header})
+    assert status == 401
+    assert str(api.system.config.data / "key") in answer["error"]["message"]
+
+
+async def test_the_key_is_its_owners_alone_and_stays(tmp_path: Path, models_folder: Path) -> None:
+    keys = []
+    for _ in range(2):
+        async with gate(tmp_path / "data") as api:
+            keys.append(api.running.key)
+            for name in ("key", "server.json"):
+                assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
+            assert find(tmp_path / "data").url == api.running.url
+    assert keys[0] == keys[1] and len(keys[0]) > 40
+    assert not (tmp_path / "data" / "server.json").exists()
+
+
+# -- bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "says"),
+    [
+        (chat("scriptd"), 404, "model_not_found", "did you mean 'scripted'?"),
+        (chat("asistant"), 404, "model_not_found", "did you mean 'assistant'?"),
+        (chat(temprature=1), 422, "unknown_field", "did you mean 'temperature'?"),
+        (chat(functions=[]), 422, "unknown_field", "use `tools`"),
+        (chat(temperature="hot"), 400, "invalid_request", "temperature"),
+        (chat(max_tokens=0), 400, "invalid_request", "max_tokens"),
+        (chat(top_logprobs=2), 400, "invalid_request", "logprobs: true"),
+        (chat(tool_choice="required"), 400, "invalid_request", "no tools were sent"),
+        ({"model": "scripted"}, 400, "invalid_request", "messages"),
+        ({"model": "scripted", "messages": [{"role": "tool", "content": "x"}]}, 400, "invalid_request", "tool_call_id"),
+        (
+            {"model": "scripted", "messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            400,
+            "unsupported",
+            "input_audio",
+        ),
+    ],
+)
+async def test_a_wrong_body_is_named(api: Gate, body: Any, status: int, code: str, says: str) -> None:
+    for stream in (False, True):
+        found, answer = await api.post(CHAT, body | {"stream": stream})
+        assert (found, answer["error"]["code"]) == (status, code)
+        assert says in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"model": "scripted", "input": [{"type": "reasoning", "summary": []}]}, "items of type 'reasoning'"),
+        ({"model": "scripted", "input": "x", "tools": [{"type": "web_search"}]}, "tools of type 'web_search'"),
+        ({"model": "scripted", "input": "x", "prompt": {"id": "p"}}, "send `instructions`"),
+        ({"model": "scripted", "input": []}, "empty"),
+    ],
+)
+async def test_what_responses_do_not_take_is_named(api: Gate, body: Any, says: str) -> None:
+    status, answer = await api.post("/v1/responses", body)
+    assert status in (400, 422)
+    assert says in answer["error"]["message"]
+
+
+async def test_what_is_no_json_is_refused(api: Gate) -> None:
+    for path in (CHAT, "/v1/agents"):
+        status, answer = await api.ask("POST", path, data=b"{", headers={"Content-Type": "application/json"})
+        assert status in (400, 422)
+        assert "JSON" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("GET", "/v1/agents/asistant", None, 404, "did you mean 'assistant'?"),
+        ("POST", "/v1/agents", {"name": "x", "promt": "y"}, 422, "did you mean 'prompt'?"),
+        ("POST", "/v1/agents", {"name": "x", "sampling": {"temprature": 1}}, 422, "did you mean 'temperature'?"),
+        ("POST", "/v1/agents", {"name": "assistant"}, 409, "there is an agent named"),
+        ("POST", "/v1/agents/assistant/messages", {"txt": "x"}, 422, "did you mean 'text'?"),
+        ("POST", "/v1/agents/assistant/messages", {}, 422, "either text or body"),
+        ("GET", "/v1/processes?limt=3", None, 422, "did you mean 'limit'?"),
+        ("GET", "/v1/processes/999", None, 404, "999"),
+        ("GET", "/v1/tasks/none", None, 404, "none"),
+        ("GET", "/v1/agent", None, 404, "did you mean '/v1/agents'?"),
+        ("PUT", "/v1/agents", None, 405, "not offered"),
+        ("POST", "/v1/models", {"name": "m", "engine": "opnai"}, 404, "did you mean 'openai'?"),
+    ],
+)
+async def test_what_rest_does_not_know_is_named(
+    api: Gate, method: str, path: str, body: Any, status: int, says: str
+) -> None:
+    found, answer = await api.ask(method, path, json=body)
+    assert found == status
+    assert says in answer["error"]["message"]
+
+
+async def test_a_prompt_over_the_window(api: Gate) -> None:
+    await api.script("tight", window=50)
+    status, answer = await api.post(CHAT, chat("tight", "word " * 100))
+    assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
+    await api.system.agents.create({"name": "short", "model": "tight"})
+    status, answer = await api.post(CHAT, chat("short", "word " * 100))
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [("EngineFailed", 502), ("EngineUnavailable", 503), ("DeadlineExceeded", 504), ("BudgetExceeded", 429)],
+)
+async def test_errors_have_their_status(api: Gate, error: str, status: int) -> None:
+    await api.script("broken", {"error": {"type": error, "message": "as scripted"}})
+    for stream in (False, True):
+        found, answer = await api.post(CHAT, chat("broken", stream=stream))
+        assert (found, answer["error"]["message"]) == (status, "as scripted")
+
+
+# -- clients that leave or do not read
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["endless", "talker"])
+async def test_a_vanished_client_frees_the_engine(api: Gate, model: str, stream: bool) -> None:
+    await api.script("endless", ENDLESS, limit=1)
+    await api.system.agents.create({"name": "talker", "model": "endless"})
+    asking = asyncio.create_task(api.post(CHAT, chat(model, stream=stream)))
+    await until(lambda: not engine_is_free(api))
+    asking.cancel()
+    await until(lambda: engine_is_free(api))
+    await until(lambda: api.kernel.table.named_like("talker@") == [])
+
+
+async def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data", patience=0.3) as api:
+        await api.script("flood", {"text": "x" * 40_000_000, "piece": 25_000, "pace": 0.02})
+        with socket.create_connection(("127.0.0.1", int(api.running.url.rpartition(":")[2]))) as client:
+            client.setblocking(False)
+            client.sendall(_request(api, chat("flood", stream=True)))
+            await until(lambda: not engine_is_free(api))
+            await until(lambda: engine_is_free(api), 5)
+
+
+def _request(api: Gate, body: Any) -> bytes:
+    data = codec.dumps(body)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.running.key}\r\n"
+    return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+async def test_one_failure_ends_the_other_answers(api: Gate) -> None:
+    await api.script("fails", {"match": "b", "error": "no"}, ENDLESS, limit=4)
+    status, _ = await api.post("/v1/completions", {"model": "fails", "prompt": ["a", "b"]})
+    assert status == 502
+    await until(lambda: engine_is_free(api))
+
+
+async def test_a_watcher_that_leaves_does_not_stop_the_task(api: Gate) -> None:
+    await api.script("slow", {"text": "one two three", "pace": 0.05})
+    await api.system.agents.create({"name": "slowly", "model": "slow"})
+    url, body = f"{api.running.url}/v1/agents/slowly/messages", {"text": "go", "stream": True}
+    async with api.session.post(url, json=body, headers={"Idempotency-Key": "t1"}) as response:
+        await response.content.readline()
+    status, answer = await api.get("/v1/tasks/t1?wait=5")
+    assert (status, answer["reply"]["text"]) == (200, "one two three")
+
+
+async def test_a_stop_does_not_wait_for_streams(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data") as api:
+        await api.script("endless", ENDLESS)
+        address = ("127.0.0.1", int(api.running.url.rpartition(":")[2]))
+        clients = [await asyncio.open_connection(*address) for _ in "ab"]
+        for stream, (_, writer) in enumerate(clients):
+            writer.write(_request(api, chat("endless", stream=bool(stream))))
+        await until(lambda: sum(queue.running for queue in api.kernel.scheduler.queues.values()) == 2)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    whole, streamed = [await reader.read() for reader, _ in clients]
+    assert b"503 Service Unavailable" in whole and b"stopping" in whole
+    assert b"200 OK" in streamed and b"[DONE]" not in streamed
+    for _, writer in clients:
+        writer.close()
+
+
+# -- health
+
+
+class Mortal(ScriptedEngine):
+    """An engine that can die."""
+
+    dead = False
+
+    def health(self) -> str | None:
+        return "died" if self.dead else None
+
+
+async def test_health_turns_red_when_an_engine_dies(api: Gate) -> None:
+    engine = Mortal(ModelSpec("mortal", "scripted"))
+    api.system.add_engine("mortal", engine)
+    await api.post(CHAT, chat("mortal"))
+    assert (await api.get("/health"))[0] == 200
+    engine.dead = True
+    status, answer = await api.get("/health")
+    assert (status, answer["status"], answer["parts"]["engine mortal"]) == (503, "red", "died")
+
+
+async def test_health_turns_red_when_a_worker_dies(api: Gate) -> None:
+    async def works() -> None:
+        raise RuntimeError("worn out")
+
+    api.kernel.worker("cleaner", works())
+    await until(lambda: any(api.kernel.health().values()))
+    status, answer = await api.get("/health")
+    assert (status, answer["status"]) == (503, "red")
+    assert "worn out" in answer["parts"]["worker cleaner"]
+    api.kernel.workers.clear()
+
+
+# -- ports and crashes
+
+
+async def test_a_taken_port_names_its_holder(tmp_path: Path, models_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken) as raised:
+            async with running(Config(data=tmp_path, port=port, model="scripted")):
+                pass
+    assert raised.value.facts == {"port": port, "holder": os.getpid()}
+    assert "--port" in raised.value.message
+    assert not (tmp_path / "lock").exists()
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from llmagent_os.config import Config
+from llmagent_os.gateway.server import serve
+asyncio.run(serve(Config(data=Path(sys.argv[1]), port=0, model="slow"), lambda found: print(found.url, flush=True)))
+"""
+
+MODELS = """
+models:
+  slow: {engine: scripted, options: {rules: [{text: "done at last", delay: 0.6}]}}
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path, models_folder: Path) -> Callable[[], subprocess.Popen[str]]:
+    models_folder.mkdir()
+    (models_folder / "models.yaml").write_text(MODELS)
+
+    def started() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SERVER, str(tmp_path / "data")]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("http://127.0.0.1:")
+        return server
+
+    return started
+
+
+async def test_an_accepted_task_survives_a_kill(start: Callable[[], subprocess.Popen[str]], tmp_path: Path) -> None:
+    server = start()
+    address = find(tmp_path / "data")
+    async with Client(address.url, address.key) as client:
+        task = (await client.post("/v1/agents/assistant/messages", {"text": "hi", "wait": 0}))["task"]
+    server.kill()
+    server.wait()
+    server = start()
+    try:
+        address = find(tmp_path / "data")
+        async with Client(address.url, address.key) as client:
+            answer = await client.get(f"/v1/tasks/{task}", wait=10)
+        assert answer["reply"]["text"] == "done at last"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(5) == 0
+    assert not (tmp_path / "data" / "server.json").exists()
