@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,9 +29,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-TICK = os.sysconf("SC_CLK_TCK")
+from llmagent_os.gateway.client import Address, NotRunning, find
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STOP_SECONDS = 10.0
+START_SECONDS = 60.0
+POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +136,9 @@ def user_cpu() -> float:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of another process, user and system; counted by the kernel in hundredths."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """CPU seconds of the living threads of another process, user and system."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory(pid: int | str = "self") -> int:
@@ -193,6 +198,81 @@ def mock(**options: object) -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
     finally:
         stop(process)
+
+
+class Server:
+    """`llmagent-os up`, without a default model, on a data folder: a process that is started, killed, started again.
+
+    Models are those registered in the folder `models` beside the journal.
+    """
+
+    def __init__(self, data: Path, plugins: Sequence[Path] = (), command: Path | None = None) -> None:
+        """`command` is this environment's `llmagent-os` unless another one is given."""
+        self.data = data
+        command = command or Path(sys.executable).with_name("llmagent-os")
+        words = [str(command), "up", "--model", "none", "--port", "0"]
+        self._command = [*words, "--data", str(data), *(word for file in plugins for word in ("--plugin", str(file)))]
+        self._environment = os.environ | {"LLMAGENT_OS_MODELS": str(data / "models")}
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start it, without waiting for it."""
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def ready(self) -> Address | None:
+        """Where it answers, once it does; raises SystemExit with its own words if it has ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise SystemExit(f"the server ended by itself: {self._process.communicate()[1]}")
+        try:
+            address = find(self.data)
+            if address.pid != self.pid:  # left by one that was killed
+                return None
+            with urllib.request.urlopen(f"{address.url}/health", timeout=STOP_SECONDS):
+                return address
+        except (NotRunning, urllib.error.URLError):
+            return None
+
+    def start(self) -> Address:
+        """Start it and wait until it answers."""
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while (address := self.ready()) is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise SystemExit(f"the server was not ready after {START_SECONDS:g} s")
+            time.sleep(POLL_SECONDS)
+        return address
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        assert self._process is not None
+        stop(self._process)
+
+
+@contextmanager
+def serving(data: Path) -> Iterator[tuple[Server, Address]]:
+    """A running server, stopped afterwards."""
+    server = Server(data)
+    address = server.start()
+    try:
+        yield server, address
+    finally:
+        server.stop()
 
 
 def stop(process: subprocess.Popen[str]) -> None:
