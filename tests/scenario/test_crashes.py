@@ -193,7 +193,7 @@ async def test_a_conversation_is_replayed_with_the_versions_it_ran_under(tmp_pat
     report = await replay_in(system, pid, Agent)
     assert report.diverged is None and report.turns >= 3 and report.calls > 9
     diverged = (await replay_in(system, pid, Terse)).diverged
-    assert diverged is not None and diverged.startswith("turn 1: the program asks for measure(")
+    assert diverged is not None and diverged.startswith("turn 1: the program asks for generate(")
     await system.close()
 
 

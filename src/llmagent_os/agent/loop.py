@@ -37,7 +37,7 @@ from ..core.sys import Sys
 from ..kernel.process import Idle, Program
 from .prompt import PromptTemplate
 from .spec import AgentSpec, parse
-from .window import CUT, ROOM, drop_oldest, shorten
+from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
 
@@ -126,8 +126,11 @@ class Agent:
             tools=self.tools,
             schema=turn.options.get("schema") or self.spec.answer_schema,
         )
-        grown = memory.tokens + len(turn.message.text) + sum(len(message.text) for message in turn.earlier)
-        if memory.window and grown < memory.window * (ROOM - 1) // ROOM:  # a character is never less than a token
+        if memory.tokens:
+            grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
+        else:
+            grown = sum(map(weight, request.messages)) + len(str(self.tools))
+        if grown < (memory.window or SMALLEST) * (ROOM - 1) // ROOM:
             return request
         return await self._fit(sys, turn, request, len(request.messages) - len(history) - 1)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..core.records import Message
 
 CUT = "\n[... shortened to fit ...]\n"
+SMALLEST = 512  # tokens: no model that can be talked to has a smaller window
 ROOM = 4  # the answer gets at least this fraction of the window: a quarter
 
 
@@ -44,6 +45,6 @@ def shorten(message: Message, tokens: int, target: int) -> Message:
 
 
 def weight(message: Message) -> int:
-    """A message's length in characters, with what its tool calls and markup take."""
+    """A message's length in bytes, with what its tool calls and markup take: never less than its tokens."""
     calls = sum(len(call.name) + len(str(call.arguments)) for call in message.tool_calls)
-    return len(message.text) + calls + 16
+    return len(message.text.encode()) + calls + 16
