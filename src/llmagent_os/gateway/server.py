@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -48,6 +49,7 @@ async def serve(
     and what `boot` raises.
     """
     async with running(config, plugins) as system:
+        _spare_the_collector()
         with _signals(system.stopping):
             opening = asyncio.create_task(_open_default(system.system)) if warm else None
             if on_ready is not None:
@@ -79,6 +81,12 @@ async def running(config: Config, plugins: Sequence[object] = (), patience: floa
         await system.close()
 
 
+def _spare_the_collector() -> None:
+    """Keep what start-up made out of the garbage collector's rounds: going through it costs a fifth of every call."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: whoever runs it says when to stop."""
 
@@ -91,7 +99,7 @@ class _Server(uvicorn.Server):
 async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
-        server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=65,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))
