@@ -2,7 +2,7 @@
 
 A fresh virtual environment gets the checkout without extras (from the package index, or pip's cache); its size is that
 of `site-packages` with compiled bytecode, less pip and what pip installed itself with. Import and server are measured
-in that environment: user and system CPU of `import llmagent_os` beyond an empty interpreter's (its names are loaded when
+in that environment: user and system CPU of `import llmagent_os` beyond an empty interpreter (its names are loaded when
 first used; `import *` loads them all), and the time and memory of `llmagent-os up --model none` from its start until
 `/health` answers. Files are in the page cache by then.
 

@@ -23,7 +23,6 @@ from common import Report, cpu_of, folder, gather, interleaved, mock, quantile, 
 from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm import catalog
 
-DELAY = 0.25
 CASES = {(1, 4): 95.0, (16, 4): 95.0, (64, 2): 90.0, (250, 2): 75.0}
 """(agents, calls each) -> per cent of the direct throughput that must be left."""
 QUICK = 16
@@ -93,7 +92,7 @@ def tell(
 
 def measure(report: Report, options: argparse.Namespace) -> None:
     """The mock, the system, and the comparison."""
-    with folder() as path, mock(delay=DELAY) as url:
+    with folder() as path, mock(delay=options.delay) as url:
         register(path, url)
         with serving(path) as (server, address):
             sides = Side(url, "mock"), Side(f"{address.url}/v1", "mock", address.key)
@@ -107,4 +106,7 @@ def register(data: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    run("overhead", __doc__, measure, rounds=(int, 5, "rounds of each side"))
+    run(
+        "overhead", __doc__, measure,
+        rounds=(int, 5, "rounds of each side"), delay=(float, 0.25, "seconds that the model takes"),
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""The benches run and say what they promise to say. Sizes are tiny and nothing here depends on time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+FIELDS = ["bench", "case", "metric", "value", "unit", "target", "ok"]
+
+
+def results(name: str, *options: object) -> list[dict[str, Any]]:
+    """The result lines of one bench; its exit status depends on the machine's speed."""
+    command = [sys.executable, str(BENCH / f"{name}.py"), "--json", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines, done.stderr
+    assert all(list(line) == FIELDS and line["bench"] == name for line in lines)
+    assert done.returncode == int(any(line["ok"] is False for line in lines))
+    return lines
+
+
+def test_journal() -> None:
+    lines = results("journal", "--steps", 200, "--rounds", 1)
+    assert {line["case"] for line in lines} == {"1 process", "100 processes"}
+
+
+def test_loop() -> None:
+    lines = results("loop", "--runs", 4, "--rounds", 1)
+    assert len({line["case"] for line in lines}) == 8
+
+
+def test_spawn() -> None:
+    lines = results("spawn", "--processes", 64)
+    assert [line["metric"] for line in lines][-1] == "restart until one answers"
+
+
+def test_overhead() -> None:
+    lines = results("overhead", "--rounds", 1, "--delay", 0)
+    assert {line["case"] for line in lines} == {"1 x 4", "16 x 4", "64 x 2", "250 x 2"}
+
+
+@pytest.mark.model
+def test_engine(tiny_model: Path) -> None:
+    lines = results("engine", "--streams", 2, "--tokens", 4, "--rounds", 1)
+    assert lines[-1]["metric"] == "OS of direct"
+
+
+def test_kill9() -> None:
+    lines = results("kill9", "--kills", 2, "--agents", 3)
+    exact = [line for line in lines if line["target"] == "<= 0"]
+    assert len(exact) == 6
+    assert all(line["value"] == 0 for line in exact)
