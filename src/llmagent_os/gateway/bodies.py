@@ -112,6 +112,7 @@ class CalledFunction(Body):
 
     name: str
     arguments: str
+    parsed_arguments: Any = None
 
 
 class CalledTool(Body):
@@ -124,7 +125,7 @@ class CalledTool(Body):
 
 
 class ChatMessage(Body):
-    """A message. What answers carry and requests echo (`refusal`, `annotations`, `audio`) is accepted and left out."""
+    """A message. What answers carry and requests echo (`refusal`, `annotations`, `parsed`) is accepted and left out."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[dict[str, Any]] | None = None
@@ -133,6 +134,7 @@ class ChatMessage(Body):
     tool_call_id: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
+    parsed: Any = None
     audio: None = None
     function_call: None = None
 

@@ -1,0 +1,134 @@
+"""The official SDK: chats, responses, embeddings, errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.interop.conftest import TASK, Server, Shop
+
+pytestmark = pytest.mark.interop
+
+NUMBER, TEXT = {"type": "integer"}, {"type": "string"}
+PARAMETERS = {
+    "find_order": {"customer": TEXT},
+    "price_of": {"order": NUMBER},
+    "ship": {"order": NUMBER, "price": NUMBER},
+}
+FUNCTIONS: list[dict[str, Any]] = [
+    {"name": name, "description": name, "parameters": {"type": "object", "properties": fields, "required": [*fields]}}
+    for name, fields in PARAMETERS.items()
+]
+
+
+@pytest.fixture
+def client(server: Server) -> OpenAI:
+    return OpenAI(base_url=server.base_url, api_key=server.api_key)
+
+
+def run(shop: Shop, name: str, arguments: str) -> str:
+    return getattr(shop, name)(**json.loads(arguments))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chat(client: OpenAI, server: Server, shop: Shop, stream: bool) -> None:
+    tools: Any = [{"type": "function", "function": function} for function in FUNCTIONS]
+    messages: list[Any] = [{"role": "user", "content": TASK}]
+    while True:
+        if stream:
+            with client.chat.completions.stream(model=server.model, messages=messages, tools=tools) as events:
+                message = events.get_final_completion().choices[0].message
+        else:
+            answer = client.chat.completions.create(model=server.model, messages=messages, tools=tools)
+            message = answer.choices[0].message
+        if not message.tool_calls:
+            return shop.check(message.content)
+        messages.append(message)
+        for call in message.tool_calls:
+            result = run(shop, call.function.name, call.function.arguments)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_responses(client: OpenAI, server: Server, shop: Shop, stream: bool, kept: bool) -> None:
+    tools: Any = [{"type": "function", **function} for function in FUNCTIONS]
+    items: list[Any] = [{"role": "user", "content": TASK}]
+    more: dict[str, Any] = {}
+    while True:
+        if stream:
+            with client.responses.stream(model=server.model, input=items, tools=tools, **more) as events:
+                for _ in events:
+                    pass
+                answer = events.get_final_response()
+        else:
+            answer = client.responses.create(model=server.model, input=items, tools=tools, **more)
+        calls = [item for item in answer.output if item.type == "function_call"]
+        if not calls:
+            return shop.check(answer.output_text)
+        outputs = [
+            {"type": "function_call_output", "call_id": c.call_id, "output": run(shop, c.name, c.arguments)}
+            for c in calls
+        ]
+        if kept:
+            items, more = outputs, {"previous_response_id": answer.id}
+        else:
+            items += [*answer.output, *outputs]
+
+
+class Place(BaseModel):
+    """A structured answer."""
+
+    city: str
+    people: int
+
+
+def test_structured_answers(client: OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": '{"city": "Paris", "people": 2}'}]
+    parsed = client.chat.completions.parse(model="scripted", messages=messages, response_format=Place)
+    assert parsed.choices[0].message.parsed == Place(city="Paris", people=2)
+    answer = client.responses.parse(model="scripted", input=messages, text_format=Place)
+    assert answer.output_parsed == Place(city="Paris", people=2)
+
+
+def test_raw_completions_embeddings_and_models(client: OpenAI) -> None:
+    assert client.completions.create(model="scripted", prompt="once").choices[0].text == "once"
+    found = client.embeddings.create(model="scripted", input=["red", "blue"])
+    assert [len(row.embedding) for row in found.data] == [64, 64]
+    assert {model.id for model in client.models.list()} >= {"scripted", "assistant"}
+    assert client.models.retrieve("assistant").id == "assistant"
+
+
+def test_log_probabilities(client: OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "hello there"}]
+    answer = client.chat.completions.create(model="scripted", messages=messages, logprobs=True, top_logprobs=3)
+    tokens = answer.choices[0].logprobs
+    assert tokens is not None and tokens.content is not None
+    assert "".join(token.token for token in tokens.content) == "hello there"
+    assert all(len(token.top_logprobs) == 3 for token in tokens.content)
+
+
+def test_an_agent_answers(client: OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "good day"}]
+    pieces = client.chat.completions.create(model="assistant", messages=messages, stream=True)
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "good day"
+    assert client.responses.create(model="assistant", input="good day").output_text == "good day"
+
+
+def test_errors_are_the_sdks_own(client: OpenAI, server: Server) -> None:
+    messages: Any = [{"role": "user", "content": "x"}]
+    with pytest.raises(openai.NotFoundError, match="did you mean 'scripted'") as missing:
+        client.chat.completions.create(model="scriptd", messages=messages)
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.chat.completions.create(model="scripted", messages=messages, top_logprobs=1)
+    assert bad.value.param == "top_logprobs"
+    with pytest.raises(openai.UnprocessableEntityError, match="did you mean 'temperature'"):
+        client.chat.completions.create(model="scripted", messages=messages, extra_body={"temprature": 1})
+    with pytest.raises(openai.AuthenticationError, match="the key is in"):
+        OpenAI(base_url=server.base_url, api_key="sk-wrong").models.list()
