@@ -261,6 +261,9 @@ def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> Server:
     path = Path(spec.source).expanduser()
     if not path.is_file():
         raise NotFound(f"no model file at {path}; fetch it with `llmagent-os models pull {spec.name}`", path=str(path))
+    for name, file in (options.adapters or {}).items():
+        if not Path(file).expanduser().is_file():
+            raise NotFound(f"no file of the adapter {name!r} at {file}", path=file)
     key = secrets.token_urlsafe(32)
     params = _params(path, spec.window or _WINDOW, options, key)
     if embedding:
@@ -295,6 +298,7 @@ def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.Co
 
 def _embed(params: xllamacpp.CommonParams, window: int) -> None:
     params.embedding = True
+    params.lora_adapters = []
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.n_parallel = 1
     params.n_ctx = params.n_batch = params.n_ubatch = min(window or _WINDOW, _EMBED_WINDOW)
