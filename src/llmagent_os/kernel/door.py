@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ from .journal import Journal, Row
 from .process import Process
 
 log = logging.getLogger(__name__)
+
+Outcome = tuple[Any, LLMAgentOSError | None]
+"""A result, or the error instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +80,29 @@ class Door:
         _follow(process, name, args, result)
         return result
 
-    async def _perform(self, call: Call, process: Process) -> tuple[Any, LLMAgentOSError | None]:
+    async def _perform(self, call: Call, process: Process) -> Outcome:
         """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline."""
-        task = asyncio.ensure_future(self._chains[call.name](call, process))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        task = loop.create_task(self._attempt(call, process, answer))
+        timer = loop.call_later(call.deadline, _expire, call, answer)
         try:
-            done, _ = await asyncio.wait((task,), timeout=call.deadline)
+            return await answer
+        finally:
+            timer.cancel()
+            task.cancel()  # no effect on one that has answered
+
+    async def _attempt(self, call: Call, process: Process, answer: asyncio.Future[Outcome]) -> None:
+        """Settle `answer` with what the handler returns or raises, unless its caller waits no more."""
+        outcome: Outcome
+        try:
+            outcome = await self._chains[call.name](call, process), None
         except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if not done:
-            task.cancel()
-            task.add_done_callback(_forget)
-            text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
-            return None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)
-        if task.cancelled():
-            return None, HandlerFailed(f"{call.name} was cancelled by its own handler")
-        error = task.exception()
-        if error is None:
-            return task.result(), None
-        if isinstance(error, LLMAgentOSError) and not isinstance(error, JournalDamaged):  # that is somebody else's page
-            return None, error
-        if not isinstance(error, Exception):
-            raise error
-        log.error("%s failed for process %d", call.name, call.pid, exc_info=error)
-        return None, HandlerFailed(f"{call.name} failed: {type(error).__name__}: {error}", call=call.name)
+            outcome = None, HandlerFailed(f"{call.name} was cancelled by its own handler")
+        except Exception as error:
+            outcome = None, _failure(call, error)
+        if not answer.done():
+            answer.set_result(outcome)
 
     async def _record(
         self, call: Call, process: Process, args: bytes, result: Any, error: LLMAgentOSError | None,
@@ -141,25 +143,27 @@ def _follow(process: Process, name: str, args: Mapping[str, Any], result: Any) -
         process.serving = None
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Take note of how an abandoned handler ended, so that asyncio does not complain that nobody did."""
-    if not task.cancelled() and task.exception() is not None:
-        log.warning("a call past its deadline ended with %r", task.exception())
+def _expire(call: Call, answer: asyncio.Future[Outcome]) -> None:
+    if not answer.done():
+        text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
+        answer.set_result((None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)))
 
 
-def _compose(filters: Sequence[Filter], handler: Handler) -> Callable[[Call, Process], Awaitable[Any]]:
+def _failure(call: Call, error: Exception) -> LLMAgentOSError:
+    if isinstance(error, LLMAgentOSError) and not isinstance(error, JournalDamaged):  # that is somebody else's page
+        return error
+    log.error("%s failed for process %d", call.name, call.pid, exc_info=error)
+    return HandlerFailed(f"{call.name} failed: {type(error).__name__}: {error}", call=call.name)
+
+
+def _compose(filters: Sequence[Filter], handler: Handler) -> Handler:
     """Build the chain once: the first filter sees the call first and the result last."""
-
-    async def innermost(call: Call, process: Process) -> Any:
-        return await handler(call, process)
-
-    chain: Callable[[Call, Process], Awaitable[Any]] = innermost
     for each in reversed(filters):
-        chain = _wrap(each, chain)
-    return chain
+        handler = _wrap(each, handler)
+    return handler
 
 
-def _wrap(outer: Filter, inner: Callable[[Call, Process], Awaitable[Any]]) -> Callable[[Call, Process], Awaitable[Any]]:
+def _wrap(outer: Filter, inner: Handler) -> Handler:
     async def run(call: Call, process: Process) -> Any:
         return await outer(call, process, lambda passed: inner(passed, process))
 
