@@ -45,12 +45,12 @@ class System:
     claim: Claim | None
 
     def add_engine(self, name: str, engine: Engine) -> None:
-        """Serve a model from an engine that exists already, such as one over a model in memory."""
+        """Serve a model from an engine that exists already, such as one over a model in memory; it stays open."""
 
         async def opened() -> Engine:
             return engine
 
-        self.kernel.engines.add(name, opened)
+        self.kernel.engines.add(name, opened, borrowed=True)
 
     def models(self) -> list[str]:
         """The models that can be opened now, by name."""

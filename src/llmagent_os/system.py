@@ -46,10 +46,13 @@ class LLMAgentOS:
         self.system.tools[tool.spec.name] = tool
         return function
 
-    def add(self, name: str, agent: Any) -> None:
-        """Run an object with an `engine` and a `prompt_template`, such as an `LLMAgent`, as an agent of that name."""
+    def add(self, name: str, agent: Any, **fields: Any) -> None:
+        """Run an object with an `engine` and a `prompt_template`, such as an `LLMAgent`, as an agent of that name.
+
+        `fields` are more of its definition. The engine stays the caller's: closing the system leaves it open.
+        """
         self.system.add_engine(name, agent.engine)
-        self.create(name=name, model=name, loop="template", prompt=agent.prompt_template.template)
+        self.create(name=name, model=name, loop="template", prompt=agent.prompt_template.template, **fields)
 
     def ask(self, agent: str, message: Json, session: str | None = None, timeout: float | None = None) -> str:
         """Send a message and return the answer's text; raises what the agent failed with, or TimeoutError.

@@ -14,9 +14,9 @@ MAX_TOKENS = 256
 
 
 class LLMAgent:
-    """An agent over an AutoModelForCausalLM and its AutoTokenizer.
+    """An agent over an AutoModelForCausalLM and its AutoTokenizer; the filled template is the whole prompt.
 
-    `engine` serves the pair on the OS as any other model (`LLMAgentOS.add_engine`). Raises MissingExtra without
+    The same object runs as a process: `LLMAgentOS.add(name, agent)`. Raises MissingExtra without
     `transformers`, InvalidRequest for a template that has not exactly one variable.
     """
 
@@ -33,7 +33,7 @@ class LLMAgent:
     def generate(self, text: str, **options: Any) -> str:
         """Answer a text. `options` are those of `LLM.generate`; `max_tokens` is 256 where nothing is said."""
         prompt = self.prompt_template.format(**{self._variable: text})
-        return self._llm.generate(prompt, **{"max_tokens": MAX_TOKENS, **options}).text
+        return self._llm.generate(prompt=prompt, **{"max_tokens": MAX_TOKENS, **options}).text
 
     def close(self) -> None:
         """End what runs. The model stays the caller's."""

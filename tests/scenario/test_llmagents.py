@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmagent_os import LLMAgentOS
 from llmagent_os.core.errors import InvalidRequest
 from llmagents import LLMAgent, PromptTemplate
 
@@ -34,7 +35,7 @@ def test_an_agent_answers_as_the_model_does(agent: LLMAgent, folder: Path) -> No
     transformers = pytest.importorskip("transformers")
     answer = agent.generate("the quick brown fox", max_tokens=12, temperature=0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    prompt = tokenizer("user: Answer briefly: the quick brown fox\nassistant:", return_tensors="pt")
+    prompt = tokenizer("Answer briefly: the quick brown fox", return_tensors="pt")
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     tokens = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert answer == tokenizer.decode(tokens, skip_special_tokens=True).replace("\ufffd", "") != ""
@@ -48,25 +49,11 @@ def test_an_agent_answers_under_constraints(agent: LLMAgent) -> None:
 
 
 @pytest.mark.torch
-async def test_the_same_agent_runs_as_a_process(agent: LLMAgent, tmp_path: Path) -> None:
-    from llmagent_os.boot import boot  # noqa: PLC0415
-    from llmagent_os.config import Config  # noqa: PLC0415
-
-    system = await boot(Config(data=tmp_path))
-    try:
-        system.add_engine("pair", agent.engine)
-        await system.agents.create(
-            {
-                "name": "mine",
-                "model": "pair",
-                "sampling": {"max_tokens": 12, "temperature": 0},
-            }
-        )
-        await system.agents.deploy("mine")
-        reply = await system.agents.ask("mine", "the quick brown fox", timeout=30)
-    finally:
-        await system.close()
-    assert reply["text"]
+def test_the_same_agent_runs_as_a_process(agent: LLMAgent) -> None:
+    with LLMAgentOS() as system:
+        system.add("mine", agent, sampling={"max_tokens": 12, "temperature": 0})
+        answer = system.ask("mine", "the quick brown fox", timeout=60)
+    assert answer == agent.generate("the quick brown fox", max_tokens=12, temperature=0).strip() != ""
 
 
 @pytest.mark.torch

@@ -15,7 +15,7 @@ class PromptTemplate:
     """
 
     def __init__(self, input_variables: Sequence[str], template: str) -> None:
-        used = _variables(template)
+        used = variables_of(template)
         for name in used:
             if name not in input_variables:
                 hint = nearest(name, input_variables)
@@ -38,7 +38,7 @@ class PromptTemplate:
         return self.template.format(**values)
 
 
-def _variables(template: str) -> list[str]:
+def variables_of(template: str) -> list[str]:
     """The names in braces, each once; raises InvalidRequest for anything in braces that is not a plain name."""
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..core.errors import InvalidRequest
 from ..core.records import GenerateRequest, Sampling
 from ..core.sys import Sys
 from .loop import Agent, Turn
-from .prompt import PromptTemplate
+from .prompt import PromptTemplate, variables_of
 from .window import shorten
 
 
 class TemplateAgent(Agent):
-    """`spec.prompt` is a template over `input` and `spec.variables`; no chat format, no memory of earlier messages."""
+    """No chat format, no memory of earlier messages.
+
+    `spec.prompt` is a template over `spec.variables` and one more, which stands for the message.
+    """
 
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
         """Fill the template in; a message too long for the window is shortened in its middle."""
@@ -26,10 +30,15 @@ class TemplateAgent(Agent):
         return request
 
     def _filled(self, text: str, turn: Turn) -> GenerateRequest:
-        variables = self.spec.variables
-        template = PromptTemplate(["input", *variables], self.spec.prompt)
-        sampling = Sampling(**self.sampling(turn))
-        return GenerateRequest(self.spec.model, prompt=template.format(input=text, **variables), sampling=sampling)
+        variables, names = self.spec.variables, variables_of(self.spec.prompt)
+        free = [name for name in names if name not in variables]
+        if len(free) != 1:
+            found = ", ".join(free) or "none"
+            raise InvalidRequest(
+                f"the prompt has one variable for the message; this one has: {found}", parameter="prompt"
+            )
+        prompt = PromptTemplate(names, self.spec.prompt).format(**variables, **{free[0]: text})
+        return GenerateRequest(self.spec.model, prompt=prompt, sampling=Sampling(**self.sampling(turn)))
 
     async def post_process(self, sys: Sys, turn: Turn) -> None:
         """Tidy the answer; nothing is remembered."""

@@ -18,10 +18,13 @@ class Engines:
         self._openers: dict[str, Opener] = {}
         self._aliases: dict[str, str] = {}
         self._open: dict[str, asyncio.Task[Engine]] = {}
+        self._borrowed: set[str] = set()
 
-    def add(self, model: str, opener: Opener) -> None:
-        """Make a model known; it is opened at the first `get`."""
+    def add(self, model: str, opener: Opener, borrowed: bool = False) -> None:
+        """Make a model known; it is opened at the first `get`. A borrowed engine is its owner's to close."""
         self._openers[model] = opener
+        if borrowed:
+            self._borrowed.add(model)
 
     def alias(self, name: str, model: str) -> None:
         """Let `name` stand for a model."""
@@ -32,7 +35,7 @@ class Engines:
         self._openers.pop(model, None)
         self._aliases = {name: target for name, target in self._aliases.items() if target != model}
         opening = self._open.pop(model, None)
-        if opening is not None:
+        if opening is not None and model not in self._borrowed:
             await _close(opening)
 
     def names(self) -> list[str]:
@@ -70,9 +73,8 @@ class Engines:
 
     async def close(self) -> None:
         """Close every engine."""
-        for opening in self._open.values():
-            await _close(opening)
-        self._open.clear()
+        for model in list(self._openers):
+            await self.remove(model)
 
 
 def _health(opening: asyncio.Task[Engine]) -> str | None:

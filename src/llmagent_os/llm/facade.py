@@ -34,14 +34,15 @@ Conversation = str | Sequence[Message | Mapping[str, Json]]
 
 _T = TypeVar("_T")
 _SPEC_FIELDS = frozenset(field.name for field in fields(ModelSpec)) - {"name", "options"}
-_ASKED = frozenset({"tools", "tool_choice", "schema", "choices", "adapter"})
+_ASKED = frozenset({"prompt", "tools", "tool_choice", "schema", "choices", "adapter"})
 
 
 class LLM:
     """A model to talk to. The plain methods block, `agenerate` and `astream` await; all run on one background loop.
 
     Keywords of the generating methods are the sampling parameters (`core.records.Sampling`) and `schema`, `choices`,
-    `tools`, `tool_choice`, `adapter` (`core.records.GenerateRequest`). An unknown one raises InvalidRequest; what the
+    `tools`, `tool_choice`, `adapter` (`core.records.GenerateRequest`); `prompt` instead of a conversation is text to go
+    on from, without a chat format. An unknown one raises InvalidRequest; what the
     model cannot do raises Unsupported. Use as a context manager, or call `close`.
     """
 
@@ -57,15 +58,15 @@ class LLM:
         """
         return cls(_wait(_submit(_open(name_or_path, options))))
 
-    def generate(self, conversation: Conversation, **options: Any) -> Generation:
+    def generate(self, conversation: Conversation = "", **options: Any) -> Generation:
         """Answer, whole; `.text` is the answer's text."""
         return _wait(_submit(collect(self._chunks(conversation, options), *self._names)))
 
-    async def agenerate(self, conversation: Conversation, **options: Any) -> Generation:
+    async def agenerate(self, conversation: Conversation = "", **options: Any) -> Generation:
         """`generate` for an event loop; cancelling it cancels the work."""
         return await asyncio.wrap_future(_submit(collect(self._chunks(conversation, options), *self._names)))
 
-    def stream(self, conversation: Conversation, **options: Any) -> Iterator[str]:
+    def stream(self, conversation: Conversation = "", **options: Any) -> Iterator[str]:
         """The answer's text as it comes; closing the iterator cancels the work."""
         chunks = self._chunks(conversation, options)
         try:
@@ -75,7 +76,7 @@ class LLM:
         finally:
             _wait(_submit(_close(chunks)))
 
-    async def astream(self, conversation: Conversation, **options: Any) -> AsyncIterator[str]:
+    async def astream(self, conversation: Conversation = "", **options: Any) -> AsyncIterator[str]:
         """`stream` for an event loop."""
         chunks = self._chunks(conversation, options)
         try:
@@ -132,7 +133,7 @@ def _request(model: str, conversation: Conversation, options: Mapping[str, Any])
 
 def _messages(conversation: Conversation) -> tuple[Message, ...]:
     if isinstance(conversation, str):
-        return (Message("user", conversation),)
+        return (Message("user", conversation),) if conversation else ()
     return tuple(m if isinstance(m, Message) else codec.message(m) for m in conversation)
 
 
