@@ -34,7 +34,7 @@ install: $(VENV)/run.stamp ## make .venv with everything `run` needs
 run: $(VENV)/run.stamp ## start the system and chat: MODEL=default, small or tiny
 	@$(BIN)/llmagent-os up --chat --model $(MODEL)
 
-lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates
+lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates, reference pages
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
@@ -42,6 +42,7 @@ lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates
 	@$(BIN)/pylint --score=no --disable=all --enable=duplicate-code src
 	@$(BIN)/python scripts/budgets.py
 	@$(BIN)/python scripts/handlers.py
+	@$(BIN)/python scripts/docs_reference.py --check
 
 test: lint ## lint, then the tests that are quick
 	@$(BIN)/llmagent-os models pull tiny </dev/null
@@ -60,6 +61,7 @@ bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 	@$(BIN)/llmagent-os bench $(BENCH)
 
 docs: $(VENV)/docs.stamp ## build the documentation into site/
+	@$(BIN)/python scripts/docs_reference.py --check
 	@$(BIN)/mkdocs build --quiet --strict
 
 locks: $(VENV)/test.stamp ## resolve requirements/ again (asks the package index)

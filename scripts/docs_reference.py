@@ -201,7 +201,7 @@ def errors() -> str:
 def rest() -> str:
     """The routes of the OpenAPI document."""
     with LLMAgentOS(model="scripted") as system:
-        paths = make_rest(system.system, None).openapi()["paths"]  # type: ignore[arg-type]
+        paths = make_rest(system.system, None).openapi()["paths"]
     rows = [
         (route.get("tags", ["other"])[0], code(f"{verb.upper()} {path}"), route.get("description") or route["summary"])
         for path, verbs in paths.items()
