@@ -138,6 +138,7 @@ async def test_what_is_no_json_is_refused(api: Gate) -> None:
         ("GET", "/v1/tasks/none", None, 404, "none"),
         ("GET", "/v1/agent", None, 404, "did you mean '/v1/agents'?"),
         ("PUT", "/v1/agents", None, 405, "not offered"),
+        ("GET", "/v1/chat/completions", None, 405, "not offered"),
         ("POST", "/v1/models", {"name": "m", "engine": "opnai"}, 404, "did you mean 'openai'?"),
     ],
 )
@@ -160,7 +161,16 @@ async def test_a_prompt_over_the_window(api: Gate) -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [("EngineFailed", 502), ("EngineUnavailable", 503), ("DeadlineExceeded", 504), ("BudgetExceeded", 429)],
+    [
+        ("EngineFailed", 502),
+        ("EngineUnavailable", 503),
+        ("DeadlineExceeded", 504),
+        ("BudgetExceeded", 429),
+        ("PermissionDenied", 403),
+        ("Conflict", 409),
+        ("JournalFull", 507),
+        ("HandlerFailed", 500),
+    ],
 )
 async def test_errors_have_their_status(api: Gate, error: str, status: int) -> None:
     await api.script("broken", {"error": {"type": error, "message": "as scripted"}})
@@ -215,6 +225,18 @@ async def test_a_watcher_that_leaves_does_not_stop_the_task(api: Gate) -> None:
         await response.content.readline()
     status, answer = await api.get("/v1/tasks/t1?wait=5")
     assert (status, answer["reply"]["text"]) == (200, "one two three")
+
+
+async def test_a_caller_that_leaves_is_not_waited_for(api: Gate) -> None:
+    await api.script("slow", {"text": "done", "delay": 0.5})
+    await api.system.agents.create({"name": "slowly", "model": "slow"})
+    asking = asyncio.create_task(
+        api.post("/v1/agents/slowly/messages", {"text": "go"}, headers={"Idempotency-Key": "t2"})
+    )
+    await until(lambda: not engine_is_free(api))
+    asking.cancel()
+    await until(lambda: "task/t2" not in api.kernel.mail._watchers, 0.4)
+    assert (await api.get("/v1/tasks/t2?wait=5"))[1]["reply"]["text"] == "done"
 
 
 async def test_a_stop_does_not_wait_for_streams(tmp_path: Path, models_folder: Path) -> None:

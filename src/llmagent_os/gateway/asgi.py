@@ -25,12 +25,16 @@ class Gone(Exception):
     """The client closed the connection, or reads too slowly: nobody is there to be answered."""
 
 
+async def _silent(_: Message) -> None:
+    """For an exchange that somebody else answers."""
+
+
 class Exchange:
-    """A request and its answer. Nothing is sent before `json` or the first `event`."""
+    """A request and its answer. Nothing is sent before `json` or the first `events`."""
 
     __slots__ = ("_patience", "_receive", "_send", "scope", "started")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: float = PATIENCE) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send = _silent, patience: float = PATIENCE) -> None:
         self.scope = scope
         self.started = False
         self._receive = receive

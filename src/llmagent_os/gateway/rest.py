@@ -46,6 +46,7 @@ def make_rest(system: System, sys: Sys) -> FastAPI:
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
+    app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, functools.partial(_no_route, app))
     app.openapi = functools.cache(functools.partial(_document, app))  # type: ignore[method-assign]
@@ -103,7 +104,7 @@ def _fields(request: Request) -> Iterable[str]:
 async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
-    if error.status_code == 405:
+    if error.status_code == 405 or request.url.path in HOT:
         return _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
     hint = nearest(request.url.path, app.openapi()["paths"])
-    return _answer(error.status_code, NotFound(f"there is no {where}; {hint}", kind="path"))
+    return _answer(404, NotFound(f"there is no {where}; {hint}", kind="path"))

@@ -7,7 +7,7 @@ import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
@@ -177,6 +177,7 @@ class Agents:
         self,
         name: str,
         said: Said,
+        request: Request,
         response: Response,
         idempotency_key: Annotated[
             str | None, Header(description="names the task: the same key again is the same task, not run twice")
@@ -189,7 +190,7 @@ class Agents:
         if said.stream:
             return Live(self, name, said, task)
         await self._agents.send(name, message, said.session, task)
-        return await self._wait(task, said.wait, response)
+        return await self._wait(task, said.wait, request, response)
 
     def _check(self, task: str, message: Json) -> None:
         if not _TASK.fullmatch(task):
@@ -199,19 +200,21 @@ class Agents:
         if known is not None and codec.dumps(known.body) != codec.dumps(message):
             raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
 
-    async def task(self, task: str, query: Annotated[Waiting, Query()], response: Response) -> Task:
+    async def task(self, task: str, query: Annotated[Waiting, Query()], request: Request, response: Response) -> Task:
         """The reply to a task, 202 while there is none, or the error that it ended with."""
-        return await self._wait(task, query.wait, response)
+        return await self._wait(task, query.wait, request, response)
 
     async def cancel(self, task: str) -> None:
         """Stop the turn that works on a task; whoever waits for the reply gets an error."""
         await self._agents.cancel(task)
 
-    async def _wait(self, task: str, seconds: float, response: Response) -> Task:
+    async def _wait(self, task: str, seconds: float, request: Request, response: Response) -> Task:
         try:
             if seconds == 0 and self._agents.answered(task) is None:
                 raise TimeoutError
-            return Task(task=task, done=True, reply=await self._agents.reply(task, seconds or None))
+            async with Exchange(request.scope, request.receive).attended():
+                reply = await self._agents.reply(task, seconds or None)
+            return Task(task=task, done=True, reply=reply)
         except TimeoutError:
             response.status_code = 202
             response.headers["Location"] = f"/v1/tasks/{task}"
