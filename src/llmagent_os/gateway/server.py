@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -34,7 +34,7 @@ class Running:
     url: str
     key: str
     system: System
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event
 
 
 async def serve(
@@ -48,19 +48,25 @@ async def serve(
     With `warm` the default model is opened beside it, so that the first answer need not wait. Raises PortTaken,
     and what `boot` raises.
     """
-    async with running(config, plugins) as system:
-        _spare_the_collector()
-        with _signals(system.stopping):
+    stopping = asyncio.Event()
+    with _signals(stopping):  # from before it is announced until all is closed
+        async with running(config, plugins, stopping=stopping) as system:
+            _spare_the_collector()
             opening = asyncio.create_task(_open_default(system.system)) if warm else None
             if on_ready is not None:
                 on_ready(system)
-            await system.stopping.wait()
+            await stopping.wait()
             if opening is not None:
                 opening.cancel()
 
 
 @asynccontextmanager
-async def running(config: Config, plugins: Sequence[object] = (), patience: float = PATIENCE) -> AsyncIterator[Running]:
+async def running(
+    config: Config,
+    plugins: Sequence[object] = (),
+    patience: float = PATIENCE,
+    stopping: asyncio.Event | None = None,
+) -> AsyncIterator[Running]:
     """A system and its gateway for as long as the block runs; signals are the caller's."""
     listening = listen(config.host, config.port)
     try:
@@ -75,7 +81,7 @@ async def running(config: Config, plugins: Sequence[object] = (), patience: floa
         url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
         async with _listening(app, listening):
             with _announced(config.data / "server.json", url):
-                yield Running(url, key, system)
+                yield Running(url, key, system, stopping or asyncio.Event())
     finally:
         listening.close()
         await system.close()
