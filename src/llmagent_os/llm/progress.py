@@ -19,8 +19,8 @@ def shown(label: str) -> Iterator[Callable[[int, int], None]]:
         return
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(label, total=None, visible=False)  # nothing to show where nothing is fetched
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _lines(label: str) -> Callable[[int, int], None]:
