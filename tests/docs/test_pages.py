@@ -12,15 +12,29 @@ from .pages import Place, examples
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page.read_text())]
+TORCH = "docs/howto/llmagents.md"
+
+
+@pytest.mark.torch
+def test_the_examples_with_transformers_print_what_they_show(tmp_path: Path) -> None:
+    from tests.stand_ins.tiny_torch import save_pair  # noqa: PLC0415 - needs torch
+
+    save_pair(tmp_path / "my-model")
+    run(TORCH, tmp_path)
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", [name for name in RUN if name != TORCH])
 def test_the_examples_of_a_page_print_what_it_shows(name: str, tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / tiny_model.name).symlink_to(tiny_model)
+    run(name, tmp_path)
+
+
+def run(name: str, home: Path) -> None:
+    """Run a page's examples, one after another in one place."""
     with ExitStack() as stack:
-        place = Place(tmp_path, stack)
+        place = Place(home, stack)
         for example in examples((ROOT / name).read_text()):
             place.run(example)
 
