@@ -80,6 +80,13 @@ async def test_the_key_is_its_owners_alone_and_stays(tmp_path: Path, models_fold
         (chat("scriptd"), 404, "model_not_found", "did you mean 'scripted'?"),
         (chat("asistant"), 404, "model_not_found", "did you mean 'assistant'?"),
         (chat(temprature=1), 422, "unknown_field", "did you mean 'temperature'?"),
+        (
+            chat(tools=[{"type": "function", "function": {"name": "x", "paramters": {}}}]),
+            422,
+            "unknown_field",
+            "did you mean 'parameters'?",
+        ),
+        (chat(max_tokens=1, max_completion_tokens=2), 400, "invalid_request", "differ"),
         (chat(functions=[]), 422, "unknown_field", "use `tools`"),
         (chat(temperature="hot"), 400, "invalid_request", "temperature"),
         (chat(max_tokens=0), 400, "invalid_request", "max_tokens"),
@@ -109,6 +116,7 @@ async def test_a_wrong_body_is_named(api: Gate, body: Any, status: int, code: st
         ({"model": "scripted", "input": "x", "tools": [{"type": "web_search"}]}, "tools of type 'web_search'"),
         ({"model": "scripted", "input": "x", "prompt": {"id": "p"}}, "send `instructions`"),
         ({"model": "scripted", "input": []}, "empty"),
+        ({"model": "scripted", "input": [{"role": "user", "contnt": "x"}]}, "did you mean 'content'?"),
     ],
 )
 async def test_what_responses_do_not_take_is_named(api: Gate, body: Any, says: str) -> None:
@@ -130,6 +138,7 @@ async def test_what_is_no_json_is_refused(api: Gate) -> None:
         ("GET", "/v1/agents/asistant", None, 404, "did you mean 'assistant'?"),
         ("POST", "/v1/agents", {"name": "x", "promt": "y"}, 422, "did you mean 'prompt'?"),
         ("POST", "/v1/agents", {"name": "x", "sampling": {"temprature": 1}}, 422, "did you mean 'temperature'?"),
+        ("POST", "/v1/agents", {"name": "x", "budget": {"tokns": 1}}, 422, "did you mean 'tokens'?"),
         ("POST", "/v1/agents", {"name": "assistant"}, 409, "there is an agent named"),
         ("POST", "/v1/agents/assistant/messages", {"txt": "x"}, 422, "did you mean 'text'?"),
         ("POST", "/v1/agents/assistant/messages", {}, 422, "either text or body"),
@@ -208,6 +217,15 @@ def _request(api: Gate, body: Any) -> bytes:
     data = codec.dumps(body)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.running.key}\r\n"
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+async def test_a_client_that_stops_sending_is_dropped(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data", patience=0.2) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.running.url.rpartition(":")[2]))
+        writer.write(_request(api, chat("scripted"))[:-5])
+        async with asyncio.timeout(2):
+            await reader.read()
+        writer.close()
 
 
 async def test_one_failure_ends_the_other_answers(api: Gate) -> None:

@@ -1,0 +1,1 @@
+"""The system from outside: REST, OpenAI-compatible paths, and the command line."""

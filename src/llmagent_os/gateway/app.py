@@ -32,7 +32,7 @@ class Gateway:
     """The ASGI application over a running system."""
 
     def __init__(self, system: System, sys: Sys, lock: Lock, patience: float = PATIENCE) -> None:
-        """`patience`: seconds that a client may leave what was sent to it unread."""
+        """`patience`: seconds that a client may keep the system waiting."""
         openai = OpenAI(system, sys)
         self._fast: dict[str, Handler] = {
             "/v1/chat/completions": openai.chat,

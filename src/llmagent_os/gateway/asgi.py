@@ -15,7 +15,7 @@ from .errors import TooLarge
 Headers = Iterable[tuple[bytes, bytes]]
 
 BODY_LIMIT = 64 * 2**20  # bytes
-PATIENCE = 30.0  # seconds that a client may leave what was sent to it unread
+PATIENCE = 30.0  # seconds that a client may take to send the next part of its body, or to read what was sent to it
 
 _JSON = (b"content-type", b"application/json")
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
@@ -51,11 +51,11 @@ class Exchange:
         return self._receive, send
 
     async def body(self) -> bytes:
-        """The request's body; raises Gone, or TooLarge."""
+        """The request's body; raises Gone also for a client that stops sending, or TooLarge."""
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise Gone
             parts.append(message["body"])
@@ -64,6 +64,13 @@ class Exchange:
                 raise TooLarge(f"the body is longer than {BODY_LIMIT >> 20} MiB")
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._receive()
+        except TimeoutError:
+            raise Gone from None
 
     async def json(self, status: int, data: Json, headers: Headers = ()) -> None:
         """Answer with JSON."""

@@ -50,7 +50,7 @@ def read(cls: type[T], data: bytes) -> T:
     try:
         return cls.model_validate_json(data)
     except ValidationError as error:
-        raise explained(error.errors(include_url=False), cls.model_fields, REFUSED) from None
+        raise explained(error.errors(include_url=False), [cls], REFUSED) from None
 
 
 class Harmless(Body):
@@ -214,7 +214,7 @@ class ChatBody(Penalised, Harmless):
         request = GenerateRequest(
             self.model,
             tuple(chat_message(message, f"messages[{i}]") for i, message in enumerate(self.messages)),
-            sampling=self.draw(self.max_completion_tokens or self.max_tokens, self._top_logprobs()),
+            sampling=self.draw(self._limit(), self._top_logprobs()),
             tools=tuple(tool_spec(tool.function) for tool in self.tools or ()),
             tool_choice=choice or "auto",
             schema=self.response_format.schema() if self.response_format else None,
@@ -222,6 +222,12 @@ class ChatBody(Penalised, Harmless):
             stream=bool(self.stream),
         )
         return copies(request, self.n or 1)
+
+    def _limit(self) -> int | None:
+        new, old = self.max_completion_tokens, self.max_tokens
+        if new and old and new != old:
+            raise InvalidRequest("max_tokens and max_completion_tokens differ; send one", parameter="max_tokens")
+        return new or old
 
     def _top_logprobs(self) -> int | None:
         if self.top_logprobs and not self.logprobs:

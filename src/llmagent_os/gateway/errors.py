@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 from ..core.errors import (
     BudgetExceeded,
@@ -121,8 +123,10 @@ def _known(error: BaseException) -> LLMAgentOSError:
     return LLMAgentOSError(f"an error that was not foreseen: {type(error).__name__}; see the server's log")
 
 
-def explained(found: Iterable[Any], fields: Iterable[str], refused: Mapping[str, str] | None = None) -> InvalidRequest:
-    """What pydantic found wrong, as one error: the field to blame, and for an unknown one the nearest of `fields`.
+def explained(
+    found: Iterable[Any], models: Iterable[type[BaseModel]], refused: Mapping[str, str] | None = None
+) -> InvalidRequest:
+    """What pydantic found wrong in one of `models`, as one error: the field to blame, with the nearest known one.
 
     `refused` are fields that are known but not supported, each with what to do instead.
     """
@@ -135,8 +139,31 @@ def explained(found: Iterable[Any], fields: Iterable[str], refused: Mapping[str,
         return InvalidRequest(f"{path or 'the body'}: {first['msg']}", parameter=path or None)
     if refused and path in refused:
         return UnknownField(f"{path!r} is not supported: {refused[path]}", parameter=path)
-    hint = f"; {nearest(path, fields)}" if len(place) == 1 else ""
-    return UnknownField(f"unknown field {path!r}{hint}", parameter=path)
+    hint = nearest(str(place[-1]), _fields(models, place[:-1]))
+    return UnknownField(f"unknown field {path!r}; {hint}", parameter=path)
+
+
+def _fields(models: Iterable[type[BaseModel]], place: Iterable[Any]) -> set[str]:
+    """The names of the fields that an object at a place may have."""
+    here = list(models)
+    for part in place:
+        inner = [found for model in here for found in _inside(model, part)]
+        here = inner or here  # a part that is no field is an index, or the name of an alternative
+    return {info.alias or name for model in here for name, info in model.model_fields.items()}
+
+
+def _inside(model: type[BaseModel], field: Any) -> Iterator[type[BaseModel]]:
+    for name, info in model.model_fields.items():
+        if field in (name, info.alias):
+            yield from models_in(info.annotation)
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The pydantic models that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
 
 
 def _path(location: tuple[Any, ...]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall
@@ -87,7 +87,16 @@ class Reasoning(Body):
     generate_summary: None = None
 
 
-Item = Annotated[CalledItem | OutputItem | Said, Field(union_mode="left_to_right")]
+def _kind(item: Any) -> Any:
+    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
+
+
+Item = Annotated[
+    Annotated[Said, Tag("message")]
+    | Annotated[CalledItem, Tag("function_call")]
+    | Annotated[OutputItem, Tag("function_call_output")],
+    Discriminator(_kind),
+]
 
 
 class ResponsesBody(Drawn, Harmless):

@@ -17,7 +17,7 @@ from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, nearest
 from ..core.sys import Sys
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
-from .errors import explained, headers, rest_body, status_of
+from .errors import explained, headers, models_in, rest_body, status_of
 from .responses_bodies import ResponsesBody
 from .rest_agents import Agents
 from .rest_processes import Processes
@@ -90,15 +90,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if error.body is not None and "json" not in request.headers.get("content-type", ""):
         return await _failed(request, InvalidRequest("send JSON, with the header `Content-Type: application/json`"))
-    return await _failed(request, explained(error.errors(), _fields(request)))
+    return await _failed(request, explained(error.errors(), _models(request)))
 
 
-def _fields(request: Request) -> Iterable[str]:
-    """The names that the body or query of a request's route may have."""
+def _models(request: Request) -> Iterable[type[BaseModel]]:
+    """What the body or query of a request's route is read as."""
     dependant = request.scope["route"].dependant
     for param in (*dependant.body_params, *dependant.query_params):
-        fields = getattr(param.field_info.annotation, "model_fields", {})
-        yield from (info.alias or name for name, info in fields.items())
+        yield from models_in(param.field_info.annotation)
 
 
 async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from ..core.errors import LLMAgentOSError
 from .app import Gateway
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
-from .ports import listen
+from .ports import BACKLOG, listen
 
 GRACE = 0.5  # seconds that running requests get to end when the system stops
 
@@ -105,7 +106,7 @@ class _Server(uvicorn.Server):
 async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BACKLOG,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))
@@ -121,6 +122,8 @@ async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[No
 
 def _host(listening: socket.socket) -> str:
     host = listening.getsockname()[0]
+    if ipaddress.ip_address(host).is_unspecified:  # every address of this machine
+        host = "::1" if ":" in host else "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
