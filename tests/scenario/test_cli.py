@@ -70,7 +70,8 @@ def test_models_are_added_listed_and_removed_without_a_system(shell: Shell) -> N
     shell.ok("models", "add", "far", "http://127.0.0.1:9/v1", "--model", "m", "--key-env", "FAR_KEY", "--limit", "3")
     listed = {model["spec"]["name"]: model for model in shell.json("models", "list")}
     assert listed["far"]["spec"]["engine"] == "openai" and listed["far"]["spec"]["limit"] == 3
-    assert Path(listed["robot"]["spec"]["source"]).is_absolute()
+    shell.ok("models", "add", "second", "rules.yaml", "--engine", "scripted")
+    assert Path(shell.json("models", "list")[-1]["spec"]["source"]).is_absolute()
     assert listed["qwen2.5-coder-1.5b-instruct"]["present"] is False
     shell.ok("models", "rm", "far")
     assert "far" not in shell.ok("models", "list")
@@ -94,7 +95,7 @@ def test_doctor_finds_a_damaged_journal_and_an_open_key(shell: Shell) -> None:
     (shell.data / "key").chmod(0o644)
     with (shell.data / "journal.db").open("r+b") as file:
         file.seek(4096)
-        file.write(os.urandom(4096))
+        file.write(b"\xff" * 4096)
     found = {check["name"]: check for check in map(json.loads, shell.run("doctor", "--json").stdout.splitlines())}
     assert found["key file"]["mend"] == f"chmod 600 {shell.data / 'key'}"
     assert found["journal"]["status"] == "problem"
@@ -188,6 +189,37 @@ def test_a_session_goes_on_in_the_same_process(busy: Shell) -> None:
 
 def test_chat_answers_piped_lines(busy: Shell) -> None:
     assert busy.ok("chat", stdin="capital of France\nhello") == "Paris.\nhello\n"
+
+
+PAINTER = """
+from llmagent_os.plugins import hookimpl
+from llmagent_os.tools.toolkit import File, FunctionTool
+
+
+def draw() -> File:
+    return File("dot.png", b"a dot", "image/png")
+
+
+@hookimpl
+def tools():
+    return {"draw": FunctionTool(draw)}
+
+
+@hookimpl
+def agents():
+    return [{"name": "painter", "tools": ["draw"]}]
+"""
+
+
+def test_a_picture_in_an_answer_is_listed_and_saved(shell: Shell) -> None:
+    (shell.home / "painter.py").write_text(PAINTER)
+    with shell.system("--plugin", "painter.py"):
+        told = shell.run("run", "painter", "call draw with {}").stderr
+        command = told.partition("save it with: llmagent-os ")[2].split()
+        assert told.startswith("[image] dot.png") and command[0] == "save" and command[2] == "dot.png"
+        shell.ok(*command)
+        assert (shell.home / "dot.png").read_bytes() == b"a dot"
+        assert "no blob" in shell.fails("save", "0" * 32, "other.png")
 
 
 # -- processes

@@ -71,6 +71,7 @@ def test_up_chat_ends_with_ctrl_c_at_the_prompt(tmp_path: Path) -> None:
         person.type("capital of France\n")
         person.expect(r"\nParis\.")
         person.expect("> ")
+        time.sleep(0.5)  # the prompt stands before readline listens
         person.interrupt()
         person.expect("nothing is lost")
         assert person.end() == 0

@@ -36,7 +36,9 @@ class Shell:
         self.home = home
         if models is None:
             (home / "rules.yaml").write_text(rules)
-            self.ok("models", "add", "robot", "rules.yaml", "--engine", "scripted")
+            (home / "models").mkdir()
+            robot = {"engine": "scripted", "source": str(home / "rules.yaml")}
+            (home / "models" / "models.yaml").write_text(json.dumps({"models": {"robot": robot}}))
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; without `stdin` its input is empty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import readline
+import shlex
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -56,7 +57,8 @@ def tell_files(reply: Mapping[str, Json]) -> None:
     """List the files and pictures of a reply, with the command that saves each."""
     for part in reply["parts"]:
         if part["type"] != "text":
-            say(f"[{part['type']}] {part['name']}: save it with: llmagent-os save {part['blob']} {part['name']}")
+            name = Path(part["name"]).name  # a tool chose it: no folders, nothing for a shell to run
+            say(f"[{part['type']}] {name}: save it with: llmagent-os save {part['blob']} {shlex.quote(name)}")
 
 
 class Conversation:
