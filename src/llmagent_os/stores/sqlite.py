@@ -97,6 +97,7 @@ class SQLiteStore:
         self._path = path
         try:
             self._writer.executescript(SCHEMA)
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")  # or the log would grow from crash to crash
         except sqlite3.DatabaseError as error:
             raise _translate(error) from error
 
