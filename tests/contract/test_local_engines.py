@@ -180,9 +180,13 @@ async def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
         await open_engine(spec(damaged))
 
 
-async def test_an_unknown_option_is_refused_with_the_nearest(tiny_model: Path) -> None:
+async def test_options_that_cannot_be_used_are_refused_by_name(tiny_model: Path) -> None:
     with pytest.raises(InvalidRequest, match="did you mean 'slots'"):
         await open_engine(spec(tiny_model, options={"slot": 2}))
+    with pytest.raises(InvalidRequest, match="slots"):
+        await open_engine(spec(tiny_model, options={"slots": 0}))
+    with pytest.raises(NotFound, match="french"):
+        await open_engine(spec(tiny_model, options={"adapters": {"french": "nowhere.gguf"}}))
 
 
 async def test_an_engine_serves_from_any_event_loop(tiny_model: Path) -> None:

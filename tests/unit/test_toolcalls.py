@@ -99,7 +99,7 @@ def test_earlier_requests_and_results_are_told_in_the_same_format():
     messages = (
         Message("user", "weather?"),
         Message("assistant", "", (call,)),
-        Message("tool", "rain", tool_call_id="1", name="weather"),
+        Message("tool", "rain", tool_call_id="1"),
         Message("assistant", 'It "rains".'),
     )
     assert [message["content"] for message in render(asked(messages=messages))[1:]] == [

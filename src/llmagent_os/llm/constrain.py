@@ -72,9 +72,8 @@ def _tool_rules(tools: tuple[ToolSpec, ...], request: GenerateRequest) -> str:
         _enclosed(call_opening(tool.name), _json(tool.parameters, f"tools.{tool.name}", lenient=True)) for tool in tools
     ]
     if request.tool_choice == "auto":
-        rules.append(
-            _enclosed(ANSWER, _json({"type": "string"} if request.schema is None else request.schema, "schema"))
-        )
+        schema = {"type": "string"} if request.schema is None else request.schema
+        rules.append(_enclosed(ANSWER, _json(schema, "schema")))
     return " | ".join(rules)
 
 
@@ -96,8 +95,15 @@ def _literal(text: str) -> str:
 
 def _json(schema: Mapping[str, Any], parameter: str, lenient: bool = False) -> str:
     """A JSON value under a schema; `lenient` passes over keywords that llguidance lacks (a tool checks its own)."""
+    return _rule(codec.dumps(schema), parameter, lenient)
+
+
+@lru_cache(maxsize=256)
+def _rule(text: bytes, parameter: str, lenient: bool) -> str:
+    """Checking a schema takes milliseconds, and agents send the same ones again and again."""
+    schema = codec.loads(text)
     try:
-        Draft202012Validator.check_schema(dict(schema))
+        Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise InvalidRequest(f"{parameter} is not a JSON schema: {error.message}", parameter=parameter) from error
     return "%json " + codec.dumps({**closed(schema), "x-guidance": {**_STYLE, "lenient": lenient}}).decode()

@@ -38,7 +38,8 @@ def driver(name: str) -> ModuleType:
         if not extra or (error.name or "").startswith("llmagent_os"):
             raise
         command = f"pip install 'llmagent-os[{extra}]'"
-        raise MissingExtra(f"the {name} engine needs {error.name}: {command}", extra=extra, command=command) from error
+        missing = error.name or error  # without a name, a library of the system's is missing
+        raise MissingExtra(f"the {name} engine needs {missing}: {command}", extra=extra, command=command) from error
 
 
 def check(request: GenerateRequest, info: EngineInfo) -> None:

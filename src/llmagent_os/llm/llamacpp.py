@@ -12,12 +12,13 @@ import secrets
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import xllamacpp
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ..core import codec
 from ..core.errors import (
@@ -73,16 +74,21 @@ FIELDS = {
 class Options:
     """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file)."""
 
-    slots: int = _SLOTS
-    threads: int = 0
-    adapters: Mapping[str, str] | None = None
+    slots: Annotated[int, Field(ge=1)] = _SLOTS
+    threads: Annotated[int, Field(ge=0)] = 0
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
 
 async def open_engine(spec: ModelSpec) -> LlamaCpp:
     """Load the GGUF file at `spec.source`. Raises NotFound for a missing file, EngineFailed for one it cannot load."""
     refuse_unknown(spec.options, Options.__dataclass_fields__, "option of the llamacpp engine")
-    options = Options(**spec.options)
-    options = Options(spec.limit or options.slots, options.threads, options.adapters or {})
+    try:
+        options = TypeAdapter(Options).validate_python(dict(spec.options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidRequest(f"option {name} of the llamacpp engine: {first['msg']}", parameter=name) from error
+    options = replace(options, slots=spec.limit or options.slots)
     server = await asyncio.to_thread(_load, spec, options)
     return LlamaCpp(spec, options, server)
 
@@ -185,7 +191,7 @@ class LlamaCpp:
 
     def _scales(self, adapter: str | None) -> list[dict[str, float]]:
         """A scale for every adapter in every request: an empty list would mean "all of them"."""
-        names = list(self._options.adapters or ())
+        names = list(self._options.adapters)
         if adapter is not None and adapter not in names:
             raise not_found("adapter", adapter, names)
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
@@ -261,7 +267,7 @@ def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> Server:
     path = Path(spec.source).expanduser()
     if not path.is_file():
         raise NotFound(f"no model file at {path}; fetch it with `llmagent-os models pull {spec.name}`", path=str(path))
-    for name, file in (options.adapters or {}).items():
+    for name, file in options.adapters.items():
         if not Path(file).expanduser().is_file():
             raise NotFound(f"no file of the adapter {name!r} at {file}", path=file)
     key = secrets.token_urlsafe(32)
@@ -291,8 +297,8 @@ def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.Co
     params.verbosity = 0
     params.hostnames = ["127.0.0.1"]
     params.api_keys = [key]
-    adapters = (options.adapters or {}).values()
-    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(Path(p).expanduser()), 1.0) for p in adapters]
+    files = map(Path, options.adapters.values())
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(file.expanduser()), 1.0) for file in files]
     return params
 
 

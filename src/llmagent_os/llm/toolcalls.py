@@ -40,7 +40,8 @@ _ANSWERED = (
 def render(request: GenerateRequest) -> list[dict[str, str]]:
     """The conversation as plain `{role, content}` messages that any chat template takes."""
     tools = offered(request)
-    plain = [_plain(message, bool(tools)) for message in request.messages]
+    called = {call.id: call.name for message in request.messages for call in message.tool_calls}
+    plain = [_plain(message, bool(tools), called) for message in request.messages]
     return _with_system(plain, instruction(request)) if tools else plain
 
 
@@ -62,9 +63,10 @@ def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, st
     return [{"role": "system", "content": text}, *messages]
 
 
-def _plain(message: Message, with_tools: bool) -> dict[str, str]:
+def _plain(message: Message, with_tools: bool, called: Mapping[str, str]) -> dict[str, str]:
     if message.role == "tool":
-        return {"role": "user", "content": f"Result of {message.name or 'the tool'}: {message.text}"}
+        tool = message.name or called.get(message.tool_call_id or "", "the tool")
+        return {"role": "user", "content": f"Result of {tool}: {message.text}"}
     if message.tool_calls:
         calls = [_call(call.name, call.arguments) for call in message.tool_calls]
         return {"role": "assistant", "content": "\n".join(calls)}
