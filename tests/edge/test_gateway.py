@@ -203,6 +203,16 @@ async def test_a_vanished_client_frees_the_engine(api: Gate, model: str, stream:
     await until(lambda: api.kernel.table.named_like("talker@") == [])
 
 
+async def test_a_client_that_leaves_early_leaves_no_process(api: Gate) -> None:
+    await api.script("endless", ENDLESS)
+    await api.system.agents.create({"name": "talker", "model": "endless"})
+    for step in range(20):
+        asking = asyncio.create_task(api.post(CHAT, chat("talker")))
+        await asyncio.sleep(step / 2000)
+        asking.cancel()
+    await until(lambda: api.kernel.table.named_like("talker@") == [], 5)
+
+
 async def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, models_folder: Path) -> None:
     async with gate(tmp_path / "data", patience=0.3) as api:
         await api.script("flood", {"text": "x" * 40_000_000, "piece": 25_000, "pace": 0.02})

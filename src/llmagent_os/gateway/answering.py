@@ -62,8 +62,9 @@ class Answerers:
         """Have a process of its own answer, and end it if the caller leaves."""
         body, task = _message(request), uuid.uuid4().hex
         with self._kernel.streams.watch(task) as chunks:
-            pid, _ = await self._agents.once(request.model, body, task)
+            starting = asyncio.ensure_future(self._agents.once(request.model, body, task))
             try:
+                await asyncio.shield(starting)  # never half started: a process without its message would wait for ever
                 async with aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
                     async for piece in pieces:
                         if not isinstance(piece, Chunk):
@@ -71,6 +72,7 @@ class Answerers:
                         if stream is not None:
                             stream(piece)
             except (asyncio.CancelledError, TimeoutError):
+                pid, _ = await starting
                 await self._agents.stop_task(pid)
                 raise
         raise AssertionError("an answer ends with a reply, or with an error")
