@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,7 +104,7 @@ class Builtin:
     def agents(self) -> Sequence[AgentSpec]:
         """`assistant`, to talk to after a first start."""
         prompt = "You are a helpful assistant. Answer briefly and say so when you do not know."
-        sampling = {"temperature": 0.3}
+        sampling = {"temperature": 0.3, "max_tokens": 1024}
         return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]
 
 
@@ -177,8 +176,6 @@ def make_kernel(store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool]
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
     """Make every model of the catalog known to the kernel, and let `default` name the chosen one."""
-    scripted = functools.partial(registry.mapping("engines")["scripted"], ModelSpec("scripted", "scripted"))
-    kernel.engines.add("scripted", scripted)
     for listed in catalog.list_models():
         add_model(kernel, config, registry, listed.spec.name)
         for alias in listed.aliases:

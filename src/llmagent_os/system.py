@@ -52,7 +52,11 @@ class LLMAgentOS:
         `fields` are more of its definition. The engine stays the caller's: closing the system leaves it open.
         """
         self.system.add_engine(name, agent.engine)
-        self.create(name=name, model=name, loop="template", prompt=agent.prompt_template.template, **fields)
+        definition = {"model": name, "loop": "template", "prompt": agent.prompt_template.template, **fields}
+        if name in self.system.agents.names():  # from an earlier run on this data folder
+            self._portal.call(self.system.agents.configure, name, definition)
+        else:
+            self.create(name=name, **definition)
 
     def ask(self, agent: str, message: Json, session: str | None = None, timeout: float | None = None) -> str:
         """Send a message and return the answer's text; raises what the agent failed with, or TimeoutError.

@@ -18,7 +18,7 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.stores.folder import Claim
-from llmagent_os.stores.sqlite import SQLiteStore
+from llmagent_os.stores.sqlite import WRITES, SQLiteStore
 
 
 async def counter(sys: Sys, args: Json, state: Json) -> Any:
@@ -65,8 +65,11 @@ async def test_a_flipped_bit_quarantines_the_process_and_the_rest_starts(tmp_pat
     await kernel.close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE call SET result = x'31' WHERE pid = ? AND seq = 7", (hurt,))
+        waiting = ("asked", f"pid/{hurt}", b"1", "pid/1", "task/asked", "asked", 0.0)
+        database.execute(WRITES["message.add"], waiting)
     kernel = await boot(path)
-    await asyncio.sleep(0.1)
+    answer = await kernel.mail.wait("task/asked", timeout=5)
+    assert answer.body["error"]["type"] == "JournalDamaged"
     assert hurt not in kernel.table.live and healthy in kernel.table.live
     shown = {info["pid"]: info for info in kernel.table.listed()}
     assert shown[hurt]["status"] == "stopped" and "checksum" in str(shown[hurt]["reason"])

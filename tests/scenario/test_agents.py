@@ -280,6 +280,8 @@ async def test_the_same_task_is_accepted_once(start: Start) -> None:
         ({"name": "x", "sampling": {"top_pp": 1}}, InvalidRequest, "did you mean 'top_p'"),
         ({"name": "x", "loop": "shout"}, NotFound, "did you mean 'shouting'"),
         ({"name": "a/b"}, InvalidRequest, "name"),
+        ({"name": "x", "prompt": "{who}", "variables": {"woh": "you"}}, InvalidRequest, "'who'"),
+        ({"name": "x", "prompt": "no variable", "loop": "template"}, InvalidRequest, "none"),
         ({"name": "assistant"}, Conflict, "assistant"),
         ("text", InvalidRequest, "mapping"),
     ],

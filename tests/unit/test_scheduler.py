@@ -7,10 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmagent_os.core.records import EngineInfo
 from llmagent_os.kernel.scheduler import Scheduler, Ticket, fifo
-
-ENGINE = EngineInfo("engine", "model", limit=2)
 
 
 @given(st.integers(0, 20), st.integers(0, 10), st.integers(1, 10))
@@ -25,7 +22,7 @@ async def test_no_more_than_the_limit_run_and_all_are_served_in_order() -> None:
 
     async def work(n: int) -> None:
         nonlocal running, most
-        async with scheduler.slot(ENGINE, n, "t", None):
+        async with scheduler.slot("engine", 2, n, "t", None):
             running += 1
             most = max(most, running)
             order.append(n)
@@ -42,7 +39,7 @@ async def test_cancelling_in_the_line_or_while_admitted_keeps_the_count_right() 
     release = asyncio.Event()
 
     async def work() -> None:
-        async with scheduler.slot(ENGINE, 1, "t", None):
+        async with scheduler.slot("engine", 2, 1, "t", None):
             await release.wait()
 
     tasks = [asyncio.ensure_future(work()) for _ in range(5)]
@@ -62,7 +59,7 @@ async def test_a_hundred_random_cancels_leave_no_place_held() -> None:
     scheduler = Scheduler()
 
     async def work(n: int) -> None:
-        async with scheduler.slot(ENGINE, n, "t", None):
+        async with scheduler.slot("engine", 2, n, "t", None):
             await asyncio.sleep(0.0001 * (n % 3))
 
     tasks = [asyncio.ensure_future(work(n)) for n in range(300)]

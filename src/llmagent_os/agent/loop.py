@@ -83,6 +83,10 @@ class Agent:
         self.spec = spec
         self.tools: tuple[ToolSpec, ...] = tuple(_spec_of(name, tools) for name in spec.tools)
 
+    def check(self) -> None:
+        """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by."""
+        self._prompt()
+
     async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
         """Answer one message; `memory` is changed to include it."""
         turn = Turn(envelope, memory)
@@ -140,9 +144,12 @@ class Agent:
         stop = values.get("stop")
         return values | ({"stop": (stop,) if isinstance(stop, str) else tuple(stop)} if stop else {})
 
-    def _instructions(self, turn: Turn, given: Sequence[Message]) -> list[Message]:
+    def _prompt(self) -> str:
         variables = self.spec.variables
-        text = PromptTemplate(list(variables), self.spec.prompt).format(**variables) if variables else self.spec.prompt
+        return PromptTemplate(list(variables), self.spec.prompt).format(**variables) if variables else self.spec.prompt
+
+    def _instructions(self, turn: Turn, given: Sequence[Message]) -> list[Message]:
+        text = self._prompt()
         if turn.intent is not None:
             text += "\n" + self.spec.intents[turn.intent]
         if turn.memory.summary:

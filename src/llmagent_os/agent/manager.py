@@ -68,7 +68,7 @@ class AgentManager:
         spec = definition if isinstance(definition, AgentSpec) else parse(definition)
         if spec.loop not in self._loops:
             raise not_found("loop", spec.loop, self._loops)
-        self._loops[spec.loop](spec, self._tools)
+        self._loops[spec.loop](spec, self._tools).check()
         self._kernel.engines.resolve(spec.model)
         return spec
 

@@ -29,7 +29,14 @@ class TemplateAgent(Agent):
             request = self._filled(message.text, turn)
         return request
 
+    def check(self) -> None:
+        """The prompt has one variable that the definition gives no value: the message's."""
+        self._prompt_for("")
+
     def _filled(self, text: str, turn: Turn) -> GenerateRequest:
+        return GenerateRequest(self.spec.model, prompt=self._prompt_for(text), sampling=Sampling(**self.sampling(turn)))
+
+    def _prompt_for(self, text: str) -> str:
         variables, names = self.spec.variables, variables_of(self.spec.prompt)
         free = [name for name in names if name not in variables]
         if len(free) != 1:
@@ -37,8 +44,7 @@ class TemplateAgent(Agent):
             raise InvalidRequest(
                 f"the prompt has one variable for the message; this one has: {found}", parameter="prompt"
             )
-        prompt = PromptTemplate(names, self.spec.prompt).format(**variables, **{free[0]: text})
-        return GenerateRequest(self.spec.model, prompt=prompt, sampling=Sampling(**self.sampling(turn)))
+        return PromptTemplate(names, self.spec.prompt).format(**variables, **{free[0]: text})
 
     async def post_process(self, sys: Sys, turn: Turn) -> None:
         """Tidy the answer; nothing is remembered."""

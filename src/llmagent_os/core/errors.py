@@ -92,10 +92,6 @@ class PortTaken(LLMAgentOSError):
     """The address to listen on is in use; facts: `port`, `holder` where it could be found."""
 
 
-class Diverged(LLMAgentOSError):
-    """A replayed program asked for something the journal does not hold; facts say where."""
-
-
 class FetchFailed(LLMAgentOSError):
     """A model's bytes could not be had, or are not what they should be; what came in good order is kept."""
 

@@ -50,13 +50,10 @@ class Kernel:
         self._services: dict[str, Process] = {}
         self._boot = uuid.uuid4().hex[:8]
 
-    async def start_all(self) -> int:
-        """Resume every process that a stop or crash interrupted and return how many there were."""
-        resumed = 0
+    async def start_all(self) -> None:
+        """Resume every process that a stop or crash interrupted."""
         for process in self.table.awake():
             self.runner.start(process)
-            resumed += 1
-        return resumed
 
     async def close(self) -> None:
         """Stop all work where it stands; the next start resumes it."""
@@ -72,7 +69,9 @@ class Kernel:
         """Per part None, or what is wrong with it; any trouble means red."""
         parts = {"journal": self.journal.trouble}
         parts |= {f"engine {name}": trouble for name, trouble in self.engines.health().items()}
-        parts |= {f"worker {name}": _ended_how(task) for name, task in self.workers.items()}
+        parts |= {
+            f"worker {name}": f"has ended: {task!r}" if task.done() else None for name, task in self.workers.items()
+        }
         return parts
 
     def worker(self, name: str, work: Any) -> None:
@@ -96,11 +95,3 @@ class Kernel:
             await self.journal.append([("process.add", process.values())])
         process.row_status = process.status = "running"
         return Sys(self.door, process, principal)
-
-
-def _ended_how(task: asyncio.Task[Any]) -> str | None:
-    if not task.done():
-        return None
-    if task.cancelled():
-        return "was cancelled"
-    return f"died: {task.exception()!r}"

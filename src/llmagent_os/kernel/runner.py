@@ -301,12 +301,15 @@ class Runner:
         await self._journal.append([("process.status", ("running", None, process.pid))])
 
     async def _quarantine(self, process: Process, error: JournalDamaged) -> None:
-        """Leave a process whose rows are damaged as it is: nothing runs on half a memory."""
+        """Leave a process whose rows are damaged as it is: nothing runs on half a memory. Who waits for it is told."""
         process.status, process.reason = "stopped", f"quarantined: {error.message}"
         self._table.quarantined[process.pid] = process.reason
         log.error("process %d is %s", process.pid, process.reason)
+        writes: list[Statement] = [("process.status", ("stopped", process.reason, process.pid))]
+        for message in self._table.unanswered(process.box):
+            self._refuse(process, message, error, writes)
         try:
-            await self._journal.append([("process.status", ("stopped", process.reason, process.pid))])
+            await self._commit(writes)
         except JournalDamaged:
             log.error("the row of process %d is damaged too; it stays quarantined while the system runs", process.pid)
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ..core.records import EngineInfo
-
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -49,10 +47,10 @@ class Scheduler:
         self._numbers = 0
 
     @asynccontextmanager
-    async def slot(self, engine: EngineInfo, pid: int, tenant: str, adapter: str | None) -> AsyncIterator[None]:
+    async def slot(self, engine: str, limit: int, pid: int, tenant: str, adapter: str | None) -> AsyncIterator[None]:
         """Wait for a place on the engine and hold it for the block. Cancelling while waiting leaves the line."""
-        queue = self.queues.setdefault(engine.name, Queue(engine.limit))
-        queue.limit = engine.limit
+        queue = self.queues.setdefault(engine, Queue(limit))
+        queue.limit = limit
         if queue.waiting or queue.running >= queue.limit:
             await self._wait(queue, pid, tenant, adapter)
         else:

@@ -58,14 +58,14 @@ class Builtins:
     async def generate(self, call: Call, process: Process) -> Generation:
         """Wait for a place on the model's engine, then stream the answer and return it whole."""
         request: GenerateRequest = call.args["request"]
-        engine = await self.kernel.engines.get(request.model)
+        model, engine = self.kernel.engines.resolve(request.model), await self.kernel.engines.get(request.model)
         call.adapter = request.adapter
         left = budget.token_limit(process)
         if left is not None:
             request = budget.cut(request, await engine.count_tokens(request), left)
-        process.status, process.engine = "ready", engine.info.name
+        process.status, process.engine = "ready", model
         try:
-            async with self.kernel.scheduler.slot(engine.info, call.pid, call.tenant, request.adapter):
+            async with self.kernel.scheduler.slot(model, engine.info.limit, call.pid, call.tenant, request.adapter):
                 process.status = "running"
                 answer = await collect(engine.generate(request), request.model, engine.info.name, call.stream)
         finally:

@@ -142,6 +142,10 @@ class ProcessTable:
         rows = self._store.read("message.get", identifier)
         return _envelope(rows[0]) if rows else None
 
+    def unanswered(self, box: str) -> list[Envelope]:
+        """The messages of a box, taken or not, that want an answer and have none."""
+        return [_envelope(row) for row in self._store.read("message.unanswered", box)]
+
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""
         return int(self._store.read("message.count", box)[0][0])

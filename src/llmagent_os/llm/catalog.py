@@ -13,6 +13,8 @@ from .known import ALIASES, KNOWN, KnownModel, known_model, part_path, path_of, 
 from .registry import REMOTE, check, editing, load, local_spec
 
 ENGINES = ("llamacpp", "openai", "anthropic", "transformers", "scripted")
+SCRIPTED = ModelSpec("scripted", "scripted")
+"""The model that needs no file: it does what it is told (see `llm.script.follow`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ async def resolve(name: str) -> ModelSpec:
     """
     if known := known_model(name):
         return _present(known)
+    if name == SCRIPTED.name:
+        return SCRIPTED
     registered = load()
     if name in registered:
         return registered[name]
@@ -44,7 +48,7 @@ async def resolve(name: str) -> ModelSpec:
 
 
 def _names(registered: Iterable[str]) -> set[str]:
-    return {*ALIASES, *ALIASES.values(), *registered}
+    return {*ALIASES, *ALIASES.values(), SCRIPTED.name, *registered}
 
 
 def _present(model: KnownModel) -> ModelSpec:
@@ -60,7 +64,8 @@ def _spec(model: KnownModel) -> ModelSpec:
 
 def list_models() -> list[Listed]:
     """Every model that can be named, the known ones first."""
-    return [_listed_known(model) for model in KNOWN] + [_listed_added(spec) for spec in load().values()]
+    scripted = Listed(SCRIPTED, known=True, present=True, size=0)
+    return [*map(_listed_known, KNOWN), scripted, *map(_listed_added, load().values())]
 
 
 def _listed_known(model: KnownModel) -> Listed:
@@ -82,7 +87,7 @@ def add(spec: ModelSpec, engines: Iterable[str] = ENGINES) -> ModelSpec:
     Raises InvalidRequest naming the field to blame, NotFound for an unknown engine or file, Conflict for a taken name.
     """
     spec = check(spec, engines)
-    if known_model(spec.name):
+    if known_model(spec.name) or spec.name == SCRIPTED.name:
         raise Conflict(f"{spec.name!r} comes with the system; choose another name", name=spec.name)
     with editing() as models:
         if spec.name in models:

@@ -74,6 +74,8 @@ READS = {
     "call.last": "SELECT coalesce(max(seq), 0) FROM call WHERE pid = ?",
     "message.boxes": "SELECT DISTINCT box FROM message WHERE taken = 0 AND box >= 'pid/' AND box < 'pid0'",
     "message.first": f"SELECT {MESSAGE} FROM message WHERE box = ? AND taken = 0 ORDER BY n LIMIT ?",
+    "message.unanswered": f"SELECT {MESSAGE} FROM message AS asked WHERE box = ? AND reply_to IS NOT NULL "
+    "AND NOT EXISTS (SELECT 1 FROM message WHERE box = asked.reply_to AND taken = 0)",
     "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
     "message.get": f"SELECT {MESSAGE} FROM message WHERE id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
