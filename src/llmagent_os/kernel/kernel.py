@@ -67,11 +67,10 @@ class Kernel:
 
     def health(self) -> dict[str, str | None]:
         """Per part None, or what is wrong with it; any trouble means red."""
-        parts = {"journal": self.journal.trouble}
+        parts: dict[str, str | None] = {"journal": self.journal.trouble}
         parts |= {f"engine {name}": trouble for name, trouble in self.engines.health().items()}
-        parts |= {
-            f"worker {name}": f"has ended: {task!r}" if task.done() else None for name, task in self.workers.items()
-        }
+        for name, task in self.workers.items():
+            parts[f"worker {name}"] = f"has ended: {task!r}" if task.done() else None
         return parts
 
     def worker(self, name: str, work: Any) -> None:

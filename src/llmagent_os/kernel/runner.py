@@ -349,10 +349,9 @@ class Runner:
         process = self._table.get(pid)
         if process.row_status != "paused":
             raise Conflict(f"process {pid} is {process.status}, not paused")
-        interrupted = process.task is not None or process.reason == "running"
-        interrupted = interrupted or bool(self._table.messages(process.box))
-        process.row_status = "running" if interrupted else "waiting"
-        process.status, process.reason = "running" if interrupted else "waiting", None
+        interrupted = process.task is not None or process.reason == "running" or self._table.messages(process.box)
+        process.status = process.row_status = "running" if interrupted else "waiting"
+        process.reason = None
         await self._journal.append([("process.status", (process.row_status, None, pid))])
         hold, process.hold = process.hold, None
         if hold is not None:
@@ -384,7 +383,7 @@ class Runner:
         writes.append(("process.args", (codec.dumps(args), process.upto, process.pid)))
 
     async def rename(self, pid: int, name: str | None) -> None:
-        """Give a process another name, or none: messages to the old name no longer reach it."""
+        """Give a process another name: messages to the old one no longer reach it."""
         self._table.get(pid).name = name
         await self._journal.append([("process.name", (name, pid))])
 
