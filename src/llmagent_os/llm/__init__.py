@@ -1,0 +1,1 @@
+"""Models behind one interface: the `LLM` facade, the catalog, and a driver for each engine."""
