@@ -1,7 +1,7 @@
 """What the core weighs: its installation, its import, and a server without a model.
 
 A fresh virtual environment gets the checkout without extras (from the package index, or pip's cache); its size is that
-of `site-packages` with compiled bytecode, less pip and what pip installed itself with. Import and server are measured
+of `site-packages` with compiled bytecode, less pip and setuptools. Import and server are measured
 in that environment: user and system CPU of `import llmagent_os` beyond an empty interpreter (its names are loaded when
 first used; `import *` loads them all), and the time and memory of `llmagent-os up --model none` from its start until
 `/health` answers. Files are in the page cache by then.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,18 +24,25 @@ from pathlib import Path
 
 from common import Report, Server, disk, folder, memory, run, say
 
+NOT_OURS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")  # each venv has them
 CHECKOUT = Path(__file__).parents[1]
 MB = 1e6
 
 
-def install(path: Path) -> float:
-    """Make the environment and install the core; the bytes it added."""
+def install(path: Path) -> tuple[int, int]:
+    """Make the environment, install the core there, and say how many bytes it takes, and how many are bytecode."""
     say("installing into a fresh environment ...")
-    venv.create(path, with_pip=True)
-    before = disk(path / "lib")
-    pip = [path / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", CHECKOUT]
+    source, environment = path / "source", path / "venv"
+    source.mkdir()
+    shutil.copytree(CHECKOUT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, source)
+    venv.create(environment, with_pip=True)
+    pip = [environment / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", source]
     subprocess.run(pip, check=True, stdout=sys.stderr)
-    return disk(path / "lib") - before
+    packages = next((environment / "lib").glob("python*/site-packages"))
+    ours = [entry for entry in packages.iterdir() if not entry.name.startswith(NOT_OURS)]
+    return sum(map(disk, ours)), sum(disk(file) for entry in ours for file in entry.rglob("*.pyc"))
 
 
 def cpu_of_program(python: Path, program: str) -> float:
@@ -61,7 +69,9 @@ def measure(report: Report, options: argparse.Namespace) -> None:
     """Size, import, server."""
     with folder() as path:
         os.environ.pop("PYTHONPATH", None)
-        report.add("install", "size", install(path / "venv") / MB, "MB", at_most=50)
+        size, bytecode = install(path)
+        report.add("install", "size", size / MB, "MB", at_most=50)
+        report.add("install", "bytecode in it", bytecode / MB, "MB")
         python, rounds = path / "venv" / "bin" / "python", range(options.rounds)
         for program, limit in (("import llmagent_os", 0.3), ("from llmagent_os import *", None)):
             cpu_of_program(python, program)
