@@ -23,6 +23,7 @@ from ..core.errors import LLMAgentOSError
 from .app import Gateway
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
+from .corked import CorkedProtocol
 from .ports import BACKLOG, listen
 
 GRACE = 0.5  # seconds that running requests get to end when the system stops
@@ -105,7 +106,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
+        app, http=CorkedProtocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
         server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BACKLOG,
     )  # fmt: skip
     server = _Server(config)

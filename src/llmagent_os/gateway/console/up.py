@@ -129,7 +129,7 @@ def _tell(config: Config, url: str) -> None:
     data = config.data
     say(f"""\
 LLMAgentOS runs.
-  address   {url}   (its API: {url}/docs)
+  address   {url}   (asks for the key below)
   key       {key_file(data)}
   data      {data}
   journal   {data / "journal.db"}
