@@ -42,7 +42,7 @@ def test_spawn() -> None:
 
 def test_overhead() -> None:
     lines = results("overhead", "--rounds", 1, "--delay", 0)
-    assert {line["case"] for line in lines} == {"1 x 4", "16 x 4", "64 x 2", "250 x 2"}
+    assert {line["case"] for line in lines} >= {"1 x 4", "16 x 4", "64 x 2", "250 x 2"}
 
 
 @pytest.mark.model
