@@ -56,7 +56,9 @@ class Forgetful(SQLiteStore):
     """A store without a journal: rows of calls are dropped, the rest is kept in memory."""
 
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        super().write([statement for statement in batch if statement[0] != "call.add"])
+        kept = [statement for statement in batch if statement[0] != "call.add"]
+        if kept:
+            super().write(kept)
 
 
 @contextlib.asynccontextmanager
