@@ -118,6 +118,21 @@ async def test_a_session_remembers_and_replicas_do_not(start: Start) -> None:
     assert (await system.agents.ask("counter", "x", session="b", timeout=5))["text"] == "1"
 
 
+async def test_replicas_remember_nothing_of_one_caller_for_the_next(start: Start) -> None:
+    system = await start(script=lambda request: " ".join(message.text for message in request.messages))
+    await system.agents.create({"name": "counter", "model": "script"})
+    await system.agents.ask("counter", "my secret is 42", timeout=5)
+    assert "42" not in (await system.agents.ask("counter", "what is the secret?", timeout=5))["text"]
+    assert len(system.kernel.table.named("counter")) == 1
+
+
+async def test_first_messages_sent_at_once_share_one_session_and_one_replica(start: Start) -> None:
+    system = await start()
+    send = system.agents.send
+    await asyncio.gather(*(send("assistant", f"{n}", session=s) for n in range(5) for s in ("one", None)))
+    assert len(system.kernel.table.named("assistant@one")) == len(system.kernel.table.named("assistant")) == 1
+
+
 @pytest.mark.parametrize("policy", ["drop", "summarise"])
 async def test_a_long_conversation_never_fails_and_keeps_what_the_policy_keeps(start: Start, policy: str) -> None:
     asked: list[GenerateRequest] = []

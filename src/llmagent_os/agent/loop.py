@@ -270,9 +270,10 @@ Loops = Mapping[str, type[Agent]]
 
 
 def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
-    """The program that agents run: one message a turn; `args` are `{spec, once}`.
+    """The program that agents run: one message a turn; `args` are `{spec, version}` and how it lives.
 
-    With `once` the process ends with the reply to its first message; otherwise it parks with its memory.
+    With `session` it remembers the conversation; without, every message is answered as the first one, for they may
+    come from different people. With `once` it ends with the reply to its first message.
     """
 
     async def run(sys: Sys, args: Json, state: Json) -> Any:
@@ -290,7 +291,9 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
         except LLMAgentOSError as error:
             reply, memory = {"error": error.to_data()}, Memory.load(state)
         await sys.reply(envelope, reply)
-        return reply if args.get("once") else Idle(codec.loads(codec.dumps(memory)))
+        if args.get("once"):
+            return reply
+        return Idle(codec.loads(codec.dumps(memory)) if args.get("session") else None)
 
     return Program(run, wakes=True)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ class AgentManager:
         self._sys = sys
         self._tools = tools
         self._loops = loops
+        self._starting: dict[str, asyncio.Future[Any]] = {}
+        self._scaling = asyncio.Lock()
 
     # -- definitions
 
@@ -110,12 +113,13 @@ class AgentManager:
         if replicas < 0:
             raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
         defined = self.get(name)
-        pids = self._kernel.table.named(name)
-        for _ in range(replicas - len(pids)):
-            pids.append(await self._spawn(defined, name))
-        for pid in pids[replicas:]:
-            await self._kernel.runner.rename(pid, f"{name}@retired-{pid}")
-            await self._sys.send(pid, STOP)
+        async with self._scaling:
+            pids = self._kernel.table.named(name)
+            for _ in range(replicas - len(pids)):
+                pids.append(await self._spawn(defined, name))
+            for pid in pids[replicas:]:
+                await self._kernel.runner.rename(pid, f"{name}~retired-{pid}")
+                await self._sys.send(pid, STOP)
         return pids[:replicas]
 
     async def _spawn(self, defined: Defined, name: str, **args: Json) -> int:
@@ -165,7 +169,7 @@ class AgentManager:
 
     def _pids(self, name: str) -> list[int]:
         self.get(name)
-        return [*self._kernel.table.named(name), *self._sessions(name)]
+        return [*self._kernel.table.named(name), *self._sessions(name), *self._kernel.table.named_like(f"{name}~")]
 
     def _sessions(self, name: str) -> list[int]:
         return self._kernel.table.named_like(f"{name}@")
@@ -213,7 +217,7 @@ class AgentManager:
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
         task = task or uuid.uuid4().hex
-        pid = await self._spawn(self.get(name), f"{name}@once-{task[:12]}", once=True)
+        pid = await self._spawn(self.get(name), f"{name}~once-{task[:12]}", once=True)
         await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
         return pid, task
 
@@ -221,13 +225,23 @@ class AgentManager:
         defined = self.get(name)
         if not re.fullmatch(r"[\w.:-]{1,128}", session):
             raise InvalidRequest("a session is up to 128 letters, digits and _.:-", parameter="session")
-        pids = self._kernel.table.named(f"{name}@{session}")
-        return pids[0] if pids else await self._spawn(defined, f"{name}@{session}")
+        full = f"{name}@{session}"
+        return await self._one(full, lambda: self._spawn(defined, full, session=True))
 
-    async def _replica(self, name: str) -> int | str:
-        if not self._kernel.table.named(name):
-            await self.deploy(name)
+    async def _replica(self, name: str) -> str:
+        await self._one(name, lambda: self.deploy(name))
         return name
+
+    async def _one(self, full: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> int:
+        """A process of that name, started if there is none; who asks meanwhile waits for the same start."""
+        if not (pids := self._kernel.table.named(full)):
+            starting = self._starting.get(full)
+            if starting is None:
+                starting = self._starting[full] = asyncio.ensure_future(start())
+                starting.add_done_callback(lambda _: self._starting.pop(full, None))
+            await asyncio.shield(starting)
+            pids = self._kernel.table.named(full)
+        return pids[0]
 
     async def stop_task(self, pid: int) -> None:
         """End a one-shot process whose caller has gone; one that has ended is fine."""

@@ -27,20 +27,15 @@ class Mailbox:
         """
         if isinstance(to, str) and "/" in to:
             return to
-        pids = [to] if isinstance(to, int) else self._table.named(to)
-        if not pids:
-            raise not_found("process", str(to), self._table.names())
-        if len(pids) == 1:
-            process = self._table.get(pids[0])
+        if isinstance(to, int):
+            process = self._table.get(to)
             if process.row_status in ENDED:
-                raise Conflict(f"process {pids[0]} has ended ({process.reason or process.row_status})")
+                raise Conflict(f"process {to} has ended ({process.reason or process.row_status})")
             return process.box
-        return min((self._load(pid), pid, f"pid/{pid}") for pid in pids)[2]
-
-    def _load(self, pid: int) -> int:
-        process = self._table.live.get(pid)
-        running = process is not None and process.status != "waiting"
-        return self._table.waiting_messages(f"pid/{pid}") + running
+        loads = self._table.loads(to)
+        if not loads:
+            raise not_found("process", to, self._table.names())
+        return f"pid/{min(loads)[1]}"
 
     def notify(self, box: str) -> None:
         """Wake whoever waits at a box: its process, and watchers such as a client that waits for an answer."""

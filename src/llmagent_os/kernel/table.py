@@ -146,6 +146,11 @@ class ProcessTable:
         """The messages of a box, taken or not, that want an answer and have none."""
         return [_envelope(row) for row in self._store.read("message.unanswered", box)]
 
+    def loads(self, name: str) -> list[tuple[int, int]]:
+        """Of each living process of a name: how many messages it has before it, and its pid."""
+        busy = {pid for pid, process in self.live.items() if process.status != "waiting"}
+        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", name)]
+
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""
         return int(self._store.read("message.count", box)[0][0])

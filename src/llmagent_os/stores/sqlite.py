@@ -64,6 +64,8 @@ READS = {
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
     "process.awake": "SELECT pid FROM process WHERE status = 'running'",
     "process.named": "SELECT pid FROM process WHERE name = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
+    "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
+    "WHERE name = ? AND status NOT IN ('stopped', 'done')",
     "process.names": "SELECT DISTINCT name FROM process WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done')",
     "process.like": "SELECT pid FROM process WHERE name >= ? AND name < ? AND status NOT IN ('stopped', 'done')",
     "process.children": "SELECT pid FROM process WHERE parent = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
