@@ -256,7 +256,7 @@ def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:
 
 def test_top_shows_one_frame(busy: Shell) -> None:
     busy.ok("run", "assistant", "hello", "--session", "seen")
-    assert "waiting" in (frame := busy.ok("top", "--once")) and "scripted" in frame
+    assert "waiting" in (frame := busy.ok("top", "--once")) and "robot" in frame
     assert busy.json("top")[0]["engines"][0]["served"] > 0
 
 

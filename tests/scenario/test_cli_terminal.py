@@ -80,6 +80,6 @@ def test_up_chat_ends_with_ctrl_c_at_the_prompt(tmp_path: Path) -> None:
 def test_top_draws_until_q(shell: Shell) -> None:
     shell.ok("run", "assistant", "hello", "--session", "watched")
     with shell.terminal("top") as person:
-        person.expect("scripted")
+        person.expect("robot")
         person.type("q")
         assert person.end() == 0

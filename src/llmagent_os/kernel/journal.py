@@ -22,7 +22,7 @@ from ..core.records import Call
 Statement = tuple[str, tuple[Any, ...]]
 
 INLINE = 2048  # bytes; a larger value is stored once, compressed, under its hash
-CHECKPOINT_EVERY = 4000  # statements; keeps the write-ahead log at some megabytes
+CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of megabytes
 
 
 @dataclass(frozen=True, slots=True)
