@@ -46,7 +46,8 @@ lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates,
 
 test: lint ## lint, then the tests that are quick
 	@$(BIN)/llmagent-os models pull tiny </dev/null
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not torch and not interop"
+	@$(BIN)/pytest -n 2 -m "not model and not slow and not torch and not interop"
+	@$(BIN)/pytest -m "model and not slow and not torch and not interop" # alone: its threads want every core
 
 test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
 	@$(BIN)/llmagent-os models pull tiny </dev/null

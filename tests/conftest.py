@@ -7,13 +7,6 @@ import pytest
 from llmagent_os.llm.known import known_model, path_of
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run a model share one worker: two engines at once take each other's cores."""
-    for item in items:
-        if item.get_closest_marker("model"):
-            item.add_marker(pytest.mark.xdist_group("engine"))
-
-
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
     """The tiny model's file; `make test` has fetched it."""
