@@ -82,7 +82,6 @@ READS = {
     "message.get": f"SELECT {MESSAGE} FROM message WHERE id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
-    "record.version": "SELECT version, value FROM record WHERE space = ? AND key = ? AND version = ?",
     "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
 }
 
