@@ -7,7 +7,18 @@ from typing import Any
 
 import orjson
 
-from .records import GenerateRequest, Generation, Message, Sampling, TokenLogprob, ToolCall, ToolSpec, Usage
+from .records import (
+    Alternative,
+    Decoding,
+    GenerateRequest,
+    Generation,
+    Message,
+    Sampling,
+    TokenLogprob,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
 
 
 def _default(value: Any) -> Any:
@@ -59,6 +70,8 @@ def generation(data: Mapping[str, Any]) -> Generation:
         ),
         model=data["model"],
         engine=data["engine"],
+        alternatives=tuple(Alternative(**each) for each in data.get("alternatives") or ()),
+        explanation=data.get("explanation"),
     )
 
 
@@ -79,4 +92,14 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         choices=tuple(choices) if choices is not None else None,
         adapter=data.get("adapter"),
         stream=data.get("stream", True),
+        said=data.get("said", ""),
+        decoding=decoding(data.get("decoding")),
     )
+
+
+def decoding(data: Mapping[str, Any] | None) -> Decoding | None:
+    """Rebuild a Decoding from its JSON form; None stays None."""
+    if data is None:
+        return None
+    lists = {name: tuple(data[name]) for name in ("banned", "topics") if data.get(name) is not None}
+    return Decoding(**{**data, **lists})

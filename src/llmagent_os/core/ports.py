@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from .records import (
     Call,
@@ -45,6 +47,80 @@ class Engine(Protocol):
     async def close(self) -> None:
         """End running work and free what is held. Calling it twice is harmless."""
         ...
+
+
+class Work(Protocol):
+    """One generation on a slotted engine: begun once, run in slices, on whatever slot its context lies."""
+
+    prompt: Sequence[int]
+    """The prompt's token ids."""
+    said: Sequence[int]
+    """The ids of the answer so far; the context is `prompt` and then these."""
+    fixed: bool
+    """It cannot be taken off its slot and go on (its sampler has a state that token ids do not give back)."""
+
+    def run(self, slot: int) -> AsyncIterator[Chunk]:
+        """Go on with the answer on a slot. Closing the iterator stops at a token, and has freed the slot on return.
+
+        The chunks of all slices together are those of one `Engine.generate`.
+        """
+        ...
+
+    async def read(self, slot: int, tokens: int) -> None:
+        """Compute the first `tokens` tokens of the prompt on a slot, and nothing more."""
+        ...
+
+
+@runtime_checkable
+class Slotted(Protocol):
+    """An Engine whose contexts lie on slots that the kernel hands out, and can be kept as files (pages)."""
+
+    slots: int
+    fingerprint: str
+    """Names the model's file and settings: pages of another fingerprint cannot be restored."""
+
+    async def begin(self, request: GenerateRequest, said: Sequence[int] = ()) -> Work:
+        """Read a request into token ids; `said` are those of an answer that was cut off. Raises as `generate` does."""
+        ...
+
+    async def save(self, slot: int, path: Path) -> int:
+        """Write an idle slot's context to a file; returns how many tokens it holds. Raises EngineFailed."""
+        ...
+
+    async def restore(self, slot: int, path: Path) -> int:
+        """Fill an idle slot from a file; returns how many tokens it holds. Raises EngineFailed for one it refuses."""
+        ...
+
+
+@runtime_checkable
+class Stepper(Protocol):
+    """An Engine that can be driven token by token, as beam search does."""
+
+    async def encode(self, request: GenerateRequest) -> list[int]:
+        """The token ids of the rendered prompt, `said` included. Raises as `generate` does."""
+        ...
+
+    async def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids of an answer; tokens that end it have none."""
+        ...
+
+    def ends(self) -> frozenset[int]:
+        """The ids of the tokens that end an answer."""
+        ...
+
+    def lease(self, width: int) -> AbstractAsyncContextManager[Sequence[int]]:
+        """Hold `width` slots for the block; they are handed to `step`. May wait."""
+        ...
+
+    async def step(
+        self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """For each context (token ids, one a slot) the `top` likeliest next tokens: (id, natural log-probability)."""
+        ...
+
+
+Strategy = Callable[[GenerateRequest, Engine], AsyncIterator[Chunk]]
+"""A decoding strategy: answers a request by asking a model, once or often. `Engine` may also be a Stepper."""
 
 
 class Tool(Protocol):

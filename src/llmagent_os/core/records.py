@@ -87,12 +87,37 @@ SAMPLING_NAMES = tuple(f.name for f in fields(Sampling))
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """How an answer is searched for, above the sampling of the engine.
+
+    `strategy` names one (`beam`, `best_of`, `vote`, or one that a plugin brought; None: sample once). `width` is the
+    number of hypotheses kept (beam) or drawn (best_of, vote), `n` how many of them are returned, best first.
+    `length_penalty` is the exponent of the length by which a summed log-probability is divided (Wu et al. 2016; 0 is
+    none). `early_stopping`: True ends a beam search with the first `width` finished hypotheses, False when a better one
+    is unlikely, `never` when none is possible. `scorer` names what rescores the candidates: `logprob`, or a tool or
+    agent that is given each and returns a number. `banned` are words and phrases that must not occur, `topics` what the
+    answer must not be about. `explain` asks for attention maps and token attributions.
+    """
+
+    strategy: str | None = None
+    width: int = 4
+    n: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    scorer: str = "logprob"
+    banned: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """What a `generate` call asks of an engine: a chat (`messages`) or a raw `prompt`, never both.
 
     `schema` constrains the answer to a JSON schema, `choices` to one of the given strings. `tool_choice` is `auto`,
     `none`, `required` or a tool's name. `adapter` names a LoRA adapter. `stream` says that the caller wants the pieces
-    as they come; without it an engine may answer in one chunk.
+    as they come; without it an engine may answer in one chunk. `said` is the beginning of the answer, which the engine
+    goes on from and does not repeat.
     """
 
     model: str
@@ -105,6 +130,8 @@ class GenerateRequest:
     choices: tuple[str, ...] | None = None
     adapter: str | None = None
     stream: bool = True
+    said: str = ""
+    decoding: Decoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +165,28 @@ FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of several candidate answers and its score; higher is better."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a streamed generation. Tool calls come whole; the last chunk alone carries `finish` and `usage`."""
+    """A piece of a streamed generation. Tool calls come whole; the last chunk alone carries `finish` and `usage`.
+
+    With several candidates asked for, the last chunk also has `alternatives`, best first; with `explain`, the
+    `explanation` (see `llm.explain`).
+    """
 
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     finish: FinishReason | None = None
     usage: Usage | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    explanation: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +200,8 @@ class Generation:
     logprobs: tuple[TokenLogprob, ...] = ()
     model: str = ""
     engine: str = ""
+    alternatives: tuple[Alternative, ...] = ()
+    explanation: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +226,9 @@ class EngineInfo:
     """What an engine promises, so that a request it cannot honour is refused before it is sent.
 
     `window` is in tokens (0: unknown). `parameters` are the names of Sampling that reach the model. `abilities` are any
-    of `chat`, `prompt`, `tools`, `schema`, `choices`, `images`, `embed`, `adapters`. `limit` is how many `generate`
-    calls it serves at once. Prices are US dollars per million tokens.
+    of `chat`, `prompt`, `tools`, `schema`, `choices`, `images`, `embed`, `adapters`, `said` (it goes on from the
+    beginning of an answer), `explain`. `limit` is how many `generate` calls it serves at once. Prices are US dollars
+    per million tokens.
     """
 
     name: str

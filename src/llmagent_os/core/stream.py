@@ -35,7 +35,10 @@ async def collect(
             await close()
     if last is None or last.finish is None or last.usage is None:
         raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
-    return Generation("".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine)
+    return Generation(
+        "".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine,
+        last.alternatives, last.explanation,
+    )  # fmt: skip
 
 
 class Streams:
