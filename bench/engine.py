@@ -64,7 +64,12 @@ def direct(engine: LlamaCpp, request: GenerateRequest) -> int:
         events.append(event)
         return False
 
-    engine.server.native.handle_chat_completions(codec.dumps(engine._body(request)), take)
+    sampling = request.sampling
+    body = {
+        "messages": [{"role": "user", "content": request.messages[0].content}], "stream": True,
+        "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "logit_bias": sampling.logit_bias,
+    }  # fmt: skip
+    engine.server.native.handle_chat_completions(codec.dumps(body), take)
     return int(codec.loads(events[-1])["timings"]["predicted_n"])
 
 

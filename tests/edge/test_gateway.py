@@ -45,7 +45,7 @@ async def until(condition: Callable[[], bool], seconds: float = 2.0) -> None:
 
 
 def engine_is_free(api: Gate) -> bool:
-    return all(queue.running == 0 and not queue.waiting for queue in api.kernel.scheduler.queues.values())
+    return not any(d.scheduler.running or d.scheduler.waiting for d in api.kernel.dispatchers.values())
 
 
 # -- keys
@@ -274,7 +274,7 @@ async def test_a_stop_does_not_wait_for_streams(tmp_path: Path, models_folder: P
         clients = [await asyncio.open_connection(*address) for _ in "ab"]
         for stream, (_, writer) in enumerate(clients):
             writer.write(_request(api, chat("endless", stream=bool(stream))))
-        await until(lambda: sum(queue.running for queue in api.kernel.scheduler.queues.values()) == 2)
+        await until(lambda: sum(len(d.scheduler.running) for d in api.kernel.dispatchers.values()) == 2)
         began = time.monotonic()
     assert time.monotonic() - began < 2
     whole, streamed = [await reader.read() for reader, _ in clients]

@@ -94,6 +94,7 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         stream=data.get("stream", True),
         said=data.get("said", ""),
         decoding=decoding(data.get("decoding")),
+        service=data.get("service", "interactive"),
     )
 
 

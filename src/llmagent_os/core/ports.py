@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from .records import (
     EngineInfo,
     GenerateRequest,
     Json,
+    Page,
     ToolSpec,
 )
 
@@ -52,48 +53,55 @@ class Engine(Protocol):
 class Work(Protocol):
     """One generation on a slotted engine: begun once, run in slices, on whatever slot its context lies."""
 
-    prompt: Sequence[int]
+    prompt: list[int]
     """The prompt's token ids."""
-    said: Sequence[int]
+    said: list[int]
     """The ids of the answer so far; the context is `prompt` and then these."""
-    fixed: bool
-    """It cannot be taken off its slot and go on (its sampler has a state that token ids do not give back)."""
+    computed: int
+    """How many tokens of the context lie on its slot."""
+    read: int
+    """How many tokens were read (not found on the slot, not made), over all slices."""
 
-    def run(self, slot: int) -> AsyncIterator[Chunk]:
-        """Go on with the answer on a slot. Closing the iterator stops at a token, and has freed the slot on return.
-
-        The chunks of all slices together are those of one `Engine.generate`.
-        """
+    @property
+    def movable(self) -> bool:
+        """Whether it can stop here and go on later (false where a sampler has state that tokens do not give back)."""
         ...
 
-    async def read(self, slot: int, tokens: int) -> None:
-        """Compute the first `tokens` tokens of the prompt on a slot, and nothing more."""
+    async def resume(self, said: list[int]) -> None:
+        """Take in the ids of an answer that was cut off, before the first `run`: their text comes with the next."""
+        ...
+
+    def run(self, slot: int) -> AsyncGenerator[Chunk]:
+        """Go on with the answer on a slot. Closing the iterator stops at a token, and has freed the slot on return.
+
+        The chunks of all slices together are those of one `Engine.generate`, with empty ones while the prompt is read.
+        """
         ...
 
 
 @runtime_checkable
-class Slotted(Protocol):
+class Slotted(Engine, Protocol):
     """An Engine whose contexts lie on slots that the kernel hands out, and can be kept as files (pages)."""
 
     slots: int
     fingerprint: str
     """Names the model's file and settings: pages of another fingerprint cannot be restored."""
 
-    async def begin(self, request: GenerateRequest, said: Sequence[int] = ()) -> Work:
-        """Read a request into token ids; `said` are those of an answer that was cut off. Raises as `generate` does."""
+    async def begin(self, request: GenerateRequest) -> Work:
+        """Read a request into token ids. Raises as `generate` does."""
         ...
 
     async def save(self, slot: int, path: Path) -> int:
         """Write an idle slot's context to a file; returns how many tokens it holds. Raises EngineFailed."""
         ...
 
-    async def restore(self, slot: int, path: Path) -> int:
+    async def restore(self, slot: int, path: Path, adapter: str | None = None) -> int:
         """Fill an idle slot from a file; returns how many tokens it holds. Raises EngineFailed for one it refuses."""
         ...
 
 
 @runtime_checkable
-class Stepper(Protocol):
+class Stepper(Engine, Protocol):
     """An Engine that can be driven token by token, as beam search does."""
 
     async def encode(self, request: GenerateRequest) -> list[int]:
@@ -150,6 +158,38 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release the files."""
+        ...
+
+
+class PageStore(Protocol):
+    """Files of contexts that are not on an engine now, within a budget of memory and one of disk."""
+
+    def found(self, fingerprint: str) -> list[Page]:
+        """The pages of a model that an earlier run left whole."""
+        ...
+
+    def path(self, page: Page) -> Path:
+        """Where its file is, or is to be written before `keep`."""
+        ...
+
+    def keep(self, page: Page) -> None:
+        """Take in a page whose file has been written."""
+        ...
+
+    async def check(self, page: Page) -> bool:
+        """Whether the file is there and whole; one on disk is read for its checksum."""
+        ...
+
+    async def fit(self, worth: Callable[[Page], Any]) -> list[Page]:
+        """Keep to the budgets, the least worth first: from memory to disk, from disk to nowhere; returns the latter."""
+        ...
+
+    def drop(self, page: Page) -> None:
+        """Delete a page; harmless where it is gone."""
+        ...
+
+    async def close(self) -> None:
+        """Give the memory back."""
         ...
 
 

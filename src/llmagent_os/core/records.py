@@ -86,6 +86,10 @@ class Sampling:
 SAMPLING_NAMES = tuple(f.name for f in fields(Sampling))
 
 
+Service = Literal["interactive", "batch"]
+"""A service class: whether somebody waits for the answer, or it may come when there is room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How an answer is searched for, above the sampling of the engine.
@@ -132,6 +136,7 @@ class GenerateRequest:
     stream: bool = True
     said: str = ""
     decoding: Decoding | None = None
+    service: Service = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,10 @@ class Chunk:
     usage: Usage | None = None
     alternatives: tuple[Alternative, ...] = ()
     explanation: Mapping[str, Json] | None = None
+
+
+NOTHING = Chunk()
+"""A sign of life: the engine works, but there is nothing to show yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +311,8 @@ class Call:
 
     Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. `key` is the idempotency key:
     the same call re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call.
-    `stream` gets the chunks of a generation as they come. `writes` are statements committed together with the call's
+    `stream` gets the chunks of a generation as they come. `waited` is how many seconds it waited for an engine;
+    `ends` are called when it is over, however it ended. `writes` are statements committed together with the call's
     own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
@@ -317,9 +327,11 @@ class Call:
     labels: tuple[str, ...] = ()
     adapter: str | None = None
     cost: Usage = Usage()
+    waited: float = 0.0
     stream: Callable[[Chunk], None] | None = None
     writes: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
+    ends: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,3 +347,21 @@ class Envelope:
     sender: str = ""
     reply_to: str | None = None
     task: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """A context in a file: in memory (`ram`, which outlives the process but not the machine) or on `disk`.
+
+    `size` is in bytes. `key` is that of the call whose context it is, while that is not finished; `pid` its process.
+    """
+
+    name: str
+    fingerprint: str
+    tokens: list[int]
+    adapter: str | None
+    key: str
+    pid: int
+    size: int
+    tier: Literal["ram", "disk"] = "ram"
+    crc: int = 0

@@ -69,11 +69,13 @@ class Overview:
 
     async def top(self) -> dict[str, Any]:
         """Processes by status, engines with their queues, tokens a second over the last ten."""
-        queues = self._kernel.scheduler.queues
         engines = [
-            {"name": n, "running": q.running, "waiting": len(q.waiting), "limit": q.limit, "served": q.served}
-            for n, q in sorted(queues.items())
-        ]
+            {
+                "name": name, "running": len(d.scheduler.running), "waiting": len(d.scheduler.waiting),
+                "limit": d.limit.places, "served": d.served,
+            }
+            for name, d in sorted(self._kernel.dispatchers.items())
+        ]  # fmt: skip
         live = [process.info() for process in self._kernel.table.live.values()]
         counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
         return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,13 +48,44 @@ def _refuse(holder: Process, resource: str, used: float, limit: float | None, sp
     )  # fmt: skip
 
 
-def token_limit(process: Process) -> int | None:
-    """The tokens that the tightest budget among the process and its ancestors leaves; None without such a budget."""
-    left = [p.budget.tokens - p.tokens_used() for p in process.lineage() if p.budget.tokens is not None]
-    return min(left, default=None)
+async def reserve(
+    call: Call, process: Process, request: GenerateRequest, count: Callable[[GenerateRequest], Awaitable[int]]
+) -> GenerateRequest:  # fmt: skip
+    """Set aside, until the call is over, the tokens that a generation may take, and limit it to what there is.
+
+    Where calls of the same budget have set aside what this one needs, it waits for them. Raises BudgetExceeded.
+    """
+    holders = [holder for holder in process.lineage() if holder.budget.tokens is not None]
+    if not holders:
+        return request
+    prompt = await count(request)
+    while _left(holders) <= prompt and any(holder.reserved for holder in holders):
+        settled = holders[0].settled = holders[0].settled or asyncio.Event()
+        await settled.wait()
+    request = _cut(request, prompt, _left(holders))
+    _set_aside(call, holders, prompt + (request.sampling.max_tokens or 0))
+    return request
 
 
-def cut(request: GenerateRequest, prompt_tokens: int, left: int) -> GenerateRequest:
+def _left(holders: Sequence[Process]) -> int:
+    return min((h.budget.tokens or 0) - h.tokens_used() - h.reserved for h in holders)
+
+
+def _set_aside(call: Call, holders: Sequence[Process], tokens: int) -> None:
+    for holder in holders:
+        holder.reserved += tokens
+
+    def release() -> None:
+        for holder in holders:
+            holder.reserved -= tokens
+            if holder.settled is not None:
+                holder.settled.set()
+                holder.settled = None
+
+    call.ends.append(release)
+
+
+def _cut(request: GenerateRequest, prompt_tokens: int, left: int) -> GenerateRequest:
     """Limit a generation to the tokens that are left after its prompt; raises BudgetExceeded where there are none."""
     room = left - prompt_tokens
     if room < 1:

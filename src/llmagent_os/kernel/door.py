@@ -73,8 +73,12 @@ class Door:
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
         call = Call(process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream)
         started, began = time.time(), time.perf_counter()
-        result, error = await self._perform(call, process)
-        await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
+        try:
+            result, error = await self._perform(call, process)
+            await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
+        finally:
+            for end in call.ends:
+                end()
         if error is not None:
             raise error
         _follow(process, name, args, result)

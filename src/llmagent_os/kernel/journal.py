@@ -47,6 +47,7 @@ class Row:
     money: float
     started: float
     seconds: float
+    waited: float  # of those seconds, for a turn on an engine
     crc: int
 
     def intact(self) -> bool:
@@ -192,7 +193,7 @@ class Journal:
         return "call.add", (
             call.pid, call.seq, turn, call.name, call.key, args, result, error, call.tenant, call.principal,
             ",".join(call.labels) or None, call.adapter, cost.input_tokens, cost.output_tokens, cost.cached_tokens,
-            cost.money, *times, _crc(call.key, args, result, error),
+            cost.money, *times, call.waited, _crc(call.key, args, result, error),
         )  # fmt: skip
 
     def rows(self, pid: int, after: int = 0) -> list[Row]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..core.ports import Filter, Store, Tool
+from ..core.errors import InvalidRequest
+from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Tool
 from ..core.records import Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
+from .dispatch import Dispatcher
 from .door import Door, Syscall
 from .journal import Journal
 from .mailbox import Mailbox
 from .process import Process, Program
 from .router import Engines
 from .runner import Runner
-from .scheduler import Policy, Scheduler, fifo
+from .scheduler import Settings
 from .syscalls import Builtins
 from .table import ProcessTable
 
@@ -32,7 +34,10 @@ class Kernel:
         tools: Mapping[str, Tool] | None = None,
         filters: Sequence[Filter] = (),
         syscalls: Mapping[str, Syscall] | None = None,
-        policy: Policy = fifo,
+        strategies: Mapping[str, Strategy] | None = None,
+        sharing: Callable[[str], Settings] = lambda model: Settings(),
+        pages: PageStore | None = None,
+        checkpoint: int = 0,
         threaded_commits: bool = False,
     ) -> None:
         self.store = store
@@ -41,12 +46,14 @@ class Kernel:
         self.journal = Journal(store, threaded_commits)
         self.table = ProcessTable(store)
         self.engines = Engines()
-        self.scheduler = Scheduler(policy)
+        self.dispatchers: dict[str, Dispatcher] = {}
+        self.strategies = dict(strategies or {})
         self.streams = Streams()
         self.mail = Mailbox(self.table, lambda pid: self.runner.wake(pid))
         self.door = Door(self.journal, self.streams, Builtins(self).table() | dict(syscalls or {}), filters)
         self.runner = Runner(self.journal, self.table, self.mail, self.door, self.programs)
         self.workers: dict[str, asyncio.Task[Any]] = {}
+        self._sharing, self._pages, self._checkpoint = sharing, pages, checkpoint
         self._services: dict[str, Process] = {}
         self._boot = uuid.uuid4().hex[:8]
 
@@ -62,8 +69,32 @@ class Kernel:
             task.cancel()
         await asyncio.gather(*self.workers.values(), return_exceptions=True)
         await self.journal.drain()
+        for dispatcher in self.dispatchers.values():
+            await dispatcher.close()
         await self.engines.close()
+        if self._pages is not None:
+            await self._pages.close()
         self.store.close()
+
+    def dispatcher(self, name: str, engine: Engine) -> Dispatcher:
+        """Who serves the calls to a model; an engine that was opened anew gets a new one."""
+        model = self.engines.resolve(name)
+        found = self.dispatchers.get(model)
+        if found is None or found.engine is not engine:
+            found = Dispatcher(engine, self._sharing(model), self._pages, self._checkpoint)
+            found.load(self.table.find)
+            self.dispatchers[model] = found
+        return found
+
+    async def renice(self, pid: int, nice: int) -> None:
+        """Change how a process stands in line, from now on and also for what it waits for now. Raises NotFound."""
+        if not -20 <= nice <= 19:
+            raise InvalidRequest(f"nice is {nice}; it goes from -20 (first) to 19 (last)", parameter="nice")
+        process = self.table.get(pid)
+        change, process.nice = nice - process.nice, nice
+        for dispatcher in self.dispatchers.values():
+            dispatcher.renice(pid, change)
+        await self.journal.append([("process.nice", (nice, pid))])
 
     def health(self) -> dict[str, str | None]:
         """Per part None, or what is wrong with it; any trouble means red."""

@@ -86,6 +86,7 @@ class Process:
     upto: int  # rows up to here are covered by `state`
     turn: int  # turns finished
     created: float
+    nice: int = 0  # -20 (first) to 19 (last)
 
     up: Process | None = None  # its parent's record, for budgets
     below: Tally = field(default_factory=Tally)  # what its descendants consumed
@@ -104,6 +105,8 @@ class Process:
     next_args: tuple[Json] | None = None  # arguments from the next turn on
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
     engine: str | None = None
+    reserved: int = 0  # tokens of its budget that calls in flight, its own and those below, may still take
+    settled: asyncio.Event | None = None  # set when one of those is over
 
     def lineage(self) -> Iterator[Process]:
         """This process, its parent, and so on up."""
@@ -151,7 +154,7 @@ class Process:
         return (
             self.pid, self.parent, self.name, self.program, codec.dumps(self.args), self.state, self.row_status,
             self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
-            codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created,
+            codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
         )  # fmt: skip
 
     def info(self) -> dict[str, Json]:
@@ -160,7 +163,7 @@ class Process:
             "pid": self.pid, "parent": self.parent, "name": self.name, "program": self.program, "status": self.status,
             "reason": self.reason, "tenant": self.tenant, "principal": self.principal, "engine": self.engine,
             "turns": self.turn, "usage": asdict(self.tally), "budget": asdict(self.budget),
-            "supervision": asdict(self.supervision), "created": self.created,
+            "supervision": asdict(self.supervision), "created": self.created, "nice": self.nice,
         }  # fmt: skip
 
 
@@ -175,9 +178,9 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
 def from_row(row: tuple[Any, ...]) -> Process:
     """Rebuild a process from its row."""
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
-     upto, turn, created) = row  # fmt: skip
+     upto, turn, created, nice) = row  # fmt: skip
     return Process(
         pid, parent, name, program, codec.loads(args), state, status, reason, result, tenant, principal,
         Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
-        upto, turn, created, row_status=status,
+        upto, turn, created, nice, row_status=status,
     )  # fmt: skip

@@ -1,86 +1,454 @@
-"""Admission of `generate` calls: an explicit limit per engine, and a pure function that picks who goes next."""
+"""Who gets an engine next, and who gives it back: policies, accounts, and one pure scheduler an engine.
+
+Nothing here waits, and the time is an argument: the kernel's dispatcher and the simulator drive the same code.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+
+READ, MADE = 1.0, 2.0
+"""What a token costs that was read or made: the weights of the virtual token counter (Sheng et al., OSDI 2024)."""
+
+NICE = 1.25  # a step of `nice` is worth this factor, as in Linux
+CLASSES = {"interactive": 0, "batch": 10}
+"""The service classes: what each adds to the nice value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """A call that waits for an engine: what a policy may look at. `arrived` is in seconds of the loop's clock."""
+class Settings:
+    """How an engine is shared out.
+
+    `quantum` (tokens made) is how long a call keeps its place at least. `aging` (seconds) bounds starvation: no call
+    waits behind calls that came more than `aging` times its handicap after it; the handicap is its nice step
+    (`priority`) or its level (`las`). `adapter_turn` (seconds) is how long calls for the adapter that is in use may go
+    before others. `quotas` are tokens a minute by tenant. `memory` (seconds) is the half-life of what a program that
+    asks for nothing has had.
+    """
+
+    policy: str = "las"
+    quantum: int = 32
+    aging: float = 30.0
+    adapter_turn: float = 2.0
+    memory: float = 60.0
+    quotas: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A generation that wants an engine: what a policy may look at, and what the engine did for it so far.
+
+    `program` is the process tree that it belongs to. `places` are held together. Times are in seconds of one clock;
+    `deadline` is absolute. `movable` says that it can be taken off the engine and go on later.
+    """
 
     number: int
     pid: int
+    program: Hashable
     tenant: str
-    adapter: str | None
+    agent: str
     arrived: float
+    deadline: float = math.inf
+    nice: int = 0
+    adapter: str | None = None
+    places: int = 1
+    wanted: int = 0  # tokens that it will make at most; 0: not known
+    movable: bool = True
+
+    read: int = 0
+    made: int = 0
+    waited: float = 0.0
+    slice: float = 0.0  # what it had since it was put on its place, in tokens made
+    leaving: bool = False  # it was told to give its place back
+    first: float | None = None  # when it was first put on
+
+    @property
+    def weight(self) -> float:
+        """Its share against one of nice 0."""
+        return float(NICE**-self.nice)
 
 
-Policy = Callable[[Sequence[Ticket], int, int], Sequence[Ticket]]
-"""`(waiting in order of arrival, running, limit) -> the tickets to admit now`, at most `limit - running` of them."""
+class Ledger:
+    """What everybody has had: cost by program, by tenant, and by each of its agents, divided by its weight."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pace = 0.0  # seconds from token to token of one call, smoothed
+        self._had: dict[Account, float] = {}
+        self._present: defaultdict[Account, int] = defaultdict(int)
+        self._left: dict[Account, float] = {}  # oldest first
+        self._virtual: dict[Account, float] = {}  # of those who are parts of the same
+
+    def had(self, *account: Hashable) -> float:
+        """The weighted cost of `("program", p)`, `("tenant", t)` or `("agent", t, a)`."""
+        return self._had.get(account, 0.0)
+
+    def enter(self, job: Job, now: float) -> None:
+        """A call came. Who was away for a while is neither held to all it ever had nor saves up credit."""
+        for account in _accounts(job):
+            self._present[account] += 1
+            if self._present[account] > 1:
+                continue
+            away = now - self._left.pop(account, now)
+            if account[0] == "program":
+                self._had[account] = self.had(*account) * 0.5 ** (away / self.settings.memory)
+            else:  # the counter's lift, to the virtual time (Goyal et al. 1996: start-time fair queueing)
+                self._had[account] = max(self.had(*account), self._virtual.get(account[:-1], 0.0))
+
+    def start(self, job: Job) -> None:
+        """A call is put on: the virtual time of those beside it is what its account has had."""
+        for account in _accounts(job)[1:]:
+            self._virtual[account[:-1]] = max(self._virtual.get(account[:-1], 0.0), self.had(*account))
+
+    def leave(self, job: Job, now: float) -> None:
+        """A call ended."""
+        for account in _accounts(job):
+            self._present[account] -= 1
+            if not self._present[account]:
+                del self._present[account]
+                self._left[account] = now
+        while self._left and now - self._left[oldest := next(iter(self._left))] > 20 * self.settings.memory:
+            del self._left[oldest]
+            self._had.pop(oldest, None)
+
+    def charge(self, job: Job, read: int, made: int) -> None:
+        """Book tokens that were read and made."""
+        cost = READ * read + MADE * made
+        for account in _accounts(job):
+            tenant = account[0] == "tenant"
+            weight = self.settings.weights.get(job.tenant, 1.0) if tenant else job.weight
+            self._had[account] = self.had(*account) + cost / weight
+
+    def level(self, program: Hashable) -> int:
+        """The queue of a multi-level feedback that a program is in: the base-2 logarithm of what it had, in quanta."""
+        quanta = self.had("program", program) / (MADE * self.settings.quantum)
+        return math.frexp(quanta)[1] if quanta >= 1 else 0
 
 
-def fifo(waiting: Sequence[Ticket], running: int, limit: int) -> Sequence[Ticket]:
-    """First come, first served (Silberschatz, Galvin, Gagne: Operating System Concepts, ch. 5)."""
-    return waiting[: max(0, limit - running)]
+Account = tuple[Hashable, ...]
+
+
+def _accounts(job: Job) -> tuple[Account, Account, Account]:
+    return ("program", job.program), ("tenant", job.tenant), ("agent", job.tenant, job.agent)
+
+
+Rank = float
+"""Where a call or a group of calls stands; the smallest goes first. While something waits its rank never falls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An order of service: pure functions of a job and the accounts.
+
+    `path` are the groups that a job waits in, outermost first; `rank` ranks a group, given its first job and how deep
+    it lies (0 is outermost; the last depth is the job itself). `gain` is how much smaller the first rank of a waiting
+    job must be than that of a running one to take its place; None: never.
+    """
+
+    path: Callable[[Job], tuple[Hashable, ...]]
+    rank: Callable[[Job, int, Ledger], Rank]
+    gain: Callable[[Settings], float] | None = None
+    refuses: bool = False  # calls that would be late are refused
+
+
+def _arrived(job: Job, depth: int, ledger: Ledger) -> Rank:
+    return job.arrived
+
+
+def _priority(job: Job, depth: int, ledger: Ledger) -> Rank:
+    return job.arrived + ledger.settings.aging * job.nice
+
+
+def _fair(job: Job, depth: int, ledger: Ledger) -> Rank:
+    if depth == 0:
+        return ledger.had("tenant", job.tenant)
+    return ledger.had("agent", job.tenant, job.agent) if depth == 1 else job.arrived
+
+
+def _las(job: Job, depth: int, ledger: Ledger) -> Rank:
+    return job.arrived + ledger.settings.aging * ledger.level(job.program)
+
+
+def _deadline(job: Job, depth: int, ledger: Ledger) -> Rank:
+    return job.deadline
+
+
+def _alone(job: Job) -> tuple[Hashable, ...]:
+    return ()
+
+
+POLICIES = {
+    # First come, first served (Silberschatz, Galvin, Gagne: Operating System Concepts, ch. 5).
+    "fifo": Policy(_alone, _arrived),
+    # Priorities with linear aging (the same, ch. 5.3.4): a nice step is overtaken by `aging` seconds of waiting.
+    "priority": Policy(_alone, _priority, lambda settings: 0.0),
+    # Weighted virtual token counters, of tenants and within each of its agents (Sheng et al.: Fairness in Serving
+    # Large Language Models, OSDI 2024).
+    "fair": Policy(lambda job: (job.tenant, job.agent), _fair, lambda settings: MADE * settings.quantum),
+    # Least attained service of the whole program, in levels (Luo et al.: Autellix, arXiv 2502.13965), with aging.
+    "las": Policy(lambda job: (job.program,), _las, lambda settings: 0.0),
+    # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
+    "deadline": Policy(_alone, _deadline, lambda settings: 0.0, refuses=True),
+}
+
+
+class Line:
+    """Waiting jobs in the order of a policy: a heap of groups, each with a heap of its own.
+
+    A group's rank grows when one of its jobs is served, which is noticed when the group comes to the top. So finding
+    the first of n jobs takes O(log n), however many accounts change between.
+    """
+
+    def __init__(self, policy: Policy, ledger: Ledger, depth: int = 0) -> None:
+        self._policy, self._ledger, self._depth = policy, ledger, depth
+        self._groups: dict[Hashable, Line | Job] = {}
+        self._ranks: dict[Hashable, Rank] = {}  # of each group's valid entry in the heap
+        self._heap: list[tuple[Rank, int, Hashable]] = []
+
+    def add(self, job: Job) -> None:
+        """Put a job in."""
+        path = self._policy.path(job)
+        if self._depth == len(path):
+            self._groups[job.number] = job
+            self._push(job, job.number)
+            return
+        name = path[self._depth]
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Line(self._policy, self._ledger, self._depth + 1)
+        assert isinstance(group, Line)
+        group.add(job)
+        self._push(job, name)
+
+    def _push(self, job: Job, name: Hashable) -> None:
+        """Enter a group; one that has a better entry already keeps it."""
+        rank = self._policy.rank(job, self._depth, self._ledger)
+        if rank < self._ranks.get(name, math.inf) or name not in self._ranks:
+            self._ranks[name] = rank
+            heapq.heappush(self._heap, (rank, job.number, name))
+
+    def first(self) -> Job | None:
+        """The job that goes next, left in."""
+        while self._heap:
+            rank, _, name = self._heap[0]
+            if self._ranks.get(name) != rank:  # a better entry of the group came later, and is gone
+                heapq.heappop(self._heap)
+                continue
+            group = self._groups.get(name)
+            job = group.first() if isinstance(group, Line) else group
+            if job is None:
+                heapq.heappop(self._heap)
+                self._groups.pop(name, None)
+                del self._ranks[name]
+                continue
+            current = self._policy.rank(job, self._depth, self._ledger)
+            if current <= rank:
+                return job
+            self._ranks[name] = current
+            heapq.heapreplace(self._heap, (current, job.number, name))
+        return None
+
+    def discard(self, job: Job) -> None:
+        """Take a job out. Its entries in the heaps go when they come to the top."""
+        path = self._policy.path(job)
+        if self._depth == len(path):
+            self._groups.pop(job.number, None)
+        elif isinstance(group := self._groups.get(path[self._depth]), Line):
+            group.discard(job)
 
 
 @dataclass(slots=True)
-class Queue:
-    """One engine's line: who runs, who waits, and what has been served."""
+class Bucket:
+    """A tenant's quota: `rate` tokens a minute, saved up for one minute at most. Below zero it owes."""
 
-    limit: int
-    running: int = 0
-    served: int = 0
-    waiting: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict)
+    rate: int
+    level: float
+    at: float
+
+    def refill(self, now: float) -> None:
+        """Add what came since the last time."""
+        self.level = min(self.rate, self.level + self.rate * (now - self.at) / 60)
+        self.at = now
+
+
+@dataclass(slots=True)
+class Decision:
+    """What to do now: put these on, tell these to give their place back, refuse these; look again `at` that time."""
+
+    admit: list[Job] = field(default_factory=list)
+    preempt: list[Job] = field(default_factory=list)
+    refuse: list[Job] = field(default_factory=list)
+    at: float | None = None
 
 
 class Scheduler:
-    """Holds a queue per engine and asks the policy whenever a place may be free. An idle place never waits."""
+    """One engine's places: who holds them, who waits, who is over quota. Tell it what happened, then `decide`.
 
-    def __init__(self, policy: Policy = fifo) -> None:
-        self.policy = policy
-        self.queues: dict[str, Queue] = {}
-        self._numbers = 0
+    An idle place never waits: while a job within its quota waits, every place is taken (unless the first in line wants
+    several together, which are then kept for it).
+    """
 
-    @asynccontextmanager
-    async def slot(self, engine: str, limit: int, pid: int, tenant: str, adapter: str | None) -> AsyncIterator[None]:
-        """Wait for a place on the engine and hold it for the block. Cancelling while waiting leaves the line."""
-        queue = self.queues.setdefault(engine, Queue(limit))
-        queue.limit = limit
-        if queue.waiting or queue.running >= queue.limit:
-            await self._wait(queue, pid, tenant, adapter)
-        else:
-            queue.running += 1
-        try:
-            yield
-        finally:
-            queue.running -= 1
-            queue.served += 1
-            self._admit(queue)
+    def __init__(self, settings: Settings, places: int) -> None:
+        self.settings, self.places = settings, places
+        self.policy = POLICIES[settings.policy]
+        self.ledger = Ledger(settings)
+        self.running: dict[int, Job] = {}
+        self.waiting: dict[int, Job] = {}  # in a line, called, or held
+        self._called: list[Job] = []  # next: somebody was told to make room for them
+        self._held: dict[str, dict[int, Job]] = {}  # by tenants that are over their quota
+        self._lines: dict[str | None, Line] = {}
+        self._buckets = {tenant: Bucket(rate, rate, 0.0) for tenant, rate in settings.quotas.items()}
+        self._adapter: str | None = None
+        self._turn_ends = 0.0
 
-    async def _wait(self, queue: Queue, pid: int, tenant: str, adapter: str | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._numbers += 1
-        ticket = Ticket(self._numbers, pid, tenant, adapter, loop.time())
-        turn = queue.waiting[ticket] = loop.create_future()
-        self._admit(queue)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # admitted and cancelled in the same tick: give the place back
-                queue.running -= 1
-            queue.waiting.pop(ticket, None)
-            self._admit(queue)
-            raise
+    def arrive(self, job: Job, now: float) -> None:
+        """A call came."""
+        self.ledger.enter(job, now)
+        self._wait(job)
 
-    def _admit(self, queue: Queue) -> None:
-        if not queue.waiting or queue.running >= queue.limit:
+    def vacate(self, job: Job) -> None:
+        """A job gave its place back and waits again."""
+        del self.running[job.number]
+        job.leaving, job.slice = False, 0
+        self._wait(job)
+
+    def leave(self, job: Job, now: float) -> None:
+        """A job ended, wherever it was: served, refused, cancelled, or its engine died."""
+        self.ledger.leave(job, now)
+        if self.running.pop(job.number, None) is None and job.number in self.waiting:
+            self._take(job)
+
+    def charge(self, job: Job, read: int, made: int) -> None:
+        """The engine read and made tokens for a job."""
+        self.ledger.charge(job, read, made)
+        job.read += read
+        job.made += made
+        job.slice += made + read * READ / MADE
+        if (bucket := self._buckets.get(job.tenant)) is not None:
+            bucket.level -= read + made
+
+    def renice(self, job: Job, nice: int) -> None:
+        """Change a job's nice value, wherever it is."""
+        job.nice = nice
+        if job.number in self.waiting and job not in self._called:
+            self._take(job)
+            self._wait(job)
+
+    def decide(self, now: float) -> Decision:
+        """Fill free places, then have those give way who should, each for one who has more right to the place."""
+        decision = Decision()
+        self._hold(now, decision)
+        room = _Room(self)
+        while self._called and self._called[0].places <= room.free:
+            room.claimed -= self._called[0].places
+            self._put_on(self._called[0], now, room, decision)
+        while (job := self._first(now)) is not None:
+            if self.policy.refuses and now + job.wanted * self.ledger.pace > job.deadline:
+                self._take(job)
+                decision.refuse.append(job)
+            elif job.places <= room.free - room.claimed or not (self.running or self._called):
+                self._put_on(job, now, room, decision)
+            elif not self._make_room(job, room, decision):
+                break
+        return decision
+
+    def _make_room(self, job: Job, room: _Room, decision: Decision) -> bool:
+        """Have others give way to a job that waits; False where it has to wait for what comes by itself."""
+        while room.free + room.leaving - room.claimed < job.places:
+            victim = self._victim(job)
+            if victim is None:
+                return False
+            victim.leaving = True
+            room.leaving += victim.places
+            decision.preempt.append(victim)
+            if room.free + room.leaving - room.claimed >= job.places:
+                self._take(job)
+                self.waiting[job.number] = job
+                self._called.append(job)
+                room.claimed += job.places
+                return True
+        return False
+
+    def _put_on(self, job: Job, now: float, room: _Room, decision: Decision) -> None:
+        self._take(job)
+        room.free -= job.places
+        self.running[job.number] = job
+        self.ledger.start(job)
+        job.first = now if job.first is None else job.first
+        if job.adapter != self._adapter:
+            self._adapter, self._turn_ends = job.adapter, now + self.settings.adapter_turn
+        decision.admit.append(job)
+
+    def _wait(self, job: Job) -> None:
+        self.waiting[job.number] = job
+        if job.tenant in self._held:
+            self._held[job.tenant][job.number] = job
             return
-        waiting = [ticket for ticket, turn in queue.waiting.items() if not turn.done()]  # done here: just cancelled
-        for ticket in self.policy(waiting, queue.running, queue.limit):
-            queue.running += 1
-            queue.waiting.pop(ticket).set_result(None)
+        if job.adapter not in self._lines:
+            self._lines[job.adapter] = Line(self.policy, self.ledger)
+        self._lines[job.adapter].add(job)
+
+    def _take(self, job: Job) -> None:
+        del self.waiting[job.number]
+        if job in self._called:
+            self._called.remove(job)
+        elif self._held.get(job.tenant, {}).pop(job.number, None) is None:
+            self._lines[job.adapter].discard(job)
+
+    def _rank(self, job: Job) -> Rank:
+        return self.policy.rank(job, 0, self.ledger)
+
+    def _first(self, now: float) -> Job | None:
+        """The first of all lines; within its turn that of the adapter in use, whose calls share a batch."""
+        line = self._lines.get(self._adapter)
+        if now < self._turn_ends and line is not None and (job := line.first()) is not None:
+            return job
+        heads = [job for line in self._lines.values() if (job := line.first()) is not None]
+        return min(heads, key=lambda job: (self._rank(job), job.number), default=None)
+
+    def _victim(self, job: Job) -> Job | None:
+        """Who should give way to a waiting job: of those who had their quantum, the last in the policy's order."""
+        if self.policy.gain is None:
+            return None
+        quantum = self.settings.quantum
+        movable = [j for j in self.running.values() if j.movable and not j.leaving and j.slice >= quantum]
+        last = max(movable, key=lambda each: (self._rank(each), each.number), default=None)
+        if last is None or self._rank(job) + self.policy.gain(self.settings) >= self._rank(last):
+            return None
+        return last
+
+    def _hold(self, now: float, decision: Decision) -> None:
+        """Keep the jobs of tenants that are over their quota out of line until it has been refilled."""
+        for tenant, bucket in self._buckets.items():
+            bucket.refill(now)
+            if bucket.level > 0:
+                for job in self._held.pop(tenant, {}).values():
+                    self._wait(job)
+                continue
+            if tenant not in self._held:
+                jobs = [job for job in self.waiting.values() if job.tenant == tenant]
+                for job in jobs:
+                    self._take(job)
+                self._held[tenant] = {}
+                for job in jobs:
+                    self._wait(job)
+            for job in self.running.values():
+                if job.tenant == tenant and job.movable and not job.leaving:
+                    job.leaving = True
+                    decision.preempt.append(job)
+            again = now + 60 * (1 - bucket.level) / bucket.rate
+            decision.at = min(again, decision.at or again)
+
+
+class _Room:
+    """Places while a decision is made: free now, about to be given back, and claimed by jobs that were called."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.free = scheduler.places - sum(job.places for job in scheduler.running.values())
+        self.leaving = sum(job.places for job in scheduler.running.values() if job.leaving)
+        self.claimed = sum(job.places for job in scheduler._called)

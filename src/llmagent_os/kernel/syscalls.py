@@ -21,9 +21,8 @@ from ..core.records import (
     Json,
     Supervision,
 )
-from ..core.stream import collect
-from . import budget
 from .door import Syscall
+from .generate import generate
 from .process import Process
 
 if TYPE_CHECKING:
@@ -56,22 +55,8 @@ class Builtins:
         }
 
     async def generate(self, call: Call, process: Process) -> Generation:
-        """Wait for a place on the model's engine, then stream the answer and return it whole."""
-        request: GenerateRequest = call.args["request"]
-        model, engine = self.kernel.engines.resolve(request.model), await self.kernel.engines.get(request.model)
-        call.adapter = request.adapter
-        left = budget.token_limit(process)
-        if left is not None:
-            request = budget.cut(request, await engine.count_tokens(request), left)
-        process.status, process.engine = "ready", model
-        try:
-            async with self.kernel.scheduler.slot(model, engine.info.limit, call.pid, call.tenant, request.adapter):
-                process.status = "running"
-                answer = await collect(engine.generate(request), request.model, engine.info.name, call.stream)
-        finally:
-            process.status, process.engine = "running", None
-        call.cost = answer.usage
-        return answer
+        """Ask a model."""
+        return await generate(self.kernel, call, process)
 
     async def measure(self, call: Call, process: Process) -> list[int]:
         """The tokens of a prompt and the window of its model (0 where the server does not say)."""

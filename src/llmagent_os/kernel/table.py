@@ -36,7 +36,8 @@ class ProcessTable:
             parent = None if parent.service is not None else parent
         process = Process(
             self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
-            budget, supervision, Tally(), 0, 0, time.time(), up=parent, row_status="waiting" if parked else "running",
+            budget, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0,
+            up=parent, row_status="waiting" if parked else "running",
         )  # fmt: skip
         if not parked:
             self._known[process.pid] = process
@@ -57,6 +58,13 @@ class ProcessTable:
         if process.budget != Budget():
             process.below = self._consumed_below(pid)
         return process
+
+    def find(self, pid: int) -> Process | None:
+        """The record of a process that is there and can be read, else None."""
+        try:
+            return self.get(pid)
+        except (NotFound, JournalDamaged):
+            return None
 
     def reload(self, process: Process) -> None:
         """Set a record back to its row: what was changed since and could not be committed is forgotten."""

@@ -6,14 +6,15 @@ A fault in the C++ code ends the process; everything short of that reaches the c
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-import re
 import secrets
+import tempfile
+import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,16 +22,9 @@ import xllamacpp
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ..core import codec
-from ..core.errors import (
-    ContextOverflow,
-    EngineFailed,
-    EngineUnavailable,
-    InvalidRequest,
-    LLMAgentOSError,
-    NotFound,
-    not_found,
-)
+from ..core.errors import EngineFailed, InvalidRequest, NotFound, not_found
 from ..core.records import (
+    NOTHING,
     Chunk,
     Embeddings,
     EmbedRequest,
@@ -38,12 +32,11 @@ from ..core.records import (
     GenerateRequest,
     ModelSpec,
     Sampling,
-    TokenLogprob,
     Usage,
 )
-from . import constrain, toolcalls
-from .answer import Answer
+from . import toolcalls
 from .engines import check, refuse_unknown
+from .llamacpp_work import LlamaWork, failure, too_long
 from .workers import Workers
 
 _NAME = "llamacpp"
@@ -63,7 +56,7 @@ FIELDS = {
     "presence_penalty": "presence_penalty",
     "frequency_penalty": "frequency_penalty",
     "seed": "seed",
-    "stop": "stop",
+    "stop": "stop",  # not sent: see `LlamaWork`
     "logit_bias": "logit_bias",
     "top_logprobs": "n_probs",
 }
@@ -101,7 +94,7 @@ class LlamaCpp:
     """
 
     def __init__(self, spec: ModelSpec, options: Options, server: Server) -> None:
-        abilities = {"chat", "prompt", "tools", "schema", "choices", "embed"}
+        abilities = {"chat", "prompt", "tools", "schema", "choices", "embed", "said"}
         self.info = EngineInfo(
             name=_NAME,
             model=spec.name,
@@ -111,9 +104,11 @@ class LlamaCpp:
             input_price=spec.input_price,
             output_price=spec.output_price,
         )
+        self.slots = options.slots
+        self.fingerprint = _fingerprint(spec, server.window)
         self._spec = spec
         self._options = options
-        self._workers = Workers(_NAME, options.slots)
+        self.workers = Workers(_NAME, options.slots)
         self._server = server
         self._embedder: Server | None = None
         self._embedding = asyncio.Lock()
@@ -121,70 +116,88 @@ class LlamaCpp:
     @property
     def server(self) -> Server:
         """The loaded model; raises EngineUnavailable once closed."""
-        self._workers.check_open()
+        self.workers.check_open()
         return self._server
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer of one slot; closing the iterator frees the slot at the next token or prompt batch."""
+        async with aclosing((await self.begin(request)).run(-1)) as chunks:
+            async for chunk in chunks:
+                if chunk != NOTHING:
+                    yield chunk
+
+    async def begin(self, request: GenerateRequest) -> LlamaWork:
+        """Read a request into token ids; see `core.ports.Slotted`."""
         check(request, self.info)
-        native = self.server.native
-        handle = native.handle_chat_completions if request.messages else native.handle_completions
-        answer, top = Answer(request), request.sampling.top_logprobs
-        with self._workers.run(partial(handle, codec.dumps(self._body(request)))) as events, _refusals():
-            async for raw in events:
-                choice, timings = _choice(raw)
-                if choice["finish_reason"] is not None:
-                    yield answer.last(choice["finish_reason"], _usage(timings))
-                    return
-                if text := choice["delta"].get("content") if "delta" in choice else choice["text"]:
-                    logprobs = choice.get("logprobs")
-                    yield answer.piece(text, _logprobs(logprobs["content"], top) if logprobs else ())
+        work = LlamaWork(self, request, self._body(request), await self.encode(request))
+        if len(work.prompt) >= self.info.window:
+            raise too_long(len(work.prompt), self.info.window)
+        return work
+
+    async def encode(self, request: GenerateRequest) -> list[int]:
+        """The token ids of the prompt after the chat template, and of what was said already."""
+        text = request.prompt
+        if text is None:
+            body = {"messages": toolcalls.render(request)}
+            text = (await asyncio.to_thread(self.server.post, "/apply-template", body))["prompt"]
+        tokens = await self.tokenize(text, add_special=True, parse_special=bool(request.messages))
+        return tokens + (await self.tokenize(request.said) if request.said else [])
+
+    async def tokenize(self, text: str, **options: bool) -> list[int]:
+        """The token ids of a text, without those that begin a prompt."""
+        body = {"content": text, "parse_special": False, **options}
+        tokens: list[int] = (await asyncio.to_thread(self.server.post, "/tokenize", body))["tokens"]
+        return tokens
+
+    async def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        text: str = (await asyncio.to_thread(self.server.post, "/detokenize", {"tokens": list(tokens)}))["content"]
+        return text
+
+    async def save(self, slot: int, path: Path) -> int:
+        """Write a slot's context to a file; see `core.ports.Slotted`."""
+        return await asyncio.to_thread(self.server.page, slot, "save", path)
+
+    async def restore(self, slot: int, path: Path, adapter: str | None = None) -> int:
+        """Fill a slot from a file; see `core.ports.Slotted`."""
+        if self._options.adapters:  # a slot that served another adapter would throw away what it is given
+            body = {"prompt": [0], "max_tokens": 0, "id_slot": slot, "lora": self._scales(adapter), "stream": True}
+            await asyncio.to_thread(self.server.native.handle_completions, codec.dumps(body), lambda event: False)
+        return await asyncio.to_thread(self.server.page, slot, "restore", path)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Mean-pooled, normalised vectors, from a second server on the same file that is opened at the first call."""
-        self._workers.check_open()
+        self.workers.check_open()
         async with self._embedding:
             if self._embedder is None:
                 self._embedder = await asyncio.to_thread(_load, self._spec, self._options, embedding=True)
             body = codec.dumps({"input": request.texts})
             answer = codec.loads(await asyncio.to_thread(self._embedder.native.handle_embeddings, body))
         if "error" in answer:
-            raise _error(answer["error"])
+            raise failure(answer["error"])
         vectors = tuple(tuple(item["embedding"]) for item in answer["data"])
         return Embeddings(vectors, Usage(answer["usage"]["prompt_tokens"]), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The exact length of the prompt after the chat template."""
-        server = self.server
-        if request.prompt is not None:
-            tokens = await asyncio.to_thread(server.post, "/tokenize", {"content": request.prompt, "add_special": True})
-            return len(tokens["tokens"])
-        body = {"messages": toolcalls.render(request)}
-        counted: int = (await asyncio.to_thread(server.post, "/chat/completions/input_tokens", body))["input_tokens"]
-        return counted
+        return len(await self.encode(request))
 
     def health(self) -> str | None:
         """None while the engine can serve; see `Workers.health`."""
-        return self._workers.health()
+        return self.workers.health()
 
     async def close(self) -> None:
         """End running streams and unload the model."""
-        await self._workers.close()
+        await self.workers.close()
         for server in (self._server, self._embedder):
             if server is not None:
                 await asyncio.to_thread(server.release)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
-        """The request in llama.cpp's words. Progress reports are what lets a prompt be cancelled between batches."""
-        body: dict[str, Any] = {"stream": True, "return_progress": True, **_sampling(request.sampling)}
+        """What all slices of a request share. Progress reports are what lets a prompt be cancelled between batches."""
+        body: dict[str, Any] = {"stream": True, "return_progress": True, "return_tokens": True, "verbose": True}
+        body |= _sampling(request.sampling)
         body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
-        if request.messages:
-            body["messages"] = toolcalls.render(request)
-        else:
-            body["prompt"] = request.prompt
-        grammar = constrain.grammar(request)
-        if grammar is not None:
-            body["grammar"] = grammar  # `json_schema` would go through the chat parser, which drops it
         if self._options.adapters:
             body["lora"] = self._scales(request.adapter)
         return body
@@ -197,45 +210,12 @@ class LlamaCpp:
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
-    try:
-        yield
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from error
-    except RuntimeError as error:
-        raise EngineFailed(str(error), engine=_NAME) from error
-
-
-def _choice(raw: bytes) -> tuple[dict[str, Any], dict[str, int]]:
-    """The choice in an event, and its timings (with the last one); raises what it reports instead."""
-    event = codec.loads(raw)
-    if "error" in event:
-        raise _error(event["error"])
-    return event["choices"][0], event.get("timings", {})
-
-
-def _usage(timings: dict[str, int]) -> Usage:
-    return Usage(timings["cache_n"] + timings["prompt_n"], timings["predicted_n"], timings["cache_n"])
-
-
-def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogprob, ...]:
-    return tuple(
-        TokenLogprob(
-            entry["token"],
-            entry["logprob"],
-            tuple((other["token"], other["logprob"]) for other in entry["top_logprobs"][:top]),
-        )
-        for entry in entries
-    )
-
-
 class Server:
     """A loaded model: xllamacpp's server and its HTTP side on the loopback, locked by a random key."""
 
-    def __init__(self, native: xllamacpp.Server, key: str) -> None:
+    def __init__(self, native: xllamacpp.Server, key: str, links: tempfile.TemporaryDirectory[str]) -> None:
         self.native = native
+        self._links = links
         self._address = native.listening_address
         self._key = key
         self.window: int = self.get("/props")["default_generation_settings"]["n_ctx"]
@@ -255,9 +235,35 @@ class Server:
         with _DIRECT.open(request, timeout=60) as answer:
             return codec.loads(answer.read())
 
+    def page(self, slot: int, action: str, path: Path) -> int:
+        """Blocking `save` or `restore` of a slot; returns the number of tokens. Raises EngineFailed.
+
+        llama.cpp takes a plain file name in a folder of its own: there it finds a link to the real place.
+        """
+        link = Path(self._links.name, f"{slot}.{secrets.token_hex(4)}")
+        link.symlink_to(path)
+        try:
+            answer = self.post(f"/slots/{slot}?action={action}", {"filename": link.name})
+        except urllib.error.HTTPError as error:
+            raise EngineFailed(f"llama.cpp could not {action} a page: {error.read().decode()}", slot=slot) from error
+        finally:
+            link.unlink()
+        tokens: int = answer["n_saved" if action == "save" else "n_restored"]
+        return tokens
+
     def release(self) -> None:
         """Unload the model: the last reference's destructor joins the engine's threads. Harmless when done twice."""
         self.native = None
+        self._links.cleanup()
+
+
+def _fingerprint(spec: ModelSpec, window: int) -> str:
+    """Names the model's file, its adapters' files, the window and the engine's version: what a page depends on."""
+    adapters = spec.options.get("adapters", {})
+    files = [Path(each).expanduser() for each in (spec.source, *adapters.values())]
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    facts = codec.dumps([stats, sorted(adapters), window, xllamacpp.__version__])
+    return hashlib.blake2b(facts, digest_size=8).hexdigest()
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -271,11 +277,13 @@ def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> Server:
         if not Path(file).expanduser().is_file():
             raise NotFound(f"no file of the adapter {name!r} at {file}", path=file)
     key = secrets.token_urlsafe(32)
+    links = tempfile.TemporaryDirectory(prefix="llmagent-os-")
     params = _params(path, spec.window or _WINDOW, options, key)
+    params.slot_save_path = links.name + os.sep
     if embedding:
         _embed(params, spec.window)
     try:
-        return Server(xllamacpp.Server(params), key)
+        return Server(xllamacpp.Server(params), key, links)
     except RuntimeError as error:
         raise EngineFailed(
             f"llama.cpp cannot load {path}: damaged, or not a GGUF model it knows; fetch it again", path=str(path)
@@ -311,28 +319,7 @@ def _embed(params: xllamacpp.CommonParams, window: int) -> None:
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
-    body = {FIELDS[name]: value for name, value in sampling.sent().items()}
+    body = {FIELDS[name]: value for name, value in sampling.sent().items() if name != "stop"}
     if sampling.top_logprobs == 0:
         body["n_probs"] = 1  # 0 would switch them off
     return body
-
-
-_TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
-
-
-def _error(data: dict[str, Any]) -> LLMAgentOSError:
-    """llama.cpp's error object as ours."""
-    message, code = data["message"], data.get("code", 500)
-    if data.get("type") == "exceed_context_size_error":
-        tokens, window = data["n_prompt_tokens"], data["n_ctx"]
-        return ContextOverflow(
-            f"the prompt has {tokens} tokens, the window {window}; shorten it", tokens=tokens, window=window
-        )
-    if too_long := _TOO_LONG.search(message):
-        tokens, window = map(int, too_long.groups())
-        return ContextOverflow(
-            f"a text to embed has {tokens} tokens, at most {window} fit; split it", tokens=tokens, window=window
-        )
-    if code == 400:
-        return InvalidRequest(message)
-    return (EngineUnavailable if code == 503 else EngineFailed)(message, engine=_NAME, status=code)

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, RepetitionPenalt
 
 from ..core.errors import EngineFailed, InvalidRequest
 from ..core.records import FinishReason, Sampling, TokenLogprob
+from .stops import Stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Run:
     def __init__(self, model: Any, tokenizer: Any, plan: Plan) -> None:
         self._model, self._plan = model, plan
         self._text = _Text(tokenizer)
-        self._stops = _Stops(plan.stops)
+        self._stops = Stops(plan.stops)
         self._scores = _Scores(tokenizer, plan.sampling.top_logprobs)
         self._take: Take = lambda event: True
         self._prompt_seen = False
@@ -208,30 +209,3 @@ class _Text:
         tokens = self._tokens[self._start : end]
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-class _Stops:
-    """Holds back what may become a stop text; what comes before one is the end."""
-
-    def __init__(self, stops: tuple[str, ...]) -> None:
-        self._stops = tuple(filter(None, stops))
-        self._held = ""
-
-    def add(self, text: str) -> tuple[str, bool]:
-        """The text that is sure, and whether a stop text has come."""
-        self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            return self._held[: min(found)], True
-        sure = len(self._held) - self._possible()
-        text, self._held = self._held[:sure], self._held[sure:]
-        return text, False
-
-    def rest(self) -> str:
-        """What was held back for nothing."""
-        return self._held
-
-    def _possible(self) -> int:
-        """The length of the longest end of the text that begins a stop text."""
-        lengths = range(min(len(self._held), max(map(len, self._stops), default=0)), 0, -1)
-        return next((n for n in lengths if any(stop.startswith(self._held[-n:]) for stop in self._stops)), 0)

@@ -91,6 +91,7 @@ class Stream(Generic[_T]):
         self._relay = relay
         self._events: deque[_T | Future[object]] = deque()
         self._ready = asyncio.Event()
+        self._over = False
 
     def take(self, event: _T) -> bool:
         """Pass an event on; True asks the work to stop."""
@@ -117,9 +118,19 @@ class Stream(Generic[_T]):
             self._ready.clear()
         event = self._events.popleft()
         if isinstance(event, Future):
+            self._over = True
             self._finish(event)
             raise StopAsyncIteration
         return event
+
+    async def stop(self) -> None:
+        """Ask the work to stop, and wait until it has."""
+        self.cancelled = True
+        while not self._over:
+            while not self._events:
+                await self._ready.wait()
+                self._ready.clear()
+            self._over = isinstance(self._events.popleft(), Future)
 
     def _finish(self, work: Future[object]) -> None:
         if self.closed or work.cancelled():

@@ -123,9 +123,9 @@ class KernelState(Collector):
             ("limit", "Generations that may run at once"),
         ):
             family = GaugeMetricFamily(f"llmagent_os_engine_{field}", text, labels=("engine",))
-            for engine, queue in self._kernel.scheduler.queues.items():
-                value = getattr(queue, field)
-                family.add_metric((engine,), value if isinstance(value, int) else len(value))
+            for engine, dispatcher in self._kernel.dispatchers.items():
+                value = dispatcher.limit.places if field == "limit" else len(getattr(dispatcher.scheduler, field))
+                family.add_metric((engine,), value)
             yield family
 
 

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS process(
     pid INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT, program TEXT NOT NULL, args BLOB, state BLOB,
     status TEXT NOT NULL, reason TEXT, result BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
     budget BLOB, supervision BLOB, usage BLOB, upto INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0,
-    created REAL NOT NULL);
+    created REAL NOT NULL, nice INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS process_awake ON process(status) WHERE status IN ('running', 'paused');
 CREATE INDEX IF NOT EXISTS process_name ON process(name) WHERE name IS NOT NULL;
 CREATE INDEX IF NOT EXISTS process_parent ON process(parent) WHERE parent > 0;
@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS call(
     pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
     args BLOB, result BLOB, error BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL, labels TEXT, adapter TEXT,
     input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
-    started REAL NOT NULL, seconds REAL NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(pid, seq)) WITHOUT ROWID;
+    started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY(pid, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS message(
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
     reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
@@ -38,19 +39,20 @@ CREATE TABLE IF NOT EXISTS record(
 """
 
 PROCESS = "pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, "
-PROCESS += "usage, upto, turn, created"
+PROCESS += "usage, upto, turn, created, nice"
 CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, adapter, "
-CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, crc"
+CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
 MESSAGE = "n, id, box, body, sender, reply_to, task, at"
 
 WRITES = {
-    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 17)})",
+    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 18)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
     "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
+    "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
-    "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 19)})",
+    "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 20)})",
     "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at) VALUES (?,?,?,?,?,?,?)",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
     "blob.add": "INSERT OR IGNORE INTO blob(hash, data) VALUES (?, ?)",

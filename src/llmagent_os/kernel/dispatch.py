@@ -1,0 +1,400 @@
+"""One engine's places at work: puts jobs on, takes them off at a token, and keeps, forks and restores their contexts.
+
+The scheduler decides who runs; here is done what it says. On an engine with slots a job is run in slices, and what the
+model computed for it is a page: on a slot, in memory, on disk, or gone and computed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import DeadlineExceeded, EngineFailed
+from ..core.ports import Engine, PageStore, Slotted, Work
+from ..core.records import NOTHING, Chunk, GenerateRequest, Page
+from .limit import Limit
+from .pages import BLOCK, Context, Contexts
+from .process import Process
+from .scheduler import Job, Scheduler, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A slot of the engine. While it is busy, only who made it so may touch it."""
+
+    number: int
+    context: Context | None = None
+    busy: bool = False
+
+    def worth(self) -> tuple[int, float]:
+        """What is taken first: an empty slot, then that of the context worth least."""
+        return self.context.worth() if self.context is not None else (-1, 0.0)
+
+
+class Dispatcher:
+    """Serves the calls to one engine. `checkpoint`: an unfinished answer is saved after so many tokens (0: never)."""
+
+    def __init__(self, engine: Engine, settings: Settings, store: PageStore | None = None, checkpoint: int = 0) -> None:
+        self.engine = engine
+        self.scheduler = Scheduler(settings, engine.info.limit)
+        self.contexts = Contexts()
+        self.slots = [Slot(number) for number in range(engine.slots)] if isinstance(engine, Slotted) else []
+        self.served = 0
+        self.limit = Limit(engine.info.limit, learns=bool(self.slots))
+        self._store, self._checkpoint = store, checkpoint
+        self._turns: dict[int, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._freed = asyncio.Event()
+        self._pages: dict[str, Context] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def load(self, owner: Callable[[int], Process | None]) -> None:
+        """Take up the pages that an earlier run left for this model."""
+        if self._store is None or not isinstance(self.engine, Slotted):
+            return
+        for page in self._store.found(self.engine.fingerprint):
+            context = Context(page.tokens, page.adapter, owner(page.pid), page.key, page=page, saved=len(page.tokens))
+            self._pages[page.name] = context
+            self.contexts.add(context)
+
+    async def serve(self, job: Job, request: GenerateRequest, process: Process, key: str) -> AsyncGenerator[Chunk]:
+        """Stream an answer, whenever the scheduler lets it. Closing the iterator gives everything back."""
+        serve = self._in_slices if isinstance(self.engine, Slotted) else self._at_once
+        try:
+            async with aclosing(serve(job, request, process, key)) as chunks:
+                async for chunk in chunks:
+                    if chunk != NOTHING:
+                        yield chunk
+        finally:
+            self._leave(job)
+
+    async def _at_once(
+        self, job: Job, request: GenerateRequest, process: Process, key: str
+    ) -> AsyncGenerator[Chunk]:  # fmt: skip
+        """On an engine that cannot stop and go on: wait for a place, then keep it."""
+        job.movable = False
+        await self._turn(job, process)
+        async with aclosing(self.engine.generate(request)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                if chunk.usage is not None:
+                    made = max(0, chunk.usage.output_tokens - job.made)
+                    self._charge(job, chunk.usage.input_tokens, made)
+                else:
+                    self._charge(job, 0, 1)
+                yield chunk
+
+    async def _in_slices(
+        self, job: Job, request: GenerateRequest, process: Process, key: str
+    ) -> AsyncGenerator[Chunk]:  # fmt: skip
+        """On slots: run until the answer ends or the place is wanted, then wait for the next turn."""
+        assert isinstance(self.engine, Slotted)
+        work = await self.engine.begin(request)
+        context = await self._context(work, request.adapter, process, key)
+        while True:
+            await self._turn(job, process)
+            context.tokens = work.prompt + work.said
+            slot, source, shared = await self._take(context)
+            try:
+                await self._bring(context, slot, source, shared)
+                async for chunk in self._slice(job, work, context, slot):
+                    yield chunk
+                    if chunk.finish is not None:
+                        context.key = ""
+                        return
+            finally:
+                self._put_down(context, slot, work)
+            self.scheduler.vacate(job)
+            self._decide()
+
+    async def _context(self, work: Work, adapter: str | None, process: Process, key: str) -> Context:
+        """The context of a call: a new one, or that of the same call before a crash."""
+        left = self.contexts.of(key)
+        if left is not None and work.movable and left.tokens[: len(work.prompt)] == work.prompt:
+            left.owner = process
+            if said := left.tokens[len(work.prompt) : left.saved]:
+                await work.resume(said)
+            return left
+        return Context(work.prompt, adapter, process, key if process.service is None else "")
+
+    async def _slice(self, job: Job, work: Work, context: Context, slot: Slot) -> AsyncGenerator[Chunk]:
+        """Run on a slot, pausing to save the context for those who wait to fork it."""
+        while True:
+            async with aclosing(work.run(slot.number)) as chunks:
+                async for chunk in chunks:
+                    self._progress(job, work, context)
+                    yield chunk
+                    if chunk.finish is not None or job.leaving:
+                        return
+                    if self._wanted(work, context):
+                        break
+            self._grown(context, work)
+            await self._save(context, slot)
+            context.wake()
+
+    def _progress(self, job: Job, work: Work, context: Context) -> None:
+        """Book what was read and made since the last time."""
+        made, context.made = len(work.said) - context.made, len(work.said)
+        job.movable = context.movable = work.movable
+        self._charge(job, work.read - job.read, made)
+
+    def _wanted(self, work: Work, context: Context) -> bool:
+        """Whether to save now: somebody waits for a prefix that is there by now, or a checkpoint is due."""
+        if self._store is None or not work.movable or context.readers:
+            return False
+        if any(work.computed >= tokens for tokens, _ in context.watchers):
+            return True
+        return bool(self._checkpoint and context.key) and work.computed - context.saved >= self._checkpoint
+
+    def _grown(self, context: Context, work: Work) -> None:
+        """Note what lies on the slot by now: all but the last token, which the next slice reads."""
+        context.tokens = (work.prompt + work.said)[: work.computed + 1]
+        context.used = now()
+        self.contexts.add(context)
+
+    def _put_down(self, context: Context, slot: Slot, work: Work) -> None:
+        """A slice has ended, somehow: leave the context on its slot, and wake who waited for either."""
+        if work.computed:
+            self._grown(context, work)
+        else:
+            slot.context = context.slot = None
+            if context.page is None:
+                self.contexts.drop(context)
+        context.wake()
+        self._release(slot)
+
+    def renice(self, pid: int, change: int) -> None:
+        """Change how the calls of a process stand in line."""
+        for job in [*self.scheduler.waiting.values(), *self.scheduler.running.values()]:
+            if job.pid == pid:
+                self.scheduler.renice(job, job.nice + change)
+        self._decide()
+
+    # -- turns
+
+    async def _turn(self, job: Job, process: Process) -> None:
+        """Wait until the scheduler puts the job on; raises DeadlineExceeded where it refuses it."""
+        turn = self._turns[job.number] = asyncio.get_running_loop().create_future()
+        process.status, began = "ready", now()
+        if job.number not in self.scheduler.waiting:
+            self.scheduler.arrive(job, began)
+        self._decide()
+        try:
+            await turn
+        finally:
+            del self._turns[job.number]
+            process.status = "running"
+            job.waited += now() - began
+
+    def _decide(self) -> None:
+        self.scheduler.places = self.limit.places
+        decision = self.scheduler.decide(now())
+        for job in decision.admit:
+            self._turns[job.number].set_result(None)
+        for job in decision.refuse:
+            text = f"it could not be answered within {job.deadline - job.arrived:g} s; ask for less, or allow more time"
+            self._turns[job.number].set_exception(DeadlineExceeded(text, call="generate"))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if decision.at is not None:
+            self._timer = asyncio.get_running_loop().call_at(decision.at, self._decide)
+
+    def _charge(self, job: Job, read: int, made: int) -> None:
+        self.scheduler.charge(job, read, made)
+        self.limit.count(now(), len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
+        if self.scheduler.waiting:
+            self._decide()
+
+    def _leave(self, job: Job) -> None:
+        if job.number in self.scheduler.running or job.number in self.scheduler.waiting:
+            self.served += 1
+            self.scheduler.leave(job, now())
+            self._decide()
+
+    # -- slots and pages
+
+    async def _take(self, context: Context) -> tuple[Slot, Context | None, int]:
+        """Take a slot; also says which context begins like this one, and with how many tokens."""
+        while all(slot.busy for slot in self.slots):  # one may be busy for the moment that saving it takes
+            self._freed.clear()
+            await self._freed.wait()
+        shared, source = self._source(context)
+        idle = [slot for slot in self.slots if not slot.busy]
+        slot = next((s for s in idle if source is not None and s.number == source.slot), None)
+        if slot is None or not (source is context or self._expendable(source, shared)):
+            slot = min(idle, key=lambda each: (each is slot, each.worth()))
+        slot.busy = True
+        return slot, source, shared
+
+    def _source(self, context: Context) -> tuple[int, Context | None]:
+        """Of the contexts that begin like this one the best to go on from, and how many of its tokens can be had."""
+        found = [
+            (self._to_be_had(shared, other), other)
+            for shared, other in self.contexts.sharing(context.tokens, context.adapter)
+        ]
+        ready = [(shared // BLOCK, other.readiness(self._busy(other)), shared, other) for shared, other in found]
+        _, _, shared, source = max(ready, key=lambda each: each[:2], default=(0, 0, 0, None))
+        return (shared, source) if shared >= BLOCK else (0, None)
+
+    def _busy(self, context: Context) -> bool:
+        return context.slot is not None and self.slots[context.slot].busy
+
+    def _to_be_had(self, shared: int, other: Context) -> int:
+        """How many of the shared tokens can be taken over: what runs can be forked where it can stop."""
+        if other.slot is None or (self._busy(other) and not (other.movable and not other.waits)):
+            return min(shared, other.saved)
+        return shared
+
+    def _expendable(self, context: Context | None, shared: int) -> bool:
+        """Whether nothing is lost when only the first `shared` tokens of a context on a slot are kept."""
+        if context is None or len(context.tokens) - max(shared, context.saved) < BLOCK:
+            return True
+        return context.worth()[0] == 0
+
+    async def _bring(self, context: Context, slot: Slot, source: Context | None, shared: int) -> None:
+        """Bring to the slot what has been computed of the context, where it is not there already."""
+        here = source is not None and source.slot == slot.number
+        if not (here and (source is context or self._expendable(source, shared))):
+            await self._evict(slot)
+        before, slot.context = slot.context, context
+        if before is not None and before is not context:
+            before.slot = None
+            if before.page is None:
+                self.contexts.drop(before)
+        context.slot, context.used = slot.number, now()
+        self.contexts.add(context)
+        if source is not None and not here:
+            context.waits = True
+            try:
+                await self._publish(source, shared)
+                await self._restore(source, slot)
+            finally:
+                context.waits = False
+
+    async def _evict(self, slot: Slot) -> None:
+        """Save what lies on a slot, if somebody may come back for it."""
+        context = slot.context
+        if context is None or self._store is None or len(context.tokens) - context.saved < BLOCK:
+            return
+        others = (n for n, other in self.contexts.sharing(context.tokens, context.adapter) if other is not context)
+        if context.worth()[0] or max(others, default=0) < len(context.tokens) // 2:
+            await self._save(context, slot)
+
+    async def _publish(self, source: Context, shared: int) -> None:
+        """Have a context's beginning in a page file: saved where it is idle, else by who runs it, at the next token."""
+        while source.saved + BLOCK <= shared and source.slot is not None and self._store is not None:
+            slot = self.slots[source.slot]
+            if not slot.busy:
+                slot.busy = True
+                try:
+                    await self._save(source, slot)
+                finally:
+                    self._release(slot)
+                return
+            event = asyncio.Event()
+            source.watchers.append((shared, event))
+            await event.wait()
+
+    async def _save(self, context: Context, slot: Slot) -> None:
+        assert isinstance(self.engine, Slotted) and self._store is not None
+        pid = context.owner.pid if context.owner is not None else 0
+        page = Page(
+            uuid.uuid4().hex, self.engine.fingerprint, context.tokens, context.adapter, context.key, pid, 0
+        )  # fmt: skip
+        try:
+            tokens = await self.engine.save(slot.number, self._store.path(page))
+        except EngineFailed as error:
+            log.warning("a context is not kept: %s", error.message)
+            context.saved = len(context.tokens)  # do not try again at every token
+            return
+        page.tokens = context.tokens[:tokens]
+        self._store.keep(page)
+        self._forget(context)
+        context.page, context.saved = page, len(page.tokens)
+        self._pages[page.name] = context
+        task = asyncio.get_running_loop().create_task(self._fit())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _forget(self, context: Context) -> None:
+        """Drop a context's page."""
+        if context.page is not None and self._store is not None:
+            self._store.drop(context.page)
+            self._pages.pop(context.page.name, None)
+        context.page, context.saved = None, 0
+
+    async def _fit(self) -> None:
+        assert self._store is not None
+        for page in await self._store.fit(lambda page: self._worth(page)):
+            context = self._pages.pop(page.name, None)
+            if context is not None and context.page is page:
+                context.page, context.saved = None, 0
+                if context.slot is None:
+                    self.contexts.drop(context)
+
+    def _worth(self, page: Page) -> tuple[int, float]:
+        context = self._pages.get(page.name)
+        return context.worth() if context is not None else (0, 0.0)
+
+    async def _restore(self, source: Context, slot: Slot) -> None:
+        """Fill a slot from a page; one that is damaged is deleted, and its tokens are computed again."""
+        assert isinstance(self.engine, Slotted)
+        page, store = source.page, self._store
+        if page is None or store is None:
+            return
+        source.readers += 1
+        try:
+            if not await store.check(page):
+                raise EngineFailed("the file is damaged")
+            await self.engine.restore(slot.number, store.path(page), page.adapter)
+            source.used = now()
+        except EngineFailed as error:
+            log.warning("a page cannot be restored, its tokens are computed again: %s", error.message)
+            if source.page is page:
+                self._forget(source)
+        finally:
+            source.readers -= 1
+
+    def _release(self, slot: Slot) -> None:
+        slot.busy = False
+        self._freed.set()
+
+    # -- several places at once
+
+    @asynccontextmanager
+    async def lease(self, job: Job, process: Process) -> AsyncIterator[Sequence[int]]:
+        """Hold `job.places` slots for the block."""
+        job.movable = False
+        taken: list[Slot] = []
+        try:
+            await self._turn(job, process)
+            while len(taken) < job.places:
+                slot, _, _ = await self._take(Context([], None, None))
+                taken.append(slot)
+                await self._evict(slot)
+                if slot.context is not None:
+                    slot.context.slot = None
+                    if slot.context.page is None:
+                        self.contexts.drop(slot.context)
+                    slot.context = None
+            yield [slot.number for slot in taken]
+        finally:
+            for slot in taken:
+                self._release(slot)
+            self._leave(job)
+
+    async def close(self) -> None:
+        """Wait for what goes on in the background."""
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def now() -> float:
+    """Seconds of the event loop's clock."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,128 @@
+"""The `generate` syscall: a strategy asks, the router chooses a model, and its dispatcher serves when it is time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import TYPE_CHECKING
+
+from ..core.errors import not_found
+from ..core.ports import Engine, Stepper
+from ..core.records import Call, Chunk, Embeddings, EmbedRequest, GenerateRequest, Generation, Usage
+from ..core.stream import collect
+from . import budget
+from .dispatch import now
+from .process import Process
+from .scheduler import CLASSES, Job
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+_NUMBERS = itertools.count(1)
+
+
+async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
+    """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
+    request: GenerateRequest = call.args["request"]
+    call.adapter = request.adapter
+    engine = await kernel.engines.get(request.model)
+    model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, engine)
+    wanted = request.decoding.strategy if request.decoding is not None else None
+    if wanted is None:
+        chunks: AsyncIterator[Chunk] = model.generate(request)
+    elif wanted in kernel.strategies:
+        chunks = kernel.strategies[wanted](request, model)
+    else:
+        raise not_found("decoding strategy", wanted, kernel.strategies)
+    try:
+        return await collect(chunks, request.model, engine.info.name, call.stream)
+    finally:
+        call.cost = model.usage  # also where it failed: what was computed was computed
+
+
+class Model:
+    """An Engine as a strategy sees it: every question waits for its turn, is bounded by budgets, and is counted."""
+
+    def __init__(self, kernel: Kernel, call: Call, process: Process, engine: Engine) -> None:
+        self.info = engine.info
+        self.usage = Usage()
+        self._kernel, self._call, self._process, self._engine = kernel, call, process, engine
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
+        """Stream an answer; see `core.ports.Engine`."""
+        request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens)
+        async with aclosing(self._serve(request.model, self._engine, request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _serve(self, model: str, engine: Engine, request: GenerateRequest) -> AsyncGenerator[Chunk]:
+        """Ask one engine, when its scheduler says so."""
+        dispatcher = self._kernel.dispatcher(model, engine)
+        job = self._job(request)
+        usage: Usage | None = None
+        try:
+            async with aclosing(dispatcher.serve(job, request, self._process, self._call.key)) as chunks:
+                async for chunk in chunks:
+                    usage = chunk.usage
+                    yield chunk
+        finally:
+            self.usage += usage or Usage(job.read, job.made)
+            self._call.waited += job.waited
+
+    def _job(self, request: GenerateRequest, places: int = 1) -> Job:
+        call, process = self._call, self._process
+        *_, root = process.lineage()
+        program = root.pid if process.service is None else call.key
+        agent = process.name or process.program if process.service is None else call.principal
+        arrived = now()
+        return Job(
+            next(_NUMBERS), call.pid, program, call.tenant, agent, arrived, arrived + call.deadline,
+            process.nice + CLASSES[request.service], request.adapter, places, request.sampling.max_tokens or 0,
+        )  # fmt: skip
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Vectors of texts."""
+        return await self._engine.embed(request)
+
+    async def count_tokens(self, request: GenerateRequest) -> int:
+        """The length of a prompt in tokens."""
+        return await self._engine.count_tokens(request)
+
+    def health(self) -> str | None:
+        """What is wrong with the engine."""
+        return self._engine.health()
+
+    async def close(self) -> None:
+        """Nothing: the engine is the kernel's."""
+
+
+class SteppedModel(Model):
+    """A Stepper as a strategy sees it."""
+
+    _engine: Stepper
+
+    async def encode(self, request: GenerateRequest) -> list[int]:
+        """Token ids of the prompt."""
+        return await self._engine.encode(request)
+
+    async def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        return await self._engine.decode(tokens)
+
+    def ends(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        return self._engine.ends()
+
+    def lease(self, width: int) -> AbstractAsyncContextManager[Sequence[int]]:
+        """Hold slots, when the scheduler lets this call have so many at once."""
+        request: GenerateRequest = self._call.args["request"]
+        dispatcher = self._kernel.dispatcher(request.model, self._engine)
+        return dispatcher.lease(self._job(request, width), self._process)
+
+    async def step(
+        self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """The likeliest next tokens of contexts on leased slots."""
+        self.usage += Usage(0, len(contexts))
+        return await self._engine.step(contexts, slots, top, adapter)
