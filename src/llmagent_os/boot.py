@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from .agent.loop import Agent, program
@@ -11,7 +12,7 @@ from .agent.manager import AgentManager
 from .agent.spec import AgentSpec
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
-from .config import Config
+from .config import Config, PageBudget, Sharing
 from .core.errors import Conflict, NotFound, not_found
 from .core.ports import Engine, Filter, Records, Tool
 from .core.records import ModelSpec
@@ -19,12 +20,14 @@ from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
 from .kernel.process import Program
+from .kernel.scheduler import Settings
 from .llm import catalog
 from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
 from .stores.folder import Claim
+from .stores.pages import PageFiles
 from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
 
@@ -118,7 +121,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         store = SQLiteStore(config.data / "journal.db", config.durability)
         metrics = Metrics()
         registry, tools, loops = load_plugins(config, plugins, metrics)
-        kernel = make_kernel(store, registry, tools, threaded=config.durability == "power")
+        kernel = make_kernel(store, registry, tools, config)
         sys = await kernel.service("system")
         records = StoredRecords(store)
         agents = AgentManager(kernel, records, sys, tools, loops)
@@ -162,16 +165,30 @@ def load_plugins(
     return registry, tools, loops
 
 
-def make_kernel(store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], threaded: bool = False) -> Kernel:
-    """Make a kernel with everything that plugins bring."""
+def make_kernel(
+    store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], config: Config | None = None
+) -> Kernel:
+    """Make a kernel with everything that plugins bring; one without a configuration keeps no pages."""
+    pages = config.pages if config is not None else PageBudget(ram=0, disk=0)
+    keeps = config is not None and pages.ram + pages.disk > 0
     return Kernel(
         store,
         registry.mapping("programs"),
         tools,
         registry.sequence("filters"),
         registry.mapping("syscalls"),
-        threaded_commits=threaded,
+        registry.mapping("strategies"),
+        partial(sharing, config or Config()),
+        PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,
+        pages.checkpoint,
+        threaded_commits=config is not None and config.durability == "power",
     )
+
+
+def sharing(config: Config, model: str) -> Settings:
+    """How the calls to a model share its engine."""
+    found = config.scheduler.get(model) or config.scheduler.get("*") or Sharing()
+    return Settings(**found.model_dump())
 
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:

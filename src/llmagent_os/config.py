@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,11 +20,42 @@ def data_folder() -> Path:
     return Path(given) if given else home / "llmagent-os"
 
 
+class Sharing(BaseModel):
+    """How the calls to one model share its engine; see `kernel.scheduler.Settings` for units and meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    policy: Literal["fifo", "priority", "fair", "las", "deadline"] = "las"
+    quantum: int = Field(32, gt=0)
+    aging: float = Field(30.0, gt=0)
+    adapter_turn: float = Field(2.0, ge=0)
+    memory: float = Field(60.0, gt=0)
+    quotas: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class PageBudget(BaseModel):
+    """What contexts that are not on an engine may take: `ram` and `disk` in megabytes (0: none are kept).
+
+    `checkpoint`: the context of an unfinished answer is saved after so many tokens, for a crash (0: never).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    ram: int = Field(default_factory=lambda: _memory() // 8, ge=0)
+    disk: int = Field(4096, ge=0)
+    checkpoint: int = Field(512, ge=0)
+
+
+def _memory() -> int:
+    """The machine's memory in megabytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
 class Config(BaseModel):
     """How a system runs. Each field can be set in the environment as `LLMAGENT_OS_<FIELD>`.
 
     `model` is what the name `default` stands for (None: the catalog's default). `durability` is `crash` (survives the
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
+    `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
 
@@ -35,6 +66,8 @@ class Config(BaseModel):
     model: str | None = None
     durability: Literal["crash", "power"] = "crash"
     limits: dict[str, int] = Field(default_factory=dict)
+    scheduler: dict[str, Sharing] = Field(default_factory=dict)
+    pages: PageBudget = Field(default_factory=PageBudget)
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None
 

@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from .core.errors import InvalidRequest
-from .core.ports import Engine, Filter, Tool
+from .core.ports import Engine, Filter, Strategy, Tool
 from .core.records import ModelSpec
 
 GROUP = "llmagent_os"
@@ -36,6 +36,10 @@ class Hooks:
     @hookspec
     def filters(self) -> Sequence[Filter]:  # type: ignore[empty-body]
         """Filters `(call, process, proceed)` around every syscall, outermost first."""
+
+    @hookspec
+    def strategies(self) -> Mapping[str, Strategy]:  # type: ignore[empty-body]
+        """Decoding strategies: name -> `(request, engine) -> chunks`."""
 
     @hookspec
     def syscalls(self) -> Mapping[str, Any]:  # type: ignore[empty-body]
