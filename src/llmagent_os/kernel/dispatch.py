@@ -111,7 +111,6 @@ class Dispatcher:
             finally:
                 self._put_down(context, slot, work)
             self.scheduler.vacate(job)
-            self._decide()
 
     async def _context(self, work: Work, adapter: str | None, process: Process, key: str) -> Context:
         """The context of a call: a new one, or that of the same call before a crash."""
@@ -136,7 +135,6 @@ class Dispatcher:
                         break
             self._grown(context, work)
             await self._save(context, slot)
-            context.wake()
 
     def _progress(self, job: Job, work: Work, context: Context) -> None:
         """Book what was read and made since the last time."""
@@ -160,12 +158,10 @@ class Dispatcher:
 
     def _put_down(self, context: Context, slot: Slot, work: Work) -> None:
         """A slice has ended, somehow: leave the context on its slot, and wake who waited for either."""
-        if work.computed:
+        if slot.context is context and work.computed:
             self._grown(context, work)
-        else:
-            slot.context = context.slot = None
-            if context.page is None:
-                self.contexts.drop(context)
+        elif slot.context is context:
+            self._displace(slot)
         context.wake()
         self._release(slot)
 
@@ -263,11 +259,9 @@ class Dispatcher:
         here = source is not None and source.slot == slot.number
         if not (here and (source is context or self._expendable(source, shared))):
             await self._evict(slot)
-        before, slot.context = slot.context, context
-        if before is not None and before is not context:
-            before.slot = None
-            if before.page is None:
-                self.contexts.drop(before)
+        if slot.context is not context:
+            self._displace(slot)
+        slot.context = context
         context.slot, context.used = slot.number, now()
         self.contexts.add(context)
         if source is not None and not here:
@@ -287,6 +281,15 @@ class Dispatcher:
         if context.worth()[0] or max(others, default=0) < len(context.tokens) // 2:
             await self._save(context, slot)
 
+    def _displace(self, slot: Slot) -> None:
+        """Leave what lies on a slot with its page, or forget it."""
+        context, slot.context = slot.context, None
+        if context is not None:
+            context.slot = None
+            context.wake()
+            if context.page is None:
+                self.contexts.drop(context)
+
     async def _publish(self, source: Context, shared: int) -> None:
         """Have a context's beginning in a page file: saved where it is idle, else by who runs it, at the next token."""
         while source.saved + BLOCK <= shared and source.slot is not None and self._store is not None:
@@ -303,19 +306,20 @@ class Dispatcher:
             await event.wait()
 
     async def _save(self, context: Context, slot: Slot) -> None:
+        """Write what lies on a slot, which is the caller's, to a new page of the context."""
         assert isinstance(self.engine, Slotted) and self._store is not None
         pid = context.owner.pid if context.owner is not None else 0
-        page = Page(
-            uuid.uuid4().hex, self.engine.fingerprint, context.tokens, context.adapter, context.key, pid, 0
-        )  # fmt: skip
+        name, fingerprint = uuid.uuid4().hex, self.engine.fingerprint
+        page = Page(name, fingerprint, context.tokens, context.adapter, context.key, pid, 0)
         try:
-            tokens = await self.engine.save(slot.number, self._store.path(page))
-        except EngineFailed as error:
-            log.warning("a context is not kept: %s", error.message)
+            page.tokens = context.tokens[: await self.engine.save(slot.number, self._store.path(page))]
+            self._store.keep(page)
+        except (EngineFailed, OSError) as error:
+            log.warning("a context is not kept: %s", error)
             context.saved = len(context.tokens)  # do not try again at every token
             return
-        page.tokens = context.tokens[:tokens]
-        self._store.keep(page)
+        finally:
+            context.wake()
         self._forget(context)
         context.page, context.saved = page, len(page.tokens)
         self._pages[page.name] = context
@@ -379,11 +383,7 @@ class Dispatcher:
                 slot, _, _ = await self._take(Context([], None, None))
                 taken.append(slot)
                 await self._evict(slot)
-                if slot.context is not None:
-                    slot.context.slot = None
-                    if slot.context.page is None:
-                        self.contexts.drop(slot.context)
-                    slot.context = None
+                self._displace(slot)
             yield [slot.number for slot in taken]
         finally:
             for slot in taken:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 READ, MADE = 1.0, 2.0
 """What a token costs that was read or made: the weights of the virtual token counter (Sheng et al., OSDI 2024)."""
 
+PROMPT = 16  # tokens read count as one made towards a quantum: a place is rarely worth giving up in a prompt
 NICE = 1.25  # a step of `nice` is worth this factor, as in Linux
 CLASSES = {"interactive": 0, "batch": 10}
 """The service classes: what each adds to the nice value."""
@@ -63,7 +64,7 @@ class Job:
     read: int = 0
     made: int = 0
     waited: float = 0.0
-    slice: float = 0.0  # what it had since it was put on its place, in tokens made
+    slice: float = 0.0  # what it had of its quantum since it was put on its place
     leaving: bool = False  # it was told to give its place back
     first: float | None = None  # when it was first put on
 
@@ -328,7 +329,7 @@ class Scheduler:
         self.ledger.charge(job, read, made)
         job.read += read
         job.made += made
-        job.slice += made + read * READ / MADE
+        job.slice += made + read / PROMPT
         if (bucket := self._buckets.get(job.tenant)) is not None:
             bucket.level -= read + made
 
