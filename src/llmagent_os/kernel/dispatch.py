@@ -103,11 +103,12 @@ class Dispatcher:
             slot, source, shared = await self._take(context)
             try:
                 await self._bring(context, slot, source, shared)
-                async for chunk in self._slice(job, work, context, slot):
-                    yield chunk
-                    if chunk.finish is not None:
-                        context.key = ""
-                        return
+                async with aclosing(self._slice(job, work, context, slot)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                        if chunk.finish is not None:
+                            context.key, context.unfinished = "", False
+                            return
             finally:
                 self._put_down(context, slot, work)
             self.scheduler.vacate(job)
@@ -235,8 +236,11 @@ class Dispatcher:
             (self._to_be_had(shared, other), other)
             for shared, other in self.contexts.sharing(context.tokens, context.adapter)
         ]
-        ready = [(shared // BLOCK, other.readiness(self._busy(other)), shared, other) for shared, other in found]
-        _, _, shared, source = max(ready, key=lambda each: each[:2], default=(0, 0, 0, None))
+        ready = [
+            (shared // BLOCK, other is context, other.readiness(self._busy(other)), shared, other)
+            for shared, other in found
+        ]
+        *_, shared, source = max(ready, key=lambda each: each[:3], default=(0, None))
         return (shared, source) if shared >= BLOCK else (0, None)
 
     def _busy(self, context: Context) -> bool:
@@ -250,9 +254,9 @@ class Dispatcher:
 
     def _expendable(self, context: Context | None, shared: int) -> bool:
         """Whether nothing is lost when only the first `shared` tokens of a context on a slot are kept."""
-        if context is None or len(context.tokens) - max(shared, context.saved) < BLOCK:
+        if context is None or not context.unsaved():
             return True
-        return context.worth()[0] == 0
+        return not context.unfinished and (context.worth()[0] == 0 or len(context.tokens) - shared < BLOCK)
 
     async def _bring(self, context: Context, slot: Slot, source: Context | None, shared: int) -> None:
         """Bring to the slot what has been computed of the context, where it is not there already."""
@@ -275,7 +279,7 @@ class Dispatcher:
     async def _evict(self, slot: Slot) -> None:
         """Save what lies on a slot, if somebody may come back for it."""
         context = slot.context
-        if context is None or self._store is None or len(context.tokens) - context.saved < BLOCK:
+        if context is None or self._store is None or not context.unsaved():
             return
         others = (n for n, other in self.contexts.sharing(context.tokens, context.adapter) if other is not context)
         if context.worth()[0] or max(others, default=0) < len(context.tokens) // 2:

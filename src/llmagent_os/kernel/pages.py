@@ -27,6 +27,7 @@ class Context:
     adapter: str | None
     owner: Process | None
     key: str = ""
+    unfinished: bool = True  # a call goes on with it: it must not lose a token
     slot: int | None = None
     page: Page | None = None
     saved: int = 0
@@ -43,6 +44,11 @@ class Context:
         if owner is None or owner.status in ENDED:
             return 0, self.used
         return {"new": 1, "waiting": 1, "paused": 1, "running": 2, "ready": 3}[owner.status], self.used
+
+    def unsaved(self) -> int:
+        """How many tokens only its slot has; 0 where they are too few to care for."""
+        tokens = len(self.tokens) - self.saved
+        return tokens if self.unfinished or tokens >= BLOCK else 0
 
     def readiness(self, busy: bool) -> int:
         """Of equals, which to go on from: one that lies idle on a slot, one in a file, one that must be stopped."""

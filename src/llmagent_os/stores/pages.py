@@ -76,9 +76,12 @@ class PageFiles:
 
     async def check(self, page: Page) -> bool:
         """Whether the file is whole: by its size, and once it was on disk by its checksum (CRC-32)."""
-        if not self._whole(page):
+        if not self._whole(page) or page.tier == "ram":
+            return self._whole(page)
+        try:
+            return await asyncio.to_thread(_crc, self.path(page)) == page.crc
+        except FileNotFoundError:  # deleted meanwhile
             return False
-        return page.tier == "ram" or await asyncio.to_thread(_crc, self.path(page)) == page.crc
 
     async def fit(self, worth: Callable[[Page], Any]) -> list[Page]:
         """Move pages from memory to disk and delete pages from disk until both budgets hold."""
