@@ -1,6 +1,6 @@
 """32 agents start at once with one system prompt. When does each have its first token?
 
-    python bench/coldstart.py [--json] [--agents 32] [--prompt 500] [--tokens 256] [--rounds 2]
+python bench/coldstart.py [--json] [--agents 32] [--prompt 500] [--tokens 256] [--rounds 2]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two tenants, one of which asks for ten times as much. Who gets what, and does the other one notice?
 
-    python bench/fairness.py [--json] [--seconds 40]
+python bench/fairness.py [--json] [--seconds 40]
 """
 
 from __future__ import annotations

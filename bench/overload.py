@@ -1,6 +1,6 @@
 """128 agents ask at once. Is the engine as fast as at its best concurrency, and is everybody served?
 
-    python bench/overload.py [--json] [--agents 128] [--slots 32]
+python bench/overload.py [--json] [--agents 128] [--slots 32]
 """
 
 from __future__ import annotations

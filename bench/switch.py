@@ -1,6 +1,6 @@
 """64 agents with contexts of 1,000 tokens share 8 slots. How soon does each go on with its second turn?
 
-    python bench/switch.py [--json] [--agents 64] [--context 1000]
+python bench/switch.py [--json] [--agents 64] [--context 1000]
 """
 
 from __future__ import annotations
