@@ -13,6 +13,7 @@ from .records import (
     GenerateRequest,
     Generation,
     Message,
+    Needs,
     Sampling,
     TokenLogprob,
     ToolCall,
@@ -95,6 +96,7 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         said=data.get("said", ""),
         decoding=decoding(data.get("decoding")),
         service=data.get("service", "interactive"),
+        needs=Needs(**data["needs"]) if data.get("needs") else None,
     )
 
 

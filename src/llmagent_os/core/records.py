@@ -115,6 +115,19 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What a caller says about a call for the choice of a model: see `Config.routes`.
+
+    `task` is the kind of task (`chat`, `code`, `extract`: any name that a route knows), `language` the answer's
+    (`de`), `max_price` the most that the call may cost, in US dollars.
+    """
+
+    task: str = ""
+    language: str = ""
+    max_price: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """What a `generate` call asks of an engine: a chat (`messages`) or a raw `prompt`, never both.
 
@@ -137,6 +150,22 @@ class GenerateRequest:
     said: str = ""
     decoding: Decoding | None = None
     service: Service = "interactive"
+    needs: Needs | None = None
+
+    def abilities(self) -> dict[str, str]:
+        """The abilities (see `EngineInfo`) that it takes to answer, each with the field that asks for it."""
+        parts = [part for message in self.messages if isinstance(message.content, list) for part in message.content]
+        asked = {
+            "prompt": (self.prompt is not None, "prompt"),
+            "chat": (bool(self.messages), "messages"),
+            "tools": (bool(self.tools), "tools"),
+            "schema": (self.schema is not None, "schema"),
+            "choices": (self.choices is not None, "choices"),
+            "adapters": (self.adapter is not None, "adapter"),
+            "said": (bool(self.said), "said"),
+            "images": (any(part.get("type") == "image_url" for part in parts), "messages"),
+        }
+        return {ability: parameter for ability, (wanted, parameter) in asked.items() if wanted}
 
 
 @dataclass(frozen=True, slots=True)

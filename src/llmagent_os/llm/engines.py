@@ -51,7 +51,7 @@ def check(request: GenerateRequest, info: EngineInfo) -> None:
                 parameter=name,
                 engine=info.name,
             )
-    for ability, parameter in _needs(request):
+    for ability, parameter in request.abilities().items():
         if ability not in info.abilities:
             raise Unsupported(
                 f"{info.name} has no {ability!r}, which {parameter!r} needs; leave it out or choose another model",
@@ -77,25 +77,6 @@ _RANGES = {
     "repetition_penalty": (0, math.inf),
     "top_logprobs": (0, math.inf),
 }
-
-
-def _needs(request: GenerateRequest) -> Iterator[tuple[str, str]]:
-    """The abilities a request uses, each with the field that asks for it."""
-    if request.prompt is not None:
-        yield "prompt", "prompt"
-    if request.messages:
-        yield "chat", "messages"
-    if request.tools:
-        yield "tools", "tools"
-    if request.schema is not None:
-        yield "schema", "schema"
-    if request.choices is not None:
-        yield "choices", "choices"
-    if request.adapter is not None:
-        yield "adapters", "adapter"
-    parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
-    if any(part.get("type") == "image_url" for part in parts):
-        yield "images", "messages"
 
 
 def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]:
