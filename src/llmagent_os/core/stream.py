@@ -6,9 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from .errors import EngineFailed
-from .records import Chunk, Generation, TokenLogprob, ToolCall
+from .records import Chunk, EngineInfo, GenerateRequest, Generation, TokenLogprob, ToolCall, Usage
 
 
 async def collect(
@@ -30,15 +31,78 @@ async def collect(
             if watch is not None:
                 watch(last)
     finally:
-        close = getattr(chunks, "aclose", None)  # async generators have it, plain iterators hold nothing
-        if close is not None:
-            await close()
+        await close(chunks)
     if last is None or last.finish is None or last.usage is None:
         raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
     return Generation(
         "".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine,
         last.alternatives, last.explanation,
     )  # fmt: skip
+
+
+async def close(chunks: AsyncIterator[Chunk]) -> None:
+    """End a stream, which frees its engine's slot."""
+    end = getattr(chunks, "aclose", None)  # async generators have it, plain iterators hold nothing
+    if end is not None:
+        await end()
+
+
+class Continuation:
+    """An answer that one engine begins and another one may have to end: what was shown of it, and what is left.
+
+    Tokens are counted by pieces, or log-probabilities where there are more: engines stream a piece a token.
+    """
+
+    def __init__(self, request: GenerateRequest) -> None:
+        self.finished = False
+        self.pieces = 0  # since it was last asked for
+        self._request = request
+        self._text, self._tokens, self._logprobs = "", 0, 0
+        self._skip, self._skip_logprobs = "", 0
+        self._spent = Usage()
+
+    @property
+    def shown(self) -> bool:
+        """Whether the caller has got any of it."""
+        return bool(self._text or self._logprobs)
+
+    def rest(self, resumes: bool) -> GenerateRequest | None:
+        """What to ask for: to go on from what was said, or (`resumes` false) all of it again; None: nothing is left."""
+        request, sampling = self._request, self._request.sampling
+        self.pieces = 0
+        self._skip, self._skip_logprobs = ("", 0) if resumes else (self._text, self._logprobs)
+        if self._skip or not self._text:
+            return request
+        if sampling.max_tokens is not None:
+            if self._tokens >= sampling.max_tokens:
+                return None
+            sampling = replace(sampling, max_tokens=sampling.max_tokens - self._tokens)
+        return replace(request, said=request.said + self._text, sampling=sampling)
+
+    def take(self, chunk: Chunk) -> Chunk:
+        """What is new in a piece; raises EngineFailed where an answer that was asked for again is another one."""
+        skip = self._skip[: len(chunk.text)]
+        if not chunk.text.startswith(skip) or (chunk.finish is not None and len(skip) < len(self._skip)):
+            raise EngineFailed("an engine failed in the middle of an answer, and another one gave a different answer")
+        logprobs, text = chunk.logprobs[self._skip_logprobs :], chunk.text[len(skip) :]
+        self._skip, self._skip_logprobs = self._skip[len(skip) :], max(0, self._skip_logprobs - len(chunk.logprobs))
+        self.pieces += max(bool(chunk.text), len(chunk.logprobs))
+        self._text, self._logprobs = self._text + text, self._logprobs + len(logprobs)
+        self._tokens += max(bool(text), len(logprobs))
+        self.finished = chunk.finish is not None
+        usage = chunk.usage + self._spent if chunk.usage is not None else None
+        return replace(chunk, text=text, logprobs=logprobs, usage=usage)
+
+    def broke(self, prompt: int, info: EngineInfo) -> None:
+        """It broke off: count what an engine made for a prompt of so many tokens."""
+        if self.pieces:
+            money = (prompt * info.input_price + self.pieces * info.output_price) / 1e6
+            self._spent += Usage(prompt, self.pieces, 0, money)
+
+    def end(self) -> Chunk:
+        """The last piece of an answer that had all its tokens when it broke off."""
+        self.finished = True
+        return Chunk(finish="length", usage=self._spent)
 
 
 class Streams:

@@ -16,6 +16,7 @@ from ..core.ports import Engine
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
+    Decoding,
     EmbedRequest,
     GenerateRequest,
     Generation,
@@ -25,8 +26,9 @@ from ..core.records import (
     Sampling,
     ToolSpec,
 )
-from ..core.stream import collect
+from ..core.stream import close, collect
 from . import catalog
+from .decoding import decoded
 from .engines import open_engine, refuse_unknown
 
 Conversation = str | Sequence[Message | Mapping[str, Json]]
@@ -34,6 +36,7 @@ Conversation = str | Sequence[Message | Mapping[str, Json]]
 
 _T = TypeVar("_T")
 _SPEC_FIELDS = frozenset(field.name for field in fields(ModelSpec)) - {"name", "options"}
+_DECODING = frozenset(field.name for field in fields(Decoding))
 _ASKED = frozenset({"prompt", "tools", "tool_choice", "schema", "choices", "adapter"})
 
 
@@ -41,9 +44,10 @@ class LLM:
     """A model to talk to. The plain methods block, `agenerate` and `astream` await; all run on one background loop.
 
     Keywords of the generating methods are the sampling parameters (`core.records.Sampling`) and `schema`, `choices`,
-    `tools`, `tool_choice`, `adapter` (`core.records.GenerateRequest`); `prompt` instead of a conversation is text to go
-    on from, without a chat format. An unknown one raises InvalidRequest; what the
-    model cannot do raises Unsupported. Use as a context manager, or call `close`.
+    `tools`, `tool_choice`, `adapter` (`core.records.GenerateRequest`), and those of a decoding strategy (`strategy`,
+    `width`, `banned`, ...: `core.records.Decoding`); `prompt` instead of a conversation is text to go on from, without
+    a chat format. An unknown one raises InvalidRequest; what the model cannot do raises Unsupported. Use as a context
+    manager, or call `close`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -74,7 +78,7 @@ class LLM:
                 if chunk.text:
                     yield chunk.text
         finally:
-            _wait(_submit(_close(chunks)))
+            _wait(_submit(close(chunks)))
 
     async def astream(self, conversation: Conversation = "", **options: Any) -> AsyncIterator[str]:
         """`stream` for an event loop."""
@@ -84,7 +88,7 @@ class LLM:
                 if chunk.text:
                     yield chunk.text
         finally:
-            await asyncio.wrap_future(_submit(_close(chunks)))
+            await asyncio.wrap_future(_submit(close(chunks)))
 
     def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector a text."""
@@ -108,7 +112,7 @@ class LLM:
         return self.engine.info.model, self.engine.info.name
 
     def _chunks(self, conversation: Conversation, options: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        return self.engine.generate(_request(self.engine.info.model, conversation, options))
+        return decoded(_request(self.engine.info.model, conversation, options), self.engine)
 
 
 async def _open(name: str, options: Mapping[str, Any]) -> Engine:
@@ -119,12 +123,13 @@ async def _open(name: str, options: Mapping[str, Any]) -> Engine:
 
 
 def _request(model: str, conversation: Conversation, options: Mapping[str, Any]) -> GenerateRequest:
-    refuse_unknown(options, _ASKED.union(SAMPLING_NAMES), "parameter")
+    refuse_unknown(options, _ASKED.union(SAMPLING_NAMES, _DECODING), "parameter")
     asked: dict[str, Any] = {name: options[name] for name in _ASKED & options.keys()}
     if asked.get("choices") is not None:
         asked["choices"] = tuple(asked["choices"])
     asked["tools"] = tuple(t if isinstance(t, ToolSpec) else ToolSpec(**t) for t in asked.get("tools") or ())
-    sampling = {name: value for name, value in options.items() if name not in _ASKED}
+    asked["decoding"] = codec.decoding({name: options[name] for name in _DECODING & options.keys()} or None)
+    sampling = {name: value for name, value in options.items() if name in SAMPLING_NAMES}
     if sampling.get("stop") is not None:
         stop = sampling["stop"]
         sampling["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
@@ -159,9 +164,3 @@ def _wait(future: Future[_T]) -> _T:
 
 async def _next(chunks: AsyncIterator[Chunk]) -> Chunk | None:
     return await anext(chunks, None)
-
-
-async def _close(chunks: AsyncIterator[Chunk]) -> None:
-    close = getattr(chunks, "aclose", None)  # async generators have it, plain iterators hold nothing
-    if close is not None:
-        await close()

@@ -13,8 +13,9 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ from ..core.records import (
 )
 from . import toolcalls
 from .engines import check, refuse_unknown
-from .llamacpp_work import LlamaWork, failure, too_long
+from .llamacpp_work import LlamaWork, failure, read, refusals, too_long
 from .workers import Workers
 
 _NAME = "llamacpp"
@@ -83,7 +84,7 @@ async def open_engine(spec: ModelSpec) -> LlamaCpp:
         raise InvalidRequest(f"option {name} of the llamacpp engine: {first['msg']}", parameter=name) from error
     options = replace(options, slots=spec.limit or options.slots)
     server = await asyncio.to_thread(_load, spec, options)
-    return LlamaCpp(spec, options, server)
+    return LlamaCpp(spec, options, server, await asyncio.to_thread(server.marks))
 
 
 class LlamaCpp:
@@ -93,7 +94,7 @@ class LlamaCpp:
     a stop string is reported with the token that completes it, without an entry of its own.
     """
 
-    def __init__(self, spec: ModelSpec, options: Options, server: Server) -> None:
+    def __init__(self, spec: ModelSpec, options: Options, server: Server, marks: Marks) -> None:
         abilities = {"chat", "prompt", "tools", "schema", "choices", "embed", "said"}
         self.info = EngineInfo(
             name=_NAME,
@@ -110,6 +111,8 @@ class LlamaCpp:
         self._options = options
         self.workers = Workers(_NAME, options.slots)
         self._server = server
+        self._marks = marks
+        self._leased = asyncio.Lock()
         self._embedder: Server | None = None
         self._embedding = asyncio.Lock()
 
@@ -150,9 +153,44 @@ class LlamaCpp:
         return tokens
 
     async def decode(self, tokens: Sequence[int]) -> str:
-        """The text of token ids."""
-        text: str = (await asyncio.to_thread(self.server.post, "/detokenize", {"tokens": list(tokens)}))["content"]
+        """The text of token ids of an answer; see `core.ports.Stepper`."""
+        body = {"tokens": [token for token in tokens if token not in self._marks.ends]}
+        text: str = (await asyncio.to_thread(self.server.post, "/detokenize", body))["content"]
         return text
+
+    def ends(self) -> frozenset[int]:
+        """The ids of the tokens that end an answer."""
+        return self._marks.ends
+
+    @asynccontextmanager
+    async def lease(self, width: int) -> AsyncIterator[Sequence[int]]:
+        """The first slots, for one caller at a time; raises InvalidRequest for more than there are."""
+        if width > self.slots:
+            raise InvalidRequest(f"width is {width}; this engine has {self.slots} slots", parameter="width")
+        async with self._leased:
+            yield range(width)
+
+    async def step(
+        self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """See `core.ports.Stepper`; the requests are sent at once, for llama.cpp to decode in one batch."""
+        body = self._body(GenerateRequest(self.info.model, adapter=adapter)) | {"max_tokens": 1, "n_probs": top}
+        # A token that is no whole character comes without probabilities: draw one that is, which does not move them.
+        body |= {"temperature": 0.0, "logit_bias": {str(self._marks.letter): 1000.0}}
+        pairs = zip(contexts, slots, strict=True)
+        return await asyncio.gather(*(self._next(body | {"prompt": c, "id_slot": s}) for c, s in pairs))
+
+    async def _next(self, body: dict[str, Any]) -> list[tuple[int, float]]:
+        work = partial(self.server.native.handle_completions, codec.dumps(body))
+        with refusals(), self.workers.run(work) as events:
+            try:
+                async for raw in events:
+                    event = read(raw)
+                    if logprobs := "choices" in event and event["choices"][0].get("logprobs"):
+                        return [(each["id"], each["logprob"]) for each in logprobs["content"][0]["top_logprobs"]]
+            finally:
+                await events.stop()
+        raise EngineFailed("llama.cpp gave no log-probabilities", engine=_NAME)
 
     async def save(self, slot: int, path: Path) -> int:
         """Write a slot's context to a file; see `core.ports.Slotted`."""
@@ -210,6 +248,14 @@ class LlamaCpp:
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Tokens that one must know of a vocabulary: those that end an answer, and one that is a letter."""
+
+    ends: frozenset[int]
+    letter: int
+
+
 class Server:
     """A loaded model: xllamacpp's server and its HTTP side on the loopback, locked by a random key."""
 
@@ -234,6 +280,15 @@ class Server:
         request.add_header("Authorization", f"Bearer {self._key}")
         with _DIRECT.open(request, timeout=60) as answer:
             return codec.loads(answer.read())
+
+    def marks(self) -> Marks:
+        """Ask for the tokens that end an answer: those that `ignore_eos` rules out."""
+        events: list[bytes] = []
+        body = {"prompt": [0], "max_tokens": 1, "ignore_eos": True, "verbose": True}
+        self.native.handle_completions(codec.dumps(body), events.append)
+        ruled_out = read(events[0])["__verbose"]["generation_settings"]["logit_bias"]
+        letter = self.post("/tokenize", {"content": "a"})["tokens"][-1]
+        return Marks(frozenset(each["token"] for each in ruled_out), letter)
 
     def page(self, slot: int, action: str, path: Path) -> int:
         """Blocking `save` or `restore` of a slot; returns the number of tokens. Raises EngineFailed.

@@ -1,0 +1,35 @@
+"""Decoding strategies above any engine: beam search, several candidates, and what an answer must not say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from ...core.errors import InvalidRequest, not_found
+from ...core.ports import Engine, Strategy
+from ...core.records import Chunk, Decoding, GenerateRequest
+from .bans import restrained
+from .beam import beam
+from .candidates import best_of, vote
+
+STRATEGIES: Mapping[str, Strategy] = {"beam": beam, "best_of": best_of, "vote": vote}
+"""Decoding strategies by name."""
+
+
+def decoded(
+    request: GenerateRequest, engine: Engine, strategies: Mapping[str, Strategy] = STRATEGIES
+) -> AsyncIterator[Chunk]:
+    """Answer as `request.decoding` says; without it, the engine's own answer. Itself a Strategy.
+
+    Raises NotFound for an unknown strategy, InvalidRequest for a width or count that cannot be.
+    """
+    decoding = request.decoding or Decoding()
+    if decoding.strategy is None:
+        bound = decoding.banned or decoding.topics
+        return restrained(request, engine) if bound else engine.generate(request)
+    if decoding.strategy not in strategies:
+        raise not_found("decoding strategy", decoding.strategy, strategies)
+    if decoding.width < 1:
+        raise InvalidRequest(f"width is {decoding.width}; it is at least 1", parameter="width")
+    if not 1 <= decoding.n <= decoding.width:
+        raise InvalidRequest(f"n is {decoding.n}; it goes from 1 to the width, {decoding.width}", parameter="n")
+    return strategies[decoding.strategy](request, engine)
