@@ -64,6 +64,7 @@ class _Draft:
         self._phrases = Phrases(decoding.banned)
         self._text = request.said
         self._pieces: list[tuple[int, Chunk]] = []  # held back, each with its place in the text
+        self._clean = self._phrases.sure(request.said, 0)  # no phrase can begin before it
         self._judged = len(self._text)  # the sentences before it are on none of the topics
         self._made = 0  # tokens of the text
         self._tried: dict[int, set[str]] = defaultdict(set)
@@ -101,13 +102,13 @@ class _Draft:
         self._text += chunk.text
         self._made += len(chunk.logprobs) or bool(chunk.text)
 
-    def _start(self) -> int:
-        """Where the text that is held back begins."""
-        return self._pieces[0][0] if self._pieces else len(self._text)
+    def _found(self, text: str, final: bool) -> int | None:
+        """Where a phrase begins that does not stand in what was said before already."""
+        return self._phrases.found(text, self._clean, final, after=len(self._request.said))
 
     async def _banned(self, final: bool) -> int | None:
         """The place from which the text cannot stay as it is."""
-        place = self._phrases.found(self._text, self._start(), final)
+        place = self._found(self._text, final)
         if place is not None or not self._topics:
             return place
         ends = [match.end() for match in _SENTENCE.finditer(self._text, self._judged)]
@@ -121,9 +122,8 @@ class _Draft:
 
     def _released(self, final: bool) -> Iterator[Chunk]:
         """Hand out the pieces that can stay."""
-        sure = len(self._text) if final else self._phrases.sure(self._text, self._start())
-        if self._topics:
-            sure = min(sure, self._judged)
+        self._clean = len(self._text) if final else self._phrases.sure(self._text, self._clean)
+        sure = min(self._clean, self._judged) if self._topics else self._clean
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1].text) <= sure:
             yield self._pieces.pop(0)[1]
 
@@ -137,6 +137,7 @@ class _Draft:
         self._made -= sum(len(each.logprobs) or bool(each.text) for _, each in self._pieces[last:])
         del self._pieces[last:]
         self._text = self._text[:start]
+        self._clean = min(self._clean, start)
         self._tried[start].add(piece.text)
         await self._choose(start)
 
@@ -145,7 +146,7 @@ class _Draft:
             if text is None:
                 self.finish = "stop"
                 return
-            if text not in self._tried[start] and self._phrases.found(self._text + text, start, final=False) is None:
+            if text not in self._tried[start] and self._found(self._text + text, final=False) is None:
                 asked = self._request.sampling.top_logprobs is not None
                 self._add(Chunk(text, (TokenLogprob(text, logprob),) if asked else ()))
                 return

@@ -21,13 +21,14 @@ class Phrases:
         self._longest = max(map(len, spaced), default=0)
         self._pattern = re.compile("|".join(map(_pattern, spaced)) or r"(?!)", re.IGNORECASE)
 
-    def found(self, text: str, start: int = 0, final: bool = True) -> int | None:
-        """Where the first phrase from `start` on begins.
+    def found(self, text: str, start: int = 0, final: bool = True, after: int = 0) -> int | None:
+        """Where the first phrase begins that begins at `start` or later and ends later than `after`.
 
         While the text is not `final`, a word at its very end may become a longer one and is not found yet.
         """
         for match in self._pattern.finditer(text, start):
-            if final or match.end() < len(text) or not re.match(_LETTER, match[0][-1]):
+            settled = final or match.end() < len(text) or not re.match(_LETTER, match[0][-1])
+            if settled and match.end() > after:
                 return match.start()
         return None
 
