@@ -299,7 +299,7 @@ async def test_bans_hold_for_every_candidate() -> None:
 
 
 async def test_a_sentence_on_a_banned_topic_is_replaced_before_it_is_shown() -> None:
-    engine = Chain(["the game. ", "the cat. ", "a tree. "], seed=2)
+    engine = Chain(["the game. ", "the cat. ", "a tree. "], seed=0)
     free = await ask(engine, request(max_tokens=12, seed=0))
     bound = await ask(engine, request(Decoding(topics=("game",)), max_tokens=12, seed=0))
     assert "game" in free.text and "game" not in bound.text and bound.text
