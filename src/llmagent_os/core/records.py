@@ -5,7 +5,7 @@ Frozen and slotted; validated where data enters (the gateway, configuration), tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -299,6 +299,36 @@ class ModelSpec:
     output_price: float = 0.0
     key_env: str = ""
     options: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A name that several models serve. Calls are shared by `replicas`; each of `fallback` is asked when none can.
+
+    `strategies` are ways of decoding by task, `quality` the share of answers that are right by model and task,
+    `languages` what a model speaks (not named: any). `max_price` caps a call, in US dollars. `patience` is how many
+    seconds of waiting are worth a dollar. A call is asked again up to `retries` times; where no other model is left
+    after up to `pause` seconds, twice as many each time.
+    """
+
+    replicas: tuple[str, ...]
+    fallback: tuple[str, ...] = ()
+    strategies: Mapping[str, Decoding] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    languages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    max_price: float = float("inf")
+    patience: float = 600.0
+    retries: int = 3
+    pause: float = 0.1
+
+    @property
+    def shared(self) -> bool:
+        """Whether there is more than one model."""
+        return len(self.replicas) + len(self.fallback) > 1
+
+    def roles(self) -> dict[str, int]:
+        """Every model, with 0 for a replica and n for the n-th fallback."""
+        return dict.fromkeys(self.replicas, 0) | {model: n for n, model in enumerate(self.fallback, 1)}
 
 
 @dataclass(frozen=True, slots=True)

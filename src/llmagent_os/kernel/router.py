@@ -1,14 +1,40 @@
-"""Which engine serves a model: opened when first asked for, once, and watched from then on."""
+"""Which engine answers: opened when first asked for, once; chosen for each call; and another one where it fails."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+import random
+import time
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
-from ..core.errors import EngineUnavailable, LLMAgentOSError, not_found
+from ..core.errors import (
+    BudgetExceeded,
+    EngineFailed,
+    EngineUnavailable,
+    LLMAgentOSError,
+    MissingExtra,
+    NotFound,
+    not_found,
+)
 from ..core.ports import Engine
+from ..core.records import Chunk, EngineInfo, GenerateRequest, Route
+from ..core.stream import Continuation
+from .route import FIRST, PACE, Breaker, Candidate, Demand, Plan, choose, demand_of, none_left, resumes, unread
 
 Opener = Callable[[], Awaitable[Engine]]
+Serve = Callable[[str, Engine, GenerateRequest], AsyncGenerator[Chunk]]
+"""Streams an answer of one engine: `(model, engine, request)`."""
+
+SMOOTH = 0.1  # the weight of a new measurement in an average of many
+TIGHT = 2  # a prompt whose estimate times this is over the window is counted
+BLOCK = 1024  # characters of a raw prompt that are looked for together among what a model has read
+READ = 8192  # beginnings of prompts that are remembered
+LONGEST = 5.0  # seconds of pause at most before a model is asked again that has just failed
+FRESH = 60.0  # seconds after which a measurement counts no more, so that who was slow once is tried again
 
 
 class Engines:
@@ -67,6 +93,11 @@ class Engines:
             self._open.pop(model, None)
             raise EngineUnavailable(f"model {model!r} cannot be opened: {error}", engine=model) from error
 
+    def opened(self, model: str) -> Engine | None:
+        """The engine of a model, if it is open."""
+        opening = self._open.get(model)
+        return _result(opening) if opening is not None else None
+
     def health(self) -> dict[str, str | None]:
         """Per engine that was opened: None, or what is wrong with it."""
         return {model: _health(opening) for model, opening in self._open.items()}
@@ -77,16 +108,224 @@ class Engines:
             await self.remove(model)
 
 
+def _result(opening: asyncio.Task[Engine]) -> Engine | None:
+    failed = not opening.done() or opening.cancelled() or opening.exception() is not None
+    return None if failed else opening.result()
+
+
 def _health(opening: asyncio.Task[Engine]) -> str | None:
     if not opening.done():
         return None
-    if opening.cancelled() or opening.exception() is not None:
-        return "cannot be opened"
-    return opening.result().health()
+    engine = _result(opening)
+    return "cannot be opened" if engine is None else engine.health()
 
 
 async def _close(opening: asyncio.Task[Engine]) -> None:
-    if not opening.done():
+    engine = _result(opening)
+    if engine is not None:
+        await engine.close()
+    else:
         opening.cancel()
-    elif not opening.cancelled() and opening.exception() is None:
-        await opening.result().close()
+
+
+@dataclass(slots=True)
+class Average:
+    """An exponentially weighted moving average; the plain one of the first few values. `at` is when the last came."""
+
+    value: float = 0.0
+    at: float = -math.inf
+    count: int = 0
+
+    def add(self, value: float, at: float) -> None:
+        """Take in a measurement."""
+        self.count, self.at = self.count + 1, at
+        self.value += max(SMOOTH, 1 / self.count) * (value - self.value)
+
+
+@dataclass(slots=True)
+class Standing:
+    """What was seen of a model: calls there now, seconds to the first token, tokens a second, and what succeeded."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    running: int = 0
+    first: Average = field(default_factory=Average)
+    pace: Average = field(default_factory=Average)
+    quality: defaultdict[str, float] = field(default_factory=lambda: defaultdict(lambda: 1.0))  # by task
+
+    def load(self, info: EngineInfo | None) -> float:
+        """Calls by places."""
+        return self.running / (info.limit if info is not None else 1)
+
+    def judge(self, task: str, succeeded: bool) -> None:
+        """An answer came to its end, or not."""
+        self.quality[task] += SMOOTH * (succeeded - self.quality[task])
+
+
+@dataclass(slots=True)
+class Course:
+    """What one call has been through: its answer so far, failures by model, and its prompt's length as models count."""
+
+    request: GenerateRequest
+    route: Route
+    answer: Continuation
+    beginnings: list[tuple[int, int]]
+    failed: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
+
+
+class Router:
+    """Asks the best of the models behind a name, and on a failure goes on with the next where the first broke off."""
+
+    def __init__(self, engines: Engines, clock: Callable[[], float] = time.monotonic) -> None:
+        self.engines = engines
+        self.routes: dict[str, Route] = {}
+        self._clock = clock
+        self._standings: defaultdict[str, Standing] = defaultdict(Standing)
+        self._read: OrderedDict[tuple[str, int], None] = OrderedDict()  # beginnings of prompts, the latest last
+
+    async def plan(self, request: GenerateRequest) -> Plan:
+        """Whom a request would be put to now, and why; raises NotFound for an unknown name."""
+        return await self._plan(self._course(request))
+
+    async def engine(self, request: GenerateRequest) -> Engine:
+        """The engine that a request would be put to first; raises as `stream` does."""
+        return await self.engines.get(self._first(await self.plan(request), request.model).model)
+
+    def _course(self, request: GenerateRequest) -> Course:
+        """A plain model is a route of itself."""
+        route = self.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
+        return Course(request, route, Continuation(request), list(_beginnings(request)) if route.shared else [])
+
+    async def _plan(self, course: Course) -> Plan:
+        """Choose. Opens the engine that comes first, and has it count a prompt that may not fit."""
+        demand, roles = demand_of(course.request, course.route, course.answer.shown), course.route.roles()
+        while True:
+            now, seen = self._clock(), [self._standings[model] for model in roles]
+            firsts = _measured([each.first for each in seen], now, FIRST)
+            paces = _measured([each.pace for each in seen], now, PACE)
+            models = zip(roles, roles.values(), firsts, paces, strict=True)
+            candidates = [self._candidate(course, demand, *each) for each in models]
+            candidates.sort(key=lambda each: -each.cached)
+            plan = choose(demand, candidates, now, random.random())
+            if not plan.order or (question := _open_question(demand, plan.order[0], course.route)) is None:
+                return plan
+            model = plan.order[0].model
+            try:
+                engine = await self.engines.get(model)
+                if question == "length":
+                    course.counted[model] = max(1, await engine.count_tokens(course.request))
+            except (EngineFailed, NotFound, MissingExtra) as error:
+                if not course.route.shared:
+                    raise
+                self._standings[model].breaker.failed(self._clock(), error.message, down=True)
+
+    def _candidate(
+        self, course: Course, demand: Demand, model: str, role: int, first: float, pace: float
+    ) -> Candidate:  # fmt: skip
+        seen, engine, route = self._standings[model], self.engines.opened(model), course.route
+        info = engine.info if engine is not None else None
+        cached = next((length for key, length in reversed(course.beginnings) if (model, key) in self._read), 0)
+        quality = seen.quality[demand.task] * route.quality.get(model, {}).get(demand.task, 1.0)
+        rests, probed = (seen.breaker.rests, seen.breaker.probed) if route.shared else (0.0, False)
+        return Candidate(
+            model, info, role, seen.load(info), first, pace, quality, cached, course.counted[model],
+            route.languages.get(model, ()), rests, probed, seen.breaker.trouble, course.failed[model],
+        )  # fmt: skip
+
+    def _first(self, plan: Plan, name: str) -> Candidate:
+        if plan.order:
+            return plan.order[0]
+        alone = plan.candidates[0]
+        if name in self.routes or plan.refusals()[alone.model][0] is BudgetExceeded:
+            raise none_left(name, plan)
+        return alone  # its own driver says best what it cannot do
+
+    async def stream(self, request: GenerateRequest, serve: Serve) -> AsyncGenerator[Chunk]:
+        """Stream an answer, from as many engines as it takes: nothing is repeated, nothing left out.
+
+        Raises what the last engine did when the route's retries are used up; EngineUnavailable, Unsupported,
+        ContextOverflow or BudgetExceeded, with a reason for every model, when none of them can answer (any more).
+        """
+        course = self._course(request)
+        while not course.answer.finished:
+            plan = await self._plan(course)
+            chosen = self._first(plan, request.model)
+            try:
+                async with aclosing(self._ask(chosen, course, plan.demand, serve)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            except EngineFailed:
+                failed, route = course.failed, course.route
+                failed[chosen.model] += 1
+                if course.answer.finished or failed.total() > route.retries:
+                    raise
+                if all(failed[each.model] for each in plan.order):  # full jitter (Brooker, AWS Architecture Blog, 2015)
+                    await asyncio.sleep(random.random() * min(LONGEST, route.pause * 2.0 ** (failed.total() - 1)))
+
+    async def _ask(self, chosen: Candidate, course: Course, demand: Demand, serve: Serve) -> AsyncGenerator[Chunk]:
+        """Put what is left of a call to one engine, and note how it does."""
+        model, answer = chosen.model, course.answer
+        engine, seen = await self.engines.get(model), self._standings[model]
+        rest = answer.rest(resumes(demand, engine.info))
+        if rest is None:
+            yield answer.end()
+            return
+        began, crowd = self._clock(), 1.0 + chosen.load  # a crowd makes it slower; that is not its fault
+        seen.running += 1
+        seen.breaker.begin()
+        try:
+            async with aclosing(serve(model, engine, rest)) as chunks:
+                async for chunk in chunks:
+                    if not answer.pieces:
+                        first = self._clock()
+                        seen.first.add((first - began) / crowd / unread(demand, chosen), first)
+                        seen.breaker.succeeded()
+                    if chunk.finish is not None and answer.pieces > 1:
+                        seen.pace.add(answer.pieces / max(1e-6, self._clock() - first) * crowd, first)
+                    yield answer.take(chunk)
+            if not answer.finished:
+                raise EngineFailed("the answer broke off before its end; try again", engine=model)
+            self._remember(model, course.beginnings)
+            seen.judge(demand.task, True)
+        except EngineFailed as error:
+            seen.judge(demand.task, False)
+            seen.breaker.failed(self._clock(), error.message, down=engine.health() is not None)
+            answer.broke(demand.tokens, engine.info)
+            raise
+        finally:
+            seen.running -= 1
+            seen.breaker.probed = False  # also where the caller left before there was a verdict
+
+    def _remember(self, model: str, beginnings: list[tuple[int, int]]) -> None:
+        """Note what a model has read."""
+        for key, _ in beginnings:
+            self._read[model, key] = None
+            self._read.move_to_end((model, key))
+        while len(self._read) > READ:
+            self._read.popitem(last=False)
+
+
+def _open_question(demand: Demand, candidate: Candidate, route: Route) -> str | None:
+    """What is still to be asked of the engine that would be chosen: its promises, or the prompt's exact length."""
+    if candidate.info is None:
+        return "info"
+    tight = route.shared and demand.tokens * TIGHT > (candidate.info.window or math.inf)
+    return "length" if not candidate.tokens and (tight or demand.max_price < math.inf) else None
+
+
+def _beginnings(request: GenerateRequest) -> Iterator[tuple[int, int]]:
+    """What a request's prompt begins with, shortest first: a hash, and the length in tokens of four characters."""
+    prompt = request.prompt or ""
+    parts: list[tuple[str, str]] = [(each.role, each.text) for each in request.messages]
+    parts += [("", prompt[start : start + BLOCK]) for start in range(0, len(prompt), BLOCK)]
+    key = length = 0
+    for part in parts:
+        key, length = hash((key, part)), length + len(part[1])
+        yield key, length // 4
+
+
+def _measured(averages: Sequence[Average], now: float, unknown: float) -> list[float]:
+    """What was measured lately; who was not is taken for as good as the others are on average."""
+    fresh = [each.value for each in averages if now - each.at < FRESH]
+    typical = sum(fresh) / len(fresh) if fresh else unknown
+    return [each.value if now - each.at < FRESH else typical for each in averages]

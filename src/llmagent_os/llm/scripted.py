@@ -13,9 +13,10 @@ import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from ..core import codec
-from ..core.errors import ContextOverflow, from_data
+from ..core.errors import ContextOverflow, EngineFailed, from_data
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
@@ -53,7 +54,7 @@ class ScriptedEngine:
             model=spec.name,
             window=spec.window,
             parameters=frozenset(spec.options.get("parameters", SAMPLING_NAMES)),
-            abilities=frozenset({"chat", "prompt", "tools", "schema", "choices", "embed"}),
+            abilities=frozenset({"chat", "prompt", "tools", "schema", "choices", "embed", "said"}),
             limit=spec.limit or 1024,
             input_price=spec.input_price,
             output_price=spec.output_price,
@@ -70,6 +71,7 @@ class ScriptedEngine:
             await asyncio.sleep(reply.delay)
         if reply.error:
             raise from_data(reply.error.to_data())  # a new one: an exception remembers where it was raised
+        reply = replace(reply, text=_after(request.said, reply.text))
         text, finish = _cut(reply.text, request, self.info.window - tokens if self.info.window else None)
         calls = _tool_calls(reply, request)
         if not calls:
@@ -155,6 +157,13 @@ def _tool_calls(reply: Reply, request: GenerateRequest) -> tuple[ToolCall, ...]:
         return ()
     before = sum(len(message.tool_calls) for message in request.messages)
     return tuple(ToolCall(f"call_{before + i}", name, args) for i, (name, args) in enumerate(reply.calls))
+
+
+def _after(said: str, text: str) -> str:
+    """What is left to say; raises EngineFailed where the script never said that."""
+    if not text.startswith(said):
+        raise EngineFailed(f"the script does not say {said!r} here, so there is nothing to go on with")
+    return text[len(said) :]
 
 
 def _cut(text: str, request: GenerateRequest, room: int | None) -> tuple[str, FinishReason]:
