@@ -12,10 +12,10 @@ from .agent.manager import AgentManager
 from .agent.spec import AgentSpec
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
-from .config import Config, PageBudget, Sharing
-from .core.errors import Conflict, NotFound, not_found
+from .config import Config, PageBudget, Routing, Sharing
+from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
 from .core.ports import Engine, Filter, Records, Tool
-from .core.records import ModelSpec
+from .core.records import ModelSpec, Route
 from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
@@ -57,7 +57,7 @@ class System:
     def models(self) -> list[str]:
         """The models that can be opened now, by name."""
         absent = {listed.spec.name for listed in catalog.list_models() if not listed.present}
-        return [name for name in self.kernel.engines.names() if name not in absent]
+        return [*self.kernel.engines.routes, *(name for name in self.kernel.engines.names() if name not in absent)]
 
     async def add_model(self, spec: ModelSpec) -> ModelSpec:
         """Register a model for this and later starts; raises as `catalog.add` does."""
@@ -197,8 +197,34 @@ def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
         add_model(kernel, config, registry, listed.spec.name)
         for alias in listed.aliases:
             kernel.engines.alias(alias, listed.spec.name)
+    for name, routing in config.routes.items():
+        add_route(kernel, name, routing)
     if config.model is not None:
-        kernel.engines.alias("default", kernel.engines.resolve(config.model))
+        kernel.engines.resolve(config.model)
+        kernel.engines.alias("default", config.model)
+
+
+def add_route(kernel: Kernel, name: str, routing: Routing) -> None:
+    """Make a route known; where one model must do for it, that is the first. Raises InvalidRequest for its names."""
+    try:
+        names = {model: kernel.engines.resolve(model) for model in (*routing.replicas, *routing.fallback)}
+    except NotFound as error:
+        raise InvalidRequest(f"configuration: routes.{name}: {error.message}", parameter=f"routes.{name}") from error
+    if name in kernel.engines.names():
+        raise InvalidRequest(f"configuration: routes.{name}: a model has that name", parameter=f"routes.{name}")
+    for field in (routing.quality, routing.languages):
+        if unknown := field.keys() - names.keys():
+            text = f"{min(unknown)!r} is none of its models; {nearest(min(unknown), names)}"
+            raise InvalidRequest(f"configuration: routes.{name}: {text}", parameter=f"routes.{name}")
+    route = Route(
+        tuple(names[model] for model in routing.replicas),
+        tuple(names[model] for model in routing.fallback),
+        routing.strategies,
+        {names[model]: tasks for model, tasks in routing.quality.items()},
+        {names[model]: spoken for model, spoken in routing.languages.items()},
+        routing.max_price, routing.patience, routing.retries, routing.pause,
+    )  # fmt: skip
+    kernel.engines.add_route(name, route)
 
 
 def add_model(kernel: Kernel, config: Config, registry: Plugins, name: str) -> None:

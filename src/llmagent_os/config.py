@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core.errors import InvalidRequest, nearest
+from .core.records import Decoding
 
 
 def data_folder() -> Path:
@@ -45,6 +47,24 @@ class PageBudget(BaseModel):
     checkpoint: int = Field(512, ge=0)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Routing(BaseModel):
+    """A name that several models serve; see `core.records.Route` for units and meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    replicas: list[str] = Field(min_length=1)
+    fallback: list[str] = Field(default_factory=list)
+    strategies: dict[str, Decoding] = Field(default_factory=dict)
+    quality: dict[str, dict[str, Share]] = Field(default_factory=dict)
+    languages: dict[str, list[str]] = Field(default_factory=dict)
+    max_price: float = Field(math.inf, ge=0)
+    patience: float = Field(600.0, ge=0)
+    retries: int = Field(3, ge=0)
+    pause: float = Field(0.1, ge=0)
+
+
 def _memory() -> int:
     """The machine's memory in megabytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -56,6 +76,7 @@ class Config(BaseModel):
     `model` is what the name `default` stands for (None: the catalog's default). `durability` is `crash` (survives the
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
+    `routes` are names that several models serve, usable wherever a model's name is.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
 
@@ -68,6 +89,7 @@ class Config(BaseModel):
     limits: dict[str, int] = Field(default_factory=dict)
     scheduler: dict[str, Sharing] = Field(default_factory=dict)
     pages: PageBudget = Field(default_factory=PageBudget)
+    routes: dict[str, Routing] = Field(default_factory=dict)
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None
 

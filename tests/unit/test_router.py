@@ -48,7 +48,7 @@ def routed(*engines: FlakyEngine, clock: Callable[[], float] | None = None, **fi
     for engine in engines:
         known.add(engine.info.model, opener(engine))
     members = {"replicas": tuple(each.info.model for each in engines)}
-    router.routes["r"] = Route(**{**members, "pause": 0.0, **fields})
+    known.routes["r"] = Route(**{**members, "pause": 0.0, **fields})
     return router
 
 
@@ -281,8 +281,8 @@ async def test_what_was_measured_decides():
             clock.now += 0.01
             yield chunk
 
-    for _ in range(30):
-        await collect(router.stream(ask(), timed))
-    assert (await router.plan(ask())).order[0].model == "b"
-    assert router._standings["b"].first.value < 1.0 < router._standings["a"].first.value
+    for n in range(30):
+        await collect(router.stream(ask(f"{n} {TEXT}"), timed))
+    assert (await router.plan(ask("another"))).order[0].model == "b"
+    assert router._standings["b"].first.value == pytest.approx(0.2, abs=0.02)
     assert router._standings["b"].pace.value > 60

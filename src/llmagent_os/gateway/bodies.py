@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core import codec
 from ..core.errors import InvalidRequest, Unsupported
-from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall, ToolSpec
+from ..core.records import GenerateRequest, Json, Message, Needs, Sampling, ToolCall, ToolSpec
 from .errors import explained
 
 T = TypeVar("T", bound="Body")
@@ -194,6 +194,14 @@ class ResponseFormat(Body):
         return self.json_schema.schema_
 
 
+class NeedsBody(Body):
+    """What the choice of a model goes by; see `core.records.Needs`."""
+
+    task: str = ""
+    language: str = ""
+    max_price: float | None = Field(None, ge=0, description="US dollars that the call may cost")
+
+
 class ChatBody(Penalised, Harmless):
     """POST /v1/chat/completions."""
 
@@ -207,21 +215,40 @@ class ChatBody(Penalised, Harmless):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     choices: list[str] | None = Field(None, description="the answer is one of these")
     store: Literal[False] | None = None
+    continue_final_message: bool = Field(False, description="go on from the last message, an assistant's beginning")
+    add_generation_prompt: bool | None = Field(None, description="not beside continue_final_message")
+    needs: NeedsBody | None = Field(None, description="what the choice of a model goes by, where the name is a route's")
 
     def requests(self) -> list[GenerateRequest]:
         """One request an answer."""
+        messages = tuple(chat_message(message, f"messages[{i}]") for i, message in enumerate(self.messages))
+        said = self._beginning(messages)
         choice = self.tool_choice.function.name if isinstance(self.tool_choice, ToolChoice) else self.tool_choice
         request = GenerateRequest(
             self.model,
-            tuple(chat_message(message, f"messages[{i}]") for i, message in enumerate(self.messages)),
+            messages[:-1] if said else messages,
             sampling=self.draw(self._limit(), self._top_logprobs()),
             tools=tuple(tool_spec(tool.function) for tool in self.tools or ()),
             tool_choice=choice or "auto",
             schema=self.response_format.schema() if self.response_format else None,
             choices=tuple(self.choices) if self.choices is not None else None,
             stream=bool(self.stream),
+            said=said,
+            needs=Needs(**self.needs.model_dump()) if self.needs is not None else None,
         )
         return copies(request, self.n or 1)
+
+    def _beginning(self, messages: Sequence[Message]) -> str:
+        """What was said of the answer already, as vLLM's API has it."""
+        if not self.continue_final_message:
+            return ""
+        if self.add_generation_prompt:
+            text = "continue_final_message and add_generation_prompt exclude each other; send one"
+            raise InvalidRequest(text, parameter="add_generation_prompt")
+        if messages[-1].role != "assistant" or len(messages) < 2:
+            text = "continue_final_message goes on from an assistant's message, after others"
+            raise InvalidRequest(text, parameter="messages")
+        return messages[-1].text
 
     def _limit(self) -> int | None:
         new, old = self.max_completion_tokens, self.max_tokens

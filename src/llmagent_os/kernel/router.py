@@ -9,7 +9,7 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..core.errors import (
     BudgetExceeded,
@@ -41,6 +41,7 @@ class Engines:
     """The engines by model name, with aliases. Opening is shared: callers that come meanwhile wait for the same one."""
 
     def __init__(self) -> None:
+        self.routes: dict[str, Route] = {}
         self._openers: dict[str, Opener] = {}
         self._aliases: dict[str, str] = {}
         self._open: dict[str, asyncio.Task[Engine]] = {}
@@ -53,8 +54,15 @@ class Engines:
             self._borrowed.add(model)
 
     def alias(self, name: str, model: str) -> None:
-        """Let `name` stand for a model."""
-        self._aliases[name] = model
+        """Let `name` stand for a model or a route."""
+        if model in self.routes:
+            self.routes[name] = self.routes[model]
+        self._aliases[name] = self._aliases.get(model, model)
+
+    def add_route(self, name: str, route: Route) -> None:
+        """Let `name` stand for several models; where one must do, that is the first replica."""
+        self.routes[name] = route
+        self._aliases[name] = route.replicas[0]
 
     async def remove(self, model: str) -> None:
         """Forget a model and close its engine."""
@@ -178,7 +186,6 @@ class Router:
 
     def __init__(self, engines: Engines, clock: Callable[[], float] = time.monotonic) -> None:
         self.engines = engines
-        self.routes: dict[str, Route] = {}
         self._clock = clock
         self._standings: defaultdict[str, Standing] = defaultdict(Standing)
         self._read: OrderedDict[tuple[str, int], None] = OrderedDict()  # beginnings of prompts, the latest last
@@ -187,13 +194,18 @@ class Router:
         """Whom a request would be put to now, and why; raises NotFound for an unknown name."""
         return await self._plan(self._course(request))
 
-    async def engine(self, request: GenerateRequest) -> Engine:
-        """The engine that a request would be put to first; raises as `stream` does."""
-        return await self.engines.get(self._first(await self.plan(request), request.model).model)
+    async def take(self, request: GenerateRequest) -> tuple[Engine, GenerateRequest]:
+        """The engine that a request would be put to first, and the request with the way of decoding for its task.
+
+        Raises as `stream` does.
+        """
+        plan = await self.plan(request)
+        engine = await self.engines.get(self._first(plan, request.model).model)
+        return engine, replace(request, decoding=plan.strategy)
 
     def _course(self, request: GenerateRequest) -> Course:
         """A plain model is a route of itself."""
-        route = self.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
+        route = self.engines.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
         return Course(request, route, Continuation(request), list(_beginnings(request)) if route.shared else [])
 
     async def _plan(self, course: Course) -> Plan:
@@ -236,7 +248,7 @@ class Router:
         if plan.order:
             return plan.order[0]
         alone = plan.candidates[0]
-        if name in self.routes or plan.refusals()[alone.model][0] is BudgetExceeded:
+        if name in self.engines.routes or plan.refusals()[alone.model][0] is BudgetExceeded:
             raise none_left(name, plan)
         return alone  # its own driver says best what it cannot do
 

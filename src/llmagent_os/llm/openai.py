@@ -29,7 +29,8 @@ _STANDARD = frozenset({
     "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "logit_bias",
     "top_logprobs",
 })  # fmt: skip
-_OPTIONS = ("stream", "extended", "choices", "max_tokens", "idle", "body")
+_OPTIONS = ("stream", "extended", "prefill", "choices", "max_tokens", "idle", "body")
+_ABILITIES = frozenset({"chat", "prompt", "tools", "schema", "choices", "images", "embed"})
 _EXTENDED = frozenset({"top_k", "min_p", "typical_p", "repetition_penalty"})
 
 
@@ -39,7 +40,9 @@ class OpenAIEngine:
     Options: `stream: false` never streams; `extended: true` for servers that take `top_k`, `min_p`, `typical_p` and
     `repetition_penalty`, and a schema with a raw prompt (vLLM); `choices` is how they are sent: `schema` (default,
     works anywhere), `structured_outputs` (vLLM) or `guided_choice` (vLLM before 0.12); `max_tokens` is the name of
-    that field, where `max_completion_tokens` is wanted; `idle` the longest silence in seconds; `body` extra fields.
+    that field, where `max_completion_tokens` is wanted; `prefill: true` for servers that go on from the beginning of an
+    answer when told `continue_final_message` (vLLM, llama-server, LLMAgentOS); `idle` the longest silence in seconds;
+    `body` extra fields.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -50,7 +53,7 @@ class OpenAIEngine:
             model=spec.name,
             window=spec.window,
             parameters=_STANDARD | _EXTENDED if self._extended else _STANDARD,
-            abilities=frozenset({"chat", "prompt", "tools", "schema", "choices", "images", "embed"}),
+            abilities=_ABILITIES | {"said"} if spec.options.get("prefill") else _ABILITIES,
             limit=spec.limit or 256,
             input_price=spec.input_price,
             output_price=spec.output_price,
@@ -97,9 +100,12 @@ class OpenAIEngine:
         if stream:
             body["stream_options"] = {"include_usage": True}
         if request.prompt is not None:
-            body["prompt"] = request.prompt
+            body["prompt"] = request.prompt + request.said
         else:
             body["messages"] = [_message(message) for message in request.messages]
+            if request.said:
+                body["messages"].append({"role": "assistant", "content": request.said})
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
         body.update(self._sampling(request))
         if request.tools:
             body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
