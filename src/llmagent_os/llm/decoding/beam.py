@@ -80,7 +80,7 @@ async def beam(request: GenerateRequest, engine: Engine) -> AsyncIterator[Chunk]
     decoding = request.decoding or Decoding()
     _refuse(request, decoding)
     check(request, engine.info)
-    driver = _Driver(request, decoding, engine, stepper(request, engine))
+    driver = Driver(request, decoding, engine, stepper(request, engine))
     found = await driver.run()
     alternatives = tuple([Alternative(await driver.text(each), driver.search.score(each)) for each in found])
     yield Chunk(
@@ -100,7 +100,7 @@ def _refuse(request: GenerateRequest, decoding: Decoding) -> None:
         raise Unsupported(f"a beam search takes no {name!r}: leave it out, or take another strategy", parameter=name)
 
 
-class _Driver:
+class Driver:
     """Carries a search out on a Stepper."""
 
     def __init__(self, request: GenerateRequest, decoding: Decoding, engine: Engine, steps: Stepper | Asking) -> None:
