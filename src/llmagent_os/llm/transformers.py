@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llguidance.hf
 import torch
@@ -18,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from ..core.errors import ContextOverflow, EngineFailed, InvalidRequest, NotFound
 from ..core.records import (
     Chunk,
+    Decoding,
     Embeddings,
     EmbedRequest,
     EngineInfo,
@@ -29,8 +32,12 @@ from ..core.records import (
 from . import constrain, toolcalls
 from .answer import Answer
 from .engines import check, refuse_unknown
-from .transformers_run import Piece, Plan, Run
+from .transformers_beams import Beams, refuse, settings
+from .transformers_explain import room
+from .transformers_run import Piece, Plan, Run, failures, text_of
 from .workers import Workers
+
+_T = TypeVar("_T")
 
 _NAME = "transformers"
 _MOST_TOKENS = 2048  # of an answer, where neither the request nor the model says
@@ -60,10 +67,11 @@ def _load(path: Path, dtype: str) -> tuple[Any, Any]:
 
 
 class TransformersEngine:
-    """An Engine over a causal model and its tokenizer; see `core.ports.Engine` for the contract.
+    """An Engine over a causal model and its tokenizer, and a Stepper; see `core.ports` for the contracts.
 
     A tokenizer without a chat template gets plain `role: text` lines. Schemas, choices and tools need a fast tokenizer
     that has an end token. Log-probabilities are the model's own, before penalties and sampling.
+    While an answer is explained the model's attention is switched: do not use it elsewhere at that moment.
     """
 
     def __init__(self, model: Any, tokenizer: Any, spec: ModelSpec | None = None) -> None:
@@ -74,7 +82,7 @@ class TransformersEngine:
         self._ends = _ends(self._defaults.eos_token_id, tokenizer.eos_token_id)
         self._workers = Workers(_NAME, 1)
         constrained = isinstance(tokenizer, PreTrainedTokenizerFast) and bool(self._ends)
-        abilities = {"chat", "prompt", "embed"}
+        abilities = {"chat", "prompt", "embed", "said", "beams", "explain"}
         self.info = EngineInfo(
             name=_NAME,
             model=spec.name,
@@ -89,23 +97,52 @@ class TransformersEngine:
         check(request, self.info)
         self._workers.check_open()
         plan, answer = self._plan(request), Answer(request)
-        with self._workers.run(Run(self._model, self._tokenizer, plan)) as events:
+        answer.piece(request.said)
+        work = Beams if plan.decoding.strategy == "beam" else Run
+        with self._workers.run(work(self._model, self._tokenizer, plan)) as events:
             async for event in events:
                 if isinstance(event, Piece):
                     yield answer.piece(event.text, event.logprobs)
                 else:
-                    yield answer.last(event.finish, Usage(len(plan.prompt), event.tokens))
+                    last = answer.last(event.finish, Usage(len(plan.prompt), event.tokens))
+                    yield replace(last, alternatives=event.alternatives, explanation=event.explanation)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """The last hidden state, averaged over the tokens and normalised."""
         self._workers.check_open()
         inputs = [self._fitting(self._encode(text)) for text in request.texts]
-        vectors = [await asyncio.to_thread(self._vector, tokens) for tokens in inputs]
+        vectors = [await self._aside(partial(self._vector, tokens)) for tokens in inputs]
         return Embeddings(tuple(vectors), Usage(sum(map(len, inputs))), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The exact length of the prompt after the chat template."""
         return len(self._tokens(request))
+
+    async def encode(self, request: GenerateRequest) -> list[int]:
+        """See `core.ports.Stepper.encode`."""
+        check(request, self.info)
+        return self._tokens(request) + self._said(request)
+
+    async def decode(self, tokens: Sequence[int]) -> str:
+        """See `core.ports.Stepper.decode`."""
+        return text_of(self._tokenizer, tokens)
+
+    def ends(self) -> frozenset[int]:
+        """See `core.ports.Stepper.ends`."""
+        return self._ends
+
+    @asynccontextmanager
+    async def lease(self, width: int) -> AsyncIterator[Sequence[int]]:
+        """There are no slots: every step reads its contexts from their beginning."""
+        yield range(width)
+
+    async def step(
+        self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """See `core.ports.Stepper.step`. Contexts of one length are read at once, others one after another."""
+        if len({len(context) for context in contexts}) > 1:
+            return [(await self.step([context], slots, top))[0] for context in contexts]
+        return await self._aside(partial(self._likeliest, contexts, top))
 
     def health(self) -> str | None:
         """None while the engine can serve; see `Workers.health`."""
@@ -115,8 +152,20 @@ class TransformersEngine:
         """End running work. The model is freed with its last reference, which may be the caller's."""
         await self._workers.close()
 
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        """Use the model on its thread, between generations."""
+
+        def run(take: Callable[[_T], bool]) -> None:
+            take(work())
+
+        with failures(), self._workers.run(run) as events:
+            return await anext(events)
+
     def _plan(self, request: GenerateRequest) -> Plan:
-        prompt = self._fitting(self._tokens(request))
+        decoding, said = request.decoding or Decoding(), self._said(request)
+        prompt = self._fitting(self._tokens(request) + said)
+        if decoding.strategy == "beam":
+            refuse(request, decoding)
         bias = request.sampling.logit_bias or {}
         for token in bias:
             if int(token) >= self._model.config.vocab_size:
@@ -129,14 +178,22 @@ class TransformersEngine:
             stops = (*stops, _PLAIN_STOP)
         return Plan(
             prompt=prompt,
+            said=len(said),
             sampling=request.sampling,
-            config=self._config(request.sampling, len(prompt)),
+            decoding=decoding,
+            config=self._config(request.sampling, decoding, len(prompt)),
             ends=self._ends,
             stops=stops,
-            matcher=LLMatcher(self._grammar_tokenizer, grammar) if grammar else None,
+            matcher=self._matcher(grammar, said) if grammar else None,
         )
 
-    def _config(self, sampling: Sampling, used: int) -> GenerationConfig:
+    def _matcher(self, grammar: str, said: list[int]) -> LLMatcher:
+        matcher = LLMatcher(self._grammar_tokenizer, grammar)
+        if not matcher.consume_tokens(said):
+            raise InvalidRequest("what was said breaks the answer's constraint; begin it otherwise", parameter="said")
+        return matcher
+
+    def _config(self, sampling: Sampling, decoding: Decoding, used: int) -> GenerationConfig:
         """The model's own settings with what the request says; drawing only where something asks for it."""
         config = copy.deepcopy(self._defaults)
         native = {name: value for name, value in sampling.sent().items() if name in _NATIVE}
@@ -144,7 +201,11 @@ class TransformersEngine:
             native = {"do_sample": False}
         elif native or sampling.seed is not None:
             native["do_sample"] = True
+        if decoding.strategy == "beam":
+            native |= settings(decoding)
         free = self.info.window - used if self.info.window else _MOST_TOKENS
+        if decoding.explain:
+            free = min(free, self._explainable(used, sampling.max_tokens or 1))
         most = min(sampling.max_tokens or free, free)
         try:
             config.update(**native, max_new_tokens=most, max_length=None, pad_token_id=min(self._ends, default=0))
@@ -152,6 +213,18 @@ class TransformersEngine:
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
         return config
+
+    def _explainable(self, used: int, wanted: int) -> int:
+        """How long an answer may be that is explained; raises InvalidRequest where that is less than `wanted`."""
+        most = room(self._model.config)
+        if used + wanted > most:
+            message = f"at most {most} tokens of this model can be explained: the prompt has {used}, the answer may "
+            message += f"have {wanted}; shorten the prompt or lower max_tokens"
+            raise InvalidRequest(message, parameter="explain")
+        return most - used
+
+    def _said(self, request: GenerateRequest) -> list[int]:
+        return self._encode(request.said, special=False) if request.said else []
 
     def _tokens(self, request: GenerateRequest) -> list[int]:
         if request.prompt is not None:
@@ -182,6 +255,14 @@ class TransformersEngine:
         with torch.inference_mode():
             states = self._model.base_model(input_ids=inputs).last_hidden_state
         return tuple(torch.nn.functional.normalize(states[0].float().mean(dim=0), dim=0).tolist())
+
+    def _likeliest(self, contexts: Sequence[Sequence[int]], top: int) -> list[list[tuple[int, float]]]:
+        inputs = torch.tensor(contexts, device=self._model.device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        best = torch.log_softmax(logits, dim=-1).topk(min(top, logits.shape[-1]))
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [list(zip(ids, values, strict=True)) for ids, values in rows]
 
     @cached_property
     def _grammar_tokenizer(self) -> LLTokenizer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from llguidance import LLMatcher
 from transformers import GenerationConfig, LogitsProcessorList, RepetitionPenaltyLogitsProcessor, StoppingCriteriaList
 
 from ..core.errors import EngineFailed, InvalidRequest
-from ..core.records import FinishReason, Sampling, TokenLogprob
+from ..core.records import Alternative, Decoding, FinishReason, Json, Sampling, TokenLogprob
 from .stops import Stops
+from .transformers_explain import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why the generation ended, and how many tokens it drew."""
+    """Why the generation ended, how many tokens it drew, and what else was asked for."""
 
     finish: FinishReason
     tokens: int
+    alternatives: tuple[Alternative, ...] = ()
+    explanation: Mapping[str, Json] | None = None
 
 
 Take = Callable[[Piece | End], bool]
@@ -38,10 +41,15 @@ Take = Callable[[Piece | End], bool]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to generate: after the `prompt` tokens, until one of the `ends` tokens or one of the `stops` texts."""
+    """What to generate: after the `prompt` tokens, until one of the `ends` tokens or one of the `stops` texts.
+
+    The last `said` tokens of the prompt are the beginning of the answer.
+    """
 
     prompt: list[int]
+    said: int
     sampling: Sampling
+    decoding: Decoding
     config: GenerationConfig
     ends: frozenset[int]
     stops: tuple[str, ...]
@@ -49,18 +57,17 @@ class Plan:
 
 
 class Run:
-    """Called with `take` on a worker thread; also the streamer that `generate` hands every token to."""
+    """Called with `take` on a worker thread; hands on every token as `generate` asks whether to stop."""
 
     def __init__(self, model: Any, tokenizer: Any, plan: Plan) -> None:
-        self._model, self._plan = model, plan
-        self._text = _Text(tokenizer)
+        self._model, self._tokenizer, self._plan = model, tokenizer, plan
+        self._text = _Text(tokenizer, plan.prompt[len(plan.prompt) - plan.said :])
         self._stops = Stops(plan.stops)
         self._scores = _Scores(tokenizer, plan.sampling.top_logprobs)
         self._take: Take = lambda event: True
-        self._prompt_seen = False
         self._done = False
         self._finish: FinishReason = "length"
-        self._tokens = 0
+        self._drawn: list[int] = []
 
     def __call__(self, take: Take) -> None:
         """Generate; raises InvalidRequest for a value that transformers refuses, EngineFailed for torch's trouble."""
@@ -69,57 +76,75 @@ class Run:
         with nullcontext() if seed is None else torch.random.fork_rng():
             if seed is not None:
                 torch.manual_seed(seed)
-            self._generate()
+            generate(self._model, self._plan, self._processors(), self._stop)
         if not self._done:
             rest, _ = self._stops.add(self._text.rest())
             take(Piece(rest + self._stops.rest()))
-        take(End(self._finish, self._tokens))
-
-    def _generate(self) -> None:
-        tokens = torch.tensor([self._plan.prompt], device=self._model.device)
-        try:
-            self._model.generate(
-                input_ids=tokens,
-                attention_mask=torch.ones_like(tokens),
-                generation_config=self._plan.config,
-                logits_processor=LogitsProcessorList(self._processors()),
-                stopping_criteria=StoppingCriteriaList([self._stop]),
-                streamer=self,
-            )
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
-        except RuntimeError as error:
-            raise EngineFailed(str(error), engine="transformers") from error
+        explanation = explained(self._model, self._tokenizer, self._plan, self._drawn, take)
+        take(End(self._finish, len(self._drawn), explanation=explanation))
 
     def _processors(self) -> list[Any]:
-        """In order: look at the model's own scores, penalise, constrain; `generate` adds temperature and cuts after."""
-        sampling = self._plan.sampling
-        processors: list[Any] = [self._scores] if sampling.top_logprobs is not None else []
-        if sampling.repetition_penalty is not None:
-            processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-        processors.append(Shift(sampling, len(self._plan.prompt)))
-        if self._plan.matcher is not None:
-            processors.append(Constrain(self._plan.matcher))
-        return processors
+        """Look at the model's own scores before anything changes them."""
+        own = [self._scores] if self._plan.sampling.top_logprobs is not None else []
+        return [*own, *processors(self._plan)]
 
-    def put(self, tokens: torch.Tensor) -> None:
-        """`generate` calls this with the prompt first, then with every token."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        token = int(tokens)
-        self._tokens += 1
+    def _stop(self, tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """`generate` calls this after every token; on some devices once more than it needed."""
+        if self._finish == "length" and not self._done:
+            self._add(int(tokens[0, -1]))
+        return torch.full((len(tokens),), self._done, device=tokens.device)
+
+    def _add(self, token: int) -> None:
+        self._drawn.append(token)
         ended = token in self._plan.ends
         text, stopped = self._stops.add("" if ended else self._text.add(token))
         if ended or stopped:
             self._finish = "stop"
         self._done = self._take(Piece(text, self._scores.of(token))) or stopped
 
-    def end(self) -> None:
-        """`generate` calls this at the end."""
 
-    def _stop(self, tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        return torch.full((len(tokens),), self._done, device=tokens.device)
+def generate(model: Any, plan: Plan, processors: list[Any], stop: Callable[..., torch.Tensor], **options: Any) -> Any:
+    """transformers' own `generate`; raises InvalidRequest for a value it refuses, EngineFailed for torch's trouble."""
+    tokens = torch.tensor([plan.prompt], device=model.device)
+    with failures():
+        return model.generate(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            generation_config=plan.config,
+            logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=StoppingCriteriaList([stop]),
+            **options,
+        )
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Errors of transformers and torch as ours."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    except RuntimeError as error:
+        raise EngineFailed(str(error), engine="transformers") from error
+
+
+def processors(plan: Plan) -> list[Any]:
+    """In order: penalise, constrain; `generate` adds temperature and cuts after."""
+    sampling = plan.sampling
+    repetition = sampling.repetition_penalty
+    found: list[Any] = [] if repetition is None else [RepetitionPenaltyLogitsProcessor(repetition)]
+    found.append(Shift(sampling, len(plan.prompt) - plan.said))
+    if plan.matcher is not None:
+        found.append(Constrain(plan.matcher))
+    return found
+
+
+def explained(model: Any, tokenizer: Any, plan: Plan, drawn: Sequence[int], take: Take) -> Mapping[str, Json] | None:
+    """The explanation of an answer where it was asked for; None also when nobody wants it any more."""
+    if not plan.decoding.explain:
+        return None
+    with failures():
+        return explain(model, tokenizer, plan.prompt, drawn, lambda: take(Piece("")))
 
 
 class Shift:
@@ -132,10 +157,11 @@ class Shift:
         self._prompt = prompt
 
     def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """`generate`'s signature: tokens (1, length) and scores (1, vocabulary)."""
+        """`generate`'s signature: tokens (rows, length) and scores (rows, vocabulary)."""
         scores = scores.clone()
         if self._presence or self._frequency:
-            counts = torch.bincount(tokens[0, self._prompt :], minlength=scores.shape[-1])
+            drawn = tokens[:, self._prompt :]
+            counts = torch.stack([torch.bincount(row, minlength=scores.shape[-1]) for row in drawn])
             scores -= self._presence * (counts > 0) + self._frequency * counts
         for token, bias in self._bias.items():
             scores[:, token] += bias
@@ -183,13 +209,19 @@ class _Scores:
         return (TokenLogprob(self._tokenizer.decode([token]), float(self._logprobs[token]), others),)
 
 
+def text_of(tokenizer: Any, tokens: Sequence[int], said: Sequence[int] = ()) -> str:
+    """The text of tokens that come after `said`."""
+    text = _Text(tokenizer, said)
+    return "".join(map(text.add, tokens)) + text.rest()
+
+
 class _Text:
     """Tokens to text as they come: a character cut between tokens waits, bytes that are no text are left out."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, said: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._tokens: list[int] = []
-        self._start = self._read = 0  # decoding from `start` gives the white space before `read` its meaning
+        self._tokens = list(said)
+        self._start, self._read = 0, len(said)  # decoding from `start` gives the white space before `read` its meaning
 
     def add(self, token: int) -> str:
         self._tokens.append(token)
