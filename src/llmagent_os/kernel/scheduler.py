@@ -349,7 +349,7 @@ class Scheduler:
             room.claimed -= self._called[0].places
             self._put_on(self._called[0], now, room, decision)
         while (job := self._first(now)) is not None:
-            if self.policy.refuses and now + job.wanted * self.ledger.pace > job.deadline:
+            if self.policy.refuses and now + (job.wanted - job.made) * self.ledger.pace > job.deadline:
                 self._take(job)
                 decision.refuse.append(job)
             elif job.places <= room.free - room.claimed or not (self.running or self._called):
@@ -360,20 +360,23 @@ class Scheduler:
 
     def _make_room(self, job: Job, room: _Room, decision: Decision) -> bool:
         """Have others give way to a job that waits; False where it has to wait for what comes by itself."""
-        while room.free + room.leaving - room.claimed < job.places:
-            victim = self._victim(job)
-            if victim is None:
-                return False
+        short = job.places - (room.free + room.leaving - room.claimed)
+        victims = []
+        for victim in self._victims(job):
+            if short > 0:
+                victims.append(victim)
+                short -= victim.places
+        if short > 0 or not victims:
+            return False
+        for victim in victims:
             victim.leaving = True
             room.leaving += victim.places
-            decision.preempt.append(victim)
-            if room.free + room.leaving - room.claimed >= job.places:
-                self._take(job)
-                self.waiting[job.number] = job
-                self._called.append(job)
-                room.claimed += job.places
-                return True
-        return False
+        decision.preempt += victims
+        self._take(job)
+        self.waiting[job.number] = job
+        self._called.append(job)
+        room.claimed += job.places
+        return True
 
     def _put_on(self, job: Job, now: float, room: _Room, decision: Decision) -> None:
         self._take(job)
@@ -412,16 +415,14 @@ class Scheduler:
         heads = [job for line in self._lines.values() if (job := line.first()) is not None]
         return min(heads, key=lambda job: (self._rank(job), job.number), default=None)
 
-    def _victim(self, job: Job) -> Job | None:
-        """Who should give way to a waiting job: of those who had their quantum, the last in the policy's order."""
+    def _victims(self, job: Job) -> list[Job]:
+        """Who should give way to a waiting job: those who had their quantum, the last in the policy's order first."""
         if self.policy.gain is None:
-            return None
-        quantum = self.settings.quantum
-        movable = [j for j in self.running.values() if j.movable and not j.leaving and j.slice >= quantum]
-        last = max(movable, key=lambda each: (self._rank(each), each.number), default=None)
-        if last is None or self._rank(job) + self.policy.gain(self.settings) >= self._rank(last):
-            return None
-        return last
+            return []
+        least, quantum = self._rank(job) + self.policy.gain(self.settings), self.settings.quantum
+        due = [j for j in self.running.values() if j.movable and not j.leaving and j.slice >= quantum]
+        ranks = [(rank, each.number, each) for each in due if (rank := self._rank(each)) > least]
+        return [each for _, _, each in sorted(ranks, reverse=True)]
 
     def _hold(self, now: float, decision: Decision) -> None:
         """Keep the jobs of tenants that are over their quota out of line until it has been refilled."""
