@@ -81,6 +81,25 @@ async def anthropic() -> AsyncIterator[tuple[StandIn, Bed]]:
 # What goes over the wire
 
 
+async def test_an_answer_goes_on_from_its_beginning_where_the_server_can():
+    async with openai_server() as server:
+        engine = await open_engine(spec(server, options={"prefill": True}))
+        assert "said" in engine.info.abilities
+        bed = Bed(engine)
+        whole = (await bed.ask(bed.chat(SHORT))).text
+        assert (await bed.ask(bed.chat(SHORT, said=whole[:9]))).text == whole[9:]
+        assert server.last["messages"][-1] == {"role": "assistant", "content": whole[:9]}
+        assert (server.last["continue_final_message"], server.last["add_generation_prompt"]) == (True, False)
+        await engine.close()
+
+
+async def test_an_answer_that_cannot_go_on_is_refused(pair):
+    _, bed = pair
+    with pytest.raises(Unsupported) as caught:
+        await bed.ask(bed.chat(SHORT, said="Red"))
+    assert caught.value.facts["parameter"] == "said"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_request_says_whether_to_stream(pair, stream: bool):
     server, bed = pair

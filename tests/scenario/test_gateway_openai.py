@@ -218,3 +218,13 @@ async def test_the_events_of_a_call(api: Gate) -> None:
         "response.function_call_arguments.done", "response.output_item.done",
     ]  # fmt: skip
     assert events[4][1]["arguments"] == '{"a":1,"b":2}'
+
+
+async def test_an_answer_goes_on_from_the_last_message(api: Gate) -> None:
+    begun = [*user("one two three"), {"role": "assistant", "content": "one t"}]
+    body = {"model": "scripted", "messages": begun, "continue_final_message": True, "add_generation_prompt": False}
+    status, answer = await api.post(CHAT, body)
+    assert status == 200 and answer["choices"][0]["message"]["content"] == "wo three"
+    for wrong in ({"add_generation_prompt": True}, {"messages": user("one")}):
+        status, answer = await api.post(CHAT, body | wrong)
+        assert status == 400 and answer["error"]["param"] in wrong

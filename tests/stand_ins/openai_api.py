@@ -30,6 +30,7 @@ FIELDS = frozenset({
     "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "presence_penalty",
     "frequency_penalty", "seed", "stop", "logit_bias", "logprobs", "top_logprobs", "max_tokens",
     "max_completion_tokens", "tools", "tool_choice", "response_format", "input", "encoding_format",
+    "continue_final_message", "add_generation_prompt",
 })  # fmt: skip
 HEAD = {"id": "chatcmpl-1", "created": 0, "model": "stand-in"}
 EXTENDED = frozenset({"top_k", "min_p", "typical_p", "repetition_penalty", "structured_outputs"})
@@ -146,9 +147,11 @@ def asked(body: Mapping[str, Any]) -> GenerateRequest:
     if body.get("logprobs") is not None:
         sampling["top_logprobs"] = body["logprobs"] if "prompt" in body else body.get("top_logprobs", 0)
     format = body.get("response_format") or {}
+    messages = [heard(one) for one in body.get("messages", ())]
+    said = messages.pop().text if body.get("continue_final_message") else ""
     return GenerateRequest(
         "stand-in",
-        messages=tuple(heard(one) for one in body.get("messages", ())),
+        messages=tuple(messages),
         prompt=body.get("prompt"),
         sampling=Sampling(**sampling, stop=tuple(body["stop"]) if "stop" in body else None),
         tools=tuple(ToolSpec(**tool["function"]) for tool in body.get("tools", ())),
@@ -156,6 +159,7 @@ def asked(body: Mapping[str, Any]) -> GenerateRequest:
         schema=format["json_schema"]["schema"] if format else None,
         choices=tuple(body["structured_outputs"]["choice"]) if "structured_outputs" in body else None,
         stream=body.get("stream", False),
+        said=said,
     )
 
 

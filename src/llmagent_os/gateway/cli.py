@@ -24,6 +24,8 @@ COMMANDS = {
     "resume": ("processes", "Let a paused process or agent go on."),
     "kill": ("processes", "End a process, or every process of an agent."),
     "replay": ("replay", "Run a past process again from its journal, without a model."),
+    "explain": ("explain", "Draw what a transformers model looked at for an answer."),
+    "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),

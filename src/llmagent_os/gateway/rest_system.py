@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from ..core.records import Json, ModelSpec
 from ..monitoring.metrics import CONTENT_TYPE, render
+from .bodies import ChatBody
 from .rest_agents import Strict
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Overview:
         router.get("/health", response_model=Health, responses={503: {"model": Health}})(self.health)
         router.get("/metrics", response_class=Response)(self.metrics)
         router.get("/v1/top")(self.top)
+        router.post("/v1/route")(self.route)
         router.get("/v1/models")(self.models)
         router.post("/v1/models", status_code=201)(self.add)
         router.get("/v1/models/{name:path}")(self.model)
@@ -79,6 +81,12 @@ class Overview:
         live = [process.info() for process in self._kernel.table.live.values()]
         counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
         return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}
+
+    async def route(self, body: ChatBody) -> dict[str, Any]:
+        """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""
+        plan = await self._kernel.router.plan(body.requests()[0])
+        models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
+        return {"model": body.model, "models": models, "strategy": plan.strategy}
 
     async def models(self) -> dict[str, Any]:
         """Models and agents: every name that `model` may take."""
