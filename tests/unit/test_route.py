@@ -152,11 +152,11 @@ def test_the_cost_is_in_seconds_and_a_wrong_answer_is_asked_again():
     assert cost(demand, replace(one, quality=0.5)) == pytest.approx(2 * cost(demand, one))
 
 
-@pytest.mark.parametrize("count", [2, 3, 8, 100])
+@pytest.mark.parametrize("count", [2, 3, 8, 40])
 @pytest.mark.parametrize("at_once", [False, True])
 def test_replicas_get_equal_loads(count: int, at_once: bool):
     draw, running, served = random.Random(7), Counter[int](), Counter[int]()
-    calls = 500 * count
+    calls = 300 * count
     for n in range(calls):
         candidates = [Candidate(str(k), ENGINE, load=running[k] / ENGINE.limit) for k in range(count)]
         chosen = int(choose(DEMAND, candidates, 0.0, draw.random()).order[0].model)
@@ -166,8 +166,8 @@ def test_replicas_get_equal_loads(count: int, at_once: bool):
             running[chosen] -= 1
         elif n % 7:  # calls end in no order
             running[draw.choice([k for k in range(count) if running[k]])] -= 1
-    even = calls / count
-    assert all(abs(served[k] - even) <= 0.25 * even for k in range(count))
+    even, off = calls / count, 0.1 if count <= MANY else 0.25  # few of many are looked at
+    assert all(abs(served[k] - even) <= off * even for k in range(count))
 
 
 def test_a_strategy_goes_with_the_task_and_the_callers_own_goes_first():

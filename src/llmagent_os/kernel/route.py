@@ -17,7 +17,7 @@ FIRST, PACE = 0.5, 30.0
 """Seconds to the first token and tokens a second, as long as no model is measured: alike for all, so load decides."""
 
 ANSWER = 256  # tokens that an answer is expected to have where the request sets no limit
-ALIKE = 1.2  # candidates whose costs are within this factor of the best share the calls
+ALIKE = 1.2  # of candidates whose costs are within this factor of the best the least loaded is asked
 LEAST = 0.25  # the share of the time to the first token that does not come from reading
 MANY, DRAWN = 16, 4  # of more candidates than MANY only the first and DRAWN at random are looked at
 
@@ -94,16 +94,11 @@ class Plan:
             role = f"fallback {each.role}" if each.role else "replica"
             speed = f"first token {each.first:.2g} s, {each.pace:.3g} tokens/s, quality {each.quality:.2g}"
             prompt = f"{each.cached} of {_prompt(self.demand, each)} tokens cached"
-            price = f"at most ${worst_price(self.demand, each):.2g}"
-            yield (
-                each,
-                cost(self.demand, each),
-                f"choice {place}: {role}, load {each.load:.2g}, {speed}, {prompt}, {price}",
-            )
+            text = f"choice {place}: {role}, load {each.load:.2g}, {speed}, {prompt}"
+            yield each, cost(self.demand, each), f"{text}, at most ${worst_price(self.demand, each):.2g}"
         refusals, asked = self.refusals(), {each.model for each in self.order}
-        for each in self.candidates:
-            if each.model not in asked:
-                yield each, None, refusals[each.model][1] if each.model in refusals else "not drawn among so many"
+        for each in (each for each in self.candidates if each.model not in asked):
+            yield each, None, refusals.get(each.model, (None, "not drawn among so many"))[1]
 
 
 def choose(demand: Demand, candidates: Sequence[Candidate], now: float, draw: float = 0.0) -> Plan:
@@ -119,7 +114,9 @@ def choose(demand: Demand, candidates: Sequence[Candidate], now: float, draw: fl
     if len(ranked) > 1:
         failed, role, best, _ = ranked[0]
         alike = sum(1 for each in ranked if each[:2] == (failed, role) and each[2] <= best * ALIKE)
-        ranked.insert(0, ranked.pop(int(draw * 1e6) % alike))  # its last digits: the first ones may have drawn `seen`
+        start = int(draw * 1e6)  # its last digits: the first ones may have drawn `seen`
+        first = min(((start + n) % alike for n in range(alike)), key=lambda n: ranked[n][3].load)
+        ranked.insert(0, ranked.pop(first))
     return Plan(tuple([each[3] for each in ranked]), demand.strategy, demand, candidates, now)
 
 
