@@ -57,7 +57,7 @@ def up(
     given = {"data": data, "port": port, "host": host, "durability": durability, "plugins": plugin}
     config = load(given | ({"model": model} if model != "none" else {}))
     _refuse_second(config.data)
-    config = config.model_copy(update={"model": None if model == "none" else _at_hand(config.model or "default")})
+    config = config.model_copy(update={"model": None if model == "none" else _at_hand(config)})
     _log_to(config.data / "log")
     well = _chat(config) if chat else _serve(config)
     say(f"stopped; nothing is lost: the next start goes on from {config.data}")
@@ -76,8 +76,11 @@ def _refuse_second(data: Path) -> None:
     raise DataFolderBusy(f"process {address.pid} runs on {data} already; {hint}", pid=address.pid, path=str(data))
 
 
-def _at_hand(name: str) -> str:
-    """Make sure that a model is on this machine and return the name it is opened by."""
+def _at_hand(config: Config) -> str:
+    """Make sure that the model is on this machine and return the name it is opened by; a route opens what it needs."""
+    name = config.model or "default"
+    if name in config.routes:
+        return name
     with shown(name) as progress:
         return asyncio.run(bring(name, progress)).name
 
