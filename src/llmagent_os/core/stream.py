@@ -57,41 +57,50 @@ class Continuation:
         self.finished = False
         self.pieces = 0  # since it was last asked for
         self._request = request
-        self._text, self._tokens, self._logprobs = "", 0, 0
+        self._texts: list[str] = []
+        self._tokens = self._logprobs = 0
         self._skip, self._skip_logprobs = "", 0
         self._spent = Usage()
 
     @property
     def shown(self) -> bool:
         """Whether the caller has got any of it."""
-        return bool(self._text or self._logprobs)
+        return bool(self._texts or self._logprobs)
 
     def rest(self, resumes: bool) -> GenerateRequest | None:
         """What to ask for: to go on from what was said, or (`resumes` false) all of it again; None: nothing is left."""
-        request, sampling = self._request, self._request.sampling
+        request, sampling, said = self._request, self._request.sampling, "".join(self._texts)
         self.pieces = 0
-        self._skip, self._skip_logprobs = ("", 0) if resumes else (self._text, self._logprobs)
-        if self._skip or not self._text:
+        self._skip, self._skip_logprobs = ("", 0) if resumes else (said, self._logprobs)
+        if self._skip or not said:
             return request
         if sampling.max_tokens is not None:
             if self._tokens >= sampling.max_tokens:
                 return None
             sampling = replace(sampling, max_tokens=sampling.max_tokens - self._tokens)
-        return replace(request, said=request.said + self._text, sampling=sampling)
+        return replace(request, said=request.said + said, sampling=sampling)
 
     def take(self, chunk: Chunk) -> Chunk:
         """What is new in a piece; raises EngineFailed where an answer that was asked for again is another one."""
-        skip = self._skip[: len(chunk.text)]
-        if not chunk.text.startswith(skip) or (chunk.finish is not None and len(skip) < len(self._skip)):
-            raise EngineFailed("an engine failed in the middle of an answer, and another one gave a different answer")
-        logprobs, text = chunk.logprobs[self._skip_logprobs :], chunk.text[len(skip) :]
-        self._skip, self._skip_logprobs = self._skip[len(skip) :], max(0, self._skip_logprobs - len(chunk.logprobs))
-        self.pieces += max(bool(chunk.text), len(chunk.logprobs))
-        self._text, self._logprobs = self._text + text, self._logprobs + len(logprobs)
-        self._tokens += max(bool(text), len(logprobs))
+        self.pieces += _tokens(chunk)
+        if self._skip or self._skip_logprobs:
+            chunk = self._unseen(chunk)
+        if chunk.text:
+            self._texts.append(chunk.text)
+        self._tokens += _tokens(chunk)
+        self._logprobs += len(chunk.logprobs)
         self.finished = chunk.finish is not None
-        usage = chunk.usage + self._spent if chunk.usage is not None else None
-        return replace(chunk, text=text, logprobs=logprobs, usage=usage)
+        return replace(chunk, usage=chunk.usage + self._spent) if chunk.usage is not None else chunk
+
+    def _unseen(self, chunk: Chunk) -> Chunk:
+        """A piece without what was shown before."""
+        again = self._skip[: len(chunk.text)]
+        if not chunk.text.startswith(again) or (chunk.finish is not None and again != self._skip):
+            raise EngineFailed("an engine failed in the middle of an answer, and another one gave a different answer")
+        fresh = replace(chunk, text=chunk.text[len(again) :], logprobs=chunk.logprobs[self._skip_logprobs :])
+        self._skip = self._skip[len(again) :]
+        self._skip_logprobs = max(0, self._skip_logprobs - len(chunk.logprobs))
+        return fresh
 
     def broke(self, prompt: int, info: EngineInfo) -> None:
         """It broke off: count what an engine made for a prompt of so many tokens."""
@@ -103,6 +112,10 @@ class Continuation:
         """The last piece of an answer that had all its tokens when it broke off."""
         self.finished = True
         return Chunk(finish="length", usage=self._spent)
+
+
+def _tokens(chunk: Chunk) -> int:
+    return max(bool(chunk.text), len(chunk.logprobs))
 
 
 class Streams:

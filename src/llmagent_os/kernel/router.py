@@ -199,6 +199,8 @@ class Router:
 
         Raises as `stream` does.
         """
+        if request.model not in self.engines.routes:
+            return await self.engines.get(request.model), request
         plan = await self.plan(request)
         engine = await self.engines.get(self._first(plan, request.model).model)
         return engine, replace(request, decoding=plan.strategy)
