@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -147,9 +147,17 @@ class Oracle:
 
     def _firsts(self) -> list[Job]:
         """Who may go first: of the adapter in use within its turn, else of all adapters."""
-        bests = {each: min(self.order[job] for job in self.pool if job.adapter == each) for each in self._adapters()}
-        least = min(best[0] for best in bests.values())
-        return [job for job in self.pool if self.order[job] == bests.get(job.adapter) and self._rank(job) == least]
+        least: dict[Hashable, float] = {}  # rank by adapter and the groups around it
+        for job in self.pool:
+            for group, rank in self._places(job):
+                least[group] = min(rank, least.get(group, rank))
+        adapters = self._adapters()
+        best = min(least[adapter, ()] for adapter in adapters)
+        heads = [job for job in self.pool if all(least[group] == rank for group, rank in self._places(job))]
+        return [job for job in heads if job.adapter in adapters and self._rank(job) == best]
+
+    def _places(self, job: Job) -> list[tuple[Hashable, float]]:
+        return [((job.adapter, self.policy.path(job)[:depth]), rank) for depth, rank in enumerate(self.order[job])]
 
     def _adapters(self) -> set[str | None]:
         adapters = {job.adapter for job in self.pool}
