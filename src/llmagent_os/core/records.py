@@ -412,7 +412,7 @@ class Envelope:
 class Page:
     """A context in a file: in memory (`ram`, which outlives the process but not the machine) or on `disk`.
 
-    `size` is in bytes. `key` is that of the call whose context it is, while that is not finished; `pid` its process.
+    `size` is in bytes; while it has `readers` it stays where it is. `key` is that of the call whose context it is, while that is not finished; `pid` its process.
     """
 
     name: str
@@ -424,3 +424,4 @@ class Page:
     size: int
     tier: Literal["ram", "disk"] = "ram"
     crc: int = 0
+    readers: int = 0

@@ -145,7 +145,7 @@ class Dispatcher:
 
     def _wanted(self, work: Work, context: Context) -> bool:
         """Whether to save now: somebody waits for a prefix that is there by now, or a checkpoint is due."""
-        if self._store is None or not work.movable or context.readers:
+        if self._store is None or not work.movable or (context.page is not None and context.page.readers):
             return False
         if any(work.computed >= tokens for tokens, _ in context.watchers):
             return True
@@ -357,7 +357,7 @@ class Dispatcher:
         page, store = source.page, self._store
         if page is None or store is None:
             return
-        source.readers += 1
+        page.readers += 1
         try:
             if not await store.check(page):
                 raise EngineFailed("the file is damaged")
@@ -368,7 +368,7 @@ class Dispatcher:
             if source.page is page:
                 self._forget(source)
         finally:
-            source.readers -= 1
+            page.readers -= 1
 
     def _release(self, slot: Slot) -> None:
         slot.busy = False

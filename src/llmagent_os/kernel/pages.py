@@ -35,7 +35,6 @@ class Context:
     made: int = 0
     movable: bool = True
     waits: bool = False
-    readers: int = 0  # who copy its page just now
     watchers: list[tuple[int, asyncio.Event]] = field(default_factory=list)  # calls that wait for its first n tokens
 
     def worth(self) -> tuple[int, float]:

@@ -64,7 +64,7 @@ class PageFiles:
         self._pages[page.name] = page
 
     def _write_head(self, page: Page) -> None:
-        head = codec.dumps({**asdict(page), "tokens": []}) + b"\n" + array("i", page.tokens).tobytes()
+        head = codec.dumps({**asdict(page), "tokens": [], "readers": 0}) + b"\n" + array("i", page.tokens).tobytes()
         file = self.path(page).with_suffix(".head")
         part = file.with_suffix(".part")
         part.write_bytes(head)
@@ -95,7 +95,7 @@ class PageFiles:
 
     def _over(self, tier: Literal["ram", "disk"], worth: Callable[[Page], Any]) -> Iterator[Page]:
         """The pages that a budget has no room for."""
-        pages = [page for page in self._pages.values() if page.tier == tier]
+        pages = [page for page in self._pages.values() if page.tier == tier and not page.readers]
         used = sum(page.size for page in pages)
         for page in sorted(pages, key=worth):
             if used <= self._budgets[tier]:
@@ -111,7 +111,7 @@ class PageFiles:
             self.path(moved).unlink(missing_ok=True)
             self.drop(page)
             return
-        if page.name not in self._pages:
+        if page.name not in self._pages or page.readers:
             self.path(moved).unlink()
             return
         page.tier, page.crc = "disk", crc
