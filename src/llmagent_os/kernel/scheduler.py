@@ -413,14 +413,14 @@ class Scheduler:
         if now < self._turn_ends and line is not None and (job := line.first()) is not None:
             return job
         heads = [job for line in self._lines.values() if (job := line.first()) is not None]
-        return min(heads, key=lambda job: (self._rank(job), job.number), default=None)
+        return heads[0] if len(heads) == 1 else min(heads, key=lambda job: (self._rank(job), job.number), default=None)
 
     def _victims(self, job: Job) -> list[Job]:
         """Who should give way to a waiting job: those who had their quantum, the last in the policy's order first."""
-        if self.policy.gain is None:
+        due = [j for j in self.running.values() if j.slice >= self.settings.quantum and j.movable and not j.leaving]
+        if self.policy.gain is None or not due:
             return []
-        least, quantum = self._rank(job) + self.policy.gain(self.settings), self.settings.quantum
-        due = [j for j in self.running.values() if j.movable and not j.leaving and j.slice >= quantum]
+        least = self._rank(job) + self.policy.gain(self.settings)
         ranks = [(rank, each.number, each) for each in due if (rank := self._rank(each)) > least]
         return [each for _, _, each in sorted(ranks, reverse=True)]
 
