@@ -412,7 +412,8 @@ class Envelope:
 class Page:
     """A context in a file: in memory (`ram`, which outlives the process but not the machine) or on `disk`.
 
-    `size` is in bytes; while it has `readers` it stays where it is. `key` is that of the call whose context it is, while that is not finished; `pid` its process.
+    `size` is in bytes; while it has `readers` it stays where it is. `key` is that of the call whose context it is, while
+    that is not finished; `pid` its process.
     """
 
     name: str
