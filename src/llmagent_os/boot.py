@@ -15,7 +15,8 @@ from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
 from .core.ports import Engine, Filter, Records, Tool
-from .core.records import ModelSpec, Route
+from .core.records import Decoding, GenerateRequest, Generation, ModelSpec, Route
+from .core.stream import collect
 from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
@@ -132,6 +133,18 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         claim.release()
         raise
     return System(config, kernel, agents, sys, records, registry, metrics, tools, claim)
+
+
+async def explained(request: GenerateRequest) -> Generation:
+    """Answer with an explanation on an engine of its own, whether or not a system runs.
+
+    Raises NotFound for the model, MissingExtra, Unsupported where its engine explains nothing.
+    """
+    engine = await open_engine(await catalog.resolve(request.model))
+    try:
+        return await collect(engine.generate(replace(request, decoding=Decoding(explain=True))))
+    finally:
+        await engine.close()
 
 
 async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:

@@ -21,6 +21,7 @@ from llmagent_os.core.ports import Engine
 from llmagent_os.core.records import (
     SAMPLING_NAMES,
     Chunk,
+    Decoding,
     EmbedRequest,
     GenerateRequest,
     Generation,
@@ -77,6 +78,8 @@ ABILITIES: Mapping[str, dict[str, Any]] = {
     "schema": {"schema": SCHEMA},
     "choices": {"choices": ("yes", "no")},
     "adapters": {"adapter": "french"},
+    "said": {"said": "The"},
+    "explain": {"decoding": Decoding(explain=True)},
     "images": {"messages": (Message("user", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]),)},
 }
 
