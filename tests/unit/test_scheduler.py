@@ -88,6 +88,20 @@ def test_under_fair_who_was_away_has_saved_no_credit() -> None:
     assert made.ledger.had("tenant", "new") == made.ledger.had("tenant", "old") == 1000 * MADE
 
 
+def test_under_fair_who_always_asked_for_little_has_saved_no_credit() -> None:
+    made = scheduler(places=3, policy="fair")
+    jobs = [job(1, tenant="little"), job(2, tenant="much"), job(3, tenant="much")]
+    made.arrive(jobs[0], 0)
+    made.arrive(jobs[1], 0)
+    made.decide(0)
+    made.charge(jobs[1], 0, 1000)
+    made.arrive(jobs[2], 0)
+    made.decide(0)  # nobody had to wait so far
+    for number, tenant in ((4, "little"), (5, "new")):
+        made.arrive(job(number, tenant=tenant), 0)
+    assert made.ledger.had("tenant", "little") == made.ledger.had("tenant", "new") == 1000 * MADE
+
+
 def test_las_serves_the_program_that_had_least_and_forgets() -> None:
     made = scheduler(policy="las", quantum=10, aging=100, memory=60)
     first = job(1, program=1)

@@ -90,11 +90,9 @@ class Ledger:
         return self._had.get(account, 0.0)
 
     def enter(self, job: Job, now: float) -> None:
-        """A call came. Who was away for a while is neither held to all it ever had nor saves up credit."""
+        """A call came. A program that was away is not held to all it ever had, and nobody saves up credit."""
         for account in _accounts(job):
             self._present[account] += 1
-            if self._present[account] > 1:
-                continue
             away = now - self._left.pop(account, now)
             if account[0] == "program":
                 self._had[account] = self.had(*account) * 0.5 ** (away / self.settings.memory)
