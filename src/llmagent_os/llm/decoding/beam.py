@@ -87,7 +87,7 @@ async def beam(request: GenerateRequest, engine: Engine) -> AsyncIterator[Chunk]
         alternatives[0].text,
         finish="stop" if found[0].finished else "length",
         usage=driver.usage(),
-        alternatives=alternatives if decoding.n > 1 else (),
+        alternatives=alternatives,
     )
 
 

@@ -70,7 +70,7 @@ def _answer(request: GenerateRequest, drawn: Sequence[Generation], ranked: Seque
         best.tool_calls,
         best.finish,
         sum((each.usage for each in drawn), Usage()),
-        tuple(Alternative(each.text, score) for each, score in ranked[:n]) if n > 1 else (),
+        tuple(Alternative(each.text, score) for each, score in ranked[:n]),
     )
 
 
