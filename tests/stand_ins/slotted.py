@@ -124,8 +124,10 @@ class SlottedWork:
                 engine.computed += 1
             yield Chunk(finish="length", usage=Usage(len(self.prompt), len(self.said)))
         finally:
-            await asyncio.sleep(engine.pace)
-            engine.working.discard(slot)
+            try:
+                await asyncio.sleep(engine.pace)
+            finally:
+                engine.working.discard(slot)
 
     async def _work(self) -> None:
         await asyncio.sleep(self._engine.pace)

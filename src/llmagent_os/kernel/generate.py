@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.errors import not_found
@@ -24,9 +25,8 @@ _NUMBERS = itertools.count(1)
 
 async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
-    request: GenerateRequest = call.args["request"]
+    engine, request = await kernel.router.take(call.args["request"])
     call.adapter = request.adapter
-    engine = await kernel.engines.get(request.model)
     model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, engine)
     wanted = request.decoding.strategy if request.decoding is not None else None
     if wanted is None:
@@ -36,7 +36,8 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     else:
         raise not_found("decoding strategy", wanted, kernel.strategies)
     try:
-        return await collect(chunks, request.model, engine.info.name, call.stream)
+        answer = await collect(chunks, request.model, watch=call.stream)
+        return replace(answer, engine=model.info.name)
     finally:
         call.cost = model.usage  # also where it failed: what was computed was computed
 
@@ -52,12 +53,13 @@ class Model:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Stream an answer; see `core.ports.Engine`."""
         request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens)
-        async with aclosing(self._serve(request.model, self._engine, request)) as chunks:
+        async with aclosing(self._kernel.router.stream(request, self._serve)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def _serve(self, model: str, engine: Engine, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Ask one engine, when its scheduler says so."""
+        self.info = engine.info
         dispatcher = self._kernel.dispatcher(model, engine)
         job = self._job(request)
         usage: Usage | None = None

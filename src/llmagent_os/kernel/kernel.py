@@ -17,7 +17,7 @@ from .door import Door, Syscall
 from .journal import Journal
 from .mailbox import Mailbox
 from .process import Process, Program
-from .router import Engines
+from .router import Engines, Router
 from .runner import Runner
 from .scheduler import Settings
 from .syscalls import Builtins
@@ -46,6 +46,7 @@ class Kernel:
         self.journal = Journal(store, threaded_commits)
         self.table = ProcessTable(store)
         self.engines = Engines()
+        self.router = Router(self.engines)
         self.dispatchers: dict[str, Dispatcher] = {}
         self.strategies = dict(strategies or {})
         self.streams = Streams()
