@@ -163,6 +163,7 @@ class GenerateRequest:
             "choices": (self.choices is not None, "choices"),
             "adapters": (self.adapter is not None, "adapter"),
             "said": (bool(self.said), "said"),
+            "explain": (self.decoding is not None and self.decoding.explain, "decoding"),
             "images": (any(part.get("type") == "image_url" for part in parts), "messages"),
         }
         return {ability: parameter for ability, (wanted, parameter) in asked.items() if wanted}
