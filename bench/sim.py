@@ -6,7 +6,7 @@ have shares of 1, 1/2, 1/3 ...; every agent of a tenant has a system prompt, rea
 model `Costs`, fitted to the local one: its calls share its steps, so that rates change when the running set does, and
 nothing is computed in between. Policies meet the same programs at the same times.
 
-    python bench/sim.py [--json] [--programs 20000] [--engines 4] [--load 0.9] [--policies all] [--curves FOLDER]
+    python bench/sim.py [--json] [--programs 20000] [--engines 4] [--load 0.9] [--curves FOLDER]
     python bench/sim.py --programs 1000000 --engines 1000 --policies las
 """
 
@@ -20,6 +20,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -38,21 +39,27 @@ PROMPT, ANSWER = (3.5, 1.0, 1500), (3.4, 1.1, 1500)  # tokens: lognormal's mu an
 TOOL = 2.0  # seconds, mean of an exponential
 BATCH = 0.3  # the share of programs that nobody waits for
 PATIENCE, GRACE = 10.0, 5.0  # a call's deadline: so many times what it takes alone, and so many seconds
-DEEP, CYCLES = 100_000, 20_000  # calls that wait, and decisions that are timed
+TIMED = 16  # of so many decisions one is timed: the clock takes longer than some of them
+CYCLES = 20_000  # decisions that are timed while many calls wait
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Seconds on an engine: a step of n streams takes `base + each * n`; a token `read`, saved or restored.
 
-    FITTED
+    What `bench/fit.py` found for the tiny model on 2 x AMD EPYC, 2026-11-25; `read` is of a quieter day (1,950 ms for
+    1,000 tokens), for other work ran beside.
     """
 
-    base: float = 0.005
-    each: float = 0.0038
-    read: float = 0.002
-    save: float = 2e-5
-    restore: float = 5e-6
+    base: float = 0.0073
+    each: float = 0.0041
+    read: float = 0.00195
+    save: float = 1.34e-5
+    restore: float = 6.2e-6
+
+    def step(self, readers: int, makers: int) -> float:
+        """What a step takes in which some calls read and some make a token each."""
+        return self.base + self.each * makers + (self.read * CHUNK if readers else 0.0)
 
     def alone(self, prompt: int, answer: int) -> float:
         """What a call takes on an idle engine."""
@@ -102,10 +109,11 @@ def programs(count: int, seed: int = 1) -> Iterator[Program]:
         yield Program(number, tenant, draw.randrange(AGENTS), nice, steps)
 
 
-def capacity(engines: int, sample: int = 5000) -> float:
-    """Programs a second that keep the engines full."""
+@cache
+def capacity(sample: int = 5000) -> float:
+    """Programs a second that keep an engine full."""
     work = sum(COSTS.full(p, a) for each in programs(sample, seed=2) for p, a, _ in each.steps)
-    return engines * sample / work
+    return sample / work
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +148,7 @@ class Engine:
         self.made = self.read = 0.0
         self.at = 0.0  # until when it has worked, or is kept from working by pages
         self.version = 0
+        self.readers, self.step = 0, math.inf  # calls that read now, and seconds a step
 
     @property
     def load(self) -> float:
@@ -163,16 +172,11 @@ class Engine:
         """Count the steps up to now."""
         if now <= self.at:
             return
-        readers, step = self._step()
-        if readers:
-            self.read += (now - self.at) / step * CHUNK / readers
-        self.made += (now - self.at) / step
+        steps = (now - self.at) / self.step
+        self.made += steps
+        if self.readers:
+            self.read += steps * CHUNK / self.readers
         self.at = now
-
-    def _step(self) -> tuple[int, float]:
-        readers = sum(task.reading for task in self.running)
-        step = COSTS.base + COSTS.each * (len(self.running) - readers)
-        return readers, step + (COSTS.read * CHUNK if readers else 0.0)
 
     def happen(self, now: float) -> None:
         """Something is due: a prompt was read, a quantum had, an answer ended."""
@@ -245,15 +249,14 @@ class Engine:
     def _plan(self, now: float) -> None:
         """Say when something happens next, if nothing happens before."""
         self.version += 1
-        if not self.running:
-            return
-        readers, step = self._step()
         reads = [task.target for task in self.running if task.reading]
         makes = [task.target for task in self.running if not task.reading]
+        self.readers, self.step = len(reads), COSTS.step(len(reads), len(makes)) if self.running else math.inf
         steps = min(makes) - self.made if makes else math.inf
         if reads:
-            steps = min(steps, (min(reads) - self.read) * readers / CHUNK)
-        self.world.at(max(now, self.at) + max(0.0, steps) * step, (self, self.version))
+            steps = min(steps, (min(reads) - self.read) * len(reads) / CHUNK)
+        if self.running:
+            self.world.at(max(now, self.at) + max(0.0, steps) * self.step, (self, self.version))
 
 
 class Fleet(Sequence[Candidate]):
@@ -300,7 +303,7 @@ class Outcome:
     seconds: float = 0.0  # of the virtual clock
     preempted: int = 0
     decisions: int = 0
-    decide: float = 0.0  # seconds of CPU
+    decide: float = 0.0  # seconds of CPU of those that were timed
     wall: float = 0.0
 
     def jain(self) -> float:
@@ -313,12 +316,12 @@ class World:
     """The clock, the engines, and the programs that come."""
 
     def __init__(self, policy: str, options: argparse.Namespace, load: float) -> None:
-        self.engines = [Engine(number, Settings(policy), self) for number in range(options.engines)]
+        self.engines = [Engine(number, Settings(policy, options.quantum), self) for number in range(options.engines)]
         self.outcome = Outcome()
         self.preempted = 0
         self._draw = random.Random(3)
         self._coming = programs(options.programs)
-        self._rate = load * capacity(options.engines)
+        self._rate = load * options.engines * capacity()
         self._events: list[tuple[float, int, Program | tuple[Engine, int]]] = []
         self._count = self._calls = 0
 
@@ -364,10 +367,12 @@ class World:
 
     def timed(self, scheduler: Scheduler, now: float) -> Any:
         """A decision, and what it takes."""
+        self.outcome.decisions += 1
+        if self.outcome.decisions % TIMED:
+            return scheduler.decide(now)
         began = cpu()
         decision = scheduler.decide(now)
         self.outcome.decide += cpu() - began
-        self.outcome.decisions += 1
         return decision
 
     def answered(self, program: Program, job: Job, now: float) -> None:
@@ -390,18 +395,18 @@ class World:
         self.outcome.refused += 1
 
 
-def deep(policy: str) -> float:
-    """Microseconds of CPU a decision while very many calls wait; before each, one ends and another comes."""
+def deep(policy: str, waiting: int) -> float:
+    """Microseconds of CPU a decision while so many calls wait; before each, one ends and another comes."""
     scheduler = Scheduler(Settings(policy), PLACES)
     jobs = [
         Job(number, number // 2, number // 2, str(each.tenant), str(each.agent), number / 1e6, nice=each.nice)
-        for number, each in enumerate(programs(DEEP + CYCLES))
+        for number, each in enumerate(programs(waiting + CYCLES))
     ]
-    for job in jobs[:DEEP]:
+    for job in jobs[:waiting]:
         scheduler.arrive(job, job.arrived)
     scheduler.decide(1.0)
     used = 0.0
-    for job in jobs[DEEP:]:
+    for job in jobs[waiting:]:
         last = next(iter(scheduler.running.values()))
         scheduler.charge(last, 20, 32)
         scheduler.leave(last, 1.0)
@@ -412,7 +417,7 @@ def deep(policy: str) -> float:
     return used / CYCLES * 1e6
 
 
-def tell(report: Report, policy: str, found: Outcome) -> None:
+def tell(report: Report, policy: str, found: Outcome, waiting: int) -> None:
     """The results of one policy."""
     if found.times:
         report.add(policy, "mean completion", sum(found.times) / len(found.times), "s")
@@ -423,8 +428,8 @@ def tell(report: Report, policy: str, found: Outcome) -> None:
     report.add(policy, "programs refused", found.refused, "")
     report.add(policy, "tokens", found.tokens / found.seconds, "tokens/s")
     report.add(policy, "taken off", found.preempted, "times")
-    report.add(policy, "CPU a decision", found.decide / found.decisions * 1e6, "us", at_most=20)
-    report.add(policy, f"CPU a decision, {DEEP:,} wait", deep(policy), "us", at_most=20)
+    report.add(policy, "CPU a decision", found.decide / max(1, found.decisions // TIMED) * 1e6, "us", at_most=20)
+    report.add(policy, f"CPU a decision, {waiting:,} wait", deep(policy, waiting), "us", at_most=20)
     report.add(policy, "wall time", found.wall, "s", at_most=600)
 
 
@@ -458,7 +463,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
     """Every policy on the same programs."""
     policies = list(POLICIES) if options.policies == "all" else options.policies.split(",")
     for policy in policies:
-        tell(report, policy, World(policy, options, options.load).run())
+        tell(report, policy, World(policy, options, options.load).run(), options.waiting)
     if options.curves:
         draw(Path(options.curves), options, policies)
 
@@ -467,6 +472,7 @@ if __name__ == "__main__":
     run(
         "sim", __doc__, measure,
         programs=(int, 20_000, "programs that come"), engines=(int, 4, "engines"),
-        load=(float, 0.9, "share of what the engines can do"),
+        load=(float, 0.9, "share of what the engines can do"), quantum=(int, Settings().quantum, "tokens"),
+        waiting=(int, 100_000, "calls that wait while decisions are timed"),
         policies=(str, "all", "policies, with commas"), curves=(str, "", "folder to draw curves in"),
     )  # fmt: skip

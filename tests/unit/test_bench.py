@@ -51,6 +51,18 @@ def test_engine(tiny_model: Path) -> None:
     assert lines[-1]["metric"] == "OS of direct"
 
 
+def test_sim(tmp_path: Path) -> None:
+    lines = results("sim", "--programs", 30, "--engines", 2, "--waiting", 50, "--curves", tmp_path)
+    assert {line["case"] for line in lines} == {"fifo", "priority", "fair", "las", "deadline"}
+    assert all(file.read_text().startswith("<svg") for file in tmp_path.glob("*.svg")) and any(tmp_path.iterdir())
+
+
+@pytest.mark.model
+def test_fit(tiny_model: Path) -> None:
+    lines = results("fit", "--streams", 2, "--tokens", 4, "--rounds", 1)
+    assert {line["metric"] for line in lines} >= {"base", "each", "read", "save", "restore"}
+
+
 def test_kill9() -> None:
     lines = results("kill9", "--kills", 2, "--agents", 3)
     exact = [line for line in lines if line["target"] == "<= 0"]

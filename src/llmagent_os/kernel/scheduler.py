@@ -449,6 +449,8 @@ class _Room:
     """Places while a decision is made: free now, about to be given back, and claimed by jobs that were called."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.free = scheduler.places - sum(job.places for job in scheduler.running.values())
-        self.leaving = sum(job.places for job in scheduler.running.values() if job.leaving)
+        self.free, self.leaving = scheduler.places, 0
+        for job in scheduler.running.values():
+            self.free -= job.places
+            self.leaving += job.places * job.leaving
         self.claimed = sum(job.places for job in scheduler._called)
