@@ -215,6 +215,14 @@ async def test_what_cannot_be_is_refused_by_name() -> None:
         await ask(chain, request(Decoding("vote", width=0)))
     with pytest.raises(InvalidRequest, match="n is 5"):
         await ask(chain, request(Decoding("vote", n=5)))
+    for asked in (
+        Decoding("vote", explain=True),
+        Decoding(banned=("a",), explain=True),
+        Decoding("beam", explain=True),
+    ):
+        with pytest.raises(Unsupported) as refused:
+            await ask(chain, request(asked))
+        assert refused.value.facts["parameter"] == "explain"
     silent = ScriptedEngine(ModelSpec("silent", "scripted", options={"parameters": ["temperature"]}))
     with pytest.raises(Unsupported, match="name a scorer"):
         await ask(silent, request(Decoding("best_of")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from ...core.errors import InvalidRequest, not_found
+from ...core.errors import InvalidRequest, Unsupported, not_found
 from ...core.ports import Engine, Strategy
 from ...core.records import Chunk, Decoding, GenerateRequest
 from .bans import restrained
@@ -20,12 +20,16 @@ def decoded(
 ) -> AsyncIterator[Chunk]:
     """Answer as `request.decoding` says; without it, the engine's own answer. Itself a Strategy.
 
-    Raises NotFound for an unknown strategy, InvalidRequest for a width or count that cannot be.
+    Raises NotFound for an unknown strategy, InvalidRequest for a width or count that cannot be, Unsupported for what
+    the strategy or the engine cannot honour.
     """
     decoding = request.decoding or Decoding()
+    if decoding.strategy is None and not (decoding.banned or decoding.topics):
+        return engine.generate(request)
+    if decoding.explain and decoding.strategy != "beam":
+        raise Unsupported("only an answer made in one go can be explained: leave the rest out", parameter="explain")
     if decoding.strategy is None:
-        bound = decoding.banned or decoding.topics
-        return restrained(request, engine) if bound else engine.generate(request)
+        return restrained(request, engine)
     if decoding.strategy not in strategies:
         raise not_found("decoding strategy", decoding.strategy, strategies)
     if decoding.width < 1:

@@ -93,7 +93,8 @@ async def beam(request: GenerateRequest, engine: Engine) -> AsyncIterator[Chunk]
 
 def _refuse(request: GenerateRequest, decoding: Decoding) -> None:
     used = {name for name, value in request.sampling.sent().items() if name != "temperature" or value != 0}
-    asked = {"schema": request.schema, "choices": request.choices, "tools": offered(request), "topics": decoding.topics}
+    asked: dict[str, object] = {"schema": request.schema, "choices": request.choices, "tools": offered(request)}
+    asked |= {"topics": decoding.topics, "explain": decoding.explain}
     used = used - {"max_tokens", "stop", "seed"} | {name for name, value in asked.items() if value}
     if used:
         name = min(used)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from inspect import isawaitable
 from types import MappingProxyType
+from typing import TypeVar
 
 from ...core import codec
 from ...core.errors import Unsupported, not_found
@@ -19,6 +20,8 @@ from ...core.stream import collect
 from .bans import restrained
 
 _TEMPERATURE = 0.7  # where the request names none (Wang et al. 2022): greedy draws would all be the same
+
+_T = TypeVar("_T")
 
 Scorer = Callable[[str, str], float | Awaitable[float]]
 """`(prompt, answer)` -> how good the answer is; higher is better."""
@@ -91,7 +94,7 @@ async def _draw(request: GenerateRequest, engine: Engine, with_logprobs: bool) -
     return await _together(works)
 
 
-async def _together(works: Sequence[Awaitable]) -> list:
+async def _together(works: Sequence[Awaitable[_T]]) -> list[_T]:
     """The results in order; the first failure, or being cancelled, ends them all."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
