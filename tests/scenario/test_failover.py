@@ -4,98 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from llmagent_os.core.ports import Engine
-from llmagent_os.core.records import Chunk, GenerateRequest, Generation, Message, ModelSpec, Route, Sampling
-from llmagent_os.core.stream import collect
+from llmagent_os.boot import System, boot
+from llmagent_os.config import Config, Routing
+from llmagent_os.core.records import Chunk, GenerateRequest, Generation, Message, ModelSpec, Sampling
 from llmagent_os.gateway.client import find
-from llmagent_os.kernel.router import Engines, Router
-from llmagent_os.llm.engines import open_engine
+from llmagent_os.llm import catalog
 from tests.stand_ins.shell import COMMAND, Shell, kill
 
 PROMPTS = ["Tell me about the sea.", "What is a tree?", "Describe a city at night.", "Why do birds sing?"]
 TOKENS = 80
+RULES = f"- {{text: {'one two three four ' * 20}, pace: 0.03}}"
 
 
 class Replica:
-    """A system in a process of its own, with the tiny model, and the engine that asks it."""
+    """A system in a process of its own; `models` is the folder of its models, None for the scripted `robot` alone."""
 
-    def __init__(self, name: str, home: Path, models: Path, stack: ExitStack) -> None:
+    def __init__(self, home: Path, model: str, models: Path | None, stack: ExitStack) -> None:
         home.mkdir()
-        self.shell = Shell(home, "", models=models)
-        command = [COMMAND, "up", "--model", "tiny", "--port", "0"]
+        shell = Shell(home, RULES, models=models)
+        command = [COMMAND, "up", "--model", model, "--port", "0"]
+        self._model = model
         self.process = stack.enter_context(
-            subprocess.Popen(command, env=self.shell.environment, cwd=home, stderr=subprocess.DEVNULL, text=True)
+            subprocess.Popen(command, env=shell.environment, cwd=home, stderr=subprocess.DEVNULL, text=True)
         )
         stack.callback(self.process.kill)
-        self.shell.wait_ready(self.process)
-        self.name, self.address = name, find(self.shell.data)
+        shell.wait_ready(self.process)
+        self._address = find(shell.data)
 
-    def spec(self, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
-        """How to reach its model."""
-        monkeypatch.setenv(f"KEY_OF_{self.name}", self.address.key)
-        source, key = f"{self.address.url}/v1", f"KEY_OF_{self.name}"
-        return ModelSpec(self.name, "openai", source, "tiny", key_env=key, options={"prefill": True})
-
-
-async def serve(model: str, engine: Engine, request: GenerateRequest) -> AsyncIterator[Chunk]:
-    async for chunk in engine.generate(request):
-        yield chunk
+    def register(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let this process know its model."""
+        monkeypatch.setenv(f"KEY_OF_{name.upper()}", self._address.key)
+        source, key = f"{self._address.url}/v1", f"KEY_OF_{name.upper()}"
+        catalog.add(ModelSpec(name, "openai", source, self._model, limit=4, key_env=key, options={"prefill": True}))
 
 
-def ask(prompt: str, model: str) -> GenerateRequest:
-    return GenerateRequest(model, (Message("user", prompt),), sampling=Sampling(max_tokens=TOKENS, temperature=0))
+def ask(
+    system: System, prompt: str, model: str, watch: Callable[[Chunk], None] | None = None
+) -> asyncio.Future[Generation]:
+    sampling = Sampling(max_tokens=TOKENS, temperature=0)
+    return asyncio.ensure_future(
+        system.sys.generate(GenerateRequest(model, (Message("user", prompt),), sampling=sampling), watch)
+    )
 
 
-@pytest.mark.model
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["robot", pytest.param("tiny", marks=[pytest.mark.model, pytest.mark.slow])]
+)  # fmt: skip
 async def test_killing_one_of_two_replicas_neither_repeats_nor_drops_a_token(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    models = request.getfixturevalue("tiny_model").parent if model == "tiny" else None
     with ExitStack() as processes:
-        replicas = [Replica(name, tmp_path / name, tiny_model.parent, processes) for name in "ab"]
-        async with AsyncExitStack() as stack:
-            engines = Engines()
-            stack.push_async_callback(engines.close)
-            for replica in replicas:
-                spec = replica.spec(monkeypatch)
-                engines.add(spec.name, lambda spec=spec: open_engine(spec))
-            engines.add_route("r", Route(("a", "b")))
-            router = Router(engines)
-            asks = [ask(prompt, name) for prompt, name in zip(PROMPTS, "abab", strict=True)]
-            undisturbed = [await collect(router.stream(each, serve)) for each in asks]
+        replicas = {name: Replica(tmp_path / name, model, models, processes) for name in "ab"}
+        for name, replica in replicas.items():
+            replica.register(name, monkeypatch)
+        system = await boot(Config(data=tmp_path / "data", routes={"both": Routing(replicas=["a", "b"])}))
+        try:
+            undisturbed = [await ask(system, prompt, name) for prompt, name in zip(PROMPTS, "abab", strict=True)]
 
-            begun: asyncio.Queue[str] = asyncio.Queue()
-            asked: dict[str, list[str]] = {}
-            calls = [asyncio.ensure_future(watched(router, prompt, begun, asked)) for prompt in PROMPTS]
-            for _ in range(25 * len(PROMPTS)):  # all of them are in the middle of their answers
-                await begun.get()
-            kill(replicas[0].process)
+            pieces: asyncio.Queue[str] = asyncio.Queue()
+            shown: list[list[str]] = [[] for _ in PROMPTS]
+            calls = [
+                ask(system, prompt, "both", lambda chunk, own=own: (own.append(chunk.text), pieces.put_nowait("")))
+                for prompt, own in zip(PROMPTS, shown, strict=True)
+            ]
+            for _ in range(15 * len(PROMPTS)):
+                await pieces.get()
+            running = {name: len(system.kernel.dispatchers[name].scheduler.running) for name in replicas}
+            assert sum(running.values()) == len(PROMPTS)  # all are in the middle of their answers
+            kill(replicas[max(running, key=running.__getitem__)].process)
             answers = await asyncio.gather(*calls)
+        finally:
+            await system.close()
 
-    # each began where its prompt had been read before, and those on the dead one were moved
-    assert {tuple(models) for models in asked.values()} == {
-        ("a", "b"),
-        ("b",),
-    }
-    for answer, whole in zip(answers, undisturbed, strict=True):
-        assert (answer.text, answer.finish) == (whole.text, whole.finish)
+    for answer, whole, own in zip(answers, undisturbed, shown, strict=True):
+        assert (answer.text, answer.finish) == (whole.text, whole.finish) == ("".join(own), whole.finish)
         assert answer.usage.output_tokens == whole.usage.output_tokens
-
-
-async def watched(
-    router: Router, prompt: str, begun: asyncio.Queue[str], asked: dict[str, list[str]]
-) -> Generation:  # fmt: skip
-    """An answer, saying whom it was asked of and when its pieces come."""
-
-    async def noted(model: str, engine: Engine, request: GenerateRequest) -> AsyncIterator[Chunk]:
-        asked.setdefault(prompt, []).append(model)
-        async for chunk in engine.generate(request):
-            yield chunk
-
-    return await collect(router.stream(ask(prompt, "r"), noted), watch=lambda chunk: begun.put_nowait(chunk.text))

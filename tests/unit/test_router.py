@@ -85,10 +85,9 @@ deaths = st.lists(st.integers(0, 20), max_size=3)
     temperature=st.sampled_from([0.0, 1.0]),
     top=st.none() | st.integers(0, 2),
     without=st.sampled_from([frozenset(), frozenset({"said"})]),
-    stream=st.booleans(),
 )
-async def test_a_stream_goes_on_where_it_broke_off(one, other, limit, temperature, top, without, stream):
-    request = ask(max_tokens=limit, temperature=temperature, top_logprobs=top, stream=stream)
+async def test_a_stream_goes_on_where_it_broke_off(one, other, limit, temperature, top, without):
+    request = ask(max_tokens=limit, temperature=temperature, top_logprobs=top)
     whole = await collect(FlakyEngine("w").generate(request))
     router = routed(FlakyEngine("a", one, without=without), FlakyEngine("b", other, without=without), retries=6)
     try:
