@@ -319,7 +319,7 @@ class World:
         self.engines = [Engine(number, Settings(policy, options.quantum), self) for number in range(options.engines)]
         self.outcome = Outcome()
         self.preempted = 0
-        self._draw = random.Random(3)
+        self._draw, self._times = random.Random(3), random.Random(4)
         self._coming = programs(options.programs)
         self._rate = load * options.engines * capacity()
         self._events: list[tuple[float, int, Program | tuple[Engine, int]]] = []
@@ -348,7 +348,7 @@ class World:
         """Let the next program come."""
         program = next(self._coming, None)
         if program is not None:
-            program.began = now + self._draw.expovariate(self._rate)
+            program.began = now + self._times.expovariate(self._rate)
             self.at(program.began, program)
 
     def _call(self, program: Program, now: float) -> None:
