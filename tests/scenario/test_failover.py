@@ -57,9 +57,10 @@ def ask(
     "model", ["robot", pytest.param("tiny", marks=[pytest.mark.model, pytest.mark.slow])]
 )  # fmt: skip
 async def test_killing_one_of_two_replicas_neither_repeats_nor_drops_a_token(
-    model: str, tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     models = request.getfixturevalue("tiny_model").parent if model == "tiny" else None
+    monkeypatch.setenv("LLMAGENT_OS_MODELS", str(tmp_path / "models"))  # this process's own
     with ExitStack() as processes:
         replicas = {name: Replica(tmp_path / name, model, models, processes) for name in "ab"}
         for name, replica in replicas.items():
