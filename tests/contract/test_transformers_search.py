@@ -132,15 +132,21 @@ async def test_a_search_ends_soon_when_nobody_wants_it(engine: TransformersEngin
 async def test_an_answer_goes_on_from_what_was_said(
     engine: TransformersEngine, pair: tuple[Any, Any], prompt: str, penalty: float | None
 ) -> None:
-    sampling = Sampling(temperature=0, max_tokens=16, presence_penalty=penalty, logit_bias={"0": -1000.0})
-    whole = (await ask(engine, request(prompt, sampling=sampling))).text
-    beginnings = [whole[:end] for end in range(1, len(whole))]
-    tokens = [pair[1](text, add_special_tokens=False)["input_ids"] for text in (whole, *beginnings)]
-    cuts = [text for text, ids in zip(beginnings, tokens[1:], strict=True) if tokens[0][: len(ids)] == ids]
-    cuts = cuts if len(tokens[0]) == 16 else []  # else some token is no text of its own, and is lost in text
-    for said in cuts:
-        left = replace(sampling, max_tokens=16 - len(pair[1](said, add_special_tokens=False)["input_ids"]))
-        assert said + (await ask(engine, request(prompt, sampling=left, said=said))).text == whole
+    """Cut wherever the text so far is read as the tokens that were drawn; parts of characters never are."""
+    tokenizer = pair[1]
+    texts = [tokenizer.decode([token]) for token in range(len(tokenizer))]
+    bias = {str(token): -1000.0 for token, text in enumerate(texts) if "\ufffd" in text or token == 0}
+    sampling = Sampling(temperature=0, max_tokens=16, presence_penalty=penalty, logit_bias=bias, top_logprobs=0)
+    whole = await ask(engine, request(prompt, sampling=sampling))
+    drawn = [row.token for row in whole.logprobs]
+    cuts = 0
+    for count in range(1, 16):
+        said = "".join(drawn[:count])
+        if [texts[token] for token in tokenizer(said)["input_ids"]] == drawn[:count]:
+            left = replace(sampling, max_tokens=16 - count)
+            assert said + (await ask(engine, request(prompt, sampling=left, said=said))).text == whole.text
+            cuts += 1
+    assert cuts > 0
 
 
 async def test_a_constraint_holds_across_what_was_said(engine: TransformersEngine) -> None:
