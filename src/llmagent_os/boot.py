@@ -14,7 +14,7 @@ from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
-from .core.ports import Engine, Filter, Records, Tool
+from .core.ports import Engine, Filter, Records, Strategy, Tool
 from .core.records import Decoding, GenerateRequest, Generation, ModelSpec, Route
 from .core.stream import collect
 from .core.sys import Sys
@@ -23,6 +23,7 @@ from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .kernel.scheduler import Settings
 from .llm import catalog
+from .llm.decoding import STRATEGIES, decoded
 from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
@@ -103,6 +104,11 @@ class Builtin:
     def loops(self) -> Mapping[str, type[Agent]]:
         """The chat loop, and the one of bare causal models."""
         return {"default": Agent, "template": TemplateAgent}
+
+    @hookimpl
+    def strategies(self) -> Mapping[str, Strategy]:
+        """Beam search, best of several, and a vote."""
+        return STRATEGIES
 
     @hookimpl
     def agents(self) -> Sequence[AgentSpec]:
@@ -190,7 +196,7 @@ def make_kernel(
         tools,
         registry.sequence("filters"),
         registry.mapping("syscalls"),
-        registry.mapping("strategies"),
+        partial(decoded, strategies=registry.mapping("strategies")),
         partial(sharing, config or Config()),
         PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,
         pages.checkpoint,

@@ -49,9 +49,10 @@ def _refuse(holder: Process, resource: str, used: float, limit: float | None, sp
 
 
 async def reserve(
-    call: Call, process: Process, request: GenerateRequest, count: Callable[[GenerateRequest], Awaitable[int]]
+    call: Call, process: Process, request: GenerateRequest, count: Callable[[GenerateRequest], Awaitable[int]],
+    times: int = 1,
 ) -> GenerateRequest:  # fmt: skip
-    """Set aside, until the call is over, the tokens that a generation may take, and limit it to what there is.
+    """Set aside, until the call is over, what `times` such generations may take, and limit each to what there is.
 
     Where calls of the same budget have set aside what this one needs, it waits for them. Raises BudgetExceeded.
     """
@@ -59,11 +60,11 @@ async def reserve(
     if not holders:
         return request
     prompt = await count(request)
-    while _left(holders) <= prompt and any(holder.reserved for holder in holders):
+    while _left(holders) // times <= prompt and any(holder.reserved for holder in holders):
         settled = holders[0].settled = holders[0].settled or asyncio.Event()
         await settled.wait()
-    request = _cut(request, prompt, _left(holders))
-    _set_aside(call, holders, prompt + (request.sampling.max_tokens or 0))
+    request = _cut(request, prompt, _left(holders) // times)
+    _set_aside(call, holders, times * (prompt + (request.sampling.max_tokens or 0)))
     return request
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..core.errors import not_found
 from ..core.ports import Engine, Stepper
 from ..core.records import Call, Chunk, Embeddings, EmbedRequest, GenerateRequest, Generation, Usage
 from ..core.stream import collect
@@ -28,18 +27,12 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     engine, request = await kernel.router.take(call.args["request"])
     call.adapter = request.adapter
     model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, engine)
-    wanted = request.decoding.strategy if request.decoding is not None else None
-    if wanted is None:
-        chunks: AsyncIterator[Chunk] = model.generate(request)
-    elif wanted in kernel.strategies:
-        chunks = kernel.strategies[wanted](request, model)
-    else:
-        raise not_found("decoding strategy", wanted, kernel.strategies)
     try:
-        answer = await collect(chunks, request.model, watch=call.stream)
-        return replace(answer, engine=model.info.name)
+        answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)
+        model.usage = answer.usage
     finally:
         call.cost = model.usage  # also where it failed: what was computed was computed
+    return replace(answer, engine=model.info.name)
 
 
 class Model:
@@ -116,11 +109,18 @@ class SteppedModel(Model):
         """The tokens that end an answer."""
         return self._engine.ends()
 
-    def lease(self, width: int) -> AbstractAsyncContextManager[Sequence[int]]:
+    @asynccontextmanager
+    async def lease(self, width: int) -> AsyncIterator[Sequence[int]]:
         """Hold slots, when the scheduler lets this call have so many at once."""
         request: GenerateRequest = self._call.args["request"]
+        request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens, width)
         dispatcher = self._kernel.dispatcher(request.model, self._engine)
-        return dispatcher.lease(self._job(request, width), self._process)
+        job = self._job(request, width)
+        try:
+            async with dispatcher.lease(job, self._process) as slots:
+                yield slots
+        finally:
+            self._call.waited += job.waited
 
     async def step(
         self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None

@@ -34,7 +34,7 @@ class Kernel:
         tools: Mapping[str, Tool] | None = None,
         filters: Sequence[Filter] = (),
         syscalls: Mapping[str, Syscall] | None = None,
-        strategies: Mapping[str, Strategy] | None = None,
+        decode: Strategy = lambda request, engine: engine.generate(request),
         sharing: Callable[[str], Settings] = lambda model: Settings(),
         pages: PageStore | None = None,
         checkpoint: int = 0,
@@ -48,7 +48,7 @@ class Kernel:
         self.engines = Engines()
         self.router = Router(self.engines)
         self.dispatchers: dict[str, Dispatcher] = {}
-        self.strategies = dict(strategies or {})
+        self.decode = decode
         self.streams = Streams()
         self.mail = Mailbox(self.table, lambda pid: self.runner.wake(pid))
         self.door = Door(self.journal, self.streams, Builtins(self).table() | dict(syscalls or {}), filters)
