@@ -69,15 +69,16 @@ class Search:
 
 
 async def beam(request: GenerateRequest, engine: Engine) -> AsyncIterator[Chunk]:
-    """The best answer in one chunk, with the `n` best as alternatives; an engine with beams of its own is asked.
+    """The best answer in one chunk, with the `n` best as alternatives.
 
-    Raises Unsupported for what a beam search cannot honour (drawing, penalties, constraints, topics).
+    An engine with beams of its own is asked, unless something is banned. Raises Unsupported for what a beam search
+    cannot honour (drawing, penalties, constraints, topics).
     """
-    if "beams" in engine.info.abilities:
+    decoding = request.decoding or Decoding()
+    if "beams" in engine.info.abilities and not (decoding.banned or decoding.topics):
         async for chunk in engine.generate(request):
             yield chunk
         return
-    decoding = request.decoding or Decoding()
     _refuse(request, decoding)
     check(request, engine.info)
     driver = Driver(request, decoding, engine, stepper(request, engine))
