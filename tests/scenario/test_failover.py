@@ -54,7 +54,7 @@ def ask(
 
 
 @pytest.mark.parametrize(
-    "model", ["robot", pytest.param("tiny", marks=[pytest.mark.model, pytest.mark.slow])]
+    "model", ["robot", pytest.param("tiny", marks=[pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(300)])]
 )  # fmt: skip
 async def test_killing_one_of_two_replicas_neither_repeats_nor_drops_a_token(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
