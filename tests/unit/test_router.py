@@ -98,7 +98,9 @@ async def test_a_stream_goes_on_where_it_broke_off(one, other, limit, temperatur
     except EngineUnavailable as error:  # both have failed so often that they rest
         assert "rests for" in error.message and len(one) == len(other) == 3
         return
-    assert (got.text, got.logprobs, got.finish) == (whole.text, whole.logprobs, whole.finish)
+    assert (got.text, got.logprobs) == (whole.text, whole.logprobs)
+    all_made = limit == whole.usage.output_tokens  # who dies then cannot tell any more whether there was an end
+    assert got.finish == whole.finish or (got.finish == "length" and all_made)
     assert got.usage.output_tokens == whole.usage.output_tokens or without
 
 
