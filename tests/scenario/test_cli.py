@@ -243,6 +243,21 @@ def test_processes_are_listed_held_resumed_and_ended(busy: Shell) -> None:
     assert "no process 99999" in busy.fails("kill", "99999")
 
 
+def test_nice_takes_a_process_or_an_agent_and_negative_numbers(busy: Shell) -> None:
+    busy.ok("run", "assistant", "hello", "--session", "polite")
+
+    def nice() -> int:
+        return next(p["nice"] for p in busy.json("ps") if p["name"] == "assistant@polite")
+
+    (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@polite"]
+    busy.ok("nice", pid, "-7")
+    assert nice() == -7
+    busy.ok("nice", "assistant", "4")
+    assert nice() == 4
+    busy.ok("nice", "assistant", "0")
+    busy.fails("nice", pid, "20", code=2)
+
+
 def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:
     busy.ok("run", "assistant", "capital of France", "--session", "logged")
     (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@logged"]

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from llmagent_os.core.errors import BudgetExceeded, DeadlineExceeded, EngineUnavailable
+from llmagent_os.core.errors import (
+    BudgetExceeded,
+    DeadlineExceeded,
+    EngineUnavailable,
+    InvalidRequest,
+    PermissionDenied,
+)
 from llmagent_os.core.records import Budget, GenerateRequest, Sampling
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
@@ -232,3 +238,44 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.001)
+
+
+async def test_it_tells_who_is_on_its_slots_and_who_waits_in_which_order(tmp_path: Path) -> None:
+    settings = Settings(policy="priority", quotas={"default": 100_000})
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.005), settings) as system:
+        first, *others = prompts(3)
+        running = asyncio.create_task(system.ask(first, tokens=100))
+        while not (system.engine.working and system.dispatcher.scheduler.running):
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.create_task(system.ask(others[0], tokens=4, service="batch"))]
+        waiting.append(asyncio.create_task(system.ask(others[1], tokens=4)))
+        while len(system.dispatcher.scheduler.waiting) < 2:
+            await asyncio.sleep(0.001)
+        seen = system.dispatcher.overview(most=5)
+        assert (seen["policy"], seen["running"], seen["waiting"], seen["held"]) == ("priority", 1, 2, 0)
+        assert [job["nice"] for job in seen["queue"]] == [0, 10]
+        (slot,) = seen["slots"]
+        assert (slot["busy"], slot["pid"], slot["unfinished"]) == (True, system.sys.pid, True)
+        assert seen["quotas"]["default"]["level"] <= 100_000
+        assert system.dispatcher.overview()["queue"] == []
+        await asyncio.gather(running, *waiting)
+        seen = system.dispatcher.overview()
+        assert (seen["served"], seen["waiting"], seen["slots"][0]["busy"]) == (3, 0, False)
+
+
+async def test_a_child_may_be_nicer_than_its_parent_but_not_less_nice(tmp_path: Path) -> None:
+    async def parent(sys: Sys, args: Any, state: Any) -> list[int]:
+        kept, nicer = await sys.spawn("child"), await sys.spawn("child", nice=9)
+        with pytest.raises(PermissionDenied, match="nice 5"):
+            await sys.spawn("child", nice=4)
+        return [kept, nicer]
+
+    async def child(sys: Sys, args: Any, state: Any) -> None:
+        return None
+
+    programs = {"parent": Program(parent), "child": Program(child)}
+    async with host(tmp_path, SlottedEngine(), programs=programs) as system:
+        pids = await system.sys.wait(await system.sys.spawn("parent", nice=5))
+        assert [system.kernel.table.get(pid).nice for pid in pids] == [5, 9]
+        with pytest.raises(InvalidRequest, match="it goes from"):
+            await system.sys.spawn("child", nice=20)

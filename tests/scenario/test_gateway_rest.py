@@ -153,6 +153,17 @@ async def test_processes_their_calls_and_their_replay(api: Gate) -> None:
     assert (killed["status"], killed["reason"]) == ("stopped", "enough")
 
 
+async def test_how_processes_stand_in_line(api: Gate) -> None:
+    await say(api, "hello", session="s")
+    (pid,) = api.kernel.table.named("writer@s")
+    assert (await api.post(f"/v1/processes/{pid}/nice", {"nice": 5}))[1]["nice"] == 5
+    assert (await api.post("/v1/agents/writer/nice", {"nice": -3}))[1] == {"pids": [pid]}
+    assert (await api.get(f"/v1/processes/{pid}"))[1]["nice"] == -3
+    assert (await api.post(f"/v1/processes/{pid}/nice", {"nice": 20}))[0] == 422
+    _, page = await api.get(f"/v1/processes/{pid}/calls")
+    assert all(0 <= call["waited"] <= call["seconds"] for call in page["calls"])
+
+
 async def test_a_process_of_its_own(api: Gate) -> None:
     spec: Json = {"name": "one", "model": "scripted"}
     status, made = await api.post("/v1/processes", {"program": "agent", "args": {"spec": spec}, "budget": {"steps": 5}})

@@ -231,6 +231,7 @@ class Agent:
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
+        request = replace(request, service=self.spec.service)
         if task is None:
             answer = await sys.generate(replace(request, stream=False))
         else:

@@ -130,6 +130,7 @@ class AgentManager:
             name=name,
             budget=Budget(**spec.budget.model_dump()),
             supervision=Supervision(**spec.supervision.model_dump()),
+            nice=spec.nice,
         )
 
     async def monitor(self, name: str) -> dict[str, Json]:
@@ -158,6 +159,13 @@ class AgentManager:
         self.get(name)
         reason = f"agent {name} was terminated"
         return [pid for pid in self._pids(name) if await self._try(self._sys.kill(pid, reason))]
+
+    async def renice(self, name: str, nice: int) -> list[int]:
+        """Change how the living processes of an agent stand in line; returns them."""
+        pids = self._pids(name)
+        for pid in pids:
+            await self._kernel.renice(pid, nice)
+        return pids
 
     async def _try(self, work: Any) -> bool:
         """Do it, unless the process is in that state already."""

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Json
+from ..core.records import SAMPLING_NAMES, Json, Service
 
 
 class BudgetSpec(BaseModel):
@@ -40,7 +40,8 @@ class AgentSpec(BaseModel):
     `prompt` is its system prompt: plain text, or a template over `variables` in braces. `intents` maps an intent to the
     instructions added when a message has it; the model itself classifies the message. `window` says what gives way when
     a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
-    interaction loop (`default`, or one that a plugin brought).
+    interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
+    calls stand in line for an engine: `batch` has time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +59,8 @@ class AgentSpec(BaseModel):
     budget: BudgetSpec = BudgetSpec()
     supervision: RestartSpec = RestartSpec()
     loop: str = "default"
+    nice: int = Field(0, ge=-20, le=19)
+    service: Service = "interactive"
 
     def data(self) -> dict[str, Json]:
         """The JSON form, from which `parse` makes an equal spec."""

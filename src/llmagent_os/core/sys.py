@@ -89,9 +89,12 @@ class Sys:
         name: str | None = None,
         budget: Budget | None = None,
         supervision: Supervision | None = None,
+        nice: int | None = None,
     ) -> int:
-        """Start a child and return its pid."""
+        """Start a child and return its pid. `nice`: not less than its own; None: the same."""
         wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
+        if nice is not None:
+            wanted["nice"] = nice
         result: int = await self._call("spawn", codec.loads(codec.dumps(wanted)))
         return result
 

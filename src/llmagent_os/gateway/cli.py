@@ -23,6 +23,7 @@ COMMANDS = {
     "pause": ("processes", "Hold a process or an agent at its next step."),
     "resume": ("processes", "Let a paused process or agent go on."),
     "kill": ("processes", "End a process, or every process of an agent."),
+    "nice": ("processes", "Change how a process or an agent stands in line."),
     "replay": ("replay", "Run a past process again from its journal, without a model."),
     "explain": ("explain", "Draw what a transformers model looked at for an answer."),
     "route": ("route", "Say which model would be asked, and why."),

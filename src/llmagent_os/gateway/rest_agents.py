@@ -81,6 +81,12 @@ class Waiting(Strict):
     wait: float = Field(0, ge=0, le=LONGEST, description="seconds")
 
 
+class Niceness(Strict):
+    """How a process, or all of an agent's, stands in line."""
+
+    nice: int = Field(ge=-20, le=19, description="-20 goes first, 19 last")
+
+
 class Pids(BaseModel):
     """The processes that were started, kept or changed."""
 
@@ -123,6 +129,7 @@ class Agents:
         router.post(f"{one}/pause")(self.pause)
         router.post(f"{one}/resume")(self.resume)
         router.post(f"{one}/terminate")(self.terminate)
+        router.post(f"{one}/nice")(self.nice)
         router.post(f"{one}/messages", response_model=Task, responses={202: {"model": Task}})(self.send)
         router.get("/v1/tasks/{task}", response_model=Task, responses={202: {"model": Task}})(self.task)
         router.delete("/v1/tasks/{task}", status_code=204)(self.cancel)
@@ -172,6 +179,10 @@ class Agents:
     async def terminate(self, name: str) -> Pids:
         """End every process of an agent now; what they have not answered is answered with an error."""
         return Pids(pids=await self._agents.terminate(name))
+
+    async def nice(self, name: str, body: Niceness) -> Pids:
+        """Change how the living processes of an agent stand in line."""
+        return Pids(pids=await self._agents.renice(name, body.nice))
 
     async def send(
         self,

@@ -13,7 +13,7 @@ from ..core.records import Budget, Json, Supervision
 from ..core.sys import Sys
 from ..kernel.journal import Row
 from ..monitoring.replay import replay
-from .rest_agents import Strict
+from .rest_agents import Niceness, Strict
 
 if TYPE_CHECKING:
     from ..boot import System
@@ -67,6 +67,7 @@ class Processes:
         router.post(f"{one}/pause")(self.pause)
         router.post(f"{one}/resume")(self.resume)
         router.post(f"{one}/kill")(self.kill)
+        router.post(f"{one}/nice")(self.nice)
         router.post(f"{one}/replay")(self.replay)
         router.get(f"{one}/calls")(self.calls)
         router.get("/v1/blobs/{name}", response_class=Response)(self.blob)
@@ -102,6 +103,11 @@ class Processes:
         await self._sys.kill(pid, body.reason)
         return await self.get(pid)
 
+    async def nice(self, pid: int, body: Niceness) -> dict[str, Any]:
+        """Change how a process stands in line, also for what it waits for now."""
+        await self._kernel.renice(pid, body.nice)
+        return await self.get(pid)
+
     async def replay(self, pid: int) -> dict[str, Any]:
         """Run a past process again from the journal, without a model or tool; says where it differs now, if it does."""
         kernel = self._kernel
@@ -120,7 +126,7 @@ class Processes:
             "result": unpack(row.result), "error": unpack(row.error), "tenant": row.tenant,
             "principal": row.principal, "labels": row.labels.split(",") if row.labels else [], "adapter": row.adapter,
             "input_tokens": row.input_tokens, "output_tokens": row.output_tokens, "cached_tokens": row.cached_tokens,
-            "money": row.money, "started": row.started, "seconds": row.seconds,
+            "money": row.money, "started": row.started, "seconds": row.seconds, "waited": row.waited,
         }  # fmt: skip
 
     async def blob(self, name: str, query: Annotated[BlobQuery, Query()]) -> Response:

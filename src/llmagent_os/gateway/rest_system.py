@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..boot import System
 
 
+_QUEUE = 20  # waiting calls that `top` is told of, an engine
+
+
 class Health(BaseModel):
     """`green` while every part is well. A part is null, or what is wrong with it."""
 
@@ -70,14 +73,11 @@ class Overview:
         return Response(render(self._system.metrics, self._kernel), media_type=CONTENT_TYPE)
 
     async def top(self) -> dict[str, Any]:
-        """Processes by status, engines with their queues, tokens a second over the last ten."""
+        """Processes by status, engines with slots, pages and queues, tokens a second over the last ten."""
         engines = [
-            {
-                "name": name, "running": len(d.scheduler.running), "waiting": len(d.scheduler.waiting),
-                "limit": d.limit.places, "served": d.served,
-            }
-            for name, d in sorted(self._kernel.dispatchers.items())
-        ]  # fmt: skip
+            {"name": name, **dispatcher.overview(_QUEUE)}
+            for name, dispatcher in sorted(self._kernel.dispatchers.items())
+        ]
         live = [process.info() for process in self._kernel.table.live.values()]
         counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
         return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}

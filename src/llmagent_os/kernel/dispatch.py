@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.errors import DeadlineExceeded, EngineFailed
 from ..core.ports import Engine, PageStore, Slotted, Work
-from ..core.records import NOTHING, Chunk, GenerateRequest, Page
+from ..core.records import NOTHING, Chunk, GenerateRequest, Json, Page
 from .limit import Limit
 from .pages import BLOCK, Context, Contexts
 from .process import Process
@@ -36,6 +36,16 @@ class Slot:
     def worth(self) -> tuple[int, float]:
         """What is taken first: an empty slot, then that of the context worth least."""
         return self.context.worth() if self.context is not None else (-1, 0.0)
+
+    def overview(self) -> dict[str, Json]:
+        """Whose context lies here, and how much of one."""
+        context = self.context
+        owner, tokens = (context.owner, len(context.tokens)) if context is not None else (None, 0)
+        return {
+            "slot": self.number, "busy": self.busy, "pid": owner.pid if owner is not None else None, "tokens": tokens,
+            "adapter": context.adapter if context is not None else None,
+            "unfinished": context is not None and context.unfinished,
+        }  # fmt: skip
 
 
 class Dispatcher:
@@ -178,7 +188,7 @@ class Dispatcher:
     async def _turn(self, job: Job, process: Process) -> None:
         """Wait until the scheduler puts the job on; raises DeadlineExceeded where it refuses it."""
         turn = self._turns[job.number] = asyncio.get_running_loop().create_future()
-        process.status, began = "ready", now()
+        process.status, job.since = "ready", (began := now())
         if job.number not in self.scheduler.waiting:
             self.scheduler.arrive(job, began)
         self._decide()
@@ -393,6 +403,19 @@ class Dispatcher:
             for slot in taken:
                 self._release(slot)
             self._leave(job)
+
+    def overview(self, most: int = 0) -> dict[str, Json]:
+        """What goes on here, as JSON: places, slots, pages, and the first `most` calls of the line."""
+        tiers = {tier: {"count": 0, "bytes": 0, "tokens": 0} for tier in ("ram", "disk")}
+        for context in self._pages.values():
+            if (page := context.page) is not None:
+                for name, amount in (("count", 1), ("bytes", page.size), ("tokens", len(page.tokens))):
+                    tiers[page.tier][name] += amount
+        return {
+            **self.scheduler.overview(now(), most), "limit": self.limit.places, "most": self.limit.most,
+            "served": self.served, "speeds": {str(places): speed for places, speed in self.limit.speeds.items()},
+            "slots": [slot.overview() for slot in self.slots], "pages": tiers,
+        }  # fmt: skip
 
     async def close(self) -> None:
         """Wait for what goes on in the background."""

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
+from ..core.records import Json
+
 READ, MADE = 1.0, 2.0
 """What a token costs that was read or made: the weights of the virtual token counter (Sheng et al., OSDI 2024)."""
 
@@ -63,7 +65,8 @@ class Job:
 
     read: int = 0
     made: int = 0
-    waited: float = 0.0
+    waited: float = 0.0  # before its present wait
+    since: float = 0.0  # when that began
     slice: float = 0.0  # what it had of its quantum since it was put on its place
     leaving: bool = False  # it was told to give its place back
     first: float | None = None  # when it was first put on
@@ -337,6 +340,27 @@ class Scheduler:
         if job.number in self.waiting and job not in self._called:
             self._take(job)
             self._wait(job)
+
+    def overview(self, now: float, most: int) -> dict[str, Json]:
+        """How it stands, with the first `most` waiting jobs in the policy's order."""
+        queue = heapq.nsmallest(most, self.waiting.values(), key=self._place)
+        return {
+            "policy": self.settings.policy, "running": len(self.running), "waiting": len(self.waiting),
+            "held": sum(map(len, self._held.values())),
+            "quotas": {tenant: {"level": b.level, "rate": b.rate} for tenant, b in self._buckets.items()},
+            "queue": [
+                {
+                    "pid": job.pid, "agent": job.agent, "tenant": job.tenant, "nice": job.nice,
+                    "waited": now - job.since + job.waited, "attained": self.ledger.had("program", job.program),
+                    "level": self.ledger.level(job.program),
+                }
+                for job in queue
+            ],
+        }  # fmt: skip
+
+    def _place(self, job: Job) -> tuple[bool, list[Rank], int]:
+        ranks = [self.policy.rank(job, depth, self.ledger) for depth in range(len(self.policy.path(job)) + 1)]
+        return job.tenant in self._held, ranks, job.number
 
     def decide(self, now: float) -> Decision:
         """Fill free places, then have those give way who should, each for one who has more right to the place."""

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..core import codec
-from ..core.errors import PermissionDenied, ProcessFailed, not_found
+from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
 from ..core.records import (
     Budget,
     Call,
@@ -134,6 +134,7 @@ class Builtins:
             name, call.args.get("args"), call.args.get("name"), process, Budget(**wanted["budget"]),
             Supervision(**wanted["supervision"]), parked,
         )  # fmt: skip
+        child.nice = _niceness(call.args.get("nice", child.nice), process)
         call.writes.append(("process.add", child.values()))
         call.after.append(lambda: self.kernel.runner.start(child))
         return child.pid
@@ -169,6 +170,15 @@ class Builtins:
         process.status = "waiting"
         await asyncio.sleep(max(0.0, call.args["until"] - time.time()))
         process.status = "running"
+
+
+def _niceness(nice: int, parent: Process) -> int:
+    """A child's nice value; only a service may start what goes before itself."""
+    if not -20 <= nice <= 19:
+        raise InvalidRequest(f"nice is {nice}; it goes from -20 (first) to 19 (last)", parameter="nice")
+    if parent.service is None and nice < parent.nice:
+        raise PermissionDenied(f"process {parent.pid} has nice {parent.nice}; its children cannot have {nice}")
+    return nice
 
 
 def _embeddings(data: dict[str, Json]) -> Embeddings:

@@ -50,5 +50,6 @@ def _line(call: Mapping[str, Any]) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(call["started"]))
     outcome = f"! {call['error']['message']}" if call.get("error") else f"= {short(call['result'], _WIDTH)}"
     tokens = call["input_tokens"] + call["output_tokens"]
-    cost = f"{call['seconds'] * 1000:.0f} ms" + (f", {tokens} tokens" if tokens else "")
+    waited = f", {call['waited'] * 1000:.0f} ms of it waiting" if call["waited"] >= 0.001 else ""
+    cost = f"{call['seconds'] * 1000:.0f} ms{waited}" + (f", {tokens} tokens" if tokens else "")
     return f"{at} {call['seq']:>5} {call['turn']:>4} {call['name']:<9} {short(call['args'], _WIDTH)} {outcome} ({cost})"

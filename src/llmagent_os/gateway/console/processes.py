@@ -1,4 +1,4 @@
-"""`ps`, `pause`, `resume`, `kill`: processes by number, or all of an agent by name."""
+"""`ps`, `pause`, `resume`, `kill`, `nice`: processes by number, or all of an agent by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Target = Annotated[str, typer.Argument(metavar="PID|AGENT", help="A process's nu
 
 _PAGE = 1000
 _ENDED = ("stopped", "done")
-HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
+HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "NI", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
 
 
 async def pages(client: Client, path: str, rows: str, key: str, after: int = 0) -> AsyncGenerator[dict[str, Any]]:
@@ -65,7 +65,7 @@ def row(process: Mapping[str, Any]) -> tuple[object, ...]:
     usage = process["usage"]
     return (
         process["pid"], process["parent"] or "", process["name"], process["program"], process["status"],
-        process["turns"], usage["steps"], usage["input_tokens"] + usage["output_tokens"],
+        process["nice"], process["turns"], usage["steps"], usage["input_tokens"] + usage["output_tokens"],
         f"${usage['money']:.4f}" if usage["money"] else "", ago(process["created"]), process["reason"],
     )  # fmt: skip
 
@@ -91,12 +91,22 @@ def kill(target: Target, data: Data = None) -> None:
     _control(target, "kill", "terminate", "ended", data)
 
 
-def _control(target: str, of_process: str, of_agent: str, done: str, data: Path | None) -> None:
+@app.command(context_settings={"ignore_unknown_options": True}, epilog=examples("nice 12 5", "nice assistant -3"))
+def nice(
+    target: Target,
+    value: Annotated[int, typer.Argument(min=-20, max=19, metavar="N", help="-20 goes first, 19 last.")],
+    data: Data = None,
+) -> None:
+    """Change how a process stands in line for an engine, or every living process of an agent."""
+    _control(target, "nice", "nice", f"nice {value}", data, nice=value)
+
+
+def _control(target: str, of_process: str, of_agent: str, done: str, data: Path | None, **body: Json) -> None:
     """Do one thing to a process or to an agent, and say to which processes it was done."""
     if target.isdecimal():
-        ask(data, lambda client: client.post(f"/v1/processes/{target}/{of_process}"))
+        ask(data, lambda client: client.post(f"/v1/processes/{target}/{of_process}", body or None))
         say(f"{done}: {target}")
         return
-    answer = ask(data, lambda client: client.post(f"/v1/agents/{target}/{of_agent}"))
+    answer = ask(data, lambda client: client.post(f"/v1/agents/{target}/{of_agent}", body or None))
     pids = " ".join(map(str, answer["pids"]))
     say(f"{done}: {pids or 'nothing; see: llmagent-os ps --all'}")
