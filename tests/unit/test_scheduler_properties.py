@@ -194,9 +194,17 @@ class Oracle:
     def _victims(self, job: Job) -> list[Job]:
         if self.policy.gain is None:
             return []
-        least = self._rank(job) + self.policy.gain(self.scheduler.settings)
-        due = [j for j in self.running if j.movable and j.slice >= self.scheduler.settings.quantum]
-        return [j for j in due if j not in self.leaving and self._rank(j) > least]
+        gain = self.policy.gain(self.scheduler.settings)
+        due = [j for j in self.running if j.movable and j.slice >= j.quantum and j not in self.leaving]
+        return [j for j in due if self._more_right(job, j, gain)]
+
+    def _more_right(self, job: Job, running: Job, gain: float) -> bool:
+        if self.name == "las" and job.program == running.program:
+            return False
+        if self.name == "fair" and job.tenant == running.tenant:
+            had = [self.ledger.had("agent", each.tenant, each.agent) for each in (job, running)]
+            return job.agent != running.agent and had[0] + gain < had[1]
+        return self._rank(job) + gain < self._rank(running)
 
     def _late(self, job: Job) -> bool:
         left = (job.wanted - job.made) * self.ledger.pace

@@ -216,7 +216,7 @@ class Dispatcher:
     def _charge(self, job: Job, read: int, made: int) -> None:
         self.scheduler.charge(job, read, made)
         self.limit.count(now(), len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
-        if self.scheduler.waiting:
+        if self.scheduler.waiting or self.scheduler.settings.quotas:
             self._decide()
 
     def _leave(self, job: Job) -> None:

@@ -67,7 +67,8 @@ class Job:
     made: int = 0
     waited: float = 0.0  # before its present wait
     since: float = 0.0  # when that began
-    slice: float = 0.0  # what it had of its quantum since it was put on its place
+    quantum: int = 0  # tokens for which it keeps its place at least
+    slice: float = 0.0  # what it had of that since it was put on
     leaving: bool = False  # it was told to give its place back
     first: float | None = None  # when it was first put on
 
@@ -156,6 +157,7 @@ class Policy:
     rank: Callable[[Job, int, Ledger], Rank]
     gain: Callable[[Settings], float] | None = None
     refuses: bool = False  # calls that would be late are refused
+    slices: Callable[[Job, Ledger], int] = lambda job, ledger: 1  # quanta that a job is put on for
 
 
 def _arrived(job: Job, depth: int, ledger: Ledger) -> Rank:
@@ -193,7 +195,11 @@ POLICIES = {
     # Large Language Models, OSDI 2024).
     "fair": Policy(lambda job: (job.tenant, job.agent), _fair, lambda settings: MADE * settings.quantum),
     # Least attained service of the whole program, in levels (Luo et al.: Autellix, arXiv 2502.13965), with aging.
-    "las": Policy(lambda job: (job.program,), _las, lambda settings: 0.0),
+    # The longer a program is, the longer its slices: it is then taken off less often (Corbato et al. 1962).
+    "las": Policy(
+        lambda job: (job.program,), _las, lambda settings: 0.0,
+        slices=lambda job, ledger: 2 ** min(3, ledger.level(job.program)),
+    ),
     # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
     "deadline": Policy(_alone, _deadline, lambda settings: 0.0, refuses=True),
 }
@@ -405,6 +411,7 @@ class Scheduler:
         room.free -= job.places
         self.running[job.number] = job
         self.ledger.start(job)
+        job.quantum = self.settings.quantum * self.policy.slices(job, self.ledger)
         job.first = now if job.first is None else job.first
         if job.adapter != self._adapter:
             self._adapter, self._turn_ends = job.adapter, now + self.settings.adapter_turn
@@ -439,12 +446,21 @@ class Scheduler:
 
     def _victims(self, job: Job) -> list[Job]:
         """Who should give way to a waiting job: those who had their quantum, the last in the policy's order first."""
-        due = [j for j in self.running.values() if j.slice >= self.settings.quantum and j.movable and not j.leaving]
+        due = [j for j in self.running.values() if j.slice >= j.quantum and j.movable and not j.leaving]
         if self.policy.gain is None or not due:
             return []
-        least = self._rank(job) + self.policy.gain(self.settings)
-        ranks = [(rank, each.number, each) for each in due if (rank := self._rank(each)) > least]
+        gain = self.policy.gain(self.settings)
+        ranks = [(self._rank(j), j.number, j) for j in due if self._gains(job, j, gain)]
         return [each for _, _, each in sorted(ranks, reverse=True)]
+
+    def _gains(self, job: Job, running: Job, gain: float) -> bool:
+        """Whether a waiting job has clearly more right to a place, where the two first belong to different groups."""
+        mine, other = self.policy.path(job), self.policy.path(running)
+        depth = next((at for at, (a, b) in enumerate(zip(mine, other, strict=True)) if a != b), len(mine))
+        if depth and depth == len(mine):
+            return False  # of one group, who runs goes on
+        rank = self.policy.rank
+        return rank(job, depth, self.ledger) + gain < rank(running, depth, self.ledger)
 
     def _hold(self, now: float, decision: Decision) -> None:
         """Keep the jobs of tenants that are over their quota out of line until it has been refilled."""
