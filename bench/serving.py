@@ -24,9 +24,9 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
-from llmagent_os.kernel.scheduler import Settings
 from llmagent_os.llm.catalog import resolve
 from llmagent_os.llm.llamacpp import LlamaCpp, open_engine
+from llmagent_os.sched.scheduler import Settings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 

@@ -28,8 +28,8 @@ from charts import chart
 from common import Report, cpu, quantile, run
 
 from llmagent_os.core.records import EngineInfo
-from llmagent_os.kernel.route import Candidate, Demand, choose
-from llmagent_os.kernel.scheduler import CLASSES, POLICIES, Job, Scheduler, Settings
+from llmagent_os.sched.route import Candidate, Demand, choose
+from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Scheduler, Settings
 
 PLACES = 8
 CHUNK = 128  # tokens of prompts that a step reads at most

@@ -21,13 +21,13 @@ from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
 from .kernel.process import Program
-from .kernel.scheduler import Settings
 from .llm import catalog
 from .llm.decoding import STRATEGIES, decoded
 from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
+from .sched.scheduler import Settings
 from .stores.folder import Claim
 from .stores.pages import PageFiles
 from .stores.records import StoredRecords

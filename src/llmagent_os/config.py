@@ -23,7 +23,7 @@ def data_folder() -> Path:
 
 
 class Sharing(BaseModel):
-    """How the calls to one model share its engine; see `kernel.scheduler.Settings` for units and meaning."""
+    """How the calls to one model share its engine; see `sched.scheduler.Settings` for units and meaning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     policy: Literal["fifo", "priority", "fair", "las", "deadline"] = "las"

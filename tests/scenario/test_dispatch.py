@@ -21,10 +21,10 @@ from llmagent_os.core.errors import (
 from llmagent_os.core.records import Budget, GenerateRequest, Sampling
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
-from llmagent_os.kernel.dispatch import Dispatcher
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
-from llmagent_os.kernel.scheduler import Settings
+from llmagent_os.sched.dispatch import Dispatcher
+from llmagent_os.sched.scheduler import Settings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.slotted import SlottedEngine, answer

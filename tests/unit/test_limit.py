@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llmagent_os.kernel.limit import Limit
+from llmagent_os.sched.limit import Limit
 
 
 def run(limit: Limit, speed: dict[int, float], seconds: float, noise: float = 0.0, start: float = 0.0) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmagent_os.core.errors import BudgetExceeded, ContextOverflow, EngineUnavailable, Unsupported
 from llmagent_os.core.records import Decoding, EngineInfo, GenerateRequest, Message, Needs, Route, Sampling
-from llmagent_os.kernel.route import MANY, Breaker, Candidate, choose, cost, demand_of, none_left, refusal, worst_price
+from llmagent_os.sched.route import MANY, Breaker, Candidate, choose, cost, demand_of, none_left, refusal, worst_price
 
 ENGINE = EngineInfo("e", "m", window=1000, abilities=frozenset({"chat", "said"}), limit=4)
 ROUTE = Route(("a", "b"), ("c",))

@@ -24,8 +24,8 @@ from llmagent_os.core.records import (
     ToolSpec,
 )
 from llmagent_os.core.stream import collect
-from llmagent_os.kernel.router import Average, Engines, Router
 from llmagent_os.llm.script import Reply
+from llmagent_os.sched.router import Average, Engines, Router
 from tests.stand_ins.flaky import FlakyEngine
 
 TEXT = "The quick brown fox jumps over the lazy dog; grüße, 世界. "

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llmagent_os.kernel.scheduler import MADE, Job, Scheduler, Settings
+from llmagent_os.sched.scheduler import MADE, Job, Scheduler, Settings
 
 
 def job(number: int, program: int = 0, tenant: str = "t", agent: str = "a", **fields: object) -> Job:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.kernel.scheduler import MADE, POLICIES, PROMPT, READ, Decision, Job, Scheduler, Settings
+from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Decision, Job, Scheduler, Settings
 
 EXAMPLES = int(os.environ.get("LLMAGENT_OS_EXAMPLES", "200"))
 TENANTS = ("a", "b", "limited")

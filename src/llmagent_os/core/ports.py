@@ -16,6 +16,7 @@ from .records import (
     GenerateRequest,
     Json,
     Page,
+    Status,
     ToolSpec,
 )
 
@@ -217,6 +218,14 @@ class Caller(Protocol):
     """A process, as far as its own handle needs to know it."""
 
     pid: int
+
+
+class Owner(Protocol):
+    """A process, as far as the scheduling of its calls needs to know it."""
+
+    pid: int
+    status: Status
+    service: str | None
 
 
 class Door(Protocol):

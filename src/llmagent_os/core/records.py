@@ -347,6 +347,11 @@ class Budget:
     depth: int | None = None
 
 
+Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
+"""Of a process: `ready` waits for an engine, `waiting` for a message, another process or a time."""
+
+ENDED = frozenset({"stopped", "done"})
+
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
@@ -413,8 +418,8 @@ class Envelope:
 class Page:
     """A context in a file: in memory (`ram`, which outlives the process but not the machine) or on `disk`.
 
-    `size` is in bytes; while it has `readers` it stays where it is. `key` is that of the call whose context it is, while
-    that is not finished; `pid` its process.
+    `size` is in bytes; while it has `readers` it stays where it is. `key` is that of the call whose context it is,
+    while that is not finished; `pid` its process.
     """
 
     name: str

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from ..core.ports import Engine, Stepper
 from ..core.records import Call, Chunk, Embeddings, EmbedRequest, GenerateRequest, Generation, Usage
 from ..core.stream import collect
+from ..sched.dispatch import now
+from ..sched.scheduler import CLASSES, Job
 from . import budget
-from .dispatch import now
 from .process import Process
-from .scheduler import CLASSES, Job
 
 if TYPE_CHECKING:
     from .kernel import Kernel

@@ -12,14 +12,14 @@ from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Tool
 from ..core.records import Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
-from .dispatch import Dispatcher
+from ..sched.dispatch import Dispatcher
+from ..sched.router import Engines, Router
+from ..sched.scheduler import Settings
 from .door import Door, Syscall
 from .journal import Journal
 from .mailbox import Mailbox
 from .process import Process, Program
-from .router import Engines, Router
 from .runner import Runner
-from .scheduler import Settings
 from .syscalls import Builtins
 from .table import ProcessTable
 

@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from ..core.errors import Conflict, not_found
-from ..core.records import Envelope
-from .process import ENDED
+from ..core.records import ENDED, Envelope
 from .table import ProcessTable
 
 

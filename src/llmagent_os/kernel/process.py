@@ -11,13 +11,11 @@ from typing import Any, Literal
 
 from ..core import codec
 from ..core.errors import LLMAgentOSError, ProcessFailed
-from ..core.records import Budget, Envelope, Json, Supervision, Usage
+from ..core.records import Budget, Envelope, Json, Status, Supervision, Usage
 from .journal import History
 
-Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
 Ended = Literal["stopped", "done"]
 RowStatus = Literal["running", "waiting", "paused"] | Ended
-ENDED = frozenset({"stopped", "done"})
 
 
 @dataclass(frozen=True, slots=True)

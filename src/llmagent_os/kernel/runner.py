@@ -20,12 +20,12 @@ from ..core.errors import (
     ProcessFailed,
     not_found,
 )
-from ..core.records import Call, Envelope, Json, Supervision
+from ..core.records import ENDED, Call, Envelope, Json, Supervision
 from ..core.sys import Sys
 from .door import Door
 from .journal import History, Journal, Statement
 from .mailbox import Mailbox
-from .process import ENDED, Ended, Idle, Process, Program, RowStatus, failure
+from .process import Ended, Idle, Process, Program, RowStatus, failure
 from .supervisor import Child, Decision, decide
 from .table import ProcessTable
 

@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
-from ..core.records import Budget, Envelope, Json, Supervision
-from .process import ENDED, Process, Tally, from_row
+from ..core.records import ENDED, Budget, Envelope, Json, Supervision
+from .process import Process, Tally, from_row
 from .supervisor import Child
 
 

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import DeadlineExceeded, EngineFailed
-from ..core.ports import Engine, PageStore, Slotted, Work
+from ..core.ports import Engine, Owner, PageStore, Slotted, Work
 from ..core.records import NOTHING, Chunk, GenerateRequest, Json, Page
 from .limit import Limit
 from .pages import BLOCK, Context, Contexts
-from .process import Process
 from .scheduler import Job, Scheduler, Settings
 
 log = logging.getLogger(__name__)
+
+SMOOTH = 0.02  # the weight of a token in the average of how long one takes
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +66,7 @@ class Dispatcher:
         self._pages: dict[str, Context] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
-    def load(self, owner: Callable[[int], Process | None]) -> None:
+    def load(self, owner: Callable[[int], Owner | None]) -> None:
         """Take up the pages that an earlier run left for this model."""
         if self._store is None or not isinstance(self.engine, Slotted):
             return
@@ -74,7 +75,7 @@ class Dispatcher:
             self._pages[page.name] = context
             self.contexts.add(context)
 
-    async def serve(self, job: Job, request: GenerateRequest, process: Process, key: str) -> AsyncGenerator[Chunk]:
+    async def serve(self, job: Job, request: GenerateRequest, process: Owner, key: str) -> AsyncGenerator[Chunk]:
         """Stream an answer, whenever the scheduler lets it. Closing the iterator gives everything back."""
         serve = self._in_slices if isinstance(self.engine, Slotted) else self._at_once
         try:
@@ -86,7 +87,7 @@ class Dispatcher:
             self._leave(job)
 
     async def _at_once(
-        self, job: Job, request: GenerateRequest, process: Process, key: str
+        self, job: Job, request: GenerateRequest, process: Owner, key: str
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """On an engine that cannot stop and go on: wait for a place, then keep it."""
         job.movable = False
@@ -101,7 +102,7 @@ class Dispatcher:
                 yield chunk
 
     async def _in_slices(
-        self, job: Job, request: GenerateRequest, process: Process, key: str
+        self, job: Job, request: GenerateRequest, process: Owner, key: str
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """On slots: run until the answer ends or the place is wanted, then wait for the next turn."""
         assert isinstance(self.engine, Slotted)
@@ -123,13 +124,14 @@ class Dispatcher:
                 self._put_down(context, slot, work)
             self.scheduler.vacate(job)
 
-    async def _context(self, work: Work, adapter: str | None, process: Process, key: str) -> Context:
+    async def _context(self, work: Work, adapter: str | None, process: Owner, key: str) -> Context:
         """The context of a call: a new one, or that of the same call before a crash."""
         left = self.contexts.of(key)
         if left is not None and work.movable and left.tokens[: len(work.prompt)] == work.prompt:
             left.owner = process
             if said := left.tokens[len(work.prompt) : left.saved]:
                 await work.resume(said)
+            left.made = len(said)
             return left
         return Context(work.prompt, adapter, process, key if process.service is None else "")
 
@@ -185,7 +187,7 @@ class Dispatcher:
 
     # -- turns
 
-    async def _turn(self, job: Job, process: Process) -> None:
+    async def _turn(self, job: Job, process: Owner) -> None:
         """Wait until the scheduler puts the job on; raises DeadlineExceeded where it refuses it."""
         turn = self._turns[job.number] = asyncio.get_running_loop().create_future()
         process.status, job.since = "ready", (began := now())
@@ -214,6 +216,10 @@ class Dispatcher:
             self._timer = asyncio.get_running_loop().call_at(decision.at, self._decide)
 
     def _charge(self, job: Job, read: int, made: int) -> None:
+        if made:
+            ledger = self.scheduler.ledger
+            ledger.pace += SMOOTH * ((now() - job.since) / made - ledger.pace)
+        job.since = now()
         self.scheduler.charge(job, read, made)
         self.limit.count(now(), len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
         if self.scheduler.waiting or self.scheduler.settings.quotas:
@@ -387,7 +393,7 @@ class Dispatcher:
     # -- several places at once
 
     @asynccontextmanager
-    async def lease(self, job: Job, process: Process) -> AsyncIterator[Sequence[int]]:
+    async def lease(self, job: Job, process: Owner) -> AsyncIterator[Sequence[int]]:
         """Hold `job.places` slots for the block."""
         job.movable = False
         taken: list[Slot] = []

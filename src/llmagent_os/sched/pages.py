@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ..core.records import Page
-from .process import ENDED, Process
+from ..core.ports import Owner
+from ..core.records import ENDED, Page
 
 _LOOKED_AT = 16  # of the contexts that share a block: they differ by less than a block
 BLOCK = 32  # tokens; contexts are found by whole blocks, which share a hash with all before them (vLLM's prefix cache)
@@ -25,7 +25,7 @@ class Context:
 
     tokens: list[int]
     adapter: str | None
-    owner: Process | None
+    owner: Owner | None
     key: str = ""
     unfinished: bool = True  # a call goes on with it: it must not lose a token
     slot: int | None = None

@@ -66,7 +66,7 @@ class Job:
     read: int = 0
     made: int = 0
     waited: float = 0.0  # before its present wait
-    since: float = 0.0  # when that began
+    since: float = 0.0  # when that began, or its last token came
     quantum: int = 0  # tokens for which it keeps its place at least
     slice: float = 0.0  # what it had of that since it was put on
     leaving: bool = False  # it was told to give its place back
@@ -197,7 +197,9 @@ POLICIES = {
     # Least attained service of the whole program, in levels (Luo et al.: Autellix, arXiv 2502.13965), with aging.
     # The longer a program is, the longer its slices: it is then taken off less often (Corbato et al. 1962).
     "las": Policy(
-        lambda job: (job.program,), _las, lambda settings: 0.0,
+        lambda job: (job.program,),
+        _las,
+        lambda settings: 0.0,
         slices=lambda job, ledger: 2 ** min(3, ledger.level(job.program)),
     ),
     # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
