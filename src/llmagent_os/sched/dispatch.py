@@ -153,6 +153,7 @@ class Dispatcher:
         """Book what was read and made since the last time."""
         made, context.made = len(work.said) - context.made, len(work.said)
         job.movable = context.movable = work.movable
+        context.dirty += work.read - job.read + made
         self._charge(job, work.read - job.read, made)
 
     def _wanted(self, work: Work, context: Context) -> bool:
@@ -161,7 +162,7 @@ class Dispatcher:
             return False
         if any(work.computed >= tokens for tokens, _ in context.watchers):
             return True
-        return bool(self._checkpoint and context.key) and work.computed - context.saved >= self._checkpoint
+        return bool(self._checkpoint and context.key) and context.dirty >= self._checkpoint
 
     def _grown(self, context: Context, work: Work) -> None:
         """Note what lies on the slot by now: all but the last token, which the next slice reads."""
@@ -341,7 +342,7 @@ class Dispatcher:
         finally:
             context.wake()
         self._forget(context)
-        context.page, context.saved = page, len(page.tokens)
+        context.page, context.saved, context.dirty = page, len(page.tokens), 0
         self._pages[page.name] = context
         task = asyncio.get_running_loop().create_task(self._fit())
         self._background.add(task)

@@ -33,6 +33,7 @@ class Context:
     saved: int = 0
     used: float = 0.0
     made: int = 0
+    dirty: int = 0  # tokens that were computed for it since it was saved or begun
     movable: bool = True
     waits: bool = False
     watchers: list[tuple[int, asyncio.Event]] = field(default_factory=list)  # calls that wait for its first n tokens
