@@ -23,7 +23,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-interop test-all lint bench docs locks
+.PHONY: help install run test test-slow test-properties test-interop test-all lint bench docs locks
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,10 +53,13 @@ test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
 	@$(BIN)/llmagent-os models pull tiny </dev/null
 	@$(BIN)/pytest -m "(slow or torch) and not interop"
 
+test-properties: $(VENV)/test.stamp ## what the scheduler promises, on 10,000 random runs a policy
+	@LLMAGENT_OS_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_scheduler_properties.py
+
 test-interop: $(INTEROP)/stamp ## other agent frameworks, unmodified, against /v1
 	@$(INTEROP)/bin/pytest -m interop tests/interop
 
-test-all: test test-slow test-interop ## every test there is
+test-all: test test-slow test-properties test-interop ## every test there is
 
 bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 	@$(BIN)/llmagent-os bench $(BENCH)

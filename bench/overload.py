@@ -12,7 +12,7 @@ import time
 from common import Report, folder, gather, quantile, run, say
 from serving import MODEL, Answer, Ask, Bed, bed, chat, settings
 
-FIXED = (4, 8, 12, 16, 24, 32)
+FIXED = (4, 8, 16, 24, 32)
 
 
 async def workload(bed: Bed, options: argparse.Namespace, ask: Ask) -> dict[str, float]:

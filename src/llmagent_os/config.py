@@ -27,7 +27,7 @@ class Sharing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     policy: Literal["fifo", "priority", "fair", "las", "deadline"] = "las"
-    quantum: int = Field(32, gt=0)
+    quantum: int = Field(16, gt=0)
     aging: float = Field(30.0, gt=0)
     adapter_turn: float = Field(2.0, ge=0)
     memory: float = Field(60.0, gt=0)

@@ -34,7 +34,7 @@ class Settings:
     """
 
     policy: str = "las"
-    quantum: int = 32
+    quantum: int = 16
     aging: float = 30.0
     adapter_turn: float = 2.0
     memory: float = 60.0
@@ -200,7 +200,7 @@ POLICIES = {
         lambda job: (job.program,),
         _las,
         lambda settings: 0.0,
-        slices=lambda job, ledger: 2 ** min(3, ledger.level(job.program)),
+        slices=lambda job, ledger: 2 ** min(4, ledger.level(job.program)),
     ),
     # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
     "deadline": Policy(_alone, _deadline, lambda settings: 0.0, refuses=True),
