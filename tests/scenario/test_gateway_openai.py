@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.core.codec import dumps
+from llmagent_os.gateway.bodies import ChatBody, read
 from tests.stand_ins.gateway import Gate, gate, user
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -48,6 +50,36 @@ async def test_a_chat_is_answered_and_counted(api: Gate) -> None:
     assert choice["message"] == {"role": "assistant", "content": "hello there", "refusal": None}
     assert choice["finish_reason"] == "stop"
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+
+
+async def test_who_has_time_says_so_by_the_service_tier(api: Gate) -> None:
+    for tier, told in (("flex", "flex"), ("auto", "default"), ("priority", "default")):
+        _, answer = await api.post(CHAT, chat("hello", service_tier=tier))
+        assert answer["service_tier"] == told
+    events = await api.events(CHAT, chat("hello", service_tier="flex", stream=True))
+    assert {data["service_tier"] for _, data in events[:-1]} == {"flex"}
+    _, answer = await api.post(CHAT, chat("hello"))
+    assert "service_tier" not in answer
+    assert read(ChatBody, dumps(chat("hello", service_tier="flex"))).requests()[0].service == "batch"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+async def test_candidates_of_a_search_come_with_the_choice(api: Gate, path: str) -> None:
+    asked = {"model": "scripted", "decoding": {"strategy": "vote", "width": 3, "n": 2}}
+    asked |= {"messages": user("hello")} if path == CHAT else {"prompt": "hello"}
+    status, answer = await api.post(path, asked)
+    assert status == 200, answer
+    found = answer["choices"][0]["alternatives"]
+    assert found[0]["text"] == "hello" and found[0]["score"] > 0
+    *_, (_, last), _ = await api.events(path, asked | {"stream": True})
+    assert last["choices"][0]["alternatives"] == found
+
+
+async def test_decoding_that_cannot_be_is_refused_by_name(api: Gate) -> None:
+    status, answer = await api.post(CHAT, chat("hello", decoding={"widht": 3}))
+    assert (status, answer["error"]["param"]) == (400, "decoding.widht")
+    status, answer = await api.post(CHAT, chat("hello", explain=True))
+    assert (status, answer["error"]["param"]) == (400, "decoding")
 
 
 async def test_a_chat_streams_piece_by_piece(api: Gate) -> None:

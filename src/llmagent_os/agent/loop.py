@@ -129,6 +129,7 @@ class Agent:
             sampling=Sampling(**self.sampling(turn)),
             tools=self.tools,
             schema=turn.options.get("schema") or self.spec.answer_schema,
+            decoding=self.spec.decoding,
         )
         if memory.tokens:
             grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
@@ -231,7 +232,7 @@ class Agent:
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
-        request = replace(request, service=self.spec.service)
+        request = replace(request, service=self.spec.service, needs=self.spec.needs)
         if task is None:
             answer = await sys.generate(replace(request, stream=False))
         else:

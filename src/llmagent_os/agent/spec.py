@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Json, Service
+from ..core.records import SAMPLING_NAMES, Decoding, Json, Needs, Service
 
 
 class BudgetSpec(BaseModel):
@@ -41,7 +41,8 @@ class AgentSpec(BaseModel):
     instructions added when a message has it; the model itself classifies the message. `window` says what gives way when
     a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
     interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
-    calls stand in line for an engine: `batch` has time.
+    calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
+    `needs` what the choice of a model goes by; see `core.records` for both.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +62,8 @@ class AgentSpec(BaseModel):
     loop: str = "default"
     nice: int = Field(0, ge=-20, le=19)
     service: Service = "interactive"
+    decoding: Decoding | None = None
+    needs: Needs | None = None
 
     def data(self) -> dict[str, Json]:
         """The JSON form, from which `parse` makes an equal spec."""

@@ -109,6 +109,7 @@ def _message(request: GenerateRequest) -> dict[str, Json]:
     """The request as an agent's message; raises Unsupported by name for what is the agent's own business."""
     refused = {
         "tools": request.tools, "choices": request.choices is not None, "prompt": request.prompt is not None,
+        "decoding": request.decoding is not None, "needs": request.needs is not None,
     }  # fmt: skip
     for name, sent in refused.items():
         if sent:

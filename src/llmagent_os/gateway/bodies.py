@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core import codec
 from ..core.errors import InvalidRequest, Unsupported
-from ..core.records import GenerateRequest, Json, Message, Needs, Sampling, ToolCall, ToolSpec
+from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, Service, ToolCall, ToolSpec
 from .errors import explained
 
 T = TypeVar("T", bound="Body")
@@ -63,6 +63,16 @@ class Harmless(Body):
     prompt_cache_retention: str | None = None
     service_tier: Literal["auto", "default", "flex", "priority", "standard_only"] | None = None
 
+    @property
+    def service(self) -> Service:
+        """The class of service that the tier stands for: who asks for `flex` has time."""
+        return "batch" if self.service_tier == "flex" else "interactive"
+
+    @property
+    def served(self) -> str | None:
+        """The tier that answers name, where one was asked for: `flex`, or `default` for all others."""
+        return self.service_tier and ("flex" if self.service == "batch" else "default")
+
 
 class Drawn(Body):
     """Sampling parameters that all paths share; the last four extend OpenAI's. See `core.records.Sampling`."""
@@ -88,6 +98,12 @@ class Penalised(Drawn):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: dict[str, float] | None = None
+    decoding: Decoding | None = Field(None, description="how the answer is searched for")
+    explain: bool = Field(False, description="short for decoding.explain")
+
+    def search(self) -> Decoding | None:
+        """How the answer is searched for, where that was said."""
+        return replace(self.decoding or Decoding(), explain=True) if self.explain else self.decoding
 
     def draw(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
         """The sampling parameters that were sent."""
@@ -234,6 +250,8 @@ class ChatBody(Penalised, Harmless):
             choices=tuple(self.choices) if self.choices is not None else None,
             stream=bool(self.stream),
             said=said,
+            decoding=self.search(),
+            service=self.service,
             needs=Needs(**self.needs.model_dump()) if self.needs is not None else None,
         )
         return copies(request, self.n or 1)
@@ -275,8 +293,10 @@ class CompletionBody(Penalised, Harmless):
         if not prompts:
             raise InvalidRequest("prompt is an empty list", parameter="prompt")
         sampling = self.draw(self.max_tokens, self.logprobs)
-        made = [GenerateRequest(self.model, prompt=p, sampling=sampling, stream=bool(self.stream)) for p in prompts]
-        return [copy for request in made for copy in copies(request, self.n or 1)]
+        asked = GenerateRequest(
+            self.model, sampling=sampling, stream=bool(self.stream), decoding=self.search(), service=self.service
+        )
+        return [copy for prompt in prompts for copy in copies(replace(asked, prompt=prompt), self.n or 1)]
 
 
 class EmbeddingsBody(Harmless):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..core import codec
 from ..core.records import Chunk, Generation, Json, TokenLogprob, ToolCall, Usage
@@ -55,13 +55,25 @@ def called(calls: Sequence[ToolCall]) -> list[dict[str, Json]]:
     ]
 
 
+def _found(answer: Generation) -> dict[str, Json]:
+    """What a search or an explanation adds to a choice; beyond OpenAI's API, so only where it was asked for."""
+    found: dict[str, Json] = {}
+    if answer.alternatives:
+        found["alternatives"] = [{"text": each.text, "score": each.score} for each in answer.alternatives]
+    if answer.explanation is not None:
+        found["explanation"] = answer.explanation
+    return found
+
+
 class Chat:
-    """The answers to one chat request. With `single` at most one tool call of each is kept."""
+    """The answers to one chat request, of a service tier. With `single` at most one tool call of each is kept."""
 
     kind = "chat.completion"
 
-    def __init__(self, model: str, single: bool = False) -> None:
+    def __init__(self, model: str, tier: str | None = None, single: bool = False) -> None:
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        if tier is not None:
+            self._head["service_tier"] = tier
         self._limit = 1 if single else None
         self._begun: set[int] = set()
 
@@ -75,8 +87,8 @@ class Chat:
         if answer.tool_calls:
             message["content"] = answer.text or None
             message["tool_calls"] = called(answer.tool_calls[: self._limit])
-        finish = _FINISH[answer.finish]
-        return {"index": i, "message": message, "logprobs": logprobs(answer.logprobs), "finish_reason": finish}
+        choice = {"index": i, "message": message, "logprobs": logprobs(answer.logprobs)}
+        return {**choice, "finish_reason": _FINISH[answer.finish], **_found(answer)}
 
     def piece(self, i: int, piece: Chunk | Generation) -> bytes:
         """The events for a piece of answer number i."""
@@ -85,7 +97,7 @@ class Chat:
             self._begun.add(i)
             delta = {"role": "assistant", "content": ""}
         if isinstance(piece, Generation):
-            return self._event(i, delta, None, _FINISH[piece.finish])
+            return self._event(i, delta, None, _FINISH[piece.finish], _found(piece))
         if piece.text:
             delta["content"] = piece.text
         if piece.tool_calls:
@@ -93,8 +105,10 @@ class Chat:
             delta["tool_calls"] = [{"index": n, **call} for n, call in enumerate(calls)]
         return self._event(i, delta, logprobs(piece.logprobs), None) if delta else b""
 
-    def _event(self, i: int, delta: Json, tokens: Json, finish: str | None) -> bytes:
-        choice = {"index": i, "delta": delta, "logprobs": tokens, "finish_reason": finish}
+    def _event(
+        self, i: int, delta: Json, tokens: Json, finish: str | None, found: Mapping[str, Json] | None = None
+    ) -> bytes:  # fmt: skip
+        choice = {"index": i, "delta": delta, "logprobs": tokens, "finish_reason": finish, **(found or {})}
         return event({**self._head, "object": f"{self.kind}.chunk", "choices": [choice]})
 
     def usage(self, answers: Sequence[Generation]) -> bytes:
@@ -108,12 +122,12 @@ class Completion(Chat):
     kind = "text_completion"
 
     def _choice(self, i: int, answer: Generation) -> dict[str, Json]:
-        return _text_choice(i, answer.text, answer.logprobs, _FINISH[answer.finish])
+        return _text_choice(i, answer.text, answer.logprobs, _FINISH[answer.finish]) | _found(answer)
 
     def piece(self, i: int, piece: Chunk | Generation) -> bytes:
         """The event for a piece of answer number i."""
         if isinstance(piece, Generation):
-            return self._text_event(_text_choice(i, "", (), _FINISH[piece.finish]))
+            return self._text_event(_text_choice(i, "", (), _FINISH[piece.finish]) | _found(piece))
         return self._text_event(_text_choice(i, piece.text, piece.logprobs, None)) if piece.text else b""
 
     def _text_event(self, choice: Json) -> bytes:

@@ -32,12 +32,12 @@ class OpenAI:
     async def chat(self, http: Exchange) -> None:
         """POST /v1/chat/completions."""
         body = read(ChatBody, await http.body())
-        await self._answer(http, body, Chat(body.model, body.parallel_tool_calls is False))
+        await self._answer(http, body, Chat(body.model, body.served, single=body.parallel_tool_calls is False))
 
     async def completions(self, http: Exchange) -> None:
         """POST /v1/completions."""
         body = read(CompletionBody, await http.body())
-        await self._answer(http, body, Completion(body.model))
+        await self._answer(http, body, Completion(body.model, body.served))
 
     async def _answer(self, http: Exchange, body: ChatBody | CompletionBody, wire: Chat) -> None:
         requests = body.requests()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
@@ -14,6 +15,7 @@ from .rest_agents import Strict
 
 if TYPE_CHECKING:
     from ..boot import System
+    from ..kernel.process import Process
 
 
 _QUEUE = 20  # waiting calls that `top` is told of, an engine
@@ -78,9 +80,18 @@ class Overview:
             {"name": name, **dispatcher.overview(_QUEUE)}
             for name, dispatcher in sorted(self._kernel.dispatchers.items())
         ]
-        live = [process.info() for process in self._kernel.table.live.values()]
+        shares = [dispatcher.by_process() for dispatcher in self._kernel.dispatchers.values()]
+        live = [process.info() | self._share(process, shares) for process in self._kernel.table.live.values()]
         counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
         return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}
+
+    def _share(self, process: Process, shares: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Json]:
+        """What a process has of all engines (see `Dispatcher.by_process`), and what its program had of them."""
+        *_, root = process.lineage()
+        ledgers = [dispatcher.scheduler.ledger for dispatcher in self._kernel.dispatchers.values()]
+        rows = [share[process.pid] for share in shares if process.pid in share]
+        share = {name: sum(row[name] for row in rows) for name in ("speed", "waited", "slot", "ram", "disk")}
+        return {**share, "attained": sum(ledger.had("program", root.pid) for ledger in ledgers)}
 
     async def route(self, body: ChatBody) -> dict[str, Any]:
         """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""

@@ -56,12 +56,14 @@ class Model:
         dispatcher = self._kernel.dispatcher(model, engine)
         job = self._job(request)
         usage: Usage | None = None
+        self._process.engine = engine.info.name
         try:
             async with aclosing(dispatcher.serve(job, request, self._process, self._call.key)) as chunks:
                 async for chunk in chunks:
                     usage = chunk.usage
                     yield chunk
         finally:
+            self._process.engine = None
             self.usage += usage or Usage(job.read, job.made)
             self._call.waited += job.waited
 

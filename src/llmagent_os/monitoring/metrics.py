@@ -6,7 +6,8 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,12 +16,50 @@ from prometheus_client.registry import Collector
 
 from ..core.errors import LLMAgentOSError
 from ..core.ports import Proceed
-from ..core.records import Call, Usage
+from ..core.records import Call, Json, Usage
 from ..kernel.kernel import Kernel
 
 BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
 RECENT = 10  # seconds over which the speed of generation is taken
+_NOW = {
+    "running": "Generations that run",
+    "waiting": "Generations that wait for a place",
+    "held": "Generations that wait for their tenant's quota",
+    "limit": "Generations that may run at once",
+}
+_SINCE = {
+    "preemptions": "Generations that gave their place back",
+    "saves": "Contexts saved to a page file",
+    "restores": "Contexts restored from a page file",
+    "damaged": "Page files that could not be restored",
+    "read": "Tokens of prompts computed",
+    "made": "Tokens generated",
+}
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Times:
+    """How often something took how many seconds."""
+
+    def __init__(self) -> None:
+        self.sum = 0.0
+        self._counts = [0] * (len(BUCKETS) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.sum += seconds
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+
+    def rows(self) -> list[tuple[str, float]]:
+        """How many took at most so long, by bound."""
+        return list(zip((*map(str, BUCKETS), "+Inf"), map(float, accumulate(self._counts)), strict=True))
+
+
+def _histogram(name: str, text: str, label: str, times: Mapping[str, Times]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=(label,))
+    for value, each in times.items():
+        family.add_metric((value,), each.rows(), each.sum)
+    return family
 
 
 class Metrics(Collector):
@@ -28,8 +67,8 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS) + 1))
+        self._calls: defaultdict[str, Times] = defaultdict(Times)
+        self._parts: defaultdict[str, Times] = defaultdict(Times)
         self._usage: defaultdict[tuple[str, str], Usage] = defaultdict(Usage)
         self._recent: deque[tuple[float, int]] = deque()
 
@@ -49,8 +88,11 @@ class Metrics(Collector):
         finally:
             seconds = time.perf_counter() - began
             self._outcomes[call.name, outcome] += 1
-            self._seconds[call.name] += seconds
-            self._buckets[call.name][bisect_left(BUCKETS, seconds)] += 1
+            self._calls[call.name].add(seconds)
+            if call.name == "generate":
+                self._parts["waiting"].add(call.waited)
+                self._parts["service"].add(max(0.0, seconds - call.waited))
+                self._parts["turnaround"].add(seconds)
             if outcome == "ok" and call.cost.input_tokens:
                 self._consumed(call, result)
 
@@ -75,18 +117,10 @@ class Metrics(Collector):
         for (name, outcome), number in self._outcomes.items():
             calls.add_metric((name, outcome), number)
         yield calls
-        yield self._histogram()
+        yield _histogram("llmagent_os_call_seconds", "Time that syscalls took", "call", self._calls)
+        text = "Of a generation: waiting for an engine, service (all the rest), and turnaround (both)"
+        yield _histogram("llmagent_os_generate_seconds", text, "part", self._parts)
         yield from self._consumption()
-
-    def _histogram(self) -> Metric:
-        times = HistogramMetricFamily("llmagent_os_call_seconds", "Time that syscalls took", labels=("call",))
-        for name, counts in self._buckets.items():
-            total, rows = 0, []
-            for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
-                total += count
-                rows.append((bound, float(total)))
-            times.add_metric((name,), rows, self._seconds[name])
-        return times
 
     def _consumption(self) -> Iterator[Metric]:
         labels = ("engine", "model")
@@ -114,19 +148,34 @@ class KernelState(Collector):
         parts = GaugeMetricFamily("llmagent_os_up", "1 while a part is well, else 0", labels=("part",))
         for part, trouble in self._kernel.health().items():
             parts.add_metric((part,), 0 if trouble else 1)
-        yield from (processes, parts, *self._queues())
+        seen = {name: dispatcher.overview() for name, dispatcher in self._kernel.dispatchers.items()}
+        yield from (processes, parts, *_engines(seen))
 
-    def _queues(self) -> Iterator[Metric]:
-        for field, text in (
-            ("running", "Generations that run"),
-            ("waiting", "Generations that wait for a place"),
-            ("limit", "Generations that may run at once"),
-        ):
-            family = GaugeMetricFamily(f"llmagent_os_engine_{field}", text, labels=("engine",))
-            for engine, dispatcher in self._kernel.dispatchers.items():
-                value = dispatcher.limit.places if field == "limit" else len(getattr(dispatcher.scheduler, field))
-                family.add_metric((engine,), value)
-            yield family
+
+def _engines(seen: Mapping[str, dict[str, Json]]) -> Iterator[Metric]:
+    """What the engines' overviews say."""
+    for field, text in _NOW.items():
+        gauge = GaugeMetricFamily(f"llmagent_os_engine_{field}", text, labels=("engine",))
+        for engine, view in seen.items():
+            gauge.add_metric((engine,), view[field])
+        yield gauge
+    for field, text in _SINCE.items():
+        counter = CounterMetricFamily(f"llmagent_os_engine_{field}", text, labels=("engine",))
+        for engine, view in seen.items():
+            counter.add_metric((engine,), view["counts"][field])
+        yield counter
+    busy = GaugeMetricFamily("llmagent_os_engine_slots_busy", "Slots that are at work", labels=("engine",))
+    speed = GaugeMetricFamily("llmagent_os_engine_speed", "Learned speed by concurrency", labels=("engine", "running"))
+    pages = GaugeMetricFamily("llmagent_os_engine_pages", "Contexts in page files", labels=("engine", "tier"))
+    size = GaugeMetricFamily("llmagent_os_engine_pages_bytes", "Size of the page files", labels=("engine", "tier"))
+    for engine, view in seen.items():
+        busy.add_metric((engine,), sum(slot["busy"] for slot in view["slots"]))
+        for places, value in view["speeds"].items():
+            speed.add_metric((engine, places), value)
+        for tier, kept in view["pages"].items():
+            pages.add_metric((engine, tier), kept["count"])
+            size.add_metric((engine, tier), kept["bytes"])
+    yield from (busy, speed, pages, size)
 
 
 def render(metrics: Metrics, kernel: Kernel) -> bytes:

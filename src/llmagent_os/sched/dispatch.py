@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.errors import DeadlineExceeded, EngineFailed
@@ -49,6 +50,18 @@ class Slot:
         }  # fmt: skip
 
 
+@dataclass(slots=True)
+class Counts:
+    """What happened on an engine since the start. `read` and `made` are tokens, `damaged` pages that had to go."""
+
+    preemptions: int = 0
+    saves: int = 0
+    restores: int = 0
+    damaged: int = 0
+    read: int = 0
+    made: int = 0
+
+
 class Dispatcher:
     """Serves the calls to one engine. `checkpoint`: an unfinished answer is saved after so many tokens (0: never)."""
 
@@ -58,6 +71,7 @@ class Dispatcher:
         self.contexts = Contexts()
         self.slots = [Slot(number) for number in range(engine.slots)] if isinstance(engine, Slotted) else []
         self.served = 0
+        self.counts = Counts()
         self.limit = Limit(engine.info.limit, learns=bool(self.slots))
         self._store, self._checkpoint = store, checkpoint
         self._turns: dict[int, asyncio.Future[None]] = {}
@@ -123,6 +137,7 @@ class Dispatcher:
             finally:
                 self._put_down(context, slot, work)
             self.scheduler.vacate(job)
+            self.counts.preemptions += 1
 
     async def _context(self, work: Work, adapter: str | None, process: Owner, key: str) -> Context:
         """The context of a call: a new one, or that of the same call before a crash."""
@@ -221,6 +236,8 @@ class Dispatcher:
             ledger = self.scheduler.ledger
             ledger.pace += SMOOTH * ((now() - job.since) / made - ledger.pace)
         job.since = now()
+        self.counts.read += read
+        self.counts.made += made
         self.scheduler.charge(job, read, made)
         self.limit.count(now(), len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
         if self.scheduler.waiting or self.scheduler.settings.quotas:
@@ -341,6 +358,7 @@ class Dispatcher:
             return
         finally:
             context.wake()
+        self.counts.saves += 1
         self._forget(context)
         context.page, context.saved, context.dirty = page, len(page.tokens), 0
         self._pages[page.name] = context
@@ -380,7 +398,9 @@ class Dispatcher:
                 raise EngineFailed("the file is damaged")
             await self.engine.restore(slot.number, store.path(page), page.adapter)
             source.used = now()
+            self.counts.restores += 1
         except EngineFailed as error:
+            self.counts.damaged += 1
             log.warning("a page cannot be restored, its tokens are computed again: %s", error.message)
             if source.page is page:
                 self._forget(source)
@@ -421,8 +441,29 @@ class Dispatcher:
         return {
             **self.scheduler.overview(now(), most), "limit": self.limit.places, "most": self.limit.most,
             "served": self.served, "speeds": {str(places): speed for places, speed in self.limit.speeds.items()},
-            "slots": [slot.overview() for slot in self.slots], "pages": tiers,
+            "slots": [slot.overview() for slot in self.slots], "pages": tiers, "counts": asdict(self.counts),
         }  # fmt: skip
+
+    def by_process(self) -> dict[int, dict[str, float]]:
+        """Of every process with calls or contexts here: tokens a second, seconds of waiting, tokens by where they lie.
+
+        Speed and wait are those of its present calls; the speed leaves out the time that they waited.
+        """
+        found: defaultdict[int, dict[str, float]] = defaultdict(
+            lambda: dict.fromkeys(("speed", "waited", "slot", "ram", "disk"), 0.0)
+        )
+        for number, job in {**self.scheduler.waiting, **self.scheduler.running}.items():
+            waited = job.waited + (now() - job.since if number in self.scheduler.waiting else 0.0)
+            row, served = found[job.pid], now() - job.arrived - waited
+            row["waited"] += waited
+            row["speed"] += job.made / served if job.made and served > 0 else 0.0
+        for context in {*self._pages.values(), *(slot.context for slot in self.slots)}:
+            if context is not None and context.owner is not None:
+                row = found[context.owner.pid]
+                row["slot"] += len(context.tokens) if context.slot is not None else 0
+                if context.page is not None:
+                    row[context.page.tier] += len(context.page.tokens)
+        return dict(found)
 
     async def close(self) -> None:
         """Wait for what goes on in the background."""

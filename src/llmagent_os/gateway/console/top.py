@@ -14,14 +14,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from .options import AsJson, Data, address, ask, commands, examples, reach
-from .output import emit, show, table
-from .processes import HEADERS, row
+from .output import emit, show, size, table
 
 app = commands()
 
 _REFRESH = 0.5  # seconds
+_SHOWN = 10  # processes; with two engines a frame has 20 lines
+_HEADERS = ("PID", "NAME", "STATUS", "ENGINE", "TOK/S", "SERVICE", "WAIT", "SLOT/RAM/DISK", "COST")
+_BUSY = {"running": 0, "ready": 1, "waiting": 2}
 
 
 @app.command(epilog=examples("top", "top --once", "top --json"))
@@ -62,12 +65,43 @@ def _pressed(key: str) -> bool:
 
 
 def _drawn(frame: dict[str, Any]) -> Group:
-    """How many processes there are, what the engines do, and who is awake."""
+    """The processes that have most to do with the engines, and what each engine does; fits 80 columns, 24 lines."""
     counts = ", ".join(f"{number} {status}" for status, number in sorted(frame["processes"].items()))
-    engines = [(e["name"], e["running"], e["waiting"], e["limit"], e["served"]) for e in frame["engines"]]
+    live = sorted(frame["live"], key=lambda each: (_BUSY.get(each["status"], 9), -each["attained"]))
     return Group(
         f"processes: {counts or 'none'}    {frame['tokens_per_second']:.1f} tokens/s\n",
-        table(("MODEL", "RUNNING", "WAITING", "LIMIT", "SERVED"), engines),
-        "",
-        table(HEADERS, map(row, frame["live"])),
+        table(_HEADERS, map(_row, live[:_SHOWN])),
+        f"... and {len(live) - _SHOWN} more: ps" if len(live) > _SHOWN else "",
+        *(line for engine in frame["engines"] for line in _engine(engine)),
     )
+
+
+def _row(process: dict[str, Any]) -> tuple[object, ...]:
+    money = process["usage"]["money"]
+    return (
+        process["pid"], process["name"][:12], process["status"], (process["engine"] or "")[:10],
+        f"{process['speed']:.1f}", f"{process['attained']:.0f}", f"{process['waited']:.1f}s",
+        "/".join(f"{process[place]:.0f}" for place in ("slot", "ram", "disk")), f"${money:.2f}" if money else "",
+    )  # fmt: skip
+
+
+def _engine(engine: dict[str, Any]) -> Iterator[Text]:
+    """An engine in up to three lines: how it stands, its slots, and who is next."""
+    pages = " ".join(f"{tier} {kept['count']} ({size(kept['bytes'])})" for tier, kept in engine["pages"].items())
+    numbers = " ".join(f"{name} {engine[name]}" for name in ("running", "waiting", "held", "limit"))
+    yield _line(f"{engine['name'][:16]}: {engine['policy']}, {numbers}, {pages}")
+    if engine["slots"]:
+        yield _line("  slots " + " ".join(map(_slot, engine["slots"])))
+    if engine["queue"]:
+        calls = (f"{call['pid']} {call['agent'][:12]} {call['waited']:.1f}s" for call in engine["queue"][:3])
+        yield _line("  next  " + ", ".join(calls))
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _slot(slot: dict[str, Any]) -> str:
+    """`12:1043*`: process 12 has 1,043 tokens there, and it is at work; `.` is empty."""
+    place = f"{slot['pid'] or ''}:{slot['tokens']}" if slot["tokens"] else "."
+    return place + "*" * slot["busy"]
