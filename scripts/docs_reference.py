@@ -7,14 +7,14 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from typer.main import get_group
 
 from llmagent_os import LLMAgentOS
 from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
-from llmagent_os.config import Config
+from llmagent_os.config import Config, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
 from llmagent_os.gateway import errors as gateway_errors
 from llmagent_os.gateway.cli import COMMANDS
@@ -136,21 +136,27 @@ def configuration() -> str:
     return (
         "# Configuration\n\nDefaults, then `config.yaml` in the data folder, then the environment, then the command "
         f"line.\n\n{doc(Config)}\n\n" + table(("field", "type", "default", "in the environment"), rows)
-    )
+        + section("`scheduler`, by model", Sharing) + section("`pages`", PageBudget)
+    )  # fmt: skip
+
+
+def section(title: str, cls: type[BaseModel]) -> str:
+    """The fields of a mapping below a heading."""
+    return f"\n## {title}\n\n{doc(cls)}\n\n" + fields(cls)
+
+
+def fields(cls: type[BaseModel]) -> str:
+    """The fields of a mapping."""
+    rows = [(code(f.alias or name), code(shown(f.annotation)), value(f)) for name, f in cls.model_fields.items()]
+    return table(("field", "type", "default"), rows)
 
 
 def agent() -> str:
     """The fields of an agent's definition."""
     parts = ["# An agent's definition\n"]
     for title, cls in (("", AgentSpec), ("`budget`", BudgetSpec), ("`supervision`", RestartSpec)):
-        rows = [
-            (code(info.alias or name), code(shown(info.annotation)), value(info))
-            for name, info in cls.model_fields.items()
-        ]
         about = doc(cls).removeprefix("An agent's definition.\n\n")
-        parts.append(
-            (f"\n## {title}\n" if title else "") + f"\n{about}\n\n" + table(("field", "type", "default"), rows)
-        )
+        parts.append((f"\n## {title}\n" if title else "") + f"\n{about}\n\n" + fields(cls))
     return "".join(parts)
 
 
@@ -158,6 +164,8 @@ def shown(annotation: Any) -> str:
     """A type as a reader would write it."""
     if annotation is type(None):
         return "null"
+    if get_origin(annotation) is Annotated:
+        return shown(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     if get_args(annotation) and get_origin(annotation) in (list, dict):
@@ -173,6 +181,8 @@ def value(info: Any) -> str:
         return "required"
     if info.default_factory in (dict, list) or isinstance(info.default, BaseModel):
         return "empty"
+    if info.default_factory is not None and info.description:
+        return str(info.description)
     if info.default_factory is not None:
         return doc(info.default_factory).partition(": ")[2].rstrip(".") or doc(info.default_factory)
     return "null" if info.default is None else code(repr(info.default) if info.default == "" else info.default)

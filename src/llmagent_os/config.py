@@ -23,7 +23,11 @@ def data_folder() -> Path:
 
 
 class Sharing(BaseModel):
-    """How the calls to one model share its engine; see `sched.scheduler.Settings` for units and meaning."""
+    """How the calls to one model share its engine; see `sched.scheduler.Settings` for the whole meaning.
+
+    `quantum` is in tokens; `aging`, `adapter_turn` and `memory` in seconds; `quotas` are tokens a minute by tenant, and
+    `weights` shares by tenant, 1 where none is given.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     policy: Literal["fifo", "priority", "fair", "las", "deadline"] = "las"
@@ -42,7 +46,7 @@ class PageBudget(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    ram: int = Field(default_factory=lambda: _memory() // 8, ge=0)
+    ram: int = Field(default_factory=lambda: _memory() // 8, ge=0, description="an eighth of the machine's memory")
     disk: int = Field(4096, ge=0)
     checkpoint: int = Field(512, ge=0)
 

@@ -21,7 +21,7 @@ from llmagent_os.core.errors import (
     NotFound,
     ProcessFailed,
 )
-from llmagent_os.core.records import GenerateRequest, Json, ModelSpec
+from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Needs
 from llmagent_os.core.sys import Sys
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
@@ -199,6 +199,25 @@ async def test_an_answer_schema_and_a_message_s_own_sampling_reach_the_model(sta
     assert (await system.agents.ask("json", body, timeout=5))["text"] == '{"n": 3}'
     assert seen[0].schema == schema
     assert seen[0].sampling.sent() == {"seed": 1, "temperature": 0.5, "stop": ("END",)}
+
+
+async def test_how_an_agent_s_answers_are_decoded_and_what_it_needs_reach_the_model(start: Start) -> None:
+    seen: list[GenerateRequest] = []
+
+    def script(request: GenerateRequest) -> str:
+        seen.append(request)
+        return "yes"
+
+    system = await start(script=script)
+    decoding = {"strategy": "vote", "width": 3}
+    needs = {"task": "chat", "language": "de", "max_price": 0.5}
+    await system.agents.create({"name": "voter", "model": "script", "decoding": decoding, "needs": needs})
+    assert (await system.agents.ask("voter", "go", timeout=5))["text"] == "yes"
+    assert len(seen) == 3
+    assert {request.needs for request in seen} == {Needs("chat", "de", 0.5)}
+    for wrong in ({"decoding": {"widht": 3}}, {"needs": {"languages": "de"}}):
+        with pytest.raises(InvalidRequest, match=r"widht|languages"):
+            await system.agents.create({"name": "wrong", **wrong})
 
 
 async def test_a_picture_a_tool_made_is_part_of_the_reply(start: Start) -> None:

@@ -182,6 +182,29 @@ async def test_short_calls_do_not_wait_for_long_ones(tmp_path: Path) -> None:
     assert order[:2] == ["short", "short"]
 
 
+async def test_it_counts_what_it_takes_away_and_brings_back(tmp_path: Path) -> None:
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.001)) as system:
+        await asyncio.gather(*(system.ask(prompt, tokens=30) for prompt in prompts(3)))
+        counts = system.dispatcher.counts
+        assert counts.preemptions and counts.saves and counts.restores
+        assert (counts.made, counts.damaged) == (90, 0)
+        assert counts.read >= sum(len(prompt.split()) for prompt in prompts(3))
+
+
+async def test_a_process_says_which_engine_serves_it(tmp_path: Path) -> None:
+    async def teller(sys: Sys, args: Any, state: Any) -> Any:
+        request = GenerateRequest("slotted", prompt=prompts(1)[0], sampling=Sampling(max_tokens=50))
+        return (await sys.generate(request)).finish
+
+    programs = {"teller": Program(teller)}
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.001), programs=programs) as system:
+        pid = await system.sys.spawn("teller")
+        process = system.kernel.table.get(pid)
+        await until(lambda: process.engine == "slotted")
+        assert await system.sys.wait(pid) == "length"
+        assert process.engine is None
+
+
 async def test_a_late_call_is_refused_early_under_the_deadline_policy(tmp_path: Path) -> None:
     async with host(tmp_path, SlottedEngine(slots=1, pace=0.005), Settings(policy="deadline")) as system:
         first = asyncio.ensure_future(system.ask("first", 60))
@@ -258,6 +281,9 @@ async def test_it_tells_who_is_on_its_slots_and_who_waits_in_which_order(tmp_pat
         assert (slot["busy"], slot["pid"], slot["unfinished"]) == (True, system.sys.pid, True)
         assert seen["quotas"]["default"]["level"] <= 100_000
         assert system.dispatcher.overview()["queue"] == []
+        await until(lambda: system.dispatcher.by_process()[system.sys.pid]["speed"] > 0)
+        row = system.dispatcher.by_process()[system.sys.pid]
+        assert row["slot"] >= slot["tokens"] and row["waited"] > 0
         await asyncio.gather(running, *waiting)
         seen = system.dispatcher.overview()
         assert (seen["served"], seen["waiting"], seen["slots"][0]["busy"]) == (3, 0, False)

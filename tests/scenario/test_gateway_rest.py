@@ -195,10 +195,16 @@ async def test_health_metrics_and_the_system_at_a_glance(api: Gate) -> None:
     (engine,) = top["engines"]
     assert (engine["running"], engine["waiting"], engine["served"]) == (0, 0, 1)
     assert top["processes"]["waiting"] >= 1 and top["tokens_per_second"] > 0
+    assert all(each["speed"] == each["waited"] == each["attained"] == each["slot"] == 0 for each in top["live"])
     _, text = await api.get("/metrics")
     assert b'llmagent_os_calls_total{call="generate",outcome="ok"} 1.0' in text
     assert b'llmagent_os_tokens_total{direction="out",engine="scripted",model="scripted"} 2.0' in text
     assert b'llmagent_os_up{part="journal"} 1.0' in text
+    for part in ("waiting", "service", "turnaround"):
+        assert f'llmagent_os_generate_seconds_count{{part="{part}"}} 1.0'.encode() in text
+    assert f'llmagent_os_engine_made_total{{engine="scripted"}} {engine["counts"]["made"]:.1f}'.encode() in text
+    assert b'llmagent_os_engine_pages{engine="scripted",tier="disk"} 0.0' in text
+    assert b'llmagent_os_engine_slots_busy{engine="scripted"} 0.0' in text
 
 
 async def test_the_document_names_every_path(api: Gate) -> None:
