@@ -79,22 +79,26 @@ def _drawn(frame: dict[str, Any]) -> Group:
 def _row(process: dict[str, Any]) -> tuple[object, ...]:
     money = process["usage"]["money"]
     return (
-        process["pid"], process["name"][:12], process["status"], (process["engine"] or "")[:10],
+        process["pid"], process["name"][:10], process["status"], (process["engine"] or "")[:8],
         f"{process['speed']:.1f}", f"{process['attained']:.0f}", f"{process['waited']:.1f}s",
-        "/".join(f"{process[place]:.0f}" for place in ("slot", "ram", "disk")), f"${money:.2f}" if money else "",
+        "/".join(_tokens(process[place]) for place in ("slot", "ram", "disk")), f"${money:.2f}" if money else "",
     )  # fmt: skip
 
 
 def _engine(engine: dict[str, Any]) -> Iterator[Text]:
     """An engine in up to three lines: how it stands, its slots, and who is next."""
     pages = " ".join(f"{tier} {kept['count']} ({size(kept['bytes'])})" for tier, kept in engine["pages"].items())
-    numbers = " ".join(f"{name} {engine[name]}" for name in ("running", "waiting", "held", "limit"))
-    yield _line(f"{engine['name'][:16]}: {engine['policy']}, {numbers}, {pages}")
+    calls = f"{engine['running']}/{engine['limit']} run, {engine['waiting']} wait, {engine['held']} held"
+    yield _line(f"{engine['name'][:12]}: {engine['policy']}, {calls}, {pages}")
     if engine["slots"]:
         yield _line("  slots " + " ".join(map(_slot, engine["slots"])))
     if engine["queue"]:
-        calls = (f"{call['pid']} {call['agent'][:12]} {call['waited']:.1f}s" for call in engine["queue"][:3])
-        yield _line("  next  " + ", ".join(calls))
+        line = (f"{call['pid']} {call['agent'][:12]} {call['waited']:.1f}s" for call in engine["queue"][:3])
+        yield _line("  next  " + ", ".join(line))
+
+
+def _tokens(count: float) -> str:
+    return f"{count:.0f}" if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def _line(text: str) -> Text:
