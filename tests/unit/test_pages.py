@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,3 +79,11 @@ async def test_closing_gives_the_memory_back_and_keeps_the_pages(tmp_path: Path)
     (found,) = again.found("model")
     assert await again.check(found)
     await again.close()
+
+
+async def test_the_memory_of_a_system_that_is_gone_is_given_back(tmp_path: Path) -> None:
+    killed = PageFiles(tmp_path / "killed", SIZE, SIZE)
+    memory = killed.path(keep(killed, "page"))
+    shutil.rmtree(tmp_path / "killed")
+    await PageFiles(tmp_path / "pages", SIZE, SIZE).close()
+    assert not memory.exists()

@@ -401,7 +401,7 @@ class Dispatcher:
             self.counts.restores += 1
         except EngineFailed as error:
             self.counts.damaged += 1
-            log.warning("a page cannot be restored, its tokens are computed again: %s", error.message)
+            log.warning("a page of %d tokens (%s) is computed again: %s", len(page.tokens), page.tier, error.message)
             if source.page is page:
                 self._forget(source)
         finally:

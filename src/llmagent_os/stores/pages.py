@@ -20,6 +20,7 @@ from ..core import codec
 from ..core.records import Page
 
 _SHARED_MEMORY = Path("/dev/shm")
+_OWNER = "owner"
 _CHUNK = 1 << 20
 _AT_CLOSE = 1 << 28  # bytes: a second or so
 
@@ -36,6 +37,9 @@ class PageFiles:
         self._fitting = asyncio.Lock()
         for each in self._folders.values():
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if memory.parent == _SHARED_MEMORY:
+            _sweep()
+            (memory / _OWNER).write_text(str(folder.resolve()))
         self._load()
 
     def _load(self) -> None:
@@ -137,6 +141,13 @@ class PageFiles:
         await self.fit(lambda page: page.size)
         if self._folders["ram"].parent == _SHARED_MEMORY:
             shutil.rmtree(self._folders["ram"], ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Give back the memory of systems that were killed and whose data folder is gone."""
+    for owner in _SHARED_MEMORY.glob(f"llmagent-os-*/{_OWNER}"):
+        if not Path(owner.read_text()).is_dir():
+            shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def _read(head: Path, tier: str) -> Page | None:
