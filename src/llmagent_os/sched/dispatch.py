@@ -311,12 +311,18 @@ class Dispatcher:
                 context.waits = False
 
     async def _evict(self, slot: Slot) -> None:
-        """Save what lies on a slot, if somebody may come back for it."""
+        """Save what lies on a slot, if somebody may come back for it and no other page has nearly all of it."""
         context = slot.context
         if context is None or self._store is None or not context.unsaved():
             return
-        others = (n for n, other in self.contexts.sharing(context.tokens, context.adapter) if other is not context)
-        if context.worth()[0] or max(others, default=0) < len(context.tokens) // 2:
+        pages = [
+            min(shared, other.saved)
+            for shared, other in self.contexts.sharing(context.tokens, context.adapter)
+            if other is not context
+        ]
+        missing = len(context.tokens) - max(pages, default=0)
+        least = 1 if context.unfinished else BLOCK if context.worth()[0] else len(context.tokens) // 2
+        if missing >= least:
             await self._save(context, slot)
 
     def _displace(self, slot: Slot) -> None:
