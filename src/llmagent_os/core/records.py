@@ -152,6 +152,14 @@ class GenerateRequest:
     service: Service = "interactive"
     needs: Needs | None = None
 
+    def offered(self) -> tuple[ToolSpec, ...]:
+        """The tools the model may ask for under `tool_choice`."""
+        if self.tool_choice == "none":
+            return ()
+        if self.tool_choice in ("auto", "required"):
+            return self.tools
+        return tuple(tool for tool in self.tools if tool.name == self.tool_choice)
+
     def abilities(self) -> dict[str, str]:
         """The abilities (see `EngineInfo`) that it takes to answer, each with the field that asks for it."""
         parts = [part for message in self.messages if isinstance(message.content, list) for part in message.content]

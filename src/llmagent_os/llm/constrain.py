@@ -26,8 +26,8 @@ def grammar(request: GenerateRequest) -> str | None:
 
     Raises InvalidRequest for a schema that is not one, Unsupported for one that cannot be decoded under.
     """
-    if offered(request):
-        text = _tool_rules(offered(request), request)
+    if request.offered():
+        text = _tool_rules(request.offered(), request)
     elif request.schema is not None:
         text = _json(request.schema, "schema")
     elif request.choices is not None:
@@ -47,20 +47,11 @@ def _problem(text: str) -> str:
     return message.partition("\n")[0].partition("failed to compile JSON schema: ")[2] or message
 
 
-def offered(request: GenerateRequest) -> tuple[ToolSpec, ...]:
-    """The tools the model may ask for under the request's `tool_choice`."""
-    if request.tool_choice == "none":
-        return ()
-    if request.tool_choice in ("auto", "required"):
-        return request.tools
-    return tuple(tool for tool in request.tools if tool.name == request.tool_choice)
-
-
 def verify(request: GenerateRequest, text: str) -> None:
     """Raise Unsupported if a finished answer breaks its constraint: engines drop a grammar they find too large."""
     if request.sampling.stop:
         return  # a stop string of the caller's may cut anywhere
-    if request.schema is not None and not offered(request) and not _is_json(text):
+    if request.schema is not None and not request.offered() and not _is_json(text):
         raise Unsupported("the engine cannot follow this schema; simplify it", parameter="schema", text=text)
     if request.choices is not None and text not in request.choices:
         raise Unsupported("the engine cannot keep to these choices", parameter="choices", text=text)

@@ -16,7 +16,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import EngineFailed
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
-from .constrain import ANSWER, call_opening, offered
+from .constrain import ANSWER, call_opening
 
 _INSTRUCTION = """Decide first: does one of your tools fit the request? Then reply with exactly one JSON object.
 
@@ -39,7 +39,7 @@ _ANSWERED = (
 
 def render(request: GenerateRequest) -> list[dict[str, str]]:
     """The conversation as plain `{role, content}` messages that any chat template takes."""
-    tools = offered(request)
+    tools = request.offered()
     called = {call.id: call.name for message in request.messages for call in message.tool_calls}
     plain = [_plain(message, bool(tools), called) for message in request.messages]
     return _with_system(plain, instruction(request)) if tools else plain
@@ -47,7 +47,7 @@ def render(request: GenerateRequest) -> list[dict[str, str]]:
 
 def instruction(request: GenerateRequest) -> str:
     """What the model must know to use the tools on offer: their schemas and an example of each form."""
-    tools = offered(request)
+    tools = request.offered()
     lines = [f"- {tool.name}: {tool.description} Arguments: {_dumps(tool.parameters)}" for tool in tools]
     examples = [(tool.description or tool.name, _call(tool.name, _example(tool))) for tool in tools]
     if request.tool_choice == "auto":

@@ -9,7 +9,6 @@ import torch
 
 from ..core.errors import Unsupported
 from ..core.records import Alternative, Decoding, FinishReason, GenerateRequest
-from .constrain import offered
 from .stops import Stops
 from .transformers_run import End, Piece, Plan, Take, explained, generate, processors, text_of
 
@@ -22,7 +21,7 @@ def refuse(request: GenerateRequest, decoding: Decoding) -> None:
     asked = {name: getattr(sampling, name) is not None for name in _DRAWING}
     asked["temperature"] = bool(sampling.temperature)  # 0 says what a search does anyway
     asked |= {"schema": request.schema is not None, "choices": request.choices is not None}
-    asked |= {"tools": bool(offered(request)), "banned": bool(decoding.banned), "topics": bool(decoding.topics)}
+    asked |= {"tools": bool(request.offered()), "banned": bool(decoding.banned), "topics": bool(decoding.topics)}
     for name, used in asked.items():
         if used:
             message = f"the beams of transformers take no {name!r}: leave it out, or take another strategy"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from ...core.errors import ContextOverflow, Unsupported
 from ...core.ports import Engine, Stepper
 from ...core.records import Alternative, Chunk, Decoding, GenerateRequest, Usage
-from ..constrain import offered
 from ..engines import check
 from ..wire import priced
 from .asking import Asking, stepper
@@ -94,7 +93,7 @@ async def beam(request: GenerateRequest, engine: Engine) -> AsyncIterator[Chunk]
 
 def _refuse(request: GenerateRequest, decoding: Decoding) -> None:
     used = {name for name, value in request.sampling.sent().items() if name != "temperature" or value != 0}
-    asked: dict[str, object] = {"schema": request.schema, "choices": request.choices, "tools": offered(request)}
+    asked: dict[str, object] = {"schema": request.schema, "choices": request.choices, "tools": request.offered()}
     asked |= {"topics": decoding.topics, "explain": decoding.explain}
     used = used - {"max_tokens", "stop", "seed"} | {name for name, value in asked.items() if value}
     if used:
