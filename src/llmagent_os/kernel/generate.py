@@ -24,9 +24,9 @@ _NUMBERS = itertools.count(1)
 
 async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
-    engine, request = await kernel.router.take(call.args["request"])
+    name, engine, request = await kernel.router.take(call.args["request"])
     call.adapter = request.adapter
-    model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, engine)
+    model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, name, engine)
     try:
         answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)
         model.usage = answer.usage
@@ -38,8 +38,8 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
 class Model:
     """An Engine as a strategy sees it: every question waits for its turn, is bounded by budgets, and is counted."""
 
-    def __init__(self, kernel: Kernel, call: Call, process: Process, engine: Engine) -> None:
-        self.info = engine.info
+    def __init__(self, kernel: Kernel, call: Call, process: Process, name: str, engine: Engine) -> None:
+        self.name, self.info = name, engine.info
         self.usage = Usage()
         self._kernel, self._call, self._process, self._engine = kernel, call, process, engine
 
@@ -116,7 +116,7 @@ class SteppedModel(Model):
         """Hold slots, when the scheduler lets this call have so many at once."""
         request: GenerateRequest = self._call.args["request"]
         request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens, width)
-        dispatcher = self._kernel.dispatcher(request.model, self._engine)
+        dispatcher = self._kernel.dispatcher(self.name, self._engine)
         job = self._job(request, width)
         try:
             async with dispatcher.lease(job, self._process) as slots:

@@ -194,16 +194,16 @@ class Router:
         """Whom a request would be put to now, and why; raises NotFound for an unknown name."""
         return await self._plan(self._course(request))
 
-    async def take(self, request: GenerateRequest) -> tuple[Engine, GenerateRequest]:
-        """The engine that a request would be put to first, and the request with the way of decoding for its task.
+    async def take(self, request: GenerateRequest) -> tuple[str, Engine, GenerateRequest]:
+        """The model that a request would be put to first, its engine, and the request with the decoding for its task.
 
         Raises as `stream` does.
         """
         if request.model not in self.engines.routes:
-            return await self.engines.get(request.model), request
+            return self.engines.resolve(request.model), await self.engines.get(request.model), request
         plan = await self.plan(request)
-        engine = await self.engines.get(self._first(plan, request.model).model)
-        return engine, replace(request, decoding=plan.strategy)
+        model = self._first(plan, request.model).model
+        return model, await self.engines.get(model), replace(request, decoding=plan.strategy)
 
     def _course(self, request: GenerateRequest) -> Course:
         """A plain model is a route of itself."""
