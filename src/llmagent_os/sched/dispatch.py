@@ -360,7 +360,7 @@ class Dispatcher:
             self._store.keep(page)
         except (EngineFailed, OSError) as error:
             log.warning("a context is not kept: %s", error)
-            context.saved = len(context.tokens)  # do not try again at every token
+            context.saved, context.dirty = len(context.tokens), 0  # do not try again at every token
             return
         finally:
             context.wake()
