@@ -165,7 +165,12 @@ class Engine:
         program.home = self.number
         self.tasks[job.number] = Task(job, program, unread, answer, self)
         self.work(now)
+        first = len(self.running) == PLACES and not self.scheduler.waiting
         self.scheduler.arrive(job, now)
+        if first:  # from now on slices count
+            for task in self.running:
+                self._book(task)
+                self._aim(task)
         self.decide(now)
 
     def work(self, now: float) -> None:
@@ -193,21 +198,26 @@ class Engine:
         self.decide(now)
 
     def _book(self, task: Task) -> None:
-        """Charge what a call had since the last time."""
-        count = round((self.read if task.reading else self.made) - task.since)
+        """Charge the whole tokens that a call had since the last time."""
+        count = int((self.read if task.reading else self.made) - task.since + 1e-6)
+        task.since += count
         if not task.reading:
             made = min(task.unmade, count)
             task.unmade -= made
             self.scheduler.charge(task.job, 0, made)
-        else:
-            read = min(task.unread, count)
-            task.unread -= read
-            task.reading = task.unread > 0
-            self.scheduler.charge(task.job, read, 0)
+            return
+        read = min(task.unread, count)
+        task.unread -= read
+        self.scheduler.charge(task.job, read, 0)
+        if not task.unread:
+            task.reading, task.since = False, self.made
 
     def _aim(self, task: Task) -> None:
-        task.since = self.read if task.reading else self.made
-        task.target = task.since + (task.unread if task.reading else min(self.scheduler.settings.quantum, task.unmade))
+        """Say when to look at a call again: at the end of its slice, but only its end matters if nobody waits."""
+        count, scheduler = task.unread if task.reading else task.unmade, self.scheduler
+        if not task.reading and scheduler.waiting and scheduler.policy.gain is not None:
+            count = min(count, max(scheduler.settings.quantum, int(task.job.quantum - task.job.slice)))
+        task.target = task.since + count
 
     def decide(self, now: float) -> None:
         """Do what the scheduler says, until it has nothing to say."""
@@ -243,6 +253,7 @@ class Engine:
         self.slots.move_to_end(program.number)
         self.at = max(self.at, now) + pages
         task.reading = task.unread > 0
+        task.since = self.read if task.reading else self.made
         self.running.append(task)
         self._aim(task)
 

@@ -14,7 +14,7 @@ from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
-from .core.ports import Engine, Filter, Records, Strategy, Tool
+from .core.ports import Approver, Engine, Filter, Records, Strategy, Tool
 from .core.records import Decoding, GenerateRequest, Generation, ModelSpec, Route
 from .core.stream import collect
 from .core.sys import Sys
@@ -28,6 +28,8 @@ from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
+from .security.approvals import Approvals, Nobody
+from .security.policy import Gate
 from .stores.folder import Claim
 from .stores.pages import PageFiles
 from .stores.records import StoredRecords
@@ -45,6 +47,7 @@ class System:
     records: Records
     plugins: Plugins
     metrics: Metrics
+    approvals: Approvals
     tools: dict[str, Tool]
     claim: Claim | None
 
@@ -82,8 +85,10 @@ class System:
 class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
-    def __init__(self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics) -> None:
-        self._tools, self._loops, self._metrics = tools, loops, metrics
+    def __init__(
+        self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics, approver: Approver
+    ) -> None:
+        self._tools, self._loops, self._metrics, self._approver = tools, loops, metrics, approver
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -92,8 +97,8 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """Metrics, which see every outcome, and budgets."""
-        return [self._metrics, budgets]
+        """Metrics, which see every outcome; what a process holds and may do; budgets."""
+        return [self._metrics, Gate(self._tools, self._approver), budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
@@ -127,10 +132,11 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     try:
         store = SQLiteStore(config.data / "journal.db", config.durability)
         metrics = Metrics()
-        registry, tools, loops = load_plugins(config, plugins, metrics)
+        records = StoredRecords(store)
+        approvals = Approvals(records)
+        registry, tools, loops = load_plugins(config, plugins, metrics, approvals)
         kernel = make_kernel(store, registry, tools, config)
         sys = await kernel.service("system")
-        records = StoredRecords(store)
         agents = AgentManager(kernel, records, sys, tools, loops)
         add_models(kernel, config, registry)
         await add_agents(agents, registry, config)
@@ -138,7 +144,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     except BaseException:
         claim.release()
         raise
-    return System(config, kernel, agents, sys, records, registry, metrics, tools, claim)
+    return System(config, kernel, agents, sys, records, registry, metrics, approvals, tools, claim)
 
 
 async def explained(request: GenerateRequest) -> Generation:
@@ -171,12 +177,13 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object] = (), metrics: Metrics | None = None
+    config: Config, plugins: Sequence[object] = (), metrics: Metrics | None = None, approver: Approver | None = None
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
-    registry = Plugins(Builtin(tools, loops, metrics or Metrics()), config.plugins)
+    builtin = Builtin(tools, loops, metrics or Metrics(), approver or Nobody())
+    registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))

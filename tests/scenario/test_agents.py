@@ -29,19 +29,19 @@ from llmagent_os.plugins import hookimpl
 TOOLS = ToolKit()
 
 
-@TOOLS.add
+@TOOLS.add(effect="read", trusted=True)
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
 
 
-@TOOLS.add
+@TOOLS.add(effect="write", meanings={"title": "text"})
 async def draw(title: str) -> File:
     """Draw a picture."""
     return File(f"{title}.svg", b"<svg/>", "image/svg+xml")
 
 
-@TOOLS.add
+@TOOLS.add(effect="read")
 def breaks() -> None:
     """Fail."""
     raise LookupError("no such thing")

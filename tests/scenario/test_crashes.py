@@ -12,7 +12,7 @@ import pytest
 from llmagent_os.agent.loop import Agent, program
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
-from llmagent_os.core.records import Json, Supervision, ToolSpec
+from llmagent_os.core.records import Json, Supervision, Ticket, ToolSpec, Traits
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.kernel import Kernel
@@ -27,12 +27,13 @@ class Ledger:
     """A tool outside the system: remembers keys, as a payment service would, and counts what it executes."""
 
     spec = ToolSpec("ledger", "add an entry")
+    traits = Traits()
 
     def __init__(self) -> None:
         self.entries: dict[str, Json] = {}
 
-    async def run(self, arguments: dict[str, Json], key: str) -> Json:
-        self.entries.setdefault(key, arguments["n"])
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
+        self.entries.setdefault(ticket.key, arguments["n"])
         return arguments["n"] * 10
 
 

@@ -17,7 +17,18 @@ from llmagent_os.core.errors import (
     PermissionDenied,
     ProcessFailed,
 )
-from llmagent_os.core.records import Budget, Call, GenerateRequest, Json, Message, ModelSpec, Supervision, ToolSpec
+from llmagent_os.core.records import (
+    Budget,
+    Call,
+    GenerateRequest,
+    Json,
+    Message,
+    ModelSpec,
+    Supervision,
+    Ticket,
+    ToolSpec,
+    Traits,
+)
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.door import Syscall
@@ -33,13 +44,14 @@ class Ledger:
     """A tool that counts: what it was asked, under which keys."""
 
     spec = ToolSpec("ledger", "add an entry")
+    traits = Traits()
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Json]] = []
         self.block: asyncio.Event | None = None
 
-    async def run(self, arguments: dict[str, Json], key: str) -> Json:
-        self.entries.append((key, arguments["n"]))
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
+        self.entries.append((ticket.key, arguments["n"]))
         if self.block is not None and arguments["n"] == 2:
             await self.block.wait()
         return len(self.entries)

@@ -23,6 +23,7 @@ from ..core.errors import (
 )
 from ..core.ports import Tool
 from ..core.records import (
+    SUMMARY,
     Envelope,
     GenerateRequest,
     Generation,
@@ -154,7 +155,7 @@ class Agent:
         if turn.intent is not None:
             text += "\n" + self.spec.intents[turn.intent]
         if turn.memory.summary:
-            text += "\nEarlier in this conversation: " + turn.memory.summary
+            text += SUMMARY + turn.memory.summary
         texts = [text, *(message.text for message in given)]
         return [Message("system", "\n".join(filter(None, texts)))] if any(texts) else []
 

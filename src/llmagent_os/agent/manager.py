@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import Conflict, InvalidRequest, NotFound, from_data, not_found
+from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
 from ..core.ports import Records, Tool
-from ..core.records import Budget, Envelope, Json, Supervision
+from ..core.records import DEFAULT, Budget, Chunk, Envelope, Json, Supervision, owned
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from .loop import STOP, Loops
@@ -34,37 +36,50 @@ class AgentManager:
 
     A deployed agent has replicas: processes of one name, each message without a session going to the least busy one,
     as a conversation of its own. A session is a process of its own, `NAME@SESSION`, that remembers its conversation.
+    All of it is one tenant's. `shared` names definitions of the default tenant that the others may use, not change.
     """
 
-    def __init__(self, kernel: Kernel, records: Records, sys: Sys, tools: Mapping[str, Tool], loops: Loops) -> None:
+    def __init__(
+        self, kernel: Kernel, records: Records, sys: Sys, tools: Mapping[str, Tool], loops: Loops,
+        tenant: str = DEFAULT, shared: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self._kernel = kernel
         self._records = records
         self._sys = sys
         self._tools = tools
         self._loops = loops
+        self._tenant, self._space = tenant, owned(tenant, SPACE)
+        self._shared: Container[str] = frozenset(shared) if tenant != DEFAULT else ()
         self._starting: dict[str, asyncio.Future[Any]] = {}
         self._scaling = asyncio.Lock()
+
+    def acting(self, sys: Sys) -> AgentManager:
+        """The same agents, for somebody else of the tenant: what is sent and started is theirs."""
+        other = copy.copy(self)
+        other._sys = sys
+        return other
 
     # -- definitions
 
     async def create(self, definition: AgentSpec | Mapping[str, Any]) -> Defined:
         """Store a new agent. Raises Conflict if the name is taken, InvalidRequest or NotFound for a bad definition."""
         spec = self._check(definition)
-        if self._records.get(SPACE, spec.name) is not None:
+        if self._records.get(self._space, spec.name) is not None:
             raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
-        self._records.put(SPACE, spec.name, spec.data(), 1)
+        self._records.put(self._space, spec.name, spec.data(), 1)
         return Defined(spec, 1)
 
     async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
         """Store a new version with some fields changed; running processes use it from their next turn on."""
-        old = self.get(name)
+        old = self._changeable(name)
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
         spec = self._check(old.spec.data() | dict(changes))
-        self._records.put(SPACE, name, spec.data(), old.version + 1)
+        self._records.put(self._space, name, spec.data(), old.version + 1)
         for pid in self._pids(name):
             args = self._kernel.table.get(pid).args
-            await self._kernel.runner.configure(pid, args | {"spec": spec.data(), "version": old.version + 1})
+            args = args | {"spec": spec.data(), "version": old.version + 1}
+            await self._kernel.runner.configure(pid, args, spec.held())
         return Defined(spec, old.version + 1)
 
     def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
@@ -77,30 +92,45 @@ class AgentManager:
 
     def get(self, name: str) -> Defined:
         """The newest version of an agent; raises NotFound with the nearest name."""
-        found = self._records.get(SPACE, name)
+        found = self._records.get(self._space, name)
+        if found is None and name in self._shared:
+            found = self._records.get(SPACE, name)
         if found is None:
             raise not_found("agent", name, self.names())
         return Defined(parse(found[1]), found[0])
 
+    def _changeable(self, name: str) -> Defined:
+        found = self.get(name)
+        if self._records.get(self._space, name) is None:
+            raise PermissionDenied(f"agent {name!r} is everybody's; create one of your own, which may have its name")
+        return found
+
     def names(self) -> list[str]:
         """The agents that are defined."""
-        return sorted(self._records.list(SPACE))
+        return sorted(self._definitions())
+
+    def _definitions(self) -> dict[str, tuple[int, Json]]:
+        """The tenant's own, and those of the default tenant that are shared."""
+        own = self._records.list(self._space)
+        if self._tenant == DEFAULT:
+            return own
+        return {name: each for name, each in self._records.list(SPACE).items() if name in self._shared} | own
 
     def listed(self) -> list[dict[str, Json]]:
         """Every agent with its version, model and how many replicas and sessions live."""
-        found = self._records.list(SPACE)
+        found = self._definitions()
         return [self._summary(name, version, data) for name, (version, data) in sorted(found.items())]
 
     def _summary(self, name: str, version: int, data: Json) -> dict[str, Json]:
-        replicas, sessions = len(self._kernel.table.named(name)), len(self._sessions(name))
+        replicas, sessions = len(self._named(name)), len(self._sessions(name))
         shown = {key: data[key] for key in ("description", "model", "tools")}
         return {"name": name, "version": version, **shown, "replicas": replicas, "sessions": sessions}
 
     async def delete(self, name: str) -> None:
         """Terminate an agent and forget its definition."""
-        self.get(name)
+        self._changeable(name)
         await self.terminate(name)
-        self._records.drop(SPACE, name)
+        self._records.drop(self._space, name)
 
     # -- processes
 
@@ -114,7 +144,7 @@ class AgentManager:
             raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
         defined = self.get(name)
         async with self._scaling:
-            pids = self._kernel.table.named(name)
+            pids = self._named(name)
             for _ in range(replicas - len(pids)):
                 pids.append(await self._spawn(defined, name))
             for pid in pids[replicas:]:
@@ -131,6 +161,7 @@ class AgentManager:
             budget=Budget(**spec.budget.model_dump()),
             supervision=Supervision(**spec.supervision.model_dump()),
             nice=spec.nice,
+            grant=spec.held(),
         )
 
     async def monitor(self, name: str) -> dict[str, Json]:
@@ -177,10 +208,14 @@ class AgentManager:
 
     def _pids(self, name: str) -> list[int]:
         self.get(name)
-        return [*self._kernel.table.named(name), *self._sessions(name), *self._kernel.table.named_like(f"{name}~")]
+        others = self._kernel.table.named_like(f"{name}~", self._tenant)
+        return [*self._named(name), *self._sessions(name), *others]
+
+    def _named(self, name: str) -> list[int]:
+        return self._kernel.table.named(name, self._tenant)
 
     def _sessions(self, name: str) -> list[int]:
-        return self._kernel.table.named_like(f"{name}@")
+        return self._kernel.table.named_like(f"{name}@", self._tenant)
 
     # -- talking to agents
 
@@ -191,8 +226,20 @@ class AgentManager:
         """
         task = task or uuid.uuid4().hex
         pid = await (self._session(name, session) if session else self._replica(name))
-        await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
+        await self._deliver(pid, body, task)
         return task
+
+    async def _deliver(self, to: int | str, body: Json, task: str) -> None:
+        kept = owned(self._tenant, task)
+        await self._sys.send(to, body, reply_to=f"task/{kept}", task=kept, id=kept)
+
+    def accepted(self, task: str) -> Envelope | None:
+        """The message that a task began with."""
+        return self._kernel.table.message(owned(self._tenant, task))
+
+    def watch(self, task: str) -> AbstractContextManager[asyncio.Queue[Chunk]]:
+        """The pieces of a task's answer from now on, as a queue that exists for the block."""
+        return self._kernel.streams.watch(owned(self._tenant, task))
 
     async def ask(self, name: str, body: Json, session: str | None = None, timeout: float | None = None) -> Json:
         """Send a message and wait for its reply; raises what the agent failed with, or TimeoutError."""
@@ -200,24 +247,25 @@ class AgentManager:
 
     async def reply(self, task: str, timeout: float | None = None) -> Json:
         """The reply to a task, waited for; raises NotFound for a task that was never accepted."""
-        if self._kernel.table.message(task) is None:
+        if self.accepted(task) is None:
             raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
-        body = (await self._kernel.mail.wait(f"task/{task}", timeout)).body
+        body = (await self._kernel.mail.wait(f"task/{owned(self._tenant, task)}", timeout)).body
         if isinstance(body, dict) and "error" in body:
             raise from_data(body["error"])
         return body
 
     def answered(self, task: str) -> Envelope | None:
         """The reply to a task if it is there; raises NotFound for a task that was never accepted."""
-        if self._kernel.table.message(task) is None:
+        if self.accepted(task) is None:
             raise NotFound(f"no task {task!r}", kind="task", name=task)
-        found = self._kernel.table.messages(f"task/{task}")
+        found = self._kernel.table.messages(f"task/{owned(self._tenant, task)}")
         return found[0][1] if found else None
 
     async def cancel(self, task: str) -> None:
         """Stop the turn that works on a task; its reply is an error. Raises Conflict where nobody works on it."""
+        kept = owned(self._tenant, task)
         for process in list(self._kernel.table.live.values()):
-            if process.serving is not None and process.serving.task == task:
+            if process.serving is not None and process.serving.task == kept:
                 await self._kernel.runner.interrupt(process.pid, "its caller gave up")
                 return await self._kernel.runner.restart(process.pid)
         raise Conflict(f"nobody works on task {task!r}: it is answered, or was not taken up yet")
@@ -226,7 +274,7 @@ class AgentManager:
         """Start a process that answers one message and ends; returns its pid and the task."""
         task = task or uuid.uuid4().hex
         pid = await self._spawn(self.get(name), f"{name}~once-{task[:12]}", once=True)
-        await self._sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
+        await self._deliver(pid, body, task)
         return pid, task
 
     async def _session(self, name: str, session: str) -> int:
@@ -242,13 +290,13 @@ class AgentManager:
 
     async def _one(self, full: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> int:
         """A process of that name, started if there is none; who asks meanwhile waits for the same start."""
-        if not (pids := self._kernel.table.named(full)):
+        if not (pids := self._named(full)):
             starting = self._starting.get(full)
             if starting is None:
                 starting = self._starting[full] = asyncio.ensure_future(start())
                 starting.add_done_callback(lambda _: self._starting.pop(full, None))
             await asyncio.shield(starting)
-            pids = self._kernel.table.named(full)
+            pids = self._named(full)
         return pids[0]
 
     async def stop_task(self, pid: int) -> None:

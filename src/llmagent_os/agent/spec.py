@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Decoding, Json, Needs, Service
+from ..core.records import SAMPLING_NAMES, Decoding, Grant, Json, Needs, Service
 
 
 class BudgetSpec(BaseModel):
@@ -42,7 +43,8 @@ class AgentSpec(BaseModel):
     a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
     interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
-    `needs` what the choice of a model goes by; see `core.records` for both.
+    `needs` what the choice of a model goes by; see `core.records` for both. `grant` is what its processes hold: the
+    tools are those of `tools`, the model is `model`, and the agents that it may send to are none where it names none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +66,14 @@ class AgentSpec(BaseModel):
     service: Service = "interactive"
     decoding: Decoding | None = None
     needs: Needs | None = None
+    grant: Grant = Grant()
+
+    def held(self) -> Grant:
+        """What a process of the agent holds: of tools, models and agents only what the definition names."""
+        given = self.grant
+        models = (self.model,) if given.models is None else given.models
+        agents = () if given.agents is None else given.agents
+        return replace(given, tools=tuple(self.tools), models=models, agents=agents)
 
     def data(self) -> dict[str, Json]:
         """The JSON form, from which `parse` makes an equal spec."""

@@ -12,8 +12,11 @@ from .records import (
     Decoding,
     GenerateRequest,
     Generation,
+    Grant,
     Message,
     Needs,
+    Policy,
+    Rule,
     Sampling,
     TokenLogprob,
     ToolCall,
@@ -106,3 +109,19 @@ def decoding(data: Mapping[str, Any] | None) -> Decoding | None:
         return None
     lists = {name: tuple(data[name]) for name in ("banned", "topics") if data.get(name) is not None}
     return Decoding(**{**data, **lists})
+
+
+def grant(data: Mapping[str, Any]) -> Grant:
+    """Rebuild a Grant from its JSON form."""
+    policy = data.get("policy") or {}
+    rules = {name: _rule(each) for name, each in (policy.get("tools") or {}).items()}
+    held = {name: tuple(value) for name, value in data.items() if name != "policy" and value is not None}
+    return Grant(**held, policy=Policy(**{**policy, "tools": rules}))
+
+
+def _rule(data: Mapping[str, Any]) -> Rule:
+    cases = {
+        kind: tuple({name: tuple(patterns) for name, patterns in case.items()} for case in data.get(kind) or ())
+        for kind in ("allow", "refuse")
+    }
+    return Rule(**{**data, **cases})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,8 +16,11 @@ from .records import (
     GenerateRequest,
     Json,
     Page,
+    Question,
     Status,
+    Ticket,
     ToolSpec,
+    Traits,
 )
 
 
@@ -136,9 +139,10 @@ class Tool(Protocol):
     """Something an agent may do to the world."""
 
     spec: ToolSpec
+    traits: Traits
 
-    async def run(self, arguments: dict[str, Json], key: str) -> Json:
-        """Do it and return JSON data. `key` is the idempotency key: the same key means the same request again."""
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
+        """Do it and return JSON data. `ticket` says for whom, and under which idempotency key."""
         ...
 
 
@@ -187,6 +191,10 @@ class PageStore(Protocol):
 
     def drop(self, page: Page) -> None:
         """Delete a page; harmless where it is gone."""
+        ...
+
+    def forget(self, pids: Collection[int]) -> None:
+        """Delete the pages of processes, of whatever model."""
         ...
 
     async def close(self) -> None:
@@ -256,6 +264,23 @@ class Filter(Protocol):
 
     async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
         """Return what `await proceed(call)` returned, or something else, or raise."""
+        ...
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A filter that has to know what a process has seen, also of calls that are answered from the journal."""
+
+    def follow(self, process: Any, name: str, args: Mapping[str, Any], result: Any) -> None:
+        """A call has succeeded, now or in the run that is resumed."""
+        ...
+
+
+class Approver(Protocol):
+    """Somebody who may allow what a policy does not."""
+
+    async def ask(self, question: Question) -> bool:
+        """Whether it may be done; asked again after a crash with the same id. May take as long as a person does."""
         ...
 
 

@@ -23,6 +23,99 @@ class ToolSpec:
     parameters: Mapping[str, Json] = field(default_factory=lambda: {"type": "object", "properties": {}})
 
 
+Effect = Literal["read", "write", "external"]
+"""What a tool does: only looks, changes what is its caller's own, or reaches beyond this system."""
+
+Meaning = Literal["text", "recipient", "path", "url", "amount", "code"]
+"""What an argument is to the world; everything but `text` is a sink (see `security.labels`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a tool declares about itself, for those who decide whether it may run.
+
+    `idempotent`: running it twice is as running it once. `cost` is US dollars a call, `timeout` seconds, `concurrency`
+    the calls at once (0: any number). `meanings` says what arguments mean, by name; the rest is text. `trusted`: its
+    results are its own (a calculator's, a clock's) and carry nobody else's words.
+    """
+
+    effect: Effect = "external"
+    idempotent: bool = False
+    cost: float = 0.0
+    timeout: float = 60.0
+    concurrency: int = 0
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
+    trusted: bool = False
+
+
+Verdict = Literal["allow", "ask", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a policy says about one tool. What it leaves out is as the tool declares it (see `Traits`).
+
+    `allow` and `refuse` hold cases, each a mapping from arguments to patterns (`*` for anything): a case fits where all
+    of its arguments do, and one that fits settles the call, refusals first. `most` caps arguments that are numbers.
+    `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent.
+    `trusted`: what the tool returns may direct it.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where policies enter
+    meanings: Mapping[str, Meaning] | None = None
+    allow: tuple[Mapping[str, tuple[str, ...]], ...] = ()
+    refuse: tuple[Mapping[str, tuple[str, ...]], ...] = ()
+    most: Mapping[str, float] = field(default_factory=dict)
+    untrusted: Verdict | None = None
+    trusted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a process's calls of tools are judged: `tools` has rules by name, `untrusted` holds where none says so.
+
+    `approvals` is how often a person may be asked in one turn; what is beyond that is refused.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    untrusted: Verdict = "ask"
+    approvals: int = 5
+    tools: Mapping[str, Rule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a process holds: patterns (`*` for anything) of the names it may use. None: all there are.
+
+    `paths` are below its workspace (`reports/*`), `hosts` as in URLs (`*.example.org`, `localhost:8080`), `agents` are
+    those that it may send to and spawn. Money and tokens are its budget's. A call must be covered by the grants of the
+    process and of all above it, and pass the policy of each: so a child can only hold less.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    tools: tuple[str, ...] | None = None
+    paths: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    agents: tuple[str, ...] | None = None
+    policy: Policy = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Who calls a tool: `key` is the idempotency key (the same key means the same request again).
+
+    `home` names the folder that is its workspace, `TENANT/NAME`; `grant` is what it holds.
+    """
+
+    key: str
+    pid: int = 0
+    tenant: str = "default"
+    principal: str = "owner"
+    home: str = "default/none"
+    grant: Grant = Grant()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A model's request to run a tool; `arguments` are parsed JSON."""
@@ -30,6 +123,10 @@ class ToolCall:
     id: str
     name: str
     arguments: Mapping[str, Json]
+
+
+SUMMARY = "\nEarlier in this conversation: "
+"""What stands in a system prompt before the summary of what was dropped from the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,10 +479,11 @@ class Supervision:
 class Call:
     """One syscall on its way through the door.
 
-    Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. `key` is the idempotency key:
-    the same call re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call.
-    `stream` gets the chunks of a generation as they come. `waited` is how many seconds it waited for an engine;
-    `ends` are called when it is over, however it ended. `writes` are statements committed together with the call's
+    Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. Labels are `from:ORIGIN` for
+    untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a question. `key` is
+    the idempotency key: the same call re-issued after a crash carries the same key. `deadline` is in seconds from the
+    start of the call. `stream` gets the chunks of a generation as they come. `waited` is how many seconds it waited
+    for an engine; `ends` are called when it is over, however it ended. `writes` are statements committed together with the call's
     own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
@@ -408,10 +506,45 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked: may this process call that tool so? `id` names the same question for ever.
+
+    `origins` says of each argument in doubt who wrote it; `why` is the reason for asking, in words.
+    """
+
+    id: str
+    pid: int
+    tenant: str
+    principal: str
+    agent: str
+    tool: str
+    arguments: Mapping[str, Json]
+    origins: Mapping[str, str]
+    why: str
+
+
+DEFAULT = "default"
+"""The tenant of whoever started the system."""
+
+
+def owned(tenant: str, name: str) -> str:
+    """The name under which something of a tenant's is kept: two tenants may choose the same one."""
+    return name if tenant == DEFAULT else f"{tenant}/{name}"
+
+
+def owner_of(name: str) -> str:
+    """Whose a name is that `owned` made."""
+    tenant, slash, _ = name.partition("/")
+    return tenant if slash else DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """A message in a mailbox. `box` is where it lies: a process (`pid/7`) or a task's one-shot reply box (`task/ID`).
 
     `reply_to` is the box that an answer should go to; `task` names the work it belongs to, for streams and tracing.
+    `labels` say where its content came from, as those of a call do; `sender` is empty for people. `principal` is whom
+    the work is for: until it is answered, its receiver acts for them.
     """
 
     id: str
@@ -420,6 +553,8 @@ class Envelope:
     sender: str = ""
     reply_to: str | None = None
     task: str | None = None
+    labels: Sequence[str] = ()
+    principal: str = ""
 
 
 @dataclass(slots=True, eq=False)

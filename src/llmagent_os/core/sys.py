@@ -15,6 +15,7 @@ from .records import (
     Envelope,
     GenerateRequest,
     Generation,
+    Grant,
     Json,
     Supervision,
 )
@@ -90,11 +91,14 @@ class Sys:
         budget: Budget | None = None,
         supervision: Supervision | None = None,
         nice: int | None = None,
+        grant: Grant | None = None,
     ) -> int:
-        """Start a child and return its pid. `nice`: not less than its own; None: the same."""
+        """Start a child and return its pid. `nice`: not less than its own; None: the same. `grant`: what it holds."""
         wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
         if nice is not None:
             wanted["nice"] = nice
+        if grant is not None:
+            wanted["grant"] = grant
         result: int = await self._call("spawn", codec.loads(codec.dumps(wanted)))
         return result
 

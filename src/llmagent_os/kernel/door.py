@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core import codec
 from ..core.errors import DeadlineExceeded, HandlerFailed, JournalDamaged, LLMAgentOSError, from_data, not_found
-from ..core.ports import Filter, Handler
+from ..core.ports import Filter, Follower, Handler
 from ..core.records import Call, Chunk, Usage
 from ..core.stream import Streams
 from .journal import Journal, Row
@@ -47,6 +47,7 @@ class Door:
         self.publish = streams.publish
         self.table = dict(table)
         self._chains = {name: _compose(filters, entry.handler) for name, entry in table.items()}
+        self._followers = [each.follow for each in filters if isinstance(each, Follower)]
 
     async def syscall(
         self,
@@ -71,7 +72,7 @@ class Door:
         if process.history is not None and (row := process.history.take(key)) is not None:
             return self._answer(process, entry, row, args)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
-        call = Call(process.pid, name, args, key, process.tenant, principal or process.principal, limit, stream=stream)
+        call = Call(process.pid, name, args, key, process.tenant, principal or process.acting, limit, stream=stream)
         started, began = time.time(), time.perf_counter()
         try:
             result, error = await self._perform(call, process)
@@ -81,7 +82,7 @@ class Door:
                 end()
         if error is not None:
             raise error
-        _follow(process, name, args, result)
+        self._follow(process, name, args, result)
         return result
 
     async def _perform(self, call: Call, process: Process) -> Outcome:
@@ -135,16 +136,17 @@ class Door:
         if row.error is not None:
             raise from_data(self.journal.unpack(row.error))
         result = entry.decode(self.journal.unpack(row.result))
-        _follow(process, row.name, args, result)
+        self._follow(process, row.name, args, result)
         return result
 
-
-def _follow(process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
-    """Keep in mind which message the turn still owes an answer, should it fail."""
-    if name == "receive":
-        process.serving = result
-    elif name == "send" and process.serving is not None and process.serving.reply_to == args["to"]:
-        process.serving = None
+    def _follow(self, process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
+        """Keep in mind which message the turn still owes an answer, should it fail; tell the filters that follow."""
+        for follow in self._followers:
+            follow(process, name, args, result)
+        if name == "receive":
+            process.serving = result
+        elif name == "send" and process.serving is not None and process.serving.reply_to == args["to"]:
+            process.serving = None
 
 
 def _expire(call: Call, answer: asyncio.Future[Outcome]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import InvalidRequest
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Tool
-from ..core.records import Budget, Supervision
+from ..core.records import DEFAULT, Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
@@ -55,7 +55,7 @@ class Kernel:
         self.runner = Runner(self.journal, self.table, self.mail, self.door, self.programs)
         self.workers: dict[str, asyncio.Task[Any]] = {}
         self._sharing, self._pages, self._checkpoint = sharing, pages, checkpoint
-        self._services: dict[str, Process] = {}
+        self._services: dict[tuple[str, str], Process] = {}
         self._boot = uuid.uuid4().hex[:8]
 
     async def start_all(self) -> None:
@@ -97,6 +97,13 @@ class Kernel:
             dispatcher.renice(pid, change)
         await self.journal.append([("process.nice", (nice, pid))])
 
+    def forget(self, pids: Collection[int]) -> None:
+        """Delete what is kept of the contexts of processes."""
+        for dispatcher in self.dispatchers.values():
+            dispatcher.forget(pids)
+        if self._pages is not None:
+            self._pages.forget(pids)
+
     def health(self) -> dict[str, str | None]:
         """Per part None, or what is wrong with it; any trouble means red."""
         parts: dict[str, str | None] = {"journal": self.journal.trouble}
@@ -109,18 +116,18 @@ class Kernel:
         """Run a background task for as long as the kernel lives; `health` turns red when it ends before."""
         self.workers[name] = asyncio.get_running_loop().create_task(work)
 
-    async def service(self, name: str, principal: str = "owner", tenant: str = "default") -> Sys:
+    async def service(self, name: str, principal: str = "owner", tenant: str = DEFAULT) -> Sys:
         """A handle for code outside any process (the gateway, the CLI): its calls are journalled, never replayed."""
-        process = self._services.get(name)
+        process = self._services.get((tenant, name))
         if process is not None:
             return Sys(self.door, process, principal)
         full = f"service/{name}"
-        pids = self.table.named(full)
+        pids = self.table.named(full, tenant)
         if pids:
             process = self.table.get(pids[0])
         else:
             process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, principal)
-        self._services[name] = process
+        self._services[tenant, name] = process
         process.service = self._boot
         if not pids:
             await self.journal.append([("process.add", process.values())])

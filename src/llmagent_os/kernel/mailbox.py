@@ -6,8 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
-from ..core.errors import Conflict, not_found
-from ..core.records import ENDED, Envelope
+from ..core.errors import Conflict, NotFound, not_found
+from ..core.records import DEFAULT, ENDED, Envelope, owner_of
 from .table import ProcessTable
 
 
@@ -19,22 +19,31 @@ class Mailbox:
         self._wake = wake
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
 
-    def address(self, to: int | str) -> str:
+    def address(self, to: int | str, tenant: str = DEFAULT) -> str:
         """The box for a pid, a box's own name (it has a slash), or a name: of its processes the least busy one.
 
-        Raises NotFound, or Conflict for a process that has ended.
+        Raises NotFound, also for what is another tenant's, or Conflict for a process that has ended.
         """
         if isinstance(to, str) and "/" in to:
-            return to
+            return self._own(to, tenant)
         if isinstance(to, int):
-            process = self._table.get(to)
+            process = self._table.of(to, tenant)
             if process.row_status in ENDED:
                 raise Conflict(f"process {to} has ended ({process.reason or process.row_status})")
             return process.box
-        loads = self._table.loads(to)
+        loads = self._table.loads(to, tenant)
         if not loads:
-            raise not_found("process", to, self._table.names())
+            raise not_found("process", to, self._table.names(tenant))
         return f"pid/{min(loads)[1]}"
+
+    def _own(self, box: str, tenant: str) -> str:
+        """A box's name, unless it is another tenant's."""
+        kind, _, rest = box.partition("/")
+        if kind == "pid" and rest.isdecimal():
+            self._table.of(int(rest), tenant)
+        elif kind == "task" and owner_of(rest) != tenant:
+            raise NotFound(f"no box {box!r}", kind="box", name=box)
+        return box
 
     def notify(self, box: str) -> None:
         """Wake whoever waits at a box: its process, and watchers such as a client that waits for an answer."""

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from ..core import codec
 from ..core.errors import LLMAgentOSError, ProcessFailed
-from ..core.records import Budget, Envelope, Json, Status, Supervision, Usage
+from ..core.records import Budget, Envelope, Grant, Json, Status, Supervision, Usage
 from .journal import History
 
 Ended = Literal["stopped", "done"]
+EVERYTHING = Grant()
 RowStatus = Literal["running", "waiting", "paused"] | Ended
 
 
@@ -85,6 +86,7 @@ class Process:
     turn: int  # turns finished
     created: float
     nice: int = 0  # -20 (first) to 19 (last)
+    grant: Grant = EVERYTHING
 
     up: Process | None = None  # its parent's record, for budgets
     below: Tally = field(default_factory=Tally)  # what its descendants consumed
@@ -143,6 +145,17 @@ class Process:
         return self.tally.seconds + self.below.seconds + now
 
     @property
+    def acting(self) -> str:
+        """The principal that it works for: of the message it serves, else its own."""
+        return (self.serving.principal if self.serving is not None else "") or self.principal
+
+    @property
+    def home(self) -> str:
+        """The name of its workspace: `TENANT/NAME`, shared by the replicas and sessions of an agent."""
+        name = self.name.split("@")[0].split("~")[0] if self.name else ""
+        return f"{self.tenant}/{name or self.pid}"
+
+    @property
     def box(self) -> str:
         """The name of its mailbox."""
         return f"pid/{self.pid}"
@@ -153,6 +166,7 @@ class Process:
             self.pid, self.parent, self.name, self.program, codec.dumps(self.args), self.state, self.row_status,
             self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
             codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
+            None if self.grant == EVERYTHING else codec.dumps(self.grant),
         )  # fmt: skip
 
     def info(self) -> dict[str, Json]:
@@ -176,9 +190,9 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
 def from_row(row: tuple[Any, ...]) -> Process:
     """Rebuild a process from its row."""
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
-     upto, turn, created, nice) = row  # fmt: skip
+     upto, turn, created, nice, held) = row  # fmt: skip
     return Process(
         pid, parent, name, program, codec.loads(args), state, status, reason, result, tenant, principal,
         Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
-        upto, turn, created, nice, row_status=status,
+        upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING, row_status=status,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from ..core.errors import (
     ProcessFailed,
     not_found,
 )
-from ..core.records import ENDED, Call, Envelope, Json, Supervision
+from ..core.records import ENDED, Call, Envelope, Grant, Json, Supervision
 from ..core.sys import Sys
 from .door import Door
 from .journal import History, Journal, Statement
@@ -201,8 +201,8 @@ class Runner:
         if not message.reply_to:
             return
         body = codec.dumps({"error": error.to_data()})
-        answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time())
-        writes.append(("message.add", answer))
+        answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time(), None)
+        writes.append(("message.add", (*answer, process.tenant, message.principal)))
 
     async def _failed(self, process: Process, error: Exception) -> bool:
         """Record a turn that raised, answer its message, and let the supervisor decide."""
@@ -361,8 +361,8 @@ class Runner:
             if interrupted:
                 self.start(process)
 
-    async def configure(self, pid: int, args: Json) -> None:
-        """Give a process new arguments from its next turn on."""
+    async def configure(self, pid: int, args: Json, grant: Grant) -> None:
+        """Give a process new arguments from its next turn on, and another grant at once."""
         process = self._table.get(pid)
         if process.row_status in ENDED:
             raise Conflict(f"process {pid} has ended; start a new one")
@@ -371,6 +371,8 @@ class Runner:
         in_turn = bool(process.turn_began) or process.seq > process.upto
         process.seq += 1
         writes.append(self._mark(process, "configure", process.turn + (2 if in_turn else 1), old, new))
+        writes.append(("process.held", (codec.dumps(grant), pid)))
+        process.grant = grant
         if in_turn:
             process.next_args = (args,)
         else:

@@ -20,6 +20,7 @@ from ..core.records import (
     Generation,
     Json,
     Supervision,
+    Ticket,
 )
 from .door import Syscall
 from .generate import generate
@@ -78,7 +79,8 @@ class Builtins:
         tool = self.kernel.tools.get(name)
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
-        result = await tool.run(call.args["arguments"], call.key)
+        ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home, process.grant)
+        result = await tool.run(call.args["arguments"], ticket)
         return self._keep_files(result, call)
 
     def _keep_files(self, value: Json, call: Call) -> Json:
@@ -90,16 +92,20 @@ class Builtins:
         file = value.get("$file")
         if isinstance(file, dict) and "data" in file:
             reference = self.kernel.journal.keep_blob(base64.b64decode(file["data"]), call.writes)
+            call.writes.append(("file.add", (bytes.fromhex(reference), call.tenant)))
             return {"$file": {key: item for key, item in file.items() if key != "data"} | {"blob": reference}}
         return {key: self._keep_files(item, call) for key, item in value.items()}
 
     async def send(self, call: Call, process: Process) -> str:
         """Put a message into a box: a pid, the name of an agent (its least busy replica), or a box's own name."""
         to, body = call.args["to"], call.args["body"]
-        box = self.kernel.mail.address(to)
+        box = self.kernel.mail.address(to, process.tenant)
         message = call.args.get("id") or call.key
-        sender, reply_to, task = process.box, call.args.get("reply_to"), call.args.get("task")
-        row = (message, box, codec.dumps(body), sender, reply_to, task, time.time())
+        sender = "" if process.service is not None else process.box
+        reply_to, task = call.args.get("reply_to"), call.args.get("task")
+        labels = "\n".join(label for label in call.labels if label.startswith("from:")) or None
+        whose = (process.tenant, call.principal)
+        row = (message, box, codec.dumps(body), sender, reply_to, task, time.time(), labels, *whose)
         call.writes.append(("message.add", row))
         call.after.append(lambda: self.kernel.mail.notify(box))
         return message
@@ -111,6 +117,7 @@ class Builtins:
             n, envelope = await self._next_message(process)
         finally:
             process.status = "running"
+        call.principal = envelope.principal or call.principal
         process.taking.add(n)
         call.writes.append(("message.take", (n,)))
         call.after.append(lambda: process.taking.discard(n))
@@ -132,7 +139,7 @@ class Builtins:
         wanted, parked = {key: call.args.get(key) or {} for key in ("budget", "supervision")}, programs[name].wakes
         child = self.kernel.table.create(
             name, call.args.get("args"), call.args.get("name"), process, Budget(**wanted["budget"]),
-            Supervision(**wanted["supervision"]), parked,
+            Supervision(**wanted["supervision"]), parked, principal=call.principal, grant=codec.grant(call.args.get("grant") or {}),
         )  # fmt: skip
         child.nice = _niceness(call.args.get("nice", child.nice), process)
         call.writes.append(("process.add", child.values()))
@@ -143,6 +150,7 @@ class Builtins:
         """Return the result of a process once it is done; raises ProcessFailed where it was stopped."""
         process.status = "waiting"
         try:
+            self.kernel.table.of(call.args["pid"], process.tenant)
             row = await self.kernel.runner.ended(call.args["pid"])
         finally:
             process.status = "running"
@@ -153,6 +161,7 @@ class Builtins:
     async def kill(self, call: Call, process: Process) -> None:
         """End a process and everything below it. A process may end its own descendants, a service anything."""
         pid = call.args["pid"]
+        self.kernel.table.of(pid, process.tenant)
         if process.service is None and process.pid not in self.kernel.table.ancestors(pid):
             raise PermissionDenied(f"process {process.pid} may only kill its own descendants, and {pid} is none")
         await self.kernel.runner.kill(pid, call.args.get("reason") or f"killed by process {process.pid}")

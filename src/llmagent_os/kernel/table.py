@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
-from ..core.records import ENDED, Budget, Envelope, Json, Supervision
-from .process import Process, Tally, from_row
+from ..core.records import DEFAULT, ENDED, Budget, Envelope, Grant, Json, Supervision
+from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
 
@@ -27,16 +27,17 @@ class ProcessTable:
 
     def create(
         self, program: str, args: Json, name: str | None, parent: Process | None, budget: Budget,
-        supervision: Supervision, parked: bool, tenant: str = "default", principal: str = "owner",
+        supervision: Supervision, parked: bool, tenant: str = DEFAULT, principal: str = "owner",
+        grant: Grant = EVERYTHING,
     ) -> Process:  # fmt: skip
         """Make a record with the next pid; its row is the caller's to write. What a service starts has no parent."""
         self._last += 1
         if parent is not None:
-            tenant, principal = parent.tenant, parent.principal
+            tenant = parent.tenant
             parent = None if parent.service is not None else parent
         process = Process(
             self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
-            budget, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0,
+            budget, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant,
             up=parent, row_status="waiting" if parked else "running",
         )  # fmt: skip
         if not parked:
@@ -50,13 +51,20 @@ class ProcessTable:
             return known
         rows = self._store.read("process.get", pid)
         if not rows:
-            raise NotFound(f"no process {pid}; `ps` lists them", kind="process", name=str(pid))
+            raise _missing(pid)
         process = self._known[pid] = from_row(rows[0])
         process.seq = int(self._store.read("call.last", pid)[0][0])
         if process.parent:
             process.up = self.get(process.parent)
         if process.budget != Budget():
             process.below = self._consumed_below(pid)
+        return process
+
+    def of(self, pid: int, tenant: str) -> Process:
+        """The record of a tenant's process; another tenant's is not found."""
+        process = self.get(pid)
+        if process.tenant != tenant:
+            raise _missing(pid)
         return process
 
     def find(self, pid: int) -> Process | None:
@@ -81,9 +89,9 @@ class ProcessTable:
             total.add(self._consumed_below(child))
         return total
 
-    def listed(self, after: int = 0, limit: int = 1000) -> list[dict[str, Json]]:
-        """The processes with a pid above `after`, as `ps` shows them."""
-        listed = [self._info(from_row(row)) for row in self._store.read("process.list", after, limit)]
+    def listed(self, after: int = 0, limit: int = 1000, tenant: str = DEFAULT) -> list[dict[str, Json]]:
+        """A tenant's processes with a pid above `after`, as `ps` shows them."""
+        listed = [self._info(from_row(row)) for row in self._store.read("process.list", tenant, after, limit)]
         for pid, reason in self.quarantined.items():
             for info in listed:
                 if info["pid"] == pid:
@@ -102,17 +110,17 @@ class ProcessTable:
                 counts[process.status] = counts.get(process.status, 0) + 1
         return {status: number for status, number in counts.items() if number > 0}
 
-    def named(self, name: str) -> list[int]:
+    def named(self, name: str, tenant: str = DEFAULT) -> list[int]:
         """The living processes of a name, oldest first."""
-        return [pid for (pid,) in self._store.read("process.named", name)]
+        return [pid for (pid,) in self._store.read("process.named", tenant, name)]
 
-    def named_like(self, prefix: str) -> list[int]:
+    def named_like(self, prefix: str, tenant: str = DEFAULT) -> list[int]:
         """The living processes whose name begins so."""
-        return sorted(pid for (pid,) in self._store.read("process.like", prefix, prefix + "\U0010ffff"))
+        return sorted(pid for (pid,) in self._store.read("process.like", tenant, prefix, prefix + "\U0010ffff"))
 
-    def names(self) -> list[str]:
+    def names(self, tenant: str = DEFAULT) -> list[str]:
         """The names of living processes."""
-        return [name for (name,) in self._store.read("process.names")]
+        return [name for (name,) in self._store.read("process.names", tenant)]
 
     def children(self, pid: int) -> list[Child]:
         """The living children of a process, in order of start."""
@@ -154,10 +162,10 @@ class ProcessTable:
         """The messages of a box, taken or not, that want an answer and have none."""
         return [_envelope(row) for row in self._store.read("message.unanswered", box)]
 
-    def loads(self, name: str) -> list[tuple[int, int]]:
+    def loads(self, name: str, tenant: str = DEFAULT) -> list[tuple[int, int]]:
         """Of each living process of a name: how many messages it has before it, and its pid."""
         busy = {pid for pid, process in self.live.items() if process.status != "waiting"}
-        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", name)]
+        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", tenant, name)]
 
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""
@@ -166,5 +174,10 @@ class ProcessTable:
 
 def _envelope(row: tuple[Any, ...]) -> Envelope:
     """Rebuild a message from its row."""
-    _, identifier, box, body, sender, reply_to, task, _ = row
-    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task)
+    _, identifier, box, body, sender, reply_to, task, _, labels, _, principal = row
+    origins = labels.split("\n") if labels else ()
+    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task, origins, principal)
+
+
+def _missing(pid: int) -> NotFound:
+    return NotFound(f"no process {pid}; `ps` lists them", kind="process", name=str(pid))

@@ -18,9 +18,10 @@ CREATE TABLE IF NOT EXISTS process(
     pid INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT, program TEXT NOT NULL, args BLOB, state BLOB,
     status TEXT NOT NULL, reason TEXT, result BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
     budget BLOB, supervision BLOB, usage BLOB, upto INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0,
-    created REAL NOT NULL, nice INTEGER NOT NULL DEFAULT 0);
+    created REAL NOT NULL, nice INTEGER NOT NULL DEFAULT 0, held BLOB);
 CREATE INDEX IF NOT EXISTS process_awake ON process(status) WHERE status IN ('running', 'paused');
-CREATE INDEX IF NOT EXISTS process_name ON process(name) WHERE name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS process_named ON process(tenant, name) WHERE name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS process_tenant ON process(tenant, pid);
 CREATE INDEX IF NOT EXISTS process_parent ON process(parent) WHERE parent > 0;
 CREATE TABLE IF NOT EXISTS call(
     pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
@@ -28,54 +29,77 @@ CREATE TABLE IF NOT EXISTS call(
     input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
     started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL,
     PRIMARY KEY(pid, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commit_order(n INTEGER PRIMARY KEY, pid INTEGER NOT NULL, seq INTEGER NOT NULL);
+CREATE TRIGGER IF NOT EXISTS call_committed AFTER INSERT ON call
+    BEGIN INSERT INTO commit_order(pid, seq) VALUES (new.pid, new.seq); END;
+INSERT INTO commit_order(pid, seq) SELECT pid, seq FROM call
+    WHERE NOT EXISTS (SELECT 1 FROM commit_order) ORDER BY started, pid, seq;
 CREATE TABLE IF NOT EXISTS message(
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
-    reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
+    reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0, labels TEXT,
+    tenant TEXT NOT NULL, principal TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS message_waiting ON message(box, n) WHERE taken = 0;
-CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, data BLOB NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file(hash BLOB NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY(hash, tenant)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS record(
     space TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB, at REAL NOT NULL,
     PRIMARY KEY(space, key, version)) WITHOUT ROWID;
 """
 
 PROCESS = "pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, "
-PROCESS += "usage, upto, turn, created, nice"
+PROCESS += "usage, upto, turn, created, nice, held"
 CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, adapter, "
 CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
-MESSAGE = "n, id, box, body, sender, reply_to, task, at"
+MESSAGE = "n, id, box, body, sender, reply_to, task, at, labels, tenant, principal"
+NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
+LIVING = "status NOT IN ('stopped', 'done')"
+
+_ORDERED = "commit_order AS o {} JOIN call AS c ON c.pid = o.pid AND c.seq = o.seq"
+_C = "c." + CALL.replace(", ", ", c.")
 
 WRITES = {
-    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 18)})",
+    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 19)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
     "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
+    "process.held": "UPDATE process SET held = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 20)})",
-    "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at) VALUES (?,?,?,?,?,?,?)",
+    "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at, labels, "
+    "tenant, principal) VALUES (?,?,?,?,?,?,?,?,?,?)",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
-    "blob.add": "INSERT OR IGNORE INTO blob(hash, data) VALUES (?, ?)",
+    "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
+    "file.add": "INSERT OR IGNORE INTO file(hash, tenant) VALUES (?, ?)",
     "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
     "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
 }
 
 READS = {
     "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
-    "process.list": f"SELECT {PROCESS} FROM process WHERE pid > ? ORDER BY pid LIMIT ?",
+    "process.list": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? ORDER BY pid LIMIT ?",
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
     "process.awake": "SELECT pid FROM process WHERE status = 'running'",
-    "process.named": "SELECT pid FROM process WHERE name = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
+    "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
     "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
-    "WHERE name = ? AND status NOT IN ('stopped', 'done')",
-    "process.names": "SELECT DISTINCT name FROM process WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done')",
-    "process.like": "SELECT pid FROM process WHERE name >= ? AND name < ? AND status NOT IN ('stopped', 'done')",
-    "process.children": "SELECT pid FROM process WHERE parent = ? AND status NOT IN ('stopped', 'done') ORDER BY pid",
+    f"WHERE tenant = ? AND name = ? AND {LIVING}",
+    "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
+    "process.like": f"SELECT pid FROM process WHERE tenant = ? AND name >= ? AND name < ? AND {LIVING}",
+    "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
     "process.children_all": "SELECT pid FROM process WHERE parent = ?",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
     "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
     "call.last": "SELECT coalesce(max(seq), 0) FROM call WHERE pid = ?",
+    "audit.after": f"SELECT n, o.pid, o.seq, {_C} FROM {_ORDERED.format('LEFT')} WHERE n > ? ORDER BY n LIMIT ?",
+    "audit.last": "SELECT coalesce(max(n), 0) FROM commit_order",
+    "audit.waiting": f"SELECT c.pid, c.seq FROM {_ORDERED.format('')} WHERE n > ?",
+    "audit.tools": f"SELECT n, {_C} FROM {_ORDERED.format('')} WHERE c.name = 'call' AND c.pid = coalesce(?, c.pid) "
+    "ORDER BY n DESC LIMIT ?",
+    "audit.row": f"SELECT {CALL} FROM call WHERE pid = ? AND seq = ?",
+    "audit.count": "SELECT count(*) FROM call",
+    "audit.keys": "SELECT pid, seq FROM call",
     "message.boxes": "SELECT DISTINCT box FROM message WHERE taken = 0 AND box >= 'pid/' AND box < 'pid0'",
     "message.first": f"SELECT {MESSAGE} FROM message WHERE box = ? AND taken = 0 ORDER BY n LIMIT ?",
     "message.unanswered": f"SELECT {MESSAGE} FROM message AS asked WHERE box = ? AND reply_to IS NOT NULL "
@@ -83,6 +107,7 @@ READS = {
     "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
     "message.get": f"SELECT {MESSAGE} FROM message WHERE id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
+    "file.of": "SELECT 1 FROM file WHERE hash = ? AND tenant = ?",
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
     "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
 }
@@ -170,7 +195,7 @@ def _translate(error: sqlite3.Error) -> LLMAgentOSError | sqlite3.Error:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return JournalFull(f"the journal cannot be written ({error}); free some disk space and send the call again")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return JournalDamaged(
             f"the journal is damaged ({error}); restore it from a backup, or go on without these rows"
         )

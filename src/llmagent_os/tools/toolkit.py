@@ -4,35 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextvars
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from ..core import codec
 from ..core.errors import Conflict, ToolFailed
-from ..core.records import Json, ToolSpec
+from ..core.records import Json, Ticket, ToolSpec, Traits
 
 KEY = "idempotency_key"
 """A parameter of this name is not shown to models; it gets the call's idempotency key."""
 
+THREADS = 32  # calls at once of a plain function that does not say how many
+
+
+class Bounds:
+    """The timeout and the concurrency that a tool declares, around each of its calls."""
+
+    def __init__(self, name: str, traits: Traits, most: int = 0) -> None:
+        """`most`: the calls at once where `traits` leave it open (0: any number)."""
+        self._name, self._seconds = name, traits.timeout
+        limit = traits.concurrency or most
+        self._slots = asyncio.Semaphore(limit) if limit else None
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Wait for a turn and give the block the rest of the time; raises ToolFailed when that is over."""
+        try:
+            async with asyncio.timeout(self._seconds) as timer:
+                if self._slots is None:
+                    yield
+                else:
+                    async with self._slots:
+                        yield
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            text = f"{self._name} had no result after {self._seconds:g} s and was given up; it may have done its work"
+            raise ToolFailed(text, tool=self._name, error="TimeoutError") from error
+
 
 class FunctionTool:
-    """One function as a tool. A plain function runs in a thread, so that it never blocks the system."""
+    """One function as a tool. A plain function runs in a thread, so that it never blocks the system.
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
+    A parameter annotated `Ticket` is not shown to models; it gets the call's ticket.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str | None = None, traits: Traits | None = None) -> None:
         self._function = function
-        self._wants_key = KEY in inspect.signature(function).parameters
+        self.traits = traits or Traits()
+        self.source = "python"
         name = name or function.__name__
+        fields, self._hidden = _parameters(function)
+        self._run: Callable[..., Awaitable[Any]] = function
+        if not inspect.iscoroutinefunction(function):
+            self._run = partial(in_thread, function)
+        self._bounds = Bounds(name, self.traits, THREADS if self._run is not function else 0)
         self._arguments = create_model(
-            name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **_fields(function)
+            name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
         )
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
         self.spec = ToolSpec(name, inspect.getdoc(function) or "", schema)
 
-    async def run(self, arguments: dict[str, Json], key: str) -> Json:
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Check the arguments and call the function; raises ToolFailed with what was wrong.
 
         Whatever the function returns becomes JSON data; `bytes` and `File` become files.
@@ -42,27 +84,59 @@ class FunctionTool:
         except ValidationError as error:
             raise ToolFailed(f"{self.spec.name}: {_first(error)}", tool=self.spec.name) from error
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
-        if self._wants_key:
-            values[KEY] = key
+        values |= {name: ticket.key if name == KEY else ticket for name in self._hidden}
         try:
-            result = await self._call(values)
+            async with self._bounds.held():
+                result = await self._run(**values)
+        except ToolFailed:
+            raise
         except Exception as error:  # a tool is other people's code: whatever it raises is its answer
             text = f"{self.spec.name} failed: {type(error).__name__}: {error}"
             raise ToolFailed(text, tool=self.spec.name, error=type(error).__name__) from error
         return as_json(result)
 
-    async def _call(self, values: dict[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(self._function):
-            return await self._function(**values)
-        return await asyncio.to_thread(self._function, **values)
+
+async def in_thread(function: Callable[..., Any], **values: Any) -> Any:
+    """Run a plain function in a thread of its own: one that hangs takes nobody's place and holds up no exit.
+
+    Cancelled, the function runs on, for a thread cannot be stopped; what it returns is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+    def work() -> None:
+        result, failed = None, None
+        try:
+            result = context.run(function, **values)
+        except BaseException as error:
+            failed = RuntimeError("it stopped the iteration") if isinstance(error, StopIteration) else error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    threading.Thread(target=work, name=f"tool {getattr(function, '__name__', '')}", daemon=True).start()
+    return await answer
 
 
 class ToolKit(dict[str, FunctionTool]):
-    """Tools by name. `kit.add(function)`, or as a decorator: `@kit.add`."""
+    """Tools by name. `kit.add(function)`, or as a decorator: `@kit.add`, `@kit.add(effect="read")`."""
 
-    def add(self, function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
-        """Make a function a tool and return it unchanged; raises Conflict for a name that is taken."""
-        tool = FunctionTool(function, name)
+    def add(self, function: Callable[..., Any] | None = None, name: str | None = None, **declared: Any) -> Any:
+        """Make a function a tool and return it unchanged; raises Conflict for a name that is taken.
+
+        `declared` are the fields of `Traits`: what the tool does, for those who decide whether it may run.
+        """
+        if function is None:
+            return partial(self.add, name=name, **declared)
+        tool = FunctionTool(function, name, Traits(**declared))
         if tool.spec.name in self:
             raise Conflict(f"there is a tool named {tool.spec.name!r}; give one of them another name")
         self[tool.spec.name] = tool
@@ -97,14 +171,23 @@ def as_json(value: Any) -> Json:
         raise ToolFailed(f"the result is not JSON data: {error}") from error
 
 
-def _fields(function: Callable[..., Any]) -> dict[str, Any]:
+def allowed(value: str, patterns: Sequence[str] | None) -> bool:
+    """Whether a value matches one of some patterns (`*` for anything); None: everything does."""
+    return patterns is None or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
+    """The parameters that models are shown, as fields of a model, and the names of the others."""
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
+    hidden = []
     for name, parameter in inspect.signature(function).parameters.items():
-        if name != KEY:
+        if name == KEY or hints.get(name) is Ticket:
+            hidden.append(name)
+        else:
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             fields[name] = (hints.get(name, Any), default)
-    return fields
+    return fields, hidden
 
 
 def _first(error: ValidationError) -> str:

@@ -1,0 +1,185 @@
+"""Labels: where the values in a call come from, by looking for them in what the process has read.
+
+A model may copy any value from anywhere in its context into a call. So a value is trusted only where it stands, as it
+is, in the words of somebody who may direct the agent: its definition, its user, or a tool that is declared to be
+trusted. A value that stands only in other people's words, or nowhere while there are such words, is untrusted. This
+bounds what an injected instruction can do, however well it is written: it is not a guess about what text means.
+CaMeL (Debenedetti et al. 2025) tracks values in the same spirit, through code that a model writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..core import codec
+from ..core.records import SUMMARY, Envelope, GenerateRequest, Json
+from ..kernel.process import Process
+
+NOWHERE = "context"
+"""The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
+
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>\"')\]]*", re.I)
+_MAIL = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[\w-]+")
+_SPACE = re.compile(r"\s+")
+_TRAIL = ".,;:!?"
+
+
+@dataclass(slots=True)
+class Source:
+    """Something that a process has read: who wrote it, and whether they may direct the process."""
+
+    origin: str
+    trusted: bool
+    text: str
+    plain: str | None = None  # in normal form, once somebody looked
+
+    def holds(self, value: str) -> bool:
+        """Whether a value in normal form stands here, and not as a part of a longer word."""
+        if self.plain is None:
+            self.plain = normal(self.text)
+        at = self.plain.find(value)
+        while at >= 0:
+            end = at + len(value)
+            if not (_inside(self.plain, at) or _inside(self.plain, end)):
+                return True
+            at = self.plain.find(value, at + 1)
+        return False
+
+
+@dataclass(slots=True)
+class Context:
+    """What a process has in sight now."""
+
+    sources: list[Source] = field(default_factory=list)
+    request: GenerateRequest | None = None  # of the last generation, not yet read into `sources`
+    turn: int = -1  # of the process, that `sources` are of
+
+    def origin(self, value: str) -> str | None:
+        """Who wrote a value: None for somebody trusted."""
+        sought = normal(value)
+        if not sought or any(source.trusted and source.holds(sought) for source in self.sources):
+            return None
+        others = [source for source in self.sources if not source.trusted]
+        return next((source.origin for source in others if source.holds(sought)), NOWHERE if others else None)
+
+    def untrusted(self) -> list[str]:
+        """The untrusted origins of what is in sight."""
+        return sorted({source.origin for source in self.sources if not source.trusted})
+
+
+class Labels:
+    """The contexts of all processes that are awake, kept up from their calls (see `core.ports.Follower`)."""
+
+    def __init__(self, trusts: Callable[[Process, str], bool]) -> None:
+        """`trusts(process, tool)`: whether what a tool returns to a process may direct it."""
+        self._trusts = trusts
+        self._contexts: WeakKeyDictionary[Process, Context] = WeakKeyDictionary()
+
+    def follow(self, process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
+        """Take in what a call brought into sight. Services are the outside world: nobody directs them."""
+        if process.service is not None:
+            return
+        context = self._context(process)
+        if name == "generate":
+            context.request = args["request"]
+        elif name == "receive":
+            context.sources += _received(result)
+        elif name == "call":
+            origin, trusted = f"tool {args['tool']}", self._trusts(process, args["tool"])
+            context.sources.append(Source(origin, trusted, written(result)))
+        elif name == "wait":
+            context.sources.append(Source(f"process {args['pid']}", False, written(result)))
+
+    def of(self, process: Process) -> Context:
+        """What is in sight of a process: what it was given in this turn, and its last prompt."""
+        context = self._context(process)
+        if context.request is not None:
+            request, context.request = context.request, None
+            known = {source.text for source in context.sources}
+            context.sources += [s for s in self._prompt(process, request, context.sources) if s.text not in known]
+        return context
+
+    def _context(self, process: Process) -> Context:
+        context = self._contexts.get(process)
+        if context is None:
+            context = self._contexts[process] = Context([Source("definition", True, written(process.args))])
+        if context.turn != process.turn:  # of an earlier turn only its origins: the process may have kept anything
+            kept = [Source(origin, False, "") for origin in context.untrusted()] if context.turn >= 0 else []
+            context.turn, context.request, context.sources = process.turn, None, [context.sources[0], *kept]
+        return context
+
+    def _prompt(self, process: Process, request: GenerateRequest, given: list[Source]) -> Iterator[Source]:
+        """The sources in a prompt: who may direct the agent has its own roles there, but for what it was sent."""
+        for message in request.messages:
+            text = message.text
+            if message.role == "tool":
+                yield Source(f"tool {message.name}", self._trusts(process, message.name or ""), text)
+            elif message.role == "system":
+                own, _, summary = text.partition(SUMMARY)
+                yield Source("definition", True, own)
+                if summary:
+                    yield Source("memory", False, summary)
+            elif message.role == "user" and not any(not s.trusted and text in s.text for s in given):
+                yield Source("user", True, text)
+
+
+def _received(envelope: Envelope) -> list[Source]:
+    """People are trusted, but for the tools' answers in a conversation of theirs; agents are what they read."""
+    body = envelope.body
+    if envelope.sender:
+        made_of = ", ".join(label.removeprefix("from:") for label in envelope.labels)
+        origin = f"agent {envelope.sender} ({made_of})" if made_of else f"agent {envelope.sender}"
+        return [Source(origin, not made_of, written(body))]
+    if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
+        return [Source("user", True, written(body))]
+    told = [(message.get("role"), written(message.get("content"))) for message in body["messages"]]
+    return [Source("user" if role != "tool" else "tool of the caller", role != "tool", text) for role, text in told]
+
+
+def written(value: Json) -> str:
+    """All text in JSON data, a leaf a line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}\n{written(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(written, value))
+    return "" if value is None else codec.dumps(value).decode()
+
+
+def normal(text: str) -> str:
+    """The form in which values are compared: one case, one kind of space, no `http://`, numbers without zeros."""
+    plain = _SPACE.sub(" ", text).strip().casefold().replace("http://", "").replace("https://", "")
+    return plain.rstrip("/")
+
+
+def leaves(value: Json) -> Iterator[str]:
+    """Every text and number in an argument; a whole number also reads as one."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, float) and value.is_integer():
+        yield str(int(value))
+    elif value is not None and value != "":
+        yield str(value)
+
+
+def links(text: str) -> list[str]:
+    """The URLs and mail addresses in a text."""
+    return [found.rstrip(_TRAIL) for found in [*_LINK.findall(text), *_MAIL.findall(text)]]
+
+
+def _inside(text: str, at: int) -> bool:
+    """Whether a place in a text lies between two characters of one word."""
+    return 0 < at < len(text) and _of_word(text[at - 1]) and _of_word(text[at])
+
+
+def _of_word(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character == "_")

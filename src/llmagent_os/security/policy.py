@@ -1,0 +1,267 @@
+"""The gate: whether a process may make a call, by what it holds, by the policy, and by where the arguments come from.
+
+    covered by every grant above it -> a refusal, a cap or an allowance of its policy -> the origin of its arguments
+
+The decision is a pure function of the call, the rules and the context; asking a person is the only thing that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..core import codec
+from ..core.errors import PermissionDenied
+from ..core.ports import Approver, Proceed, Tool
+from ..core.records import Call, Grant, Json, Meaning, Policy, Question, Rule, Traits, Verdict
+from ..kernel.process import Process
+from .labels import NOWHERE, Context, Labels, leaves, links
+
+QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
+MANY = 1000  # processes whose answers are kept without looking
+_NO_RULE, _NO_TRAITS, _FREE = Rule(), Traits(), Grant()
+_PATTERNS = {"path": "paths", "url": "hosts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a call: the verdict, the rule behind it, and the origins of the arguments in doubt."""
+
+    verdict: Verdict
+    rule: str
+    why: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+class Gate:
+    """The filter. It follows what processes read, and judges what they do."""
+
+    def __init__(self, tools: Mapping[str, Tool], approver: Approver) -> None:
+        self._tools, self._approver = tools, approver
+        self._asked: dict[int, tuple[int, dict[str, asyncio.Future[bool]]]] = {}  # by process, of its present turn
+        self.labels = Labels(self._trusts)
+        self._checks: dict[str, Callable[[Call, Process], Awaitable[None]]] = {
+            "call": self._call, "generate": self._generate, "send": self._send, "spawn": self._spawn,
+        }  # fmt: skip
+
+    def follow(self, process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
+        """See `core.ports.Follower`."""
+        self.labels.follow(process, name, args, result)
+
+    async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
+        """Raise PermissionDenied, saying what is missing, or let the call proceed. Services hold everything."""
+        check = self._checks.get(call.name)
+        if check is not None and process.service is None:
+            await check(call, process)
+        return await proceed(call)
+
+    async def _generate(self, call: Call, process: Process) -> None:
+        _covered(process, "models", "model", call.args["request"].model)
+
+    async def _spawn(self, call: Call, process: Process) -> None:
+        args = call.args.get("args")
+        spec = args.get("spec") if isinstance(args, Mapping) else None
+        name = spec.get("name", "") if isinstance(spec, Mapping) else call.args["program"]
+        _covered(process, "agents", "agent", name)
+
+    async def _send(self, call: Call, process: Process) -> None:
+        """Messages carry the origins of what their sender has in sight; answers say what in them is untrusted."""
+        to, body, context = call.args["to"], call.args["body"], self.labels.of(process)
+        call.labels += tuple(f"from:{origin}" for origin in context.untrusted())
+        if isinstance(to, str) and not to.startswith(("task/", "pid/")):
+            _covered(process, "agents", "agent", to)
+        elif isinstance(body, dict) and isinstance(body.get("text"), str):
+            found = {link: origin for link in links(body["text"]) if (origin := context.origin(link)) is not None}
+            if context.untrusted() and (found := _quotes(body["text"], context) | found):
+                call.args["body"] = body | {"untrusted": found}
+
+    async def _call(self, call: Call, process: Process) -> None:
+        tool, arguments = call.args["tool"], call.args["arguments"]
+        _covered(process, "tools", "tool", tool)
+        context = self.labels.of(process)
+        found = self._tools.get(tool)
+        traits = found.traits if found is not None else _NO_TRAITS
+        for holder in process.lineage():
+            if holder.grant is not _FREE:
+                _within(holder, tool, arguments, _meanings(holder, tool, traits))
+            decision = decide(holder.grant.policy, tool, traits, arguments, context)
+            await self._carry_out(decision, call, process, holder.grant.policy)
+
+    async def _carry_out(self, decision: Decision, call: Call, process: Process, policy: Policy) -> None:
+        call.labels += tuple(f"from:{origin}" for origin in sorted(set(decision.origins.values())))
+        if decision.rule:
+            call.labels += (f"rule:{decision.rule}",)
+        if decision.verdict == "refuse":
+            raise _denied(call, decision)
+        if decision.verdict == "ask" and not await self._ask(decision, call, process, policy):
+            raise _denied(call, decision, "and nobody approved of it")
+
+    async def _ask(self, decision: Decision, call: Call, process: Process, policy: Policy) -> bool:
+        """Ask a person, within the turn's budget, once for the same thing."""
+        turn, asked = self._asked.get(process.pid, (-1, {}))
+        if turn != process.turn:
+            for answer in asked.values():
+                answer.cancel()
+            _, asked = self._asked[process.pid] = process.turn, {}
+        question = _question(decision, call, process)
+        if question.id not in asked:
+            if len(asked) >= policy.approvals:
+                raise _denied(call, decision, f"and {policy.approvals} questions in a turn are the most")
+            asked[question.id] = asyncio.ensure_future(self._approver.ask(question))
+            call.ends.append(lambda: self._forget(process))
+        call.labels += (f"asked:{question.id}",)
+        return await asyncio.shield(asked[question.id])
+
+    def _forget(self, process: Process) -> None:
+        """Drop the answers of processes that are no longer at work, once there are many."""
+        if len(self._asked) > MANY:
+            for pid in [pid for pid, (_, asked) in self._asked.items() if pid != process.pid and _settled(asked)]:
+                del self._asked[pid]
+
+    def _trusts(self, process: Process, tool: str) -> bool:
+        rules = [rule for holder in process.lineage() if (rule := holder.grant.policy.tools.get(tool)) is not None]
+        if any(rule.trusted is False for rule in rules):
+            return False
+        found = self._tools.get(tool)
+        return any(rule.trusted for rule in rules) or (found is not None and found.traits.trusted)
+
+
+def decide(policy: Policy, tool: str, traits: Traits, arguments: Mapping[str, Json], context: Context) -> Decision:
+    """Judge a call of a tool by one policy."""
+    rule = policy.tools.get(tool, _NO_RULE)
+    for number, case in enumerate(rule.refuse):
+        if _fits(case, arguments):
+            return Decision("refuse", f"{tool}.refuse[{number}]", "the policy refuses it")
+    for name, most in rule.most.items():
+        if (over := _over(arguments.get(name), most)) is not None:
+            return Decision("refuse", f"{tool}.most.{name}", f"{name} is {over}, and {most:g} is the most")
+    for number, case in enumerate(rule.allow):
+        if _fits(case, arguments):
+            return Decision("allow", f"{tool}.allow[{number}]")
+    origins = dict(_doubts(rule, traits, arguments, context))
+    if not origins:
+        return Decision("allow", "")
+    verdict = rule.untrusted or policy.untrusted
+    told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
+    named = f"{tool}.untrusted" if rule.untrusted else "untrusted"
+    return Decision(verdict, named, f"not from you or its definition: {told}", origins)
+
+
+def _doubts(rule: Rule, traits: Traits, arguments: Mapping[str, Json], context: Context) -> Iterator[tuple[str, str]]:
+    """The arguments that decide what a call does to the world and come from somebody untrusted."""
+    meanings = traits.meanings if rule.meanings is None else rule.meanings
+    blind = not meanings and traits.effect != "read"  # a tool that declares nothing is judged by all it is given
+    if blind and not arguments and (untrusted := context.untrusted()):
+        yield "the call itself", untrusted[0]
+    for name, value in arguments.items():
+        for each in _sinks(value, meanings.get(name, "text"), blind, traits.effect):
+            if (origin := context.origin(each)) is not None:
+                yield name, origin
+                break
+
+
+def _sinks(value: Json, meaning: Meaning, blind: bool, effect: str) -> Iterator[str]:
+    """What in an argument may not come from just anywhere: all of a sink, and the links in a text that goes out."""
+    for leaf in leaves(value):
+        if meaning != "text" or blind:
+            yield leaf
+        elif effect == "external":
+            yield from links(leaf)
+
+
+def _fits(case: Mapping[str, Sequence[str]], arguments: Mapping[str, Json]) -> bool:
+    """Whether every argument of a case matches one of its patterns, in all its parts."""
+    for name, patterns in case.items():
+        values = list(leaves(arguments.get(name)))
+        if not values or not all(any(fnmatch.fnmatchcase(v, p) for p in patterns) for v in values):
+            return False
+    return True
+
+
+def _over(value: Json, most: float) -> str | None:
+    """A number in an argument that is above the most, or is none."""
+    for leaf in leaves(value):
+        try:
+            if not float(leaf) <= most:
+                return leaf
+        except ValueError:
+            return f"{leaf!r}, which is no number"
+    return None
+
+
+def _meanings(holder: Process, tool: str, traits: Traits) -> Mapping[str, Meaning]:
+    rule = holder.grant.policy.tools.get(tool, _NO_RULE)
+    return traits.meanings if rule.meanings is None else rule.meanings
+
+
+def _within(holder: Process, tool: str, arguments: Mapping[str, Json], meanings: Mapping[str, Meaning]) -> None:
+    """Check paths and hosts in the arguments against what a process holds."""
+    for name, meaning in meanings.items():
+        kind = _PATTERNS.get(meaning)
+        if kind is None or (patterns := getattr(holder.grant, kind)) is None:
+            continue
+        for leaf in leaves(arguments.get(name)):
+            value = _host(leaf) if kind == "hosts" else _path(leaf)
+            if not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
+                raise _missing(holder, kind, meaning, value, tool)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2].lower()
+
+
+def _path(path: str) -> str:
+    """A path without `.` and `..`; one that leaves its root matches nothing."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if not parts:
+                return "../" + path
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _covered(process: Process, kind: str, what: str, name: str) -> None:
+    """Raise PermissionDenied unless the process and all above it hold a name."""
+    for holder in process.lineage():
+        patterns = getattr(holder.grant, kind)
+        if patterns is not None and not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            raise _missing(holder, kind, what, name)
+
+
+def _missing(holder: Process, kind: str, what: str, name: str, tool: str = "") -> PermissionDenied:
+    text = f"process {holder.pid} does not hold the {what} {name!r}; add it to `{kind}` of its grant"
+    return PermissionDenied(text, pid=holder.pid, kind=kind, name=name, tool=tool)
+
+
+def _denied(call: Call, decision: Decision, more: str = "") -> PermissionDenied:
+    text = " ".join(filter(None, (f"{call.args['tool']} was refused ({decision.rule}): {decision.why}", more)))
+    return PermissionDenied(text, tool=call.args["tool"], rule=decision.rule, origins=dict(decision.origins))
+
+
+def _question(decision: Decision, call: Call, process: Process) -> Question:
+    arguments = call.args["arguments"]
+    same = codec.dumps([process.pid, process.turn, call.args["tool"], sorted(arguments.items())])
+    name = process.name or process.program
+    return Question(
+        hashlib.blake2b(same, digest_size=8).hexdigest(), process.pid, call.tenant, call.principal, name,
+        call.args["tool"], arguments, decision.origins, decision.why,
+    )  # fmt: skip
+
+
+def _settled(asked: Mapping[str, asyncio.Future[bool]]) -> bool:
+    return all(answer.done() for answer in asked.values())
+
+
+def _quotes(text: str, context: Context) -> dict[str, str]:
+    """The sentences and lines of an answer that stand in somebody untrusted's words, with their origins."""
+    pieces = (piece.strip() for line in text.splitlines() for piece in line.split(". "))
+    found = {piece: context.origin(piece.rstrip(".")) for piece in pieces if len(piece) >= QUOTE}
+    return {piece: origin for piece, origin in found.items() if origin is not None and origin != NOWHERE}
