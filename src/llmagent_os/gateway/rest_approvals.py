@@ -1,0 +1,59 @@
+"""REST: what agents wait for a person to allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from .desk import Here
+from .rest_agents import Strict
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+class Asked(BaseModel):
+    """A question: exactly what would be done, and of each argument in doubt who wrote it."""
+
+    id: str
+    pid: int
+    tenant: str
+    principal: str
+    agent: str
+    tool: str
+    arguments: dict[str, Any]
+    origins: dict[str, str]
+    why: str
+    allowed: bool | None = Field(None, description="null while nobody has answered")
+    by: str | None = None
+
+
+class Answer(Strict):
+    """What becomes of it."""
+
+    allow: bool
+
+
+class Approving:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._approvals = system.approvals
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["approvals"])
+        router.get("/v1/approvals")(self.waiting)
+        router.post("/v1/approvals/{identifier}")(self.answer)
+        return router
+
+    async def waiting(self, here: Here) -> dict[str, list[Asked]]:
+        """The questions that nobody has answered yet."""
+        return {"approvals": [Asked(**each) for each in self._approvals.waiting(here.caller.tenant)]}
+
+    async def answer(self, here: Here, identifier: str, body: Answer) -> Asked:
+        """Allow or refuse; the agent goes on at once."""
+        caller = here.caller
+        return Asked(**self._approvals.answer(identifier, body.allow, caller.principal, caller.tenant))
