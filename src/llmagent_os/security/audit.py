@@ -1,0 +1,389 @@
+"""The audit log: a hash chain over the journal's rows that lies apart from them, with signed checkpoints.
+
+Every committed row gets a digest of all its columns in `rows.log`, in commit order; each digest is chained to the one
+before (after Haber and Stornetta 1991), and at least once a second or 1,000 rows the head of the chain and the number
+of rows are signed (Ed25519) in `checkpoints.jsonl`. So `verify` names a row that was changed, taken out or put in, and
+notices a tail that was cut. Ed25519 and not a shared secret, so that whoever verifies cannot forge.
+
+A background task reads the rows after they were committed: the door waits for nothing of it. What is not promised: rows
+younger than the last checkpoint are not covered yet; who can write the database *and* this folder can set both back to
+an earlier checkpoint, which a copy of a later one elsewhere shows; who has the signing key can write anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ..core import codec
+from ..core.errors import InvalidRequest, JournalDamaged, NotFound
+from ..core.ports import Store
+from ..kernel.journal import Journal
+
+log = logging.getLogger(__name__)
+
+Key = tuple[int, int]
+"""A row's (pid, seq)."""
+
+RECORD = struct.Struct(">BQQ32s")
+"""One entry of the log: what it is, pid, seq, the row's digest (BLAKE2b-256)."""
+ROW, AMENDED = 0, 1
+GONE = bytes(32)
+"""The digest of a row that is not there."""
+
+MOST = 1000  # rows under one checkpoint
+_PART = 100  # rows at a time: a longer stretch would keep the event loop from running
+_BLOBS = (5, 6, 7)  # args, result and error among a row's columns
+
+
+def digest(row: Sequence[Any]) -> bytes:
+    """What a row is remembered by: all its columns, those that hold bytes by length and content."""
+    blobs = [row[index] for index in _BLOBS]
+    sizes = [len(blob) if isinstance(blob, bytes) else repr(blob) for blob in blobs]
+    plain = codec.dumps([*row[:5], *sizes, *row[8:]])
+    return hashlib.blake2b(b"".join((plain, *filter(_is_bytes, blobs))), digest_size=32).digest()
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, bytes)
+
+
+def _chained(head: bytes, record: bytes) -> bytes:
+    return hashlib.blake2b(head + record, digest_size=32).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed statement: the log has `count` entries, ends in `head`, and covers the journal up to commit `last`.
+
+    `at` is in seconds since the epoch, `key` the public key (hex); `note` says what happened other than more rows.
+    """
+
+    count: int
+    last: int
+    head: str
+    at: float
+    note: str
+    key: str
+    signature: str = ""
+
+    def body(self) -> bytes:
+        """What is signed."""
+        return codec.dumps(asdict(replace(self, signature="")))
+
+    def authentic(self) -> bool:
+        """Whether the signature is that of its key."""
+        try:
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key)).verify(
+                bytes.fromhex(self.signature), self.body()
+            )
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+class Log:
+    """The folder that the log lies in: entries, checkpoints, and the signing key (only its owner may read it)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder, creating what is not there."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._rows, self._checkpoints, key = (
+            folder / name for name in ("rows.log", "checkpoints.jsonl", "signing.key")
+        )
+        if not key.exists():
+            with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(Ed25519PrivateKey.generate().private_bytes_raw())
+        self._private = Ed25519PrivateKey.from_private_bytes(key.read_bytes())
+        self.key = self._private.public_key().public_bytes_raw().hex()
+        self._rows.touch(mode=0o600)
+        self._checkpoints.touch(mode=0o600)
+        self.last = next(reversed(read_checkpoints(folder)), None)
+
+    def append(self, records: Sequence[bytes], last: int, note: str = "") -> None:
+        """Add entries and sign what is there now; on disk when this returns. Raises OSError and changes nothing."""
+        before = self.last or Checkpoint(0, 0, GONE.hex(), 0.0, "", self.key)
+        head = bytes.fromhex(before.head)
+        for record in records:
+            head = _chained(head, record)
+        with self._rows.open("r+b") as file:
+            file.seek(before.count * RECORD.size)
+            file.truncate()  # what a crash left without a signature
+            file.writelines(records)
+            _sync(file)
+        made = Checkpoint(before.count + len(records), last, head.hex(), round(time.time(), 3), note, self.key)
+        made = replace(made, signature=self._private.sign(made.body()).hex())
+        with self._checkpoints.open("r+b") as file:
+            file.seek(_whole_lines(self._checkpoints))
+            file.truncate()
+            file.write(codec.dumps(made) + b"\n")
+            _sync(file)
+        self.last = made
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _whole_lines(path: Path, tail: int = 4096) -> int:
+    """The length of a file without a last line that was cut off; a line is shorter than `tail` bytes."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.seek(max(0, size - tail))
+        return start + file.read().rfind(b"\n") + 1
+
+
+def read_checkpoints(folder: Path) -> list[Checkpoint]:
+    """The checkpoints of a folder in order; raises InvalidRequest for a line that is none."""
+    path = folder / "checkpoints.jsonl"
+    data = path.read_bytes() if path.is_file() else b""
+    return [parse(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+
+def parse(line: bytes | str) -> Checkpoint:
+    """Read a checkpoint; raises InvalidRequest."""
+    try:
+        return Checkpoint(**codec.loads(line))
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(f"{line[:60]!r} is no checkpoint: {error}", parameter="checkpoint") from error
+
+
+class Audit:
+    """Keeps the log up with the journal: make it before anything is written, `run` it beside, `close` it last.
+
+    `store` is a store over the journal for this alone, since it is read from a thread.
+    """
+
+    def __init__(self, store: Store, folder: Path, every: float = 1.0) -> None:
+        """Open the log. What was committed after a crash's last checkpoint is taken in, and the log says so;
+
+        what appeared while the system was closed is not, and `verify` will name it. `every` is in seconds.
+        """
+        self._store, self._log, self._every = store, Log(folder), every
+        self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
+        newest, last = store.read("audit.last")[0][0], self._log.last
+        if last is None:
+            self._log.append([], 0, "begun")
+        elif newest < last.last:
+            self._log.append([], newest, f"opened; the journal lacks the last {last.last - newest} rows of the log")
+        elif last.note != "closed":
+            self._log.append([], last.last, f"opened after a crash; {newest - last.last} rows taken in")
+        elif newest > last.last:
+            self._log.append([], newest, f"opened; {newest - last.last} rows appeared while closed, not taken in")
+        else:
+            self._log.append([], newest, "opened")
+
+    async def run(self) -> None:
+        """Catch up until cancelled; a full disk is said in the log of the system and tried again."""
+        while True:
+            await asyncio.sleep(self._every)
+            try:
+                await asyncio.to_thread(self.catch_up)
+            except OSError as error:
+                log.error("the audit log cannot be written (%s); it is tried again", error)
+
+    def catch_up(self) -> int:
+        """Take in what was committed since; returns how many rows. Raises OSError, JournalDamaged."""
+        with self._lock:
+            return self._catch_up()
+
+    def _catch_up(self) -> int:
+        assert self._log.last is not None  # `__init__` wrote one
+        cursor, taken, records = self._log.last.last, 0, []
+        while rows := self._store.read("audit.after", cursor, _PART):
+            for number, pid, seq, *row in rows:
+                records.append(RECORD.pack(ROW, pid, seq, digest(row) if row[0] is not None else GONE))
+                cursor = number
+            if len(records) >= MOST or len(rows) < _PART:
+                self._log.append(records, cursor)
+                taken, records = taken + len(records), []
+            time.sleep(0)  # lets the event loop have its turn
+        if records:
+            self._log.append(records, cursor)
+        return taken + len(records)
+
+    def amend(self, keys: Iterable[Key], why: str) -> None:
+        """Sign rows as they are now, changed or deleted: for whoever may erase, right after it has.
+
+        Between the two a crash leaves rows that `verify` names; amending them then mends it.
+        """
+        with self._lock:
+            self._catch_up()
+            assert self._log.last is not None
+            records = [RECORD.pack(AMENDED, *key, self._present(key)) for key in keys]
+            self._log.append(records, self._log.last.last, f"amended {len(records)} rows: {why}")
+
+    def _present(self, key: Key) -> bytes:
+        rows = self._store.read("audit.row", *key)
+        return digest(rows[0]) if rows else GONE
+
+    def close(self) -> None:
+        """Take in the rest and say that nothing comes after it. The store is the caller's to close."""
+        with self._lock:
+            self._catch_up()
+            assert self._log.last is not None
+            self._log.append([], self._log.last.last, "closed")
+
+
+Kind = Literal["changed", "missing", "inserted", "cut", "log", "checkpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """Something that is not as it was recorded. `cut`: the row and all after it are gone; `log`, `checkpoint`: the
+
+    audit log itself was changed. pid and seq are 0 where no row is meant.
+    """
+
+    kind: Kind
+    text: str
+    pid: int = 0
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What `verify` found: `bad` in the order of the log, `waiting` rows that no checkpoint covers yet."""
+
+    key: str
+    rows: int = 0
+    checkpoints: int = 0
+    waiting: int = 0
+    notes: list[str] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+def verify(store: Store, folder: Path, key: str | None = None, copies: Iterable[Checkpoint] = ()) -> Findings:
+    """Hold a journal against its audit log; may run beside the system.
+
+    `key` is the public key (hex) to insist on, `copies` checkpoints that were kept elsewhere. Raises NotFound where
+    there is no log.
+    """
+    checkpoints = read_checkpoints(folder)
+    if not checkpoints:
+        raise NotFound(f"there is no audit log in {folder}; a system that runs with one makes it", kind="audit log")
+    found = Findings(key or checkpoints[0].key, checkpoints=len(checkpoints))
+    found.notes = [each.note for each in checkpoints if each.note not in ("", "begun", "opened", "closed")]
+    found.bad += _unsigned(checkpoints, found.key)
+    verifier = _Verifier(store, folder, checkpoints)
+    found.bad += verifier.chain(copies)
+    found.bad += verifier.rows()
+    found.bad += verifier.extra()
+    found.rows, found.waiting = verifier.checked, verifier.waiting
+    return found
+
+
+def _unsigned(checkpoints: Sequence[Checkpoint], key: str) -> Iterator[Bad]:
+    for number, each in enumerate(checkpoints, 1):
+        if each.key != key:
+            yield Bad("checkpoint", f"checkpoint {number} was signed with another key, {each.key}")
+        elif not each.authentic():
+            yield Bad("checkpoint", f"the signature of checkpoint {number} does not hold")
+
+
+class _Verifier:
+    """One pass over a log and the rows that it is about."""
+
+    def __init__(self, store: Store, folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
+        self._store, self._journal, self._last = store, Journal(store), checkpoints[-1]
+        self._path, self._checkpoints = folder / "rows.log", checkpoints
+        self._amended: dict[Key, bytes] = {}
+        self._there = 0
+        self.checked = self.waiting = 0
+
+    def _entries(self) -> Iterator[bytes]:
+        """The entries that are signed for."""
+        with self._path.open("rb") as file:
+            for _ in range(self._last.count):
+                entry = file.read(RECORD.size)
+                if len(entry) < RECORD.size:
+                    return
+                yield entry
+
+    def chain(self, copies: Iterable[Checkpoint]) -> Iterator[Bad]:
+        """Whether the log is what its checkpoints and their copies say."""
+        heads = {each.count: each.head for each in self._checkpoints}
+        wanted = {each.count: each.head for each in copies}
+        for count in sorted(count for count in wanted if count > self._last.count):
+            yield Bad("log", f"the log ends at entry {self._last.count}; a copy of a checkpoint has {count}")
+        head, count, good = GONE, 0, 0
+        for entry in self._entries():
+            head, count = _chained(head, entry), count + 1
+            kind, pid, seq, made = RECORD.unpack(entry)
+            if kind == AMENDED:
+                self._amended[pid, seq] = made
+            if heads.get(count, head.hex()) != head.hex():
+                yield Bad("log", f"entries {good + 1} to {count} of the log are not those that were signed")
+                head = bytes.fromhex(heads[count])  # what comes after may be in order
+            elif wanted.get(count, head.hex()) != head.hex():
+                yield Bad("log", f"the log up to entry {count} is not that of the copied checkpoint")
+            good = count if count in heads else good
+        if count < self._last.count:
+            yield Bad("log", f"the log ends at entry {count}; {self._last.count} were signed")
+
+    def rows(self) -> Iterator[Bad]:
+        """The rows that are not as they were; if they are gone up to the end, one `cut`."""
+        gone: list[Bad] = []
+        for entry in self._entries():
+            kind, pid, seq, made = RECORD.unpack(entry)
+            if kind == AMENDED:
+                continue
+            bad = self._row((pid, seq), self._amended.get((pid, seq), made))
+            self.checked += 1
+            if bad is not None and bad.kind == "missing":
+                gone.append(bad)
+                continue
+            yield from gone
+            gone.clear()
+            if bad is not None:
+                yield bad
+        if gone:
+            text = f"{gone[0].text}, and so are all {len(gone)} rows from it to the end of the log"
+            yield Bad("cut", text, gone[0].pid, gone[0].seq)
+
+    def _row(self, key: Key, made: bytes) -> Bad | None:
+        where = f"row {key[1]} of process {key[0]}"
+        try:
+            rows = self._store.read("audit.row", *key)
+            if not rows:
+                return Bad("missing", f"{where} is gone", *key) if made != GONE else None
+            self._there += 1
+            if made == GONE:
+                return Bad("inserted", f"{where} was not there when it was recorded", *key)
+            if digest(rows[0]) != made:
+                return Bad("changed", f"{where} ({rows[0][3]}) is not as it was recorded", *key)
+            self._blobs(rows[0])
+        except (JournalDamaged, NotFound, TypeError) as error:  # TypeError: of a column that holds something else now
+            return Bad("changed", f"{where} cannot be read as it was recorded: {error}", *key)
+        return None
+
+    def _blobs(self, row: Sequence[Any]) -> None:
+        """Read the large values of a row, which lie under their own hashes. Raises NotFound, JournalDamaged."""
+        for index in _BLOBS:
+            self._journal.blob(row[index][1:].hex()) if (row[index] or b"")[:1] == b"#" else None
+
+    def extra(self) -> Iterator[Bad]:
+        """The rows that the log knows nothing of; those that came after its last entry may still wait for it."""
+        (number,) = self._store.read("audit.count")[0]
+        waiting = {(pid, seq) for pid, seq in self._store.read("audit.waiting", self._last.last)}
+        self.waiting = 0 if self._last.note == "closed" else len(waiting)
+        if number == self._there + self.waiting:
+            return
+        known = {(pid, seq) for _, pid, seq, _ in map(RECORD.unpack, self._entries())}
+        allowed = known | waiting if self.waiting else known
+        for pid, seq in self._store.read("audit.keys"):
+            if (pid, seq) not in allowed:
+                yield Bad("inserted", f"row {seq} of process {pid} was never recorded", pid, seq)

@@ -1,0 +1,266 @@
+"""The audit log over real SQLite files: whatever is done to the rows or the log is found, and nothing else is."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagent_os.core.errors import InvalidRequest, NotFound
+from llmagent_os.core.records import Call, Usage
+from llmagent_os.kernel.journal import Journal, Statement
+from llmagent_os.security.audit import Audit, Bad, read_checkpoints, verify
+from llmagent_os.stores.sqlite import CALL, SQLiteStore
+
+COLUMNS = CALL.split(", ")
+OTHER = {"pid": 900, "seq": 900, "labels": "rule:other", "adapter": "other", "error": b'{"type":"x"}', "result": b"0"}
+
+
+def write(store: SQLiteStore, pids: Sequence[int], calls: range, large: bool = False) -> None:
+    """Commit calls as the door does, of several processes in turns."""
+    journal = Journal(store)
+    for seq in calls:
+        writes: list[Statement] = []
+        for pid in pids:
+            call = Call(pid, "call", {}, f"{pid}.1.{seq}", "acme", "ann", 60.0, seq, ("from:web", "rule:mail"))
+            call.cost = Usage(seq, 2, 1, 0.25)
+            args = journal.pack({"tool": "mail", "arguments": {"to": f"{seq}@example.org"}}, writes)
+            result = journal.pack("x" * 5000 + str(seq) if large else seq, writes)
+            writes.append(journal.row(call, 1, args, result, None, (1e9 + seq, 0.5)))
+        store.write(writes)
+
+
+class Place:
+    """A journal with its audit log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database, self.folder = folder / "journal.db", folder / "audit"
+
+    def run(self, *writes: range, crash: bool = False, large: bool = False) -> None:
+        """What a system does from its start to its end."""
+        store = SQLiteStore(self.database)
+        audit = Audit(store, self.folder)
+        for calls in writes:
+            write(store, (1, 2, 3), calls, large)
+            audit.catch_up()
+        if not crash:
+            audit.close()
+        store.close()
+
+    def sql(self, *statements: str) -> None:
+        with sqlite3.connect(self.database) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def bad(self, **options: Any) -> list[Bad]:
+        store = SQLiteStore(self.database)
+        try:
+            return verify(store, self.folder, **options).bad
+        finally:
+            store.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Three processes of 40 calls each, closed in good order."""
+    made = Place(tmp_path)
+    made.run(range(1, 21), range(21, 41))
+    return made
+
+
+def test_an_untouched_journal_is_in_order(place: Place) -> None:
+    store = SQLiteStore(place.database)
+    found = verify(store, place.folder)
+    assert (found.rows, found.bad, found.waiting, found.notes) == (120, [], 0, [])
+    assert found.checkpoints == len(read_checkpoints(place.folder)) == 4
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_change_of_any_column_is_found(place: Place, column: str) -> None:
+    with sqlite3.connect(place.database) as connection:
+        where = "WHERE pid = 2 AND seq = 17"
+        (before,) = connection.execute(f"SELECT {column} FROM call {where}").fetchone()
+        after = OTHER[column] if column in OTHER else before + (1 if isinstance(before, int | float) else before)
+        connection.execute(f"UPDATE call SET {column} = ? {where}", (after,))
+    first, *_ = place.bad()
+    assert (first.kind, first.pid, first.seq) == ("missing" if column in ("pid", "seq") else "changed", 2, 17)
+
+
+@pytest.mark.parametrize("value", ["NULL", "CAST(args AS TEXT)", "7", "x'ff'"])
+def test_a_change_of_type_is_found(place: Place, value: str) -> None:
+    place.sql(f"UPDATE call SET args = {value} WHERE pid = 1 AND seq = 3")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("changed", 1, 3)]
+
+
+def test_text_that_is_no_text_any_more_is_found(place: Place) -> None:
+    place.sql("UPDATE call SET principal = CAST(x'ff' AS TEXT) WHERE pid = 1 AND seq = 3")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("changed", 1, 3)]
+
+
+def test_a_row_taken_out_of_the_middle_is_named(place: Place) -> None:
+    place.sql("DELETE FROM call WHERE pid = 2 AND seq = 20", "DELETE FROM call WHERE pid = 3 AND seq = 30")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("missing", 2, 20), ("missing", 3, 30)]
+
+
+@pytest.mark.parametrize("last", [40, 37, 5, 1])
+def test_a_cut_tail_is_named_by_its_first_row(place: Place, last: int) -> None:
+    place.sql(f"DELETE FROM call WHERE seq >= {last}", "DELETE FROM commit_order WHERE n > (SELECT count(*) FROM call)")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("cut", 1, last)]
+
+
+def test_a_cut_that_only_one_process_suffers_is_named(place: Place) -> None:
+    place.sql("DELETE FROM call WHERE pid = 1 AND seq > 38")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("missing", 1, 39), ("missing", 1, 40)]
+
+
+def test_swapped_rows_are_found(place: Place) -> None:
+    place.sql(
+        "UPDATE call SET seq = -7 WHERE pid = 2 AND seq = 7",
+        "UPDATE call SET seq = 7 WHERE pid = 2 AND seq = 8",
+        "UPDATE call SET seq = 8 WHERE pid = 2 AND seq = -7",
+    )
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("changed", 2, 7), ("changed", 2, 8)]
+
+
+def copied(seq: int, pid: int = 1) -> str:
+    others = ", ".join(column for column in COLUMNS if column not in ("pid", "seq"))
+    return f"INSERT INTO call({CALL}) SELECT {pid}, {seq}, {others} FROM call WHERE pid = 1 AND seq = 1"
+
+
+def test_a_row_put_in_is_named(place: Place) -> None:
+    place.sql(copied(99))
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("inserted", 1, 99)]
+
+
+def test_a_row_put_in_for_one_taken_out_is_named(place: Place) -> None:
+    place.sql(copied(99), "DELETE FROM call WHERE pid = 2 AND seq = 2")
+    assert place.bad()[0] == Bad("missing", "row 2 of process 2 is gone", 2, 2)
+
+
+def test_a_row_put_in_while_the_system_was_closed_is_never_taken_in(place: Place) -> None:
+    place.sql(copied(99))
+    place.run(range(41, 43))
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("inserted", 1, 99)]
+
+
+def test_after_a_crash_the_last_rows_are_taken_in_and_it_says_so(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.run(range(1, 5), crash=True)
+    store = SQLiteStore(place.database)
+    write(store, (1,), range(5, 8))
+    assert verify(store, place.folder).waiting == 3
+    Audit(store, place.folder).close()
+    found = verify(store, place.folder)
+    assert (found.rows, found.bad, found.notes) == (15, [], ["opened after a crash; 3 rows taken in"])
+
+
+def test_what_a_crash_left_half_written_is_dropped(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.run(range(1, 5), crash=True)
+    for name in ("rows.log", "checkpoints.jsonl"):
+        with (place.folder / name).open("ab") as file:
+            file.write(b'{"count": 1')
+    assert place.bad() == []
+    place.run(range(5, 9))
+    assert place.bad() == []
+
+
+def test_large_values_are_checked_too(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.run(range(1, 4), large=True)
+    assert place.bad() == []
+    place.sql(
+        "UPDATE blob SET data = (SELECT data FROM blob ORDER BY hash DESC) WHERE hash = (SELECT min(hash) FROM blob)"
+    )
+    assert [bad.kind for bad in place.bad()] == ["changed"] * 3  # one blob, named by three rows
+    place.sql("DELETE FROM blob")
+    assert len(place.bad()) == 9
+
+
+def test_rows_that_may_be_erased_are_amended(place: Place) -> None:
+    store = SQLiteStore(place.database)
+    audit = Audit(store, place.folder)
+    place.sql(
+        "DELETE FROM call WHERE pid = 3",
+        "UPDATE call SET args = x'', result = NULL WHERE pid = 2 AND seq = 9",
+    )
+    assert len(verify(store, place.folder).bad) == 41
+    audit.amend([(3, seq) for seq in range(1, 41)] + [(2, 9)], "a person's data")
+    audit.close()
+    found = verify(store, place.folder)
+    assert (found.bad, found.notes) == ([], ["amended 41 rows: a person's data"])
+    place.sql(copied(7, pid=3))
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("inserted", 3, 7)]
+
+
+@pytest.mark.parametrize("entry", [0, 59, 60, 119])
+def test_a_changed_log_is_found(place: Place, entry: int) -> None:
+    data = bytearray((place.folder / "rows.log").read_bytes())
+    data[entry * 49 + 30] ^= 1
+    (place.folder / "rows.log").write_bytes(data)
+    found = place.bad()
+    first = 60 * (entry // 60) + 1
+    assert found[0] == Bad("log", f"entries {first} to {first + 59} of the log are not those that were signed")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in found[1:]] == [("changed", entry % 3 + 1, entry // 3 + 1)]
+
+
+def test_a_cut_log_is_found(place: Place) -> None:
+    data = (place.folder / "rows.log").read_bytes()
+    (place.folder / "rows.log").write_bytes(data[:-490])
+    assert [bad.kind for bad in place.bad()] == ["log"] + ["inserted"] * 10
+
+
+def test_a_forged_checkpoint_is_found(place: Place, tmp_path: Path) -> None:
+    path = place.folder / "checkpoints.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1].replace('"count":120', '"count":60')]) + "\n")
+    assert Bad("checkpoint", "the signature of checkpoint 4 does not hold") in place.bad()
+    path.write_text("what?\n")
+    with pytest.raises(InvalidRequest, match="no checkpoint"):
+        place.bad()
+
+
+def test_a_log_signed_anew_is_shown_by_the_key(place: Place) -> None:
+    """Who replaces the whole log has another key."""
+    (key,) = {each.key for each in read_checkpoints(place.folder)}
+    place.sql("UPDATE call SET principal = 'bob' WHERE pid = 1")
+    shutil.rmtree(place.folder)
+    place.run()
+    assert place.bad() == []
+    assert {bad.kind for bad in place.bad(key=key)} == {"checkpoint"}
+
+
+def test_a_set_back_log_is_shown_by_a_copy_of_a_checkpoint(place: Place) -> None:
+    *_, copy = read_checkpoints(place.folder)
+    path = place.folder / "checkpoints.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:2]))
+    place.sql("DELETE FROM call WHERE seq > 20", "DELETE FROM commit_order WHERE n > 60")
+    assert place.bad() == []
+    assert [bad.text for bad in place.bad(copies=[copy])] == [
+        "the log ends at entry 60; a copy of a checkpoint has 120"
+    ]
+
+
+def test_the_key_is_its_owners(place: Place) -> None:
+    assert (place.folder / "signing.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_journal_without_a_log_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no audit log"):
+        verify(SQLiteStore(None), tmp_path / "audit")
+
+
+def test_rows_from_before_the_log_are_taken_in_by_time(tmp_path: Path) -> None:
+    """A journal of a system that had no commit order yet."""
+    place = Place(tmp_path)
+    store = SQLiteStore(place.database)
+    write(store, (1, 2), range(1, 4))
+    store.close()
+    place.sql("DROP TRIGGER call_committed", "DROP TABLE commit_order")
+    place.run(range(4, 6))
+    store = SQLiteStore(place.database)
+    assert (verify(store, place.folder).rows, verify(store, place.folder).bad) == (12, [])
