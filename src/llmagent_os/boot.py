@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from .agent.loop import Agent, program
 from .agent.manager import AgentManager
-from .agent.spec import AgentSpec
+from .agent.spec import AgentSpec, parse
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
 from .core.ports import Approver, Engine, Filter, Records, Strategy, Tool
-from .core.records import Decoding, GenerateRequest, Generation, ModelSpec, Route
+from .core.records import DEFAULT, Decoding, GenerateRequest, Generation, ModelSpec, Retention, Route
 from .core.stream import collect
 from .core.sys import Sys
 from .kernel.budget import budgets
@@ -29,11 +31,17 @@ from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
 from .security.approvals import Approvals, Nobody
+from .security.identity import Keys
 from .security.policy import Gate
+from .security.privacy import Privacy
 from .stores.folder import Claim
 from .stores.pages import PageFiles
 from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
+from .tools.builtin import builtin_tools
+from .tools.sources import add_sources
+
+PATIENCE = 10.0  # seconds for MCP servers that start for the first time
 
 
 @dataclass(slots=True)
@@ -48,8 +56,19 @@ class System:
     plugins: Plugins
     metrics: Metrics
     approvals: Approvals
+    keys: Keys
+    privacy: Privacy
+    tenants: dict[str, AgentManager]
+    shared: frozenset[str]
     tools: dict[str, Tool]
     claim: Claim | None
+
+    async def tenant(self, name: str) -> AgentManager:
+        """The agents of a tenant; definitions that came with the system, plugins and the agents folder are shared."""
+        if name not in self.tenants:
+            sys = await self.kernel.service("system", tenant=name)
+            self.tenants.setdefault(name, self.agents.of(name, sys, self.shared))
+        return self.tenants[name]
 
     def add_engine(self, name: str, engine: Engine) -> None:
         """Serve a model from an engine that exists already, such as one over a model in memory; it stays open."""
@@ -86,9 +105,11 @@ class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
     def __init__(
-        self, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics, approver: Approver
-    ) -> None:
-        self._tools, self._loops, self._metrics, self._approver = tools, loops, metrics, approver
+        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics,
+        approver: Approver,
+    ) -> None:  # fmt: skip
+        self._config, self._tools, self._loops = config, tools, loops
+        self._metrics, self._approver = metrics, approver
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -104,6 +125,11 @@ class Builtin:
     def programs(self) -> Mapping[str, Program]:
         """The interaction loop of agents."""
         return {"agent": program(self._tools, self._loops)}
+
+    @hookimpl
+    def tools(self) -> Mapping[str, Tool]:
+        """Files, pages of the web, SQL, a calculator, a clock."""
+        return builtin_tools(self._config.data / "workspaces", self._config.tools.hosts, self._config.tools.private)
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
@@ -138,13 +164,21 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         kernel = make_kernel(store, registry, tools, config)
         sys = await kernel.service("system")
         agents = AgentManager(kernel, records, sys, tools, loops)
+        await connect(kernel, config, tools)
         add_models(kernel, config, registry)
-        await add_agents(agents, registry, config)
+        shared = await add_agents(agents, registry, config)
+        keys = Keys(records)
+        privacy = Privacy(kernel, store, records, config.data, config.retention, [keys])
+        if config.retention != Retention():
+            kernel.worker("retention", privacy.run())
         await kernel.start_all()
     except BaseException:
         claim.release()
         raise
-    return System(config, kernel, agents, sys, records, registry, metrics, approvals, tools, claim)
+    tenants = {DEFAULT: agents}
+    return System(
+        config, kernel, agents, sys, records, registry, metrics, approvals, keys, privacy, tenants, shared, tools, claim
+    )
 
 
 async def explained(request: GenerateRequest) -> Generation:
@@ -170,6 +204,7 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
     store = SQLiteStore(path)
     try:
         registry, tools, _ = load_plugins(config, plugins)
+        await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
         kernel = make_kernel(store, registry, tools)
         return await replay(store, pid, kernel.programs, kernel.door.table)
     finally:
@@ -182,13 +217,30 @@ def load_plugins(
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
-    builtin = Builtin(tools, loops, metrics or Metrics(), approver or Nobody())
+    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody())
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))
     loops.update(registry.mapping("loops"))
     return registry, tools, loops
+
+
+async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> None:
+    """Bring in the tools of documents and servers; a server that is not there yet is waited for a little."""
+    connections = await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+    for connection in connections:
+        kernel.worker(f"mcp {connection.name}", connection.serve())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(connection.known.wait() for connection in connections))
+
+
+async def known_tools(config: Config) -> dict[str, Tool]:
+    """The tools that a system with this configuration has, without one: an MCP server's as it listed them last."""
+    _, tools, _ = load_plugins(config)
+    await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+    return tools
 
 
 def make_kernel(
@@ -272,14 +324,14 @@ def limited(spec: ModelSpec, config: Config) -> ModelSpec:
     return replace(spec, limit=config.limits.get(spec.name, spec.limit))
 
 
-async def add_agents(agents: AgentManager, registry: Plugins, config: Config) -> None:
-    """Create the agents that plugins and the agents folder bring, where there is none of their name."""
+async def add_agents(agents: AgentManager, registry: Plugins, config: Config) -> frozenset[str]:
+    """Create the agents that plugins and the agents folder bring, where there is none of their name; returns those."""
     definitions: list[Any] = registry.sequence("agents")
     folder = config.agents or config.data / "agents"
     for file in sorted(folder.glob("*.yaml")):
         definitions += load_agents(file)
-    for definition in definitions:
-        try:
-            await agents.create(definition)
-        except Conflict:
-            continue
+    specs = [each if isinstance(each, AgentSpec) else parse(each) for each in definitions]
+    for spec in specs:
+        with suppress(Conflict):
+            await agents.create(spec)
+    return frozenset(spec.name for spec in specs)

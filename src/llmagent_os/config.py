@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core.errors import InvalidRequest, nearest
-from .core.records import Decoding
+from .core.records import Decoding, Retention
+from .tools.settings import Document, MCPServer
 
 
 def data_folder() -> Path:
@@ -69,6 +70,46 @@ class Routing(BaseModel):
     pause: float = Field(0.1, ge=0)
 
 
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class Oidc(BaseModel):
+    """An identity provider whose tokens are accepted (OpenID Connect). Needs the extra `oidc`.
+
+    `jwks` is the URL, or a file, of the keys that it publishes. Claims are named, or reached by dots
+    (`realm_access.roles`); `roles` says what its names for roles mean here. `rate` is in requests a minute for each
+    person, 0 for any number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    issuer: str
+    audience: str
+    jwks: str
+    algorithms: list[Algorithm] = Field(default_factory=lambda: ["RS256", "ES256"], min_length=1)
+    tenant_claim: str = "tenant"
+    roles_claim: str = "roles"
+    roles: dict[str, Literal["admin", "user", "viewer"]] = Field(default_factory=dict)
+    rate: float = Field(0, ge=0)
+
+
+Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+
+
+class Tools(BaseModel):
+    """What tools may reach, and where they come from beside plugins; see `tools.settings` for the sources.
+
+    `hosts` are patterns of what `fetch` may get pages from (`*.example.org`, `localhost:8080`; none by default);
+    `private` those that may be inside this network. `mcp` and `openapi` are sources by name; a tool of theirs is
+    called `NAME_TOOL`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hosts: list[str] = Field(default_factory=list)
+    private: list[str] = Field(default_factory=list)
+    mcp: dict[Source, MCPServer] = Field(default_factory=dict)
+    openapi: dict[Source, Document] = Field(default_factory=dict)
+
+
 def _memory() -> int:
     """The machine's memory in megabytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -80,7 +121,8 @@ class Config(BaseModel):
     `model` is what the name `default` stands for (None: the catalog's default). `durability` is `crash` (survives the
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
-    `routes` are names that several models serve, usable wherever a model's name is.
+    `routes` are names that several models serve, usable wherever a model's name is. `tools` says what tools may reach.
+    `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is deleted.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
 
@@ -94,6 +136,9 @@ class Config(BaseModel):
     scheduler: dict[str, Sharing] = Field(default_factory=dict)
     pages: PageBudget = Field(default_factory=PageBudget)
     routes: dict[str, Routing] = Field(default_factory=dict)
+    tools: Tools = Tools()
+    oidc: Oidc | None = None
+    retention: Retention = Retention()
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None
 

@@ -65,7 +65,7 @@ async def test_a_flipped_bit_quarantines_the_process_and_the_rest_starts(tmp_pat
     await kernel.close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE call SET result = x'31' WHERE pid = ? AND seq = 7", (hurt,))
-        waiting = ("asked", f"pid/{hurt}", b"1", "pid/1", "task/asked", "asked", 0.0, None)
+        waiting = ("asked", f"pid/{hurt}", b"1", "pid/1", "task/asked", "asked", 0.0, None, "default", "owner")
         database.execute(WRITES["message.add"], waiting)
     kernel = await boot(path)
     answer = await kernel.mail.wait("task/asked", timeout=5)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
@@ -58,6 +59,10 @@ class AgentManager:
         other = copy.copy(self)
         other._sys = sys
         return other
+
+    def of(self, tenant: str, sys: Sys, shared: Iterable[str]) -> AgentManager:
+        """The agents of another tenant."""
+        return AgentManager(self._kernel, self._records, sys, self._tools, self._loops, tenant, shared)
 
     # -- definitions
 
@@ -154,7 +159,8 @@ class AgentManager:
 
     async def _spawn(self, defined: Defined, name: str, **args: Json) -> int:
         spec = defined.spec
-        return await self._sys.spawn(
+        helpers = [self.get(each) for each in spec.asks]
+        pid = await self._sys.spawn(
             PROGRAM,
             {"spec": spec.data(), "version": defined.version, **args},
             name=name,
@@ -163,6 +169,9 @@ class AgentManager:
             nice=spec.nice,
             grant=spec.held(),
         )
+        for each in helpers:  # after it, so that agents may ask one another
+            await self._one(each.spec.name, partial(self._spawn, each, each.spec.name))
+        return pid
 
     async def monitor(self, name: str) -> dict[str, Json]:
         """An agent's definition, its processes with their states and usage, and the sum of that usage."""

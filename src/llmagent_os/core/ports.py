@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -163,6 +173,34 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release the files."""
+        ...
+
+
+class Archive(Store, Protocol):
+    """A store whose content can be thrown away for good. Each of these may take long; call them in a thread."""
+
+    def collect(self, older: float) -> int:
+        """Delete the blobs that nothing refers to and nobody wrote for `older` seconds; returns how many."""
+        ...
+
+    def purge(self) -> None:
+        """Overwrite what was deleted, wherever its files may still hold it."""
+        ...
+
+    def blobs(self) -> Iterator[bytes]:
+        """The content of every blob."""
+        ...
+
+
+class Personal(Protocol):
+    """Something beside the journal and the records that holds what belongs to people."""
+
+    def export(self, tenant: str, principal: str) -> Iterable[Json]:
+        """What it holds of a person, as JSON."""
+        ...
+
+    async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
+        """Forget it, and all of `data` (JSON texts in which they occur); returns how much was forgotten."""
         ...
 
 

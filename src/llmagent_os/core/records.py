@@ -523,8 +523,29 @@ class Question:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """After how many days data is deleted; None keeps it.
+
+    `calls`: what the journal has of finished turns. `messages`: those that were taken, replies to tasks (whose ids may
+    be used again then), and kept responses. `processes`: those that have ended, with their calls. `idle`: sessions that
+    nobody used are ended. `blobs`: large values and files that nothing names any more.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where configuration enters
+    calls: float | None = None
+    messages: float | None = None
+    processes: float | None = None
+    idle: float | None = None
+    blobs: float | None = None
+
+
 DEFAULT = "default"
 """The tenant of whoever started the system."""
+
+
+ANSWER = "task/"
+"""Given as the box to reply to: one of the message's own, which its sender alone waits at (see `Sys.ask`)."""
 
 
 def owned(tenant: str, name: str) -> str:

@@ -6,15 +6,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core import codec
 from ..core.errors import InvalidRequest, NotFound, Unsupported, not_found
 from ..core.records import Chunk, GenerateRequest, Generation, Json
-from ..core.sys import Sys
-
-if TYPE_CHECKING:
-    from ..boot import System
+from .desk import Desk
 
 LONGEST = 600.0  # seconds that an agent may take to answer
 
@@ -24,12 +21,10 @@ Piece = tuple[int, Chunk | Generation]
 
 
 class Answerers:
-    """The models and agents of a system, as one."""
+    """The models and agents that a caller may ask, as one."""
 
-    def __init__(self, system: System, sys: Sys) -> None:
-        self._kernel = system.kernel
-        self._agents = system.agents
-        self._sys = sys
+    def __init__(self, desk: Desk) -> None:
+        self._kernel, self._agents, self._sys = desk.system.kernel, desk.agents, desk.sys
 
     async def answer(self, request: GenerateRequest, stream: Stream | None = None) -> Generation:
         """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
@@ -61,7 +56,7 @@ class Answerers:
     async def _ask_agent(self, request: GenerateRequest, stream: Stream | None) -> Generation:
         """Have a process of its own answer, and end it if the caller leaves."""
         body, task = _message(request), uuid.uuid4().hex
-        with self._kernel.streams.watch(task) as chunks:
+        with self._agents.watch(task) as chunks:
             starting = asyncio.ensure_future(self._agents.once(request.model, body, task))
             try:
                 await asyncio.shield(starting)  # never half started: a process without its message would wait for ever

@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.errors import EngineUnavailable, LLMAgentOSError
 from ..core.records import Json
-from ..core.sys import Sys
 from .asgi import PATIENCE, Exchange, Gone
-from .auth import Lock
+from .auth import ANYBODY, ROUTES, Lock
+from .desk import Desk, desk
 from .errors import headers, openai_body, openai_status, rest_body, status_of
 from .openai_api import OpenAI
 from .responses_api import Responses
@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Exchange], Awaitable[None]]
-OPEN = "/health"
+Handler = Callable[[Desk, Exchange], Awaitable[None]]
+OPEN = {route.split()[1] for route, scope in ROUTES.items() if scope == ANYBODY}
+FAST: dict[str, Handler] = {
+    "/v1/chat/completions": lambda desk, http: OpenAI(desk).chat(http),
+    "/v1/completions": lambda desk, http: OpenAI(desk).completions(http),
+    "/v1/responses": lambda desk, http: Responses(desk).create(http),
+    "/v1/embeddings": lambda desk, http: OpenAI(desk).embeddings(http),
+}
+"""What goes past the framework, by path; all of it is POST."""
 
 
 class Gateway:
     """The ASGI application over a running system."""
 
-    def __init__(self, system: System, sys: Sys, lock: Lock, patience: float = PATIENCE) -> None:
+    def __init__(self, system: System, lock: Lock, patience: float = PATIENCE) -> None:
         """`patience`: seconds that a client may keep the system waiting."""
-        openai = OpenAI(system, sys)
-        self._fast: dict[str, Handler] = {
-            "/v1/chat/completions": openai.chat,
-            "/v1/completions": openai.completions,
-            "/v1/responses": Responses(openai.answerers, system.records).create,
-            "/v1/embeddings": openai.embeddings,
-        }
-        self._rest: ASGIApp = make_rest(system, sys)
+        self._system = system
+        self._rest: ASGIApp = make_rest(system)
         self._lock = lock
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
@@ -69,19 +70,23 @@ class Gateway:
             self._working.discard(task)
 
     async def _serve(self, http: Exchange) -> None:
-        path = http.scope["path"]
-        if path != OPEN:
-            self._lock.check(http.scope["headers"])
-        handler = self._fast.get(path)
-        if handler is not None and http.scope["method"] == "POST":
-            await handler(http)
+        path, method = http.scope["path"], http.scope["method"]
+        if path in OPEN:
+            await self._rest(http.scope, *http.channels())
+            return
+        caller = await self._lock.admit(http.scope["headers"])
+        here = http.scope["desk"] = await desk(self._system, caller)
+        handler = FAST.get(path)
+        if handler is not None and method == "POST":
+            caller.need(ROUTES[f"{method} {path}"])
+            await handler(here, http)
         else:
             await self._rest(http.scope, *http.channels())
 
     async def _fail(self, http: Exchange, error: BaseException) -> None:
         if http.started:
             return
-        openai = http.scope["path"] in self._fast
+        openai = http.scope["path"] in FAST
         status = openai_status(error) if openai else status_of(error)
         body: Json = openai_body(error) if openai else rest_body(error)
         await http.json(status, body, headers(error))

@@ -29,6 +29,10 @@ COMMANDS = {
     "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
+    "keys": ("keys", "Mint, list and revoke keys."),
+    "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
+    "approvals": ("approvals", "See and answer what agents ask before they do it."),
+    "tools": ("tools", "List, try and add tools."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),
     "bench": ("bench", "Measure this system."),
 }

@@ -33,6 +33,10 @@ class Unauthorised(LLMAgentOSError):
     """The request carries no key, or a wrong one; the message says where the key is found."""
 
 
+class TooManyRequests(LLMAgentOSError):
+    """The key has made as many requests as it may for now; facts: `retry_after`, in seconds."""
+
+
 class UnknownField(InvalidRequest):
     """A body or query has a field that is not known; the message names the nearest one that is."""
 
@@ -51,6 +55,7 @@ STATUS: dict[type[BaseException], int] = {
     ContextOverflow: 400,
     InvalidRequest: 422,
     BudgetExceeded: 429,
+    TooManyRequests: 429,
     LLMAgentOSError: 500,
     JournalDamaged: 500,
     MissingExtra: 501,
@@ -89,7 +94,8 @@ def openai_status(error: BaseException) -> int:
 def openai_body(error: BaseException) -> dict[str, Json]:
     """`{"error": {message, type, param, code}}`, as OpenAI's SDKs read it."""
     known = _known(error)
-    kind = _TYPES.get(openai_status(error), "server_error")
+    limited = isinstance(error, TooManyRequests)
+    kind = "rate_limit_error" if limited else _TYPES.get(openai_status(error), "server_error")
     parameter = known.facts.get("parameter")
     if isinstance(known, NotFound) and known.facts.get("kind") == "model":
         parameter = "model"

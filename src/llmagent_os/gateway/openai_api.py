@@ -7,27 +7,23 @@ import base64
 import sys as interpreter
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from ..core.errors import LLMAgentOSError, Unsupported
 from ..core.records import GenerateRequest, Generation
-from ..core.sys import Sys
 from .answering import Answerers, follow
 from .asgi import Exchange
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody, StreamOptions, read
 from .chat_wire import DONE, Chat, Completion, event
+from .desk import Desk
 from .errors import openai_body
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 
 class OpenAI:
     """Handlers, each given one exchange whose body is not read yet."""
 
-    def __init__(self, system: System, sys: Sys) -> None:
-        self._sys = sys
-        self.answerers = Answerers(system, sys)
+    def __init__(self, desk: Desk) -> None:
+        self._sys = desk.sys
+        self.answerers = Answerers(desk)
 
     async def chat(self, http: Exchange) -> None:
         """POST /v1/chat/completions."""

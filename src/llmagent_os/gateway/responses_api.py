@@ -7,11 +7,11 @@ from contextlib import aclosing
 
 from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound
-from ..core.ports import Records
-from ..core.records import GenerateRequest, Generation, Message
+from ..core.records import GenerateRequest, Generation, Message, owned
 from .answering import Answerers, follow
 from .asgi import Exchange
 from .bodies import read
+from .desk import Desk
 from .responses_bodies import ResponsesBody, refuse
 from .responses_wire import Wire
 
@@ -21,9 +21,10 @@ SPACE = "response"
 class Responses:
     """The handler of /v1/responses. What was said and answered is kept, unless `store` is false."""
 
-    def __init__(self, answerers: Answerers, records: Records) -> None:
-        self._answerers = answerers
-        self._records = records
+    def __init__(self, desk: Desk) -> None:
+        self._answerers = Answerers(desk)
+        self._records = desk.system.records
+        self._space, self._principal = owned(desk.caller.tenant, SPACE), desk.caller.principal
 
     async def create(self, http: Exchange) -> None:
         """POST /v1/responses."""
@@ -64,7 +65,7 @@ class Responses:
         """Everything said up to a response; raises NotFound."""
         parts: list[list[Message]] = []
         while identifier is not None:
-            found = self._records.get(SPACE, identifier)
+            found = self._records.get(self._space, identifier)
             if found is None:
                 text = f"no response {identifier!r} is kept; send the conversation in `input`"
                 raise NotFound(text, kind="response", name=identifier, parameter="previous_response_id")
@@ -73,7 +74,8 @@ class Responses:
         return [message for part in reversed(parts) for message in part]
 
     def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
-        self._records.put(SPACE, identifier, {"previous": previous, "messages": list(messages)})
+        kept = {"previous": previous, "messages": list(messages), "principal": self._principal}
+        self._records.put(self._space, identifier, kept)
 
 
 def _read(data: bytes) -> ResponsesBody:

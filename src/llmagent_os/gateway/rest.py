@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
@@ -14,21 +14,24 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from ..core import codec
-from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, nearest
-from ..core.sys import Sys
+from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
+from .auth import ANYBODY, ROUTES
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, models_in, rest_body, status_of
 from .responses_bodies import ResponsesBody
 from .rest_agents import Agents
+from .rest_approvals import Approving
+from .rest_identity import Identity
 from .rest_processes import Processes
 from .rest_system import Overview
+from .rest_tools import Tools
 
 if TYPE_CHECKING:
     from ..boot import System
 
-DESCRIPTION = """An operating system for LLM agents. Every path but `/health` needs `Authorization: Bearer KEY`; the key
-is in the file `key` of the data folder. Errors are `{"error": {type, message, facts}}`, on the OpenAI-compatible paths
-`{"error": {message, type, param, code}}`."""
+DESCRIPTION = """An operating system for LLM agents. Every path but `/health` needs `Authorization: Bearer KEY`: the
+owner's, in the file `key` of the data folder, one minted with `POST /v1/keys`, or a token. Errors are
+`{"error": {type, message, facts}}`, on the OpenAI-compatible paths `{"error": {message, type, param, code}}`."""
 
 HOT: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/chat/completions": (ChatBody, "OpenAI's chat API; `model` names a model or an agent"),
@@ -39,10 +42,10 @@ HOT: dict[str, tuple[type[BaseModel], str]] = {
 """What is served beside the framework: path -> body and summary."""
 
 
-def make_rest(system: System, sys: Sys) -> FastAPI:
+def make_rest(system: System) -> FastAPI:
     """The application behind every path that is not a hot one."""
-    app = FastAPI(title="LLMAgentOS", description=DESCRIPTION, redoc_url=None)
-    for part in (Overview(system), Agents(system), Processes(system, sys)):
+    app = FastAPI(title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed)])
+    for part in (Overview(system), Agents(), Processes(), Identity(system), Approving(system), Tools(system)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
@@ -51,6 +54,16 @@ def make_rest(system: System, sys: Sys) -> FastAPI:
     app.add_exception_handler(HTTPException, functools.partial(_no_route, app))
     app.openapi = functools.cache(functools.partial(_document, app))  # type: ignore[method-assign]
     return app
+
+
+async def _allowed(request: Request) -> None:
+    """Refuse a caller who lacks the scope of a route."""
+    route = f"{request.method} {request.scope['route'].path}"
+    scope = ROUTES.get(route)
+    if scope is None:
+        raise PermissionDenied(f"no scope is declared for {route}")
+    if scope != ANYBODY:
+        request.scope["desk"].caller.need(scope)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

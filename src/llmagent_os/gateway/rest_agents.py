@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,10 +17,8 @@ from ..core.errors import Conflict, InvalidRequest, LLMAgentOSError
 from ..core.records import Chunk, Json
 from .answering import live
 from .asgi import Exchange
+from .desk import Desk, Here
 from .errors import rest_body
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 WAIT = 60.0  # seconds
 LONGEST = 3600.0  # seconds
@@ -112,10 +110,6 @@ class Defined(BaseModel):
 class Agents:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._agents = system.agents
-        self._kernel = system.kernel
-
     def router(self) -> APIRouter:
         """The routes."""
         router, one = APIRouter(tags=["agents"]), "/v1/agents/{name}"
@@ -135,57 +129,58 @@ class Agents:
         router.delete("/v1/tasks/{task}", status_code=204)(self.cancel)
         return router
 
-    async def list(self) -> dict[str, Any]:
+    async def list(self, here: Here) -> dict[str, Any]:
         """Every agent with its version, model, tools, replicas and sessions."""
-        return {"agents": self._agents.listed()}
+        return {"agents": here.agents.listed()}
 
-    async def create(self, definition: AgentSpec) -> Defined:
+    async def create(self, here: Here, definition: AgentSpec) -> Defined:
         """Define an agent; its first message, or `deploy`, starts it."""
-        return self._defined(await self._agents.create(definition.data()))
+        return self._defined(await here.agents.create(definition.data()))
 
-    async def monitor(self, name: str) -> dict[str, Any]:
+    async def monitor(self, here: Here, name: str) -> dict[str, Any]:
         """An agent's definition, its processes with their states and usage, and the sum of that usage."""
-        return await self._agents.monitor(name)
+        return await here.agents.monitor(name)
 
     async def configure(
-        self, name: str, changes: Annotated[dict[str, Any], Body(description="fields of AgentSpec")]
+        self, here: Here, name: str, changes: Annotated[dict[str, Any], Body(description="fields of AgentSpec")]
     ) -> Defined:
         """Change some fields, which makes a new version; running processes use it from their next turn on."""
-        return self._defined(await self._agents.configure(name, changes))
+        return self._defined(await here.agents.configure(name, changes))
 
     def _defined(self, defined: Any) -> Defined:
         return Defined(name=defined.spec.name, version=defined.version, spec=defined.spec.data())
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, here: Here, name: str) -> None:
         """End an agent and forget its definition."""
-        await self._agents.delete(name)
+        await here.agents.delete(name)
 
-    async def deploy(self, name: str, body: Replicas = ONE) -> Pids:
+    async def deploy(self, here: Here, name: str, body: Replicas = ONE) -> Pids:
         """Start an agent, with one replica unless more are asked for."""
-        return Pids(pids=await self._agents.deploy(name, body.replicas))
+        return Pids(pids=await here.agents.deploy(name, body.replicas))
 
-    async def scale(self, name: str, body: Replicas) -> Pids:
+    async def scale(self, here: Here, name: str, body: Replicas) -> Pids:
         """Start or retire replicas; one that retires answers first what it was sent."""
-        return Pids(pids=await self._agents.scale(name, body.replicas))
+        return Pids(pids=await here.agents.scale(name, body.replicas))
 
-    async def pause(self, name: str) -> Pids:
+    async def pause(self, here: Here, name: str) -> Pids:
         """Hold every process of an agent at its next step."""
-        return Pids(pids=await self._agents.pause(name))
+        return Pids(pids=await here.agents.pause(name))
 
-    async def resume(self, name: str) -> Pids:
+    async def resume(self, here: Here, name: str) -> Pids:
         """Let the paused processes of an agent go on."""
-        return Pids(pids=await self._agents.resume(name))
+        return Pids(pids=await here.agents.resume(name))
 
-    async def terminate(self, name: str) -> Pids:
+    async def terminate(self, here: Here, name: str) -> Pids:
         """End every process of an agent now; what they have not answered is answered with an error."""
-        return Pids(pids=await self._agents.terminate(name))
+        return Pids(pids=await here.agents.terminate(name))
 
-    async def nice(self, name: str, body: Niceness) -> Pids:
+    async def nice(self, here: Here, name: str, body: Niceness) -> Pids:
         """Change how the living processes of an agent stand in line."""
-        return Pids(pids=await self._agents.renice(name, body.nice))
+        return Pids(pids=await here.agents.renice(name, body.nice))
 
     async def send(
         self,
+        here: Here,
         name: str,
         said: Said,
         request: Request,
@@ -197,45 +192,47 @@ class Agents:
         """Send a message and wait for its reply; 202 with the task where that takes longer than `wait` seconds."""
         task = idempotency_key or uuid.uuid4().hex
         message = said.message()
-        self._check(task, message)
+        self._check(here, task, message)
         if said.stream:
-            return Live(self, name, said, task)
-        await self._agents.send(name, message, said.session, task)
-        return await self._wait(task, said.wait, request, response)
+            return Live(self, here, name, said, task)
+        await here.agents.send(name, message, said.session, task)
+        return await self._wait(here, task, said.wait, request, response)
 
-    def _check(self, task: str, message: Json) -> None:
+    def _check(self, here: Desk, task: str, message: Json) -> None:
         if not _TASK.fullmatch(task):
             text = "an Idempotency-Key is up to 128 letters, digits and _.:-"
             raise InvalidRequest(text, parameter="Idempotency-Key")
-        known = self._kernel.table.message(task)
+        known = here.agents.accepted(task)
         if known is not None and codec.dumps(known.body) != codec.dumps(message):
             raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
 
-    async def task(self, task: str, query: Annotated[Waiting, Query()], request: Request, response: Response) -> Task:
+    async def task(
+        self, here: Here, task: str, query: Annotated[Waiting, Query()], request: Request, response: Response
+    ) -> Task:
         """The reply to a task, 202 while there is none, or the error that it ended with."""
-        return await self._wait(task, query.wait, request, response)
+        return await self._wait(here, task, query.wait, request, response)
 
-    async def cancel(self, task: str) -> None:
+    async def cancel(self, here: Here, task: str) -> None:
         """Stop the turn that works on a task; whoever waits for the reply gets an error."""
-        await self._agents.cancel(task)
+        await here.agents.cancel(task)
 
-    async def _wait(self, task: str, seconds: float, request: Request, response: Response) -> Task:
+    async def _wait(self, here: Desk, task: str, seconds: float, request: Request, response: Response) -> Task:
         try:
-            if seconds == 0 and self._agents.answered(task) is None:
+            if seconds == 0 and here.agents.answered(task) is None:
                 raise TimeoutError
             async with Exchange(request.scope, request.receive).attended():
-                reply = await self._agents.reply(task, seconds or None)
+                reply = await here.agents.reply(task, seconds or None)
             return Task(task=task, done=True, reply=reply)
         except TimeoutError:
             response.status_code = 202
             response.headers["Location"] = f"/v1/tasks/{task}"
             return Task(task=task, done=False)
 
-    async def events(self, http: Exchange, name: str, said: Said, task: str) -> None:
+    async def events(self, http: Exchange, here: Desk, name: str, said: Said, task: str) -> None:
         """Answer with events. A caller that leaves ends only the events: the task goes on."""
-        with self._kernel.streams.watch(task) as chunks:
-            await self._agents.send(name, said.message(), said.session, task)
-            async with http.attended(), aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
+        with here.agents.watch(task) as chunks:
+            await here.agents.send(name, said.message(), said.session, task)
+            async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST))) as pieces:
                 await http.events(_event("task", {"task": task}))
                 try:
                     async for piece in pieces:
@@ -258,9 +255,9 @@ def _event(name: str, data: Json) -> bytes:
 class Live(Response):
     """An answer in events, sent as they come."""
 
-    def __init__(self, agents: Agents, name: str, said: Said, task: str) -> None:
+    def __init__(self, agents: Agents, here: Desk, name: str, said: Said, task: str) -> None:
         super().__init__()
-        self._work = (name, said, task)
+        self._work = (here, name, said, task)
         self._agents = agents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from ..core.records import Json, ModelSpec
 from ..monitoring.metrics import CONTENT_TYPE, render
 from .bodies import ChatBody
+from .desk import Desk, Here
 from .rest_agents import Strict
 
 if TYPE_CHECKING:
@@ -99,19 +100,19 @@ class Overview:
         models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
         return {"model": body.model, "models": models, "strategy": plan.strategy}
 
-    async def models(self) -> dict[str, Any]:
+    async def models(self, here: Here) -> dict[str, Any]:
         """Models and agents: every name that `model` may take."""
-        return {"object": "list", "data": [*self._models(), *self._agents()]}
+        return {"object": "list", "data": [*self._models(), *self._agents(here)]}
 
     def _models(self) -> list[dict[str, Json]]:
         return [_named(name, "model") for name in self._system.models()]
 
-    def _agents(self) -> list[dict[str, Json]]:
-        return [_named(name, "agent") for name in self._system.agents.names()]
+    def _agents(self, here: Desk) -> list[dict[str, Json]]:
+        return [_named(name, "agent") for name in here.agents.names()]
 
-    async def model(self, name: str) -> dict[str, Any]:
+    async def model(self, here: Here, name: str) -> dict[str, Any]:
         """One model or agent."""
-        for found in (*self._models(), *self._agents()):
+        for found in (*self._models(), *self._agents(here)):
             if found["id"] == name:
                 return found
         return _named(self._kernel.engines.resolve(name), "model")

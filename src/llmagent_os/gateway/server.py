@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import ipaddress
 import os
 import signal
@@ -13,13 +14,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from ..boot import System, boot
 from ..config import Config
 from ..core import codec
-from ..core.errors import LLMAgentOSError
+from ..core.errors import LLMAgentOSError, MissingExtra
 from .app import Gateway
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
@@ -78,8 +80,7 @@ async def running(
         raise
     try:
         key = load_key(config.data)
-        lock = Lock(key, key_file(config.data))
-        app = Gateway(system, await system.kernel.service("gateway"), lock, patience)
+        app = Gateway(system, Lock(key, key_file(config.data), system.keys, _issuer(config)), patience)
         url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
         async with _listening(app, listening):
             with _announced(config.data / "server.json", url):
@@ -87,6 +88,16 @@ async def running(
     finally:
         listening.close()
         await system.close()
+
+
+def _issuer(config: Config) -> Any:
+    """Who reads tokens, if anybody does; raises MissingExtra."""
+    if config.oidc is None:
+        return None
+    try:
+        return importlib.import_module(".oidc", __package__).Issuer(config.oidc)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("tokens need PyJWT; run: pip install 'llmagent-os[oidc]'") from error
 
 
 def _spare_the_collector() -> None:

@@ -1,13 +1,15 @@
 """The journal: every syscall's outcome as a row, committed in groups, read back to resume, replay, audit and bill.
 
-Append-only: rows of calls, messages and blobs are never changed, except for a message's "taken" mark; a process row is
-the snapshot that keeps replay short. Rows carry a checksum, so a damaged page is found when it is read.
+Append-only: rows of calls, messages and blobs are never changed, except for a message's "taken" mark and where they are
+erased (see `security.privacy`); a process row is the snapshot that keeps replay short. Rows carry a checksum, so a
+damaged page is found when it is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -59,8 +61,18 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
+def _hash(name: str) -> bytes:
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob")
+    return bytes.fromhex(name)
+
+
 def _crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:
     return zlib.crc32(b"\0".join((key.encode(), args, result or b"", error or b"")))
+
+
+ERASED = ("", b"{}", _crc("", b"{}", None, None))
+"""The key, arguments and checksum of a row whose content was erased; it has no result and no error."""
 
 
 class Journal:
@@ -173,16 +185,19 @@ class Journal:
 
     def blob(self, name: str) -> bytes:
         """The content of a blob; raises NotFound, or JournalDamaged where it is not what its name says."""
-        try:
-            rows = self.store.read("blob.get", bytes.fromhex(name))
-        except ValueError:
-            raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob") from None
+        rows = self.store.read("blob.get", _hash(name))
         if not rows:
             raise NotFound(f"no blob {name}", kind="blob", name=name)
         data = zlib.decompress(rows[0][0])
         if _digest(data).hex() != name:
             raise JournalDamaged(f"blob {name} is damaged; restore the journal from a backup")
         return data
+
+    def file(self, name: str, tenant: str) -> bytes:
+        """The content of a file that a tool made for a tenant; raises NotFound, also for what is another's."""
+        if not self.store.read("file.of", _hash(name), tenant):
+            raise NotFound(f"no blob {name}", kind="blob", name=name)
+        return self.blob(name)
 
     def row(
         self, call: Call, turn: int, args: bytes, result: bytes | None, error: bytes | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from yarl import URL
 from ..core import codec
 from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
 from ..core.records import Json, ModelSpec
+from ..core.secrets import secret
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 300.0
@@ -126,7 +126,7 @@ class Server:
         return f"check the key in ${name}" if name else "name the variable that holds the key with `key_env`"
 
     def _masked(self, text: str) -> str:
-        key = os.environ.get(self._spec.key_env, "")
+        key = secret(self._spec.key_env)
         return text.replace(key, "***") if key else text
 
     def _url(self, path: str) -> URL:
@@ -179,8 +179,8 @@ class Lines:
 
 
 def api_key(spec: ModelSpec) -> str:
-    """Read the key from the variable that `key_env` names; empty when it names none. Raises EngineFailed if unset."""
-    key = os.environ.get(spec.key_env, "") if spec.key_env else ""
+    """Read the secret that `key_env` names; empty when it names none. Raises EngineFailed if there is none."""
+    key = secret(spec.key_env)
     if spec.key_env and not key:
         raise EngineFailed(f"the key for {spec.name!r} is missing; set the environment variable {spec.key_env}")
     return key

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -378,6 +378,13 @@ class Dispatcher:
             self._store.drop(context.page)
             self._pages.pop(context.page.name, None)
         context.page, context.saved = None, 0
+
+    def forget(self, pids: Collection[int]) -> None:
+        """Drop the pages of processes."""
+        for context in [each for each in self._pages.values() if each.page is not None and each.page.pid in pids]:
+            self._forget(context)
+            if context.slot is None:
+                self.contexts.drop(context)
 
     async def _fit(self) -> None:
         assert self._store is not None

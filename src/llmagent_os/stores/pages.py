@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +129,11 @@ class PageFiles:
         file = self.path(page)
         file.with_suffix(".head").unlink(missing_ok=True)
         file.unlink(missing_ok=True)
+
+    def forget(self, pids: Collection[int]) -> None:
+        """Delete the pages of processes."""
+        for page in [page for page in self._pages.values() if page.pid in pids]:
+            self.drop(page)
 
     async def close(self) -> None:
         """Give the memory back: unfinished calls' pages and the newest others go to disk, so far as it is quick."""

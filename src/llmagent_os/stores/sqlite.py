@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +60,13 @@ LIVING = "status NOT IN ('stopped', 'done')"
 
 _ORDERED = "commit_order AS o {} JOIN call AS c ON c.pid = o.pid AND c.seq = o.seq"
 _C = "c." + CALL.replace(", ", ", c.")
+EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, principal = ''"
+OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0') ORDER BY n "
+OLD_MESSAGES += "LIMIT 1000"
+AGE = "coalesce((SELECT started FROM call WHERE pid = process.pid ORDER BY seq DESC LIMIT 1), created)"
+FIRST = "(SELECT {} FROM call WHERE pid = process.pid ORDER BY seq LIMIT 1)"
+KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = process.pid) ELSE upto END"
+"""The row from which on a process needs its calls."""
 
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 19)})",
@@ -74,6 +85,19 @@ WRITES = {
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant) VALUES (?, ?)",
     "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
     "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
+    "erase.calls": f"UPDATE call SET {EMPTY} WHERE tenant = ? AND principal = ?",
+    "erase.calls_of": f"UPDATE call SET {EMPTY} WHERE pid IN (SELECT value FROM json_each(?))",
+    "erase.messages": "DELETE FROM message WHERE tenant = ? AND principal = ?",
+    "erase.messages_of": "DELETE FROM message WHERE box IN (SELECT 'pid/' || value FROM json_each(?))",
+    "erase.process": "UPDATE process SET name = NULL, args = 'null', state = NULL, result = NULL, principal = '', "
+    "reason = 'erased' WHERE pid IN (SELECT value FROM json_each(?))",
+    "retain.calls": "DELETE FROM call WHERE pid = ? AND seq < ? AND started < ?",
+    "retain.calls_of": "DELETE FROM call WHERE pid = ?",
+    "retain.process": "DELETE FROM process WHERE pid = ?",
+    "retain.messages": f"DELETE FROM message WHERE n IN ({OLD_MESSAGES})",
+    "retain.records": "DELETE FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
+    "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
+    "file.drop": "DELETE FROM file WHERE hash NOT IN (SELECT hash FROM blob)",
 }
 
 READS = {
@@ -110,6 +134,24 @@ READS = {
     "file.of": "SELECT 1 FROM file WHERE hash = ? AND tenant = ?",
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
     "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
+    "record.all": "SELECT space, key, value FROM record",
+    "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
+    "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",
+    "person.calls": f"SELECT {CALL} FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",
+    "person.messages": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND principal = ? ORDER BY n",
+    "erase.pids": "SELECT pid FROM process WHERE tenant = ?1 AND program != 'service' AND (principal = ?2 OR "
+    "coalesce(state, x'6e756c6c') != x'6e756c6c' AND pid IN "
+    "(SELECT pid FROM call WHERE tenant = ?1 AND principal = ?2))",
+    "erase.keys": "SELECT pid, seq FROM call WHERE tenant = ? AND principal = ? "
+    "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?))",
+    "retain.idle": f"SELECT pid FROM process WHERE status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
+    "retain.ended": f"SELECT pid FROM process WHERE NOT {LIVING} AND {AGE} < ? AND pid < (SELECT max(pid) FROM process)"
+    " AND NOT EXISTS (SELECT 1 FROM process AS child WHERE child.parent = process.pid) LIMIT 100",
+    "retain.long": f"SELECT pid, min({KEPT}, {FIRST.format('seq')} + 1000) FROM process "
+    f"WHERE {FIRST.format('seq')} < {KEPT} AND {FIRST.format('started')} < ? LIMIT 100",
+    "retain.keys": "SELECT pid, seq FROM call WHERE pid = ? AND seq < ? AND started < ?",
+    "retain.messages": f"SELECT count(*) FROM ({OLD_MESSAGES})",
+    "retain.records": "SELECT count(*) FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
 }
 
 
@@ -164,11 +206,74 @@ class SQLiteStore:
         finally:
             connection.close()
 
+    def collect(self, older: float) -> int:
+        """Delete the blobs that nothing refers to and nobody wrote for `older` seconds; returns how many."""
+        with self._lock:  # between commits: what is younger than this moment is left alone
+            before = time.time() - max(older, 0.0)
+        with self._beside() as connection:
+            used: set[bytes] = set()
+            for table, column in REFERENCES:
+                for (value,) in connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
+                    used |= _named(value)
+            left = list(used)
+            while left:  # values that lie in blobs name others
+                rows = connection.execute("SELECT data FROM blob WHERE hash = ?", (left.pop(),)).fetchall()
+                more = {name for (data,) in rows for name in _named(zlib.decompress(data))} - used
+                used |= more
+                left += more
+            known = connection.execute("SELECT hash FROM blob WHERE at <= ?", (before,)).fetchall()
+        gone = [name for (name,) in known if name not in used]
+        self.write([*(("blob.drop", (name, before)) for name in gone), ("file.drop", ())])
+        return len(gone)
+
+    def purge(self) -> None:
+        """Write the file anew without what was deleted, and empty the log. Writers wait meanwhile."""
+        with self._lock, self._beside() as connection:
+            connection.execute("VACUUM")
+            for _ in range(100):  # a reader may be in the way for a moment
+                if not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    return
+                time.sleep(0.05)
+        raise LLMAgentOSError("the journal's log could not be emptied while others read it; erase again later")
+
+    def blobs(self) -> Iterator[bytes]:
+        """The content of every blob."""
+        with self._beside() as connection:
+            for (data,) in connection.execute("SELECT data FROM blob"):
+                yield zlib.decompress(data)
+
+    @contextmanager
+    def _beside(self) -> Iterator[sqlite3.Connection]:
+        """A connection for work in another thread that takes its time; in memory there is only the one."""
+        if self._path is None:
+            yield self._writer
+            return
+        with closing(_connect(self._path, "crash")) as connection:
+            try:
+                yield connection
+            except sqlite3.DatabaseError as error:
+                raise _translate(error) from error
+
     def close(self) -> None:
         """Close both connections; SQLite folds the WAL into the file."""
         with self._lock:
             self._reader.close()
             self._writer.close()
+
+
+REFERENCES = (
+    ("process", "args"), ("process", "state"), ("process", "result"), ("call", "args"), ("call", "result"),
+    ("call", "error"), ("message", "body"), ("record", "value"),
+)  # fmt: skip
+"""Where blobs are named: as the whole of a packed value, or within JSON."""
+_HEX = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+
+
+def _named(value: bytes | str) -> set[bytes]:
+    data = value.encode() if isinstance(value, str) else value
+    if data[:1] == b"#":
+        return {data[1:]}
+    return {bytes.fromhex(name.decode()) for name in _HEX.findall(data)}
 
 
 def _name(statement: tuple[str, tuple[Any, ...]]) -> str:

@@ -1,0 +1,45 @@
+"""The system as one caller sees it: what is another tenant's is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from ..agent.manager import AgentManager
+from ..core.sys import Sys
+from ..kernel.process import Process
+from ..security.identity import Caller
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """`sys` and `agents` act for the caller."""
+
+    system: System
+    caller: Caller
+    sys: Sys
+    agents: AgentManager
+
+    def process(self, pid: int) -> Process:
+        """A process of the caller's tenant; raises NotFound."""
+        return self.system.kernel.table.of(pid, self.caller.tenant)
+
+
+async def desk(system: System, caller: Caller) -> Desk:
+    """Let a caller in."""
+    sys = await system.kernel.service("gateway", caller.principal, caller.tenant)
+    return Desk(system, caller, sys, (await system.tenant(caller.tenant)).acting(sys))
+
+
+async def _here(request: Request) -> Desk:
+    found: Desk = request.scope["desk"]
+    return found
+
+
+Here = Annotated[Desk, Depends(_here)]
+"""A parameter of a REST handler: who asks."""

@@ -1,0 +1,148 @@
+"""REST: keys that are minted and revoked, and what people may have done with their data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from ..core import codec
+from ..security.identity import Key, Wanted
+from .desk import Desk, Here
+from .rest_agents import Strict
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+_DAY = 86400.0  # seconds
+
+
+class NewKey(Strict):
+    """A key to mint; it can hold no more, and live no longer, than the one it is minted with."""
+
+    name: str = Field("", max_length=128, description="what it is for")
+    roles: list[str] = Field(default_factory=list, description="owner, admin, user, viewer")
+    scopes: list[str] = Field(default_factory=list, description="such as chat or agents:read; added to those of roles")
+    tenant: str | None = Field(None, description="the minter's own without it")
+    principal: str | None = Field(None, description="whom it speaks for; its minter without it")
+    days: float | None = Field(None, gt=0, description="how long it lives; as long as its minter without it")
+    rate: float = Field(0, ge=0, description="requests a minute; 0: as many as its minter's")
+
+
+class Listed(BaseModel):
+    """A key, without its secret. Times are in seconds since the epoch."""
+
+    id: str
+    name: str
+    tenant: str
+    principal: str
+    roles: list[str]
+    scopes: list[str]
+    expires: float | None
+    rate: float
+    parent: str
+    created: float
+
+
+class Minted(Listed):
+    """A new key; `key` is shown this once."""
+
+    key: str
+
+
+class Whose(Strict):
+    """A person; the caller without it."""
+
+    principal: str | None = None
+    tenant: str | None = None
+
+
+class Erasure(Whose):
+    """Whose data to erase, and texts that are to be nowhere afterwards."""
+
+    prove: list[str] = Field(default_factory=list, max_length=100)
+
+
+class Consent(Whose):
+    """Whether somebody's traffic may be learned from."""
+
+    learning: bool
+
+
+class Identity:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._keys, self._privacy = system.keys, system.privacy
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router, privacy = APIRouter(tags=["identity"]), "/v1/privacy"
+        router.get("/v1/keys")(self.keys)
+        router.post("/v1/keys", status_code=201)(self.mint)
+        router.delete("/v1/keys/{identifier}")(self.revoke)
+        router.get(f"{privacy}/export", response_class=StreamingResponse)(self.export)
+        router.post(f"{privacy}/erase")(self.erase)
+        router.get(f"{privacy}/consent")(self.consent)
+        router.put(f"{privacy}/consent")(self.decide)
+        router.get(f"{privacy}/retention")(self.retention)
+        router.post(f"{privacy}/retention")(self.tidy)
+        return router
+
+    async def keys(self, here: Here) -> dict[str, list[Listed]]:
+        """The keys that were minted from the caller's, or with `keys:write` all of the tenant."""
+        return {"keys": [Listed(**_shown(key)) for key in self._keys.listed(here.caller)]}
+
+    async def mint(self, here: Here, body: NewKey) -> Minted:
+        """Mint a key. Its secret is in the answer and nowhere else."""
+        wanted = body.model_dump(exclude={"days"})
+        expires = None if body.days is None else time.time() + body.days * _DAY
+        key, secret = self._keys.mint(here.caller, Wanted(**wanted, expires=expires))
+        return Minted(**_shown(key), key=secret)
+
+    async def revoke(self, here: Here, identifier: str) -> dict[str, list[str]]:
+        """End a key and every key that was minted from it, at once."""
+        return {"revoked": self._keys.revoke(here.caller, identifier)}
+
+    async def export(self, here: Here, whose: Annotated[Whose, Query()]) -> StreamingResponse:
+        """Everything that is a person's, a JSON object a line."""
+        lines = self._lines(*_person(here, whose))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _lines(self, tenant: str, principal: str) -> AsyncIterator[bytes]:
+        for each in self._privacy.export(tenant, principal):
+            yield codec.dumps(each) + b"\n"
+
+    async def erase(self, here: Here, body: Erasure) -> dict[str, Any]:
+        """Erase everything that is a person's, keys included; says where the texts to be proved gone still are."""
+        return asdict(await self._privacy.erase(*_person(here, body), body.prove))
+
+    async def consent(self, here: Here, whose: Annotated[Whose, Query()]) -> dict[str, bool]:
+        """Whether a person lets their traffic be learned from."""
+        return {"learning": self._privacy.consents(*_person(here, whose))}
+
+    async def decide(self, here: Here, body: Consent) -> dict[str, bool]:
+        """Say whether a person's traffic may be learned from, from now on."""
+        self._privacy.consent(*_person(here, body), body.learning)
+        return {"learning": body.learning}
+
+    async def retention(self) -> dict[str, float | None]:
+        """After how many days data is deleted, by kind; null: never."""
+        return asdict(self._privacy.keep)
+
+    async def tidy(self) -> dict[str, int]:
+        """Delete what is past its time now; says how much, by kind."""
+        return await self._privacy.tidy()
+
+
+def _person(here: Desk, whose: Whose) -> tuple[str, str]:
+    return here.caller.person(whose.tenant, whose.principal)
+
+
+def _shown(key: Key) -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "digest"}

@@ -1,0 +1,259 @@
+"""Who asks, and what they may do: scopes, roles, keys of which only the hash is kept, and how often each may ask."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, not_found
+from ..core.ports import Records
+from ..core.records import DEFAULT, Json
+
+SCOPES = frozenset(
+    {
+        "chat", "agents:read", "agents:write", "processes:read", "processes:write", "models:read", "models:write",
+        "approvals", "keys", "keys:write", "privacy", "privacy:write", "system", "tenants",
+    }
+)  # fmt: skip
+"""What may be held. `keys` and `privacy` reach what is one's own, with `:write` what is the tenant's; `models:write`
+and `system` are about the machine, `tenants` reaches into every tenant."""
+
+READING = frozenset({"agents:read", "models:read"})
+ROLES: Mapping[str, frozenset[str]] = {
+    "owner": SCOPES,
+    "admin": SCOPES - {"models:write", "system", "tenants"},
+    "user": READING | {"chat", "approvals", "keys", "privacy"},
+    "viewer": READING | {"processes:read"},
+}
+
+SPACE = "key"
+BITS = 256
+MOST = 1000  # living keys that one key may have minted
+DEEPEST = 8  # keys minted by keys minted by keys
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PRINCIPAL = re.compile(r"\S{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a request comes from. `key` names what it came with; `expires` is in seconds since the epoch.
+
+    `limits` are requests a minute by key: its own and those that it was minted from, whose rate it shares.
+    """
+
+    tenant: str
+    principal: str
+    scopes: frozenset[str]
+    key: str
+    expires: float = math.inf
+    limits: tuple[tuple[str, float], ...] = ()
+
+    def need(self, scope: str) -> None:
+        """Raise PermissionDenied for a scope that is not held."""
+        if scope not in self.scopes:
+            raise PermissionDenied(f"this needs the scope {scope!r}, which your key does not have", scope=scope)
+
+    def person(self, tenant: str | None = None, principal: str | None = None) -> tuple[str, str]:
+        """The tenant and principal that are meant, the caller's own where none is named.
+
+        Raises PermissionDenied, whether or not they exist.
+        """
+        tenant, principal = tenant or self.tenant, principal or self.principal
+        if tenant != self.tenant:
+            self.need("tenants")
+        if (tenant, principal) != (self.tenant, self.principal):
+            self.need("privacy:write")
+        return tenant, principal
+
+
+OWNER = Caller(DEFAULT, "owner", SCOPES, "owner")
+"""Whoever holds the key that the first start made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is kept: `digest` is its SHA-256, enough for a secret of 256 random bits.
+
+    `expires` (None: never) and `created` are in seconds since the epoch, `rate` in requests a minute (0: any number);
+    `parent` is the key that it was minted with.
+    """
+
+    id: str
+    name: str
+    tenant: str
+    principal: str
+    roles: Sequence[str]
+    scopes: Sequence[str]
+    expires: float | None
+    rate: float
+    parent: str
+    created: float
+    digest: str
+
+    @property
+    def ends(self) -> float:
+        """When it expires; infinity for never."""
+        return math.inf if self.expires is None else self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A key to be minted; what is left out is as its minter's. It holds the scopes of `roles`, and `scopes`."""
+
+    name: str
+    roles: Sequence[str] = ()
+    scopes: Sequence[str] = ()
+    tenant: str | None = None
+    principal: str | None = None
+    expires: float | None = None
+    rate: float = 0.0
+
+    def held(self) -> frozenset[str]:
+        """The scopes; raises NotFound for a role or scope that does not exist."""
+        for kind, names, known in (("role", self.roles, ROLES), ("scope", self.scopes, SCOPES)):
+            for name in names:
+                if name not in known:
+                    raise not_found(kind, name, known)
+        return frozenset(self.scopes).union(*(ROLES[role] for role in self.roles))
+
+
+class Keys:
+    """All keys of a system, by their hash. A key mints only what holds no more and lives no longer than itself."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._keys = {name: Key(**value) for name, (_, value) in records.list(SPACE).items()}
+        self._found = {key.digest: key for key in self._keys.values()}
+
+    def find(self, secret: str) -> Caller | None:
+        """Whom a key lets in: None where there is no such key, or it has expired."""
+        digest = _digest(secret)
+        key = self._found.get(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest) or key.ends <= time.time():
+            return None
+        limits = tuple((each.id, each.rate) for each in self._lineage(key.id) if each.rate)
+        return Caller(key.tenant, key.principal, frozenset(key.scopes), key.id, key.ends, limits)
+
+    def _lineage(self, identifier: str) -> Iterator[Key]:
+        """A key, the one that minted it, and so on up."""
+        while (key := self._keys.get(identifier)) is not None:
+            yield key
+            identifier = key.parent
+
+    def mint(self, by: Caller, wanted: Wanted) -> tuple[Key, str]:
+        """Make a key and return it with its secret, which is not kept.
+
+        Raises PermissionDenied for more than `by` holds, NotFound for unknown roles and scopes, Conflict for too many.
+        """
+        scopes, tenant, principal = wanted.held(), wanted.tenant or by.tenant, wanted.principal or by.principal
+        self._check(by, scopes, tenant, principal)
+        expires = by.expires if wanted.expires is None else wanted.expires
+        if expires > by.expires:
+            raise PermissionDenied("a key cannot outlive the one that it is minted with; let it expire sooner")
+        self._make_room(by)
+        secret = "sk-" + secrets.token_urlsafe(BITS // 8)
+        key = Key(
+            f"key-{secrets.token_hex(6)}", wanted.name, tenant, principal, tuple(wanted.roles), sorted(scopes),
+            None if math.isinf(expires) else expires, wanted.rate, by.key, time.time(), _digest(secret),
+        )  # fmt: skip
+        self._records.put(SPACE, key.id, asdict(key))
+        self._keys[key.id] = self._found[key.digest] = key
+        return key, secret
+
+    def _check(self, by: Caller, scopes: frozenset[str], tenant: str, principal: str) -> None:
+        if not scopes:
+            raise InvalidRequest("name the roles or scopes that the key is to have", parameter="roles")
+        check_names(tenant, principal)
+        if tenant != by.tenant:
+            by.need("tenants")
+        if (tenant, principal) != (by.tenant, by.principal):
+            by.need("keys:write")
+        if excess := sorted(scopes - by.scopes):
+            raise PermissionDenied(f"a key can only pass on what it holds, and yours lacks {', '.join(excess)}")
+
+    def _make_room(self, by: Caller) -> None:
+        for key in [key for key in self._keys.values() if key.ends <= time.time()]:
+            self._drop(key)
+        if sum(key.parent == by.key for key in self._keys.values()) >= MOST:
+            raise Conflict(f"this key has minted {MOST} keys; revoke some, or let them expire sooner")
+        if sum(1 for _ in self._lineage(by.key)) >= DEEPEST:
+            raise Conflict(f"this key is the {DEEPEST}th in a row minted by one another; use one nearer to the first")
+
+    def listed(self, by: Caller) -> list[Key]:
+        """The keys that a caller may see: of all tenants, of its own, or those minted from its key."""
+        return sorted((key for key in self._keys.values() if self._visible(by, key)), key=lambda key: key.created)
+
+    def _visible(self, by: Caller, key: Key) -> bool:
+        if "keys:write" in by.scopes and (key.tenant == by.tenant or "tenants" in by.scopes):
+            return True
+        return key.tenant == by.tenant and any(each.parent == by.key for each in self._lineage(key.id))
+
+    def revoke(self, by: Caller, identifier: str) -> list[str]:
+        """End a key and all that were minted from it; returns their ids. Raises NotFound, also for others' keys."""
+        key = self._keys.get(identifier)
+        if key is None or not self._visible(by, key):
+            raise NotFound(f"no key {identifier!r}; `keys list` shows yours", kind="key", name=identifier)
+        return self._end(key)
+
+    def _end(self, key: Key) -> list[str]:
+        gone = [each for each in self._keys.values() if key in self._lineage(each.id)]
+        for each in gone:
+            self._drop(each)
+        return [each.id for each in gone]
+
+    def _drop(self, key: Key) -> None:
+        self._records.drop(SPACE, key.id)
+        self._keys.pop(key.id, None)
+        self._found.pop(key.digest, None)
+
+    def export(self, tenant: str, principal: str) -> Iterable[Json]:
+        """Nothing that is not in the records; see `core.ports.Personal`."""
+        return ()
+
+    async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
+        """End every key of a person; returns how many ended."""
+        theirs = [key for key in self._keys.values() if (key.tenant, key.principal) == (tenant, principal)]
+        return sum(len(self._end(key)) for key in theirs if key.id in self._keys)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def check_names(tenant: str, principal: str) -> None:
+    """Raise InvalidRequest for what is no tenant's name (it is part of paths and of names) or no principal's."""
+    if not _NAME.fullmatch(tenant):
+        raise InvalidRequest("a tenant is up to 64 letters, digits and _.-, no sign first", parameter="tenant")
+    if not _PRINCIPAL.fullmatch(principal):
+        raise InvalidRequest("a principal is up to 128 characters without spaces", parameter="principal")
+
+
+class Limiter:
+    """A token bucket a key (a minute's worth of requests), for the `most` keys that were used last."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests left, and when
+
+    def take(self, limits: Sequence[tuple[str, float]], now: float) -> float:
+        """Take one request out of every bucket, or nothing; returns the seconds until there is one (0: taken)."""
+        left = {key: self._left(key, rate, now) for key, rate in limits}
+        wait = max(((1 - left[key]) * 60 / rate for key, rate in limits if left[key] < 1), default=0.0)
+        for key, have in left.items():
+            self._buckets[key] = (have if wait else have - 1, now)
+            self._buckets.move_to_end(key)
+        while len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return wait
+
+    def _left(self, key: str, rate: float, now: float) -> float:
+        full = max(rate, 1.0)
+        had, then = self._buckets.get(key, (full, now))
+        return min(full, had + (now - then) * rate / 60)

@@ -1,0 +1,250 @@
+"""Privacy: how long data is kept; a person's data exported, erased with a proof, and learned from only if they agree.
+
+Whose data it is, is whom a call was made for (`principal` of its row), not whose process made it: a shared agent's
+turns belong to those who asked. A process that remembers (a session) is erased whole, with what others said in it.
+A row of the journal that is erased stays as an empty one, so that what it was part of can still be verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..core import codec
+from ..core.errors import Conflict, LLMAgentOSError, NotFound
+from ..core.ports import Archive, Personal, Records
+from ..core.records import Json, Retention, owned, owner_of
+from ..kernel.journal import ERASED, Row
+from ..kernel.kernel import Kernel
+from ..kernel.process import from_row
+from .vault import Vault
+
+log = logging.getLogger(__name__)
+
+CONSENT = "consent"
+DAY = 86400.0  # seconds
+HOUR = 3600.0
+_CHUNK = 1 << 20  # bytes
+_SECRET = frozenset({"digest"})  # of a record: not even its person is shown it
+
+Amend = Callable[[Iterable[tuple[int, int]], str], None]
+"""Told of the rows (pid, seq) of the journal that were changed or deleted, and why: the audit log's `amend`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased of a person; `found` says, of each text that was to be proved gone, where it still is."""
+
+    processes: int
+    calls: int
+    messages: int
+    records: int
+    blobs: int
+    found: dict[str, list[str]]
+
+
+class VaultShare:
+    """The vault, as something that holds what belongs to people: the values that occur in their data."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def export(self, tenant: str, principal: str) -> Iterable[Json]:
+        """Nothing that is not in their data."""
+        return ()
+
+    async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
+        """Forget the values that occur in it."""
+        texts = [each.decode() for each in data]
+        return self._vault.forget(tenant, lambda value: any(value in text for text in texts))
+
+
+class Privacy:
+    """What the system does with people's data. `folder` holds all of it; `holders` are what has some elsewhere."""
+
+    def __init__(
+        self, kernel: Kernel, archive: Archive, records: Records, folder: Path, keep: Retention,
+        holders: Sequence[Personal] = (), amend: Amend = lambda keys, why: None,
+    ) -> None:  # fmt: skip
+        self.keep = keep
+        self._kernel, self._archive, self._records, self._folder = kernel, archive, records, folder
+        self._holders, self._amend = holders, amend
+
+    # -- consent
+
+    def consents(self, tenant: str, principal: str) -> bool:
+        """Whether a person lets their traffic be learned from; who was not asked has not agreed."""
+        found = self._records.get(owned(tenant, CONSENT), principal)
+        return found is not None and found[1]["learning"] is True
+
+    def consent(self, tenant: str, principal: str, learning: bool) -> None:
+        """Note what a person decided; it holds from now on."""
+        self._records.put(owned(tenant, CONSENT), principal, {"principal": principal, "learning": learning})
+
+    # -- export
+
+    def export(self, tenant: str, principal: str) -> Iterator[dict[str, Json]]:
+        """Everything that is a person's: `{kind, ...}`; large values in full, files by the names of their blobs."""
+        read, unpack = self._archive.read, self._kernel.journal.unpack
+        for row in read("person.processes", tenant, principal):
+            process = from_row(row)
+            more = {"args": process.args, "state": unpack(process.state), "result": unpack(process.result)}
+            yield {"kind": "process", **process.info(), **more}
+        for (pid,) in read("person.pids", tenant, principal):
+            for call in (Row(*row) for row in read("person.calls", pid, tenant, principal)):
+                values = {name: unpack(getattr(call, name)) for name in ("args", "result", "error")}
+                yield {"kind": "call", **asdict(call), **values}
+        for n, name, box, body, *_, at, _, _, _ in read("person.messages", tenant, principal):
+            yield {"kind": "message", "n": n, "id": name, "box": box, "body": codec.loads(body), "at": at}
+        for space, key, value in self._kept(tenant, principal):
+            shown = {name: each for name, each in value.items() if name not in _SECRET}
+            yield {"kind": "record", "space": space, "key": key, "value": shown}
+        for holder in self._holders:
+            for each in holder.export(tenant, principal):
+                yield {"kind": type(holder).__name__, "value": each}
+
+    def _kept(self, tenant: str, principal: str) -> Iterator[tuple[str, str, dict[str, Json]]]:
+        """The records about a person: those that name a `principal`, and a `tenant` where their space does not."""
+        for space, key, data in self._archive.read("record.all"):
+            value = codec.loads(data)
+            if isinstance(value, dict) and value.get("principal") == principal:
+                theirs = value.get("tenant", owner_of(space)) == tenant
+                yield from [(space, key, value)] if theirs else ()
+
+    # -- erasure
+
+    async def erase(self, tenant: str, principal: str, prove: Sequence[str] = ()) -> Erased:
+        """Erase everything that is a person's, and say of the texts in `prove` where they still are.
+
+        What works for them is ended first. Writers wait while the journal's file is written anew.
+        """
+        data = []
+        for each in self.export(tenant, principal):
+            data.append(codec.dumps(each))
+            await asyncio.sleep(0)
+        forgotten = sum([await holder.erase(tenant, principal, data) for holder in self._holders])
+        pids = await self._stop(tenant, principal)
+        records = [(space, key) for space, key, _ in self._kept(tenant, principal)]
+        listed, who = codec.dumps(pids).decode(), (tenant, principal)
+        keys = self._archive.read("erase.keys", tenant, principal, listed)
+        messages = len(self._archive.read("person.messages", tenant, principal))
+        await self._write([
+            ("erase.calls", (*ERASED, *who)), ("erase.calls_of", (*ERASED, listed)), ("erase.messages", who),
+            ("erase.messages_of", (listed,)), ("erase.process", (listed,)),
+            *(("record.drop", each) for each in records),
+        ])  # fmt: skip
+        await self._amended(keys, "erased")
+        self._kernel.forget({*pids, *self._kernel.table.named_like("service/", tenant)})
+        blobs = await asyncio.to_thread(self._archive.collect, 0.0)
+        await asyncio.to_thread(self._archive.purge)
+        found = await asyncio.to_thread(self._find, prove)
+        return Erased(len(pids), len(keys), messages, len(records) + forgotten, blobs, found)
+
+    async def _stop(self, tenant: str, principal: str) -> list[int]:
+        """End what is a person's and break off the turns that shared processes do for them; returns what to erase."""
+        runner, table = self._kernel.runner, self._kernel.table
+        for process in list(table.live.values()):
+            if process.tenant == tenant and principal == process.acting != process.principal:
+                await runner.interrupt(process.pid, "what it worked for was erased")
+                await runner.restart(process.pid)
+        pids = [pid for (pid,) in self._archive.read("erase.pids", tenant, principal)]
+        for pid in pids:
+            await self._end(pid, "erased")
+        return pids
+
+    async def _end(self, pid: int, reason: str) -> None:
+        try:
+            await self._kernel.runner.kill(pid, reason)
+        except (Conflict, NotFound):  # it has ended
+            return
+
+    async def _write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Commit in a thread, since it may be much."""
+        await asyncio.to_thread(self._archive.write, statements)
+
+    async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
+        if keys:
+            await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why)
+
+    def _find(self, texts: Sequence[str]) -> dict[str, list[str]]:
+        """The files of the data folder that hold a text, and `blobs` where a blob does."""
+        forms = {text: {text.encode(), codec.dumps(text)[1:-1]} for text in texts}
+        longest = max((len(form) for each in forms.values() for form in each), default=0)
+        found: dict[str, set[str]] = {text: set() for text in texts}
+        for place, parts in self._places() if texts else ():
+            data = b""
+            for part in parts:
+                data = data[-longest:] + part
+                for text, each in forms.items():
+                    if any(form in data for form in each):
+                        found[text].add(place)
+        return {text: sorted(places) for text, places in found.items()}
+
+    def _places(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+        for file in sorted(self._folder.rglob("*")):
+            with suppress(FileNotFoundError, IsADirectoryError), file.open("rb") as opened:
+                yield str(file.relative_to(self._folder)), iter(partial(opened.read, _CHUNK), b"")
+        for blob in self._archive.blobs():
+            yield "blobs", [blob]
+
+    # -- retention
+
+    async def run(self, every: float = HOUR) -> None:
+        """Keep to the retention for as long as the system runs; `every` is in seconds."""
+        while True:
+            try:
+                await self.tidy()
+            except LLMAgentOSError as error:
+                log.error("what is past its time could not be deleted (%s); it is tried again", error.message)
+            await asyncio.sleep(every)
+
+    async def tidy(self) -> dict[str, int]:
+        """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long."""
+        done = {"idle": 0, "processes": 0, "calls": 0, "messages": 0, "blobs": 0}
+        keep, now = self.keep, time.time()
+        if keep.idle is not None:
+            for (pid,) in self._archive.read("retain.idle", now - keep.idle * DAY):
+                await self._end(pid, f"nobody used it for {keep.idle:g} days")
+                done["idle"] += 1
+        if keep.processes is not None:
+            done["processes"] = await self._processes(now - keep.processes * DAY)
+        if keep.calls is not None:
+            done["calls"] = await self._calls(now - keep.calls * DAY)
+        if keep.messages is not None:
+            done["messages"] = await self._messages(now - keep.messages * DAY)
+        if keep.blobs is not None:
+            done["blobs"] = await asyncio.to_thread(self._archive.collect, keep.blobs * DAY)
+        return done
+
+    async def _processes(self, before: float) -> int:
+        number = 0
+        while pids := [pid for (pid,) in self._archive.read("retain.ended", before)]:
+            keys = [key for pid in pids for key in self._archive.read("retain.keys", pid, 1 << 62, before)]
+            await self._write([(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process")])
+            await self._amended(keys, "past their time")
+            number += len(pids)
+        return number
+
+    async def _calls(self, before: float) -> int:
+        number = 0
+        while parts := self._archive.read("retain.long", before):
+            keys = [key for pid, end in parts for key in self._archive.read("retain.keys", pid, end, before)]
+            await self._write([("retain.calls", (pid, end, before)) for pid, end in parts])
+            await self._amended(keys, "past their time")
+            number += len(keys)
+        return number
+
+    async def _messages(self, before: float) -> int:
+        number = self._archive.read("retain.records", before)[0][0]
+        await self._write([("retain.records", (before,))])
+        while due := self._archive.read("retain.messages", before)[0][0]:
+            await self._write([("retain.messages", (before,))])
+            number += due
+        return int(number)
