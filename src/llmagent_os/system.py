@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from .agent.spec import AgentSpec
 from .boot import System, boot
 from .config import load
-from .core.records import Json
+from .core.records import Json, Traits
 from .tools.toolkit import FunctionTool
 
 
@@ -40,9 +41,14 @@ class LLMAgentOS:
         """Define an agent: `create(name="poet", prompt="You write poems.", tools=["dice"])`."""
         self._portal.call(self.system.agents.create, definition or fields)
 
-    def tool(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a function a tool that agents created from now on may be given; also as a decorator."""
-        tool = FunctionTool(function)
+    def tool(self, function: Callable[..., Any] | None = None, name: str | None = None, **declared: Any) -> Any:
+        """Make a function a tool that agents created from now on may be given; also as a decorator.
+
+        `declared` is what it does, the fields of `core.records.Traits`: `@system.tool(effect="read")`.
+        """
+        if function is None:
+            return partial(self.tool, name=name, **declared)
+        tool = FunctionTool(function, name, Traits(**declared))
         self.system.tools[tool.spec.name] = tool
         return function
 

@@ -7,6 +7,7 @@ is taken up where it stood.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from ..core.errors import (
     JournalDamaged,
     JournalFull,
     LLMAgentOSError,
+    from_data,
     not_found,
 )
 from ..core.ports import Tool
@@ -37,10 +39,11 @@ from ..core.records import (
 from ..core.sys import Sys
 from ..kernel.process import Idle, Program
 from .prompt import PromptTemplate
-from .spec import AgentSpec, parse
+from .spec import AGENT, AgentSpec, parse
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
+SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
 
 
 @dataclass(slots=True)
@@ -74,6 +77,8 @@ class Turn:
     answer: Generation = field(default_factory=lambda: Generation(""))
     files: list[dict[str, Json]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    seen: Counter[tuple[str, bytes, str]] = field(default_factory=Counter)  # tool, arguments and result, how often
+    stopped: str | None = None  # why no more tools were offered
 
 
 class Agent:
@@ -83,6 +88,7 @@ class Agent:
         """Raises NotFound for a tool that does not exist."""
         self.spec = spec
         self.tools: tuple[ToolSpec, ...] = tuple(_spec_of(name, tools) for name in spec.tools)
+        self._agents = {_asking(name).name: name for name in spec.asks}
 
     def check(self) -> None:
         """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by."""
@@ -193,15 +199,19 @@ class Agent:
         turn.memory.summary = (await self._generate(sys, turn, request, shown=False)).text.strip()
 
     async def infer(self, sys: Sys, turn: Turn, request: GenerateRequest) -> None:
-        """Ask the model, run the tools it wants, and ask again, until it answers or its steps are used up."""
+        """Ask the model, run the tools it wants, and ask again, until it answers or its steps are used up.
+
+        A model that gets the same result for the same call again and again is asked once more, without tools.
+        """
         for step in range(1, self.spec.max_steps + 1):
-            if step == self.spec.max_steps and request.tools:
+            if (step == self.spec.max_steps or turn.stopped) and request.tools:
                 request = replace(request, tools=(), tool_choice="auto")
             turn.answer, request = await self._ask(sys, turn, request)
             calls = turn.answer.tool_calls
             if not calls:
                 return
             results = await asyncio.gather(*(self._run_tool(sys, turn, call) for call in calls))
+            results = [self._watch(turn, *each) for each in zip(calls, results, strict=True)]
             new = [Message("assistant", turn.answer.text, tool_calls=calls), *results]
             turn.exchange += new
             request = replace(request, messages=(*request.messages, *new))
@@ -217,19 +227,38 @@ class Agent:
                     raise
                 request = replace(request, messages=tuple(_halved(m, longest) for m in request.messages))
 
+    def _watch(self, turn: Turn, call: ToolCall, result: Message) -> Message:
+        """Count what a call returned, and tell the model where it is going round in circles."""
+        same = (call.name, codec.dumps(call.arguments), result.text)
+        turn.seen[same] += 1
+        if turn.seen[same] < SAME:
+            return result
+        turn.stopped = f"{call.name} was called {SAME} times with the same arguments and returned the same"
+        return replace(result, content=f"{result.text}\n\n[{turn.stopped}: answer with what you have]")
+
     async def _run_tool(self, sys: Sys, turn: Turn, call: ToolCall) -> Message:
         """Run one tool; its failure is told to the model, which may do better."""
         try:
-            if call.name not in self.spec.tools:
-                raise not_found("tool", call.name, self.spec.tools)
-            result = await sys.call(call.name, dict(call.arguments))
+            if call.name in self._agents:
+                result = await self._consult(sys, turn, self._agents[call.name], call)
+            elif call.name in self.spec.tools:
+                result = await sys.call(call.name, dict(call.arguments), show=RESULT_CHARACTERS)
+            else:
+                raise not_found("tool", call.name, [*self.spec.tools, *self._agents])
         except (BudgetExceeded, JournalFull, JournalDamaged):
             raise
         except LLMAgentOSError as error:
             return Message("tool", f"error: {error.message}", tool_call_id=call.id, name=call.name)
         turn.files += _files(result)
-        text = result if isinstance(result, str) else codec.dumps(result).decode()
-        return Message("tool", text[:RESULT_CHARACTERS], tool_call_id=call.id, name=call.name)
+        return Message("tool", _text(result), tool_call_id=call.id, name=call.name)
+
+    async def _consult(self, sys: Sys, turn: Turn, agent: str, call: ToolCall) -> str:
+        """Ask another agent; what files it made are shown with ours."""
+        reply = (await sys.ask(agent, {"text": str(call.arguments.get("message", ""))})).body
+        if "error" in reply:
+            raise from_data(reply["error"])
+        turn.files += [part for part in reply.get("parts", ()) if "blob" in part]
+        return str(reply["text"])
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
@@ -262,6 +291,8 @@ class Agent:
             "usage": codec.loads(codec.dumps(turn.usage)),
             "model": turn.answer.model,
         }
+        if turn.stopped is not None:
+            reply["stopped"] = turn.stopped
         if turn.intent is not None:
             reply["intent"] = turn.intent
         if turn.answer.logprobs:
@@ -306,9 +337,27 @@ STOP = {"$stop": True}
 
 
 def _spec_of(name: str, tools: Mapping[str, Tool]) -> ToolSpec:
+    if name.startswith(AGENT):
+        return _asking(name.removeprefix(AGENT))
     if name not in tools:
         raise not_found("tool", name, tools)
     return tools[name].spec
+
+
+def _asking(agent: str) -> ToolSpec:
+    """Another agent as a tool; its name in letters that every model's API takes."""
+    message = {"type": "string", "description": "all that it needs to know: it sees nothing of this conversation"}
+    schema = {"type": "object", "properties": {"message": message}, "required": ["message"]}
+    return ToolSpec(f"ask_{agent.replace('.', '_')}"[:64], f"Ask the agent {agent!r} and get its answer.", schema)
+
+
+def _text(result: Json) -> str:
+    """A result as a model is shown it."""
+    if isinstance(result, dict) and result.keys() == {"$file", "shown", "left_out"}:
+        file = f"{result['$file'].get('name')} (blob {result['$file'].get('blob')})"
+        left = f"{result['left_out']} more characters are left out; the user gets them all as the file {file}"
+        return f"{result['shown']}\n\n[{left}]"
+    return result if isinstance(result, str) else codec.dumps(result).decode()
 
 
 def _halved(message: Message, longest: int) -> Message:

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Decoding, Grant, Json, Needs, Service
 
+AGENT = "agent:"
+"""What stands before an agent's name among tools."""
+
 
 class BudgetSpec(BaseModel):
     """The most one process of the agent may consume; see `core.records.Budget` for units."""
@@ -43,8 +46,9 @@ class AgentSpec(BaseModel):
     a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
     interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
-    `needs` what the choice of a model goes by; see `core.records` for both. `grant` is what its processes hold: the
-    tools are those of `tools`, the model is `model`, and the agents that it may send to are none where it names none.
+    `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
+    another agent. `grant` is what its processes hold: the tools are those of `tools`, the model is `model`, and the
+    agents that it may send to are those of `tools` where it names none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,11 +72,16 @@ class AgentSpec(BaseModel):
     needs: Needs | None = None
     grant: Grant = Grant()
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The agents that it has as tools, which are written `agent:NAME`."""
+        return tuple(name.removeprefix(AGENT) for name in self.tools if name.startswith(AGENT))
+
     def held(self) -> Grant:
         """What a process of the agent holds: of tools, models and agents only what the definition names."""
         given = self.grant
         models = (self.model,) if given.models is None else given.models
-        agents = () if given.agents is None else given.agents
+        agents = self.asks if given.agents is None else given.agents
         return replace(given, tools=tuple(self.tools), models=models, agents=agents)
 
     def data(self) -> dict[str, Json]:

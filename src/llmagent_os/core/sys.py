@@ -8,6 +8,7 @@ from typing import Any
 from . import codec
 from .ports import Caller, Door
 from .records import (
+    ANSWER,
     Budget,
     Chunk,
     Embeddings,
@@ -61,9 +62,15 @@ class Sys:
         result: Embeddings = await self._call("embed", {"request": EmbedRequest(model, tuple(texts))})
         return result
 
-    async def call(self, tool: str, arguments: dict[str, Json] | None = None, deadline: float | None = None) -> Json:
-        """Run a tool; raises NotFound or ToolFailed."""
-        return await self._call("call", {"tool": tool, "arguments": arguments or {}}, deadline=deadline)
+    async def call(
+        self, tool: str, arguments: dict[str, Json] | None = None, deadline: float | None = None, show: int | None = None
+    ) -> Json:
+        """Run a tool; raises NotFound or ToolFailed.
+
+        Of a result with more than `show` characters comes `{"$file": ..., "shown": its beginning, "left_out": number}`.
+        """
+        args = {"tool": tool, "arguments": arguments or {}}
+        return await self._call("call", args if show is None else args | {"show": show}, deadline=deadline)
 
     async def send(
         self, to: int | str, body: Json, reply_to: str | None = None, task: str | None = None, id: str | None = None
@@ -76,6 +83,12 @@ class Sys:
     async def receive(self, timeout: float | None = None) -> Envelope:
         """The next message; raises DeadlineExceeded after `timeout` seconds."""
         result: Envelope = await self._call("receive", {}, deadline=timeout)
+        return result
+
+    async def ask(self, to: int | str, body: Json, timeout: float | None = None) -> Envelope:
+        """Send a message to another process and wait for its answer; raises NotFound or DeadlineExceeded."""
+        sent = await self.send(to, body, reply_to=ANSWER)
+        result: Envelope = await self._call("answer", {"id": sent}, deadline=timeout)
         return result
 
     async def reply(self, envelope: Envelope, body: Json) -> None:

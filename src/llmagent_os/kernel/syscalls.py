@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..core import codec
 from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
 from ..core.records import (
+    ANSWER,
     Budget,
     Call,
     Embeddings,
@@ -21,6 +22,8 @@ from ..core.records import (
     Json,
     Supervision,
     Ticket,
+    Usage,
+    owned,
 )
 from .door import Syscall
 from .generate import generate
@@ -47,6 +50,7 @@ class Builtins:
             "call": Syscall(self.call, 5 * MINUTE),
             "send": Syscall(self.send, MINUTE),
             "receive": Syscall(self.receive, 7 * DAY, lambda data: Envelope(**data)),
+            "answer": Syscall(self.answer, 10 * MINUTE, lambda data: Envelope(**data)),
             "spawn": Syscall(self.spawn, MINUTE),
             "wait": Syscall(self.wait, 7 * DAY),
             "kill": Syscall(self.kill, MINUTE),
@@ -79,9 +83,21 @@ class Builtins:
         tool = self.kernel.tools.get(name)
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
+        call.cost = Usage(money=tool.traits.cost)
         ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home, process.grant)
-        result = await tool.run(call.args["arguments"], ticket)
-        return self._keep_files(result, call)
+        result = self._keep_files(await tool.run(call.args["arguments"], ticket), call)
+        return self._in_part(result, call) if "show" in call.args else result
+
+    def _in_part(self, result: Json, call: Call) -> Json:
+        """Of a result with more characters than are to be shown: the beginning, and all of it as a file."""
+        words = isinstance(result, str)
+        text = result if words else codec.dumps(result).decode()
+        if len(text) <= call.args["show"]:
+            return result
+        name, mime = f"{call.args['tool']}.{'txt' if words else 'json'}", "text/plain" if words else "application/json"
+        file = {"name": name, "mime": mime, "data": base64.b64encode(text.encode())}
+        shown = text[: call.args["show"]]
+        return {**self._keep_files({"$file": file}, call), "shown": shown, "left_out": len(text) - len(shown)}
 
     def _keep_files(self, value: Json, call: Call) -> Json:
         """Replace `{"$file": {..., "data": base64}}` by a reference to a blob that is committed with the call."""
@@ -103,6 +119,8 @@ class Builtins:
         message = call.args.get("id") or call.key
         sender = "" if process.service is not None else process.box
         reply_to, task = call.args.get("reply_to"), call.args.get("task")
+        if reply_to == ANSWER:
+            reply_to += owned(process.tenant, message)
         labels = "\n".join(label for label in call.labels if label.startswith("from:")) or None
         whose = (process.tenant, call.principal)
         row = (message, box, codec.dumps(body), sender, reply_to, task, time.time(), labels, *whose)
@@ -123,6 +141,17 @@ class Builtins:
         call.after.append(lambda: process.taking.discard(n))
         return envelope
 
+    async def answer(self, call: Call, process: Process) -> Envelope:
+        """The answer to a message that the process sent with `ANSWER` as the box to reply to."""
+        sent = self.kernel.table.message(call.args["id"])
+        if sent is None or sent.sender != process.box or sent.reply_to is None:
+            raise not_found("message of this process", call.args["id"], ())
+        process.status = "waiting"
+        try:
+            return await self.kernel.mail.wait(sent.reply_to)
+        finally:
+            process.status = "running"
+
     async def _next_message(self, process: Process) -> tuple[int, Envelope]:
         while True:
             process.wake.clear()
@@ -139,7 +168,8 @@ class Builtins:
         wanted, parked = {key: call.args.get(key) or {} for key in ("budget", "supervision")}, programs[name].wakes
         child = self.kernel.table.create(
             name, call.args.get("args"), call.args.get("name"), process, Budget(**wanted["budget"]),
-            Supervision(**wanted["supervision"]), parked, principal=call.principal, grant=codec.grant(call.args.get("grant") or {}),
+            Supervision(**wanted["supervision"]), parked, principal=call.principal,
+            grant=codec.grant(call.args.get("grant") or {}),
         )  # fmt: skip
         child.nice = _niceness(call.args.get("nice", child.nice), process)
         call.writes.append(("process.add", child.values()))

@@ -86,7 +86,7 @@ class Labels:
         context = self._context(process)
         if name == "generate":
             context.request = args["request"]
-        elif name == "receive":
+        elif name in ("receive", "answer"):
             context.sources += _received(result)
         elif name == "call":
             origin, trusted = f"tool {args['tool']}", self._trusts(process, args["tool"])

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import contextvars
 import inspect
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from ..core import codec
-from ..core.errors import Conflict, ToolFailed
+from ..core.errors import Conflict, LLMAgentOSError, ToolFailed
 from ..core.records import Json, Ticket, ToolSpec, Traits
 
 KEY = "idempotency_key"
@@ -31,24 +34,28 @@ class Bounds:
     def __init__(self, name: str, traits: Traits, most: int = 0) -> None:
         """`most`: the calls at once where `traits` leave it open (0: any number)."""
         self._name, self._seconds = name, traits.timeout
-        limit = traits.concurrency or most
-        self._slots = asyncio.Semaphore(limit) if limit else None
+        self._limit = traits.concurrency or most
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )  # a loop each
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Wait for a turn and give the block the rest of the time; raises ToolFailed when that is over."""
         try:
             async with asyncio.timeout(self._seconds) as timer:
-                if self._slots is None:
+                async with self._slot():
                     yield
-                else:
-                    async with self._slots:
-                        yield
         except TimeoutError as error:
             if not timer.expired():
                 raise
             text = f"{self._name} had no result after {self._seconds:g} s and was given up; it may have done its work"
             raise ToolFailed(text, tool=self._name, error="TimeoutError") from error
+
+    def _slot(self) -> AbstractAsyncContextManager[Any]:
+        if not self._limit:
+            return nullcontext()
+        return self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._limit))
 
 
 class FunctionTool:
@@ -58,7 +65,6 @@ class FunctionTool:
     """
 
     def __init__(self, function: Callable[..., Any], name: str | None = None, traits: Traits | None = None) -> None:
-        self._function = function
         self.traits = traits or Traits()
         self.source = "python"
         name = name or function.__name__
@@ -88,7 +94,7 @@ class FunctionTool:
         try:
             async with self._bounds.held():
                 result = await self._run(**values)
-        except ToolFailed:
+        except LLMAgentOSError:
             raise
         except Exception as error:  # a tool is other people's code: whatever it raises is its answer
             text = f"{self.spec.name} failed: {type(error).__name__}: {error}"
@@ -96,34 +102,24 @@ class FunctionTool:
         return as_json(result)
 
 
-async def in_thread(function: Callable[..., Any], **values: Any) -> Any:
+async def in_thread(function: Callable[..., Any], /, **values: Any) -> Any:
     """Run a plain function in a thread of its own: one that hangs takes nobody's place and holds up no exit.
 
     Cancelled, the function runs on, for a thread cannot be stopped; what it returns is dropped.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Any] = loop.create_future()
+    answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    answer.set_running_or_notify_cancel()
     context = contextvars.copy_context()
 
-    def settle(result: Any, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is None:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error)
-
     def work() -> None:
-        result, failed = None, None
         try:
-            result = context.run(function, **values)
+            answer.set_result(context.run(function, **values))
         except BaseException as error:
-            failed = RuntimeError("it stopped the iteration") if isinstance(error, StopIteration) else error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, failed)
+            fit = isinstance(error, Exception) and not isinstance(error, StopIteration)  # to be raised in a coroutine
+            answer.set_exception(error if fit else RuntimeError(f"it raised {type(error).__name__}"))
 
     threading.Thread(target=work, name=f"tool {getattr(function, '__name__', '')}", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
 
 
 class ToolKit(dict[str, FunctionTool]):
@@ -174,6 +170,11 @@ def as_json(value: Any) -> Json:
 def allowed(value: str, patterns: Sequence[str] | None) -> bool:
     """Whether a value matches one of some patterns (`*` for anything); None: everything does."""
     return patterns is None or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def shown_name(name: str) -> str:
+    """A name that every model's API takes: up to 64 letters, digits, `_` and `-`."""
+    return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")[:64]
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:

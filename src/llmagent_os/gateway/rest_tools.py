@@ -1,0 +1,51 @@
+"""REST: the tools that agents may be given, and trying one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from ..core.ports import Tool
+from ..core.records import Json
+from .desk import Here
+from .rest_agents import Strict
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+class Arguments(Strict):
+    """What to call a tool with."""
+
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+def described(name: str, tool: Tool) -> dict[str, Json]:
+    """A tool: its name, source and description, what it declares (`core.records.Traits`), and the schema it takes."""
+    told = {"name": name, "source": getattr(tool, "source", "plugin"), "description": tool.spec.description}
+    return {**told, **asdict(tool.traits), "parameters": tool.spec.parameters}
+
+
+class Tools:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._tools = system.tools
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["tools"])
+        router.get("/v1/tools")(self.listed)
+        router.post("/v1/tools/{name}")(self.run)
+        return router
+
+    async def listed(self) -> dict[str, list[dict[str, Any]]]:
+        """Every tool: where it comes from, what it does, what it declares, and the JSON schema that it takes."""
+        return {"tools": [described(name, tool) for name, tool in sorted(self._tools.items())]}
+
+    async def run(self, here: Here, name: str, body: Arguments) -> dict[str, Any]:
+        """Call a tool as an agent would, in a workspace of its own."""
+        return {"result": await here.sys.call(name, body.arguments)}

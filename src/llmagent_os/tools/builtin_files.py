@@ -1,0 +1,155 @@
+"""Workspace files: each agent has a folder of its own, and no path leads out of it.
+
+A path is walked folder by folder from the workspace, each step opened relative to the one before and never through a
+link (openat with O_NOFOLLOW): there is no moment between a check and its use in which a link could be slipped in.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import quote
+
+from ..core.errors import PermissionDenied, ToolFailed
+from ..core.records import Json, Ticket
+from .toolkit import allowed
+
+LARGEST = 64 << 20  # bytes of a file that is read or written
+LISTED = 1000  # files
+FOUND = 200  # lines that a search shows, each of at most:
+LINE = 300  # characters
+SEARCHED = 4 << 20  # bytes of a file that is searched
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Workspaces:
+    """The folders `TENANT/NAME` below `root`, by tickets. Paths that a grant does not cover are refused."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read_file(self, path: str, ticket: Ticket, first: int = 1, lines: int = 2000) -> str:
+        """Read a text file of your workspace: `lines` lines from line `first` on, counted from 1."""
+        text = self._text(path, ticket).splitlines(keepends=True)
+        shown = "".join(text[max(first, 1) - 1 : max(first, 1) - 1 + lines])
+        left = len(text) - max(first, 1) + 1 - lines
+        return shown + (f"\n[{left} more lines; read on from line {max(first, 1) + lines}]" if left > 0 else "")
+
+    def write_file(self, path: str, text: str, ticket: Ticket) -> str:
+        """Write a text file into your workspace. One that is there is replaced; folders are made."""
+        self.write(path, text.encode(), ticket)
+        return f"wrote {len(text)} characters to {path}"
+
+    def edit_file(self, path: str, old: str, new: str, ticket: Ticket) -> str:
+        """Replace a piece of a text file of your workspace. `old` has to stand in it exactly once."""
+        text = self._text(path, ticket)
+        if (times := text.count(old) if old else 0) != 1:
+            raise ToolFailed(f"the old text stands {times} times in {path}; give more of what is around it")
+        self.write(path, text.replace(old, new).encode(), ticket)
+        return f"changed {path}"
+
+    def list_files(self, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
+        """List the files of your workspace, or of a folder of it, with their sizes in bytes."""
+        found: list[dict[str, Json]] = []
+        for path, size in self._walk(ticket, folder, pattern):
+            if len(found) == LISTED:
+                found.append({"more": f"there are more; name a folder, or a pattern instead of {pattern}"})
+                break
+            found.append({"path": path, "size": size})
+        return found
+
+    def search_files(self, text: str, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
+        """Find the lines of your workspace's text files in which a text stands, in any case."""
+        sought = text.casefold()  # no patterns: a hostile one would hold up everybody
+        found: list[dict[str, Json]] = []
+        for path, size in self._walk(ticket, folder, pattern):
+            with suppress(OSError, ToolFailed):  # no text, or gone meanwhile
+                for number, line in enumerate(self._text(path, ticket).splitlines() if size <= SEARCHED else (), 1):
+                    if sought in line.casefold():
+                        found.append({"path": path, "line": number, "text": line.strip()[:LINE]})
+            if len(found) >= FOUND:
+                return [*found[:FOUND], {"more": "there are more; search for something longer"}]
+        return found
+
+    def read(self, path: str, ticket: Ticket) -> bytes:
+        """A file's bytes; raises PermissionDenied, OSError, or ToolFailed for what is no file or too large."""
+        *folders, name = _parts(path, ticket)
+        with self._folder(ticket, folders) as folder:
+            # a pipe in the file's place would wait for a writer
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with open(file, "rb") as opened:
+            about = os.fstat(file)
+            if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:  # its other name may be outside
+                raise ToolFailed(f"{path} is no plain file")
+            if about.st_size > LARGEST:
+                raise ToolFailed(f"{path} has {about.st_size} bytes; the most is {LARGEST}")
+            return opened.read(LARGEST)
+
+    def write(self, path: str, data: bytes, ticket: Ticket) -> None:
+        """Put a whole file in place at once; raises as `read` does."""
+        *folders, name = _parts(path, ticket)
+        if len(data) > LARGEST:
+            raise ToolFailed(f"that is {len(data)} bytes; the most is {LARGEST}")
+        beside = f".{uuid.uuid4().hex}"
+        with self._folder(ticket, folders, make=True) as folder:
+            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+            try:
+                with open(file, "wb") as opened:
+                    opened.write(data)
+                os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(beside, dir_fd=folder)
+                raise
+
+    def _text(self, path: str, ticket: Ticket) -> str:
+        try:
+            return self.read(path, ticket).decode()
+        except UnicodeDecodeError:
+            raise ToolFailed(f"{path} is not text in UTF-8") from None
+
+    def _walk(self, ticket: Ticket, folder: str, pattern: str) -> Iterator[tuple[str, int]]:
+        """Paths and sizes of plain files, in order; of those that the grant covers."""
+        start = _parts(folder, ticket, covered=False)
+        with self._folder(ticket, start) as top:
+            for below, folders, names, here in os.fwalk(".", dir_fd=top):
+                folders.sort()
+                for name in sorted(names):
+                    path = "/".join([*start, *below.split("/")[1:], name])
+                    if fnmatchcase(name, pattern) and allowed(path, ticket.grant.paths):
+                        about = os.stat(name, dir_fd=here, follow_symlinks=False)
+                        if stat.S_ISREG(about.st_mode):
+                            yield path, about.st_size
+
+    @contextmanager
+    def _folder(self, ticket: Ticket, parts: list[str], make: bool = False) -> Iterator[int]:
+        """A folder of the workspace, open for the block; the workspace itself is made where it is not there yet."""
+        home = ["%2E" * len(part) if part in (".", "..") else quote(part, "") for part in ticket.home.split("/", 1)]
+        self._root.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._root, _FOLDER & ~os.O_NOFOLLOW)
+        try:
+            for depth, part in enumerate([*home, *parts]):
+                if make or depth < len(home):
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
+                below = os.open(part, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = below
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _parts(path: str, ticket: Ticket, covered: bool = True) -> list[str]:
+    """The steps of a path; raises PermissionDenied for one that leads out or that the grant does not cover."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or ".." in parts or "\0" in path or (covered and not parts):
+        raise PermissionDenied(f"{path!r} is no path in the workspace; paths are like notes/today.txt", path=path)
+    if covered and not allowed("/".join(parts), ticket.grant.paths):
+        raise PermissionDenied(f"the grant does not cover the path {path!r}; add it to `paths` of the grant", path=path)
+    return parts

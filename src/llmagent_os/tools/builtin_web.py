@@ -1,0 +1,191 @@
+"""`fetch`: pages of the web, from hosts that the operator and the caller's grant both name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from html.parser import HTMLParser
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from ..core.errors import PermissionDenied, ToolFailed
+from ..core.records import Json, Ticket
+from .toolkit import File, allowed, in_thread
+
+SECONDS = 30.0  # for a page, redirects included
+LARGEST = 2 << 20  # bytes of a page; the rest is left out
+REDIRECTS = 5
+
+_TEXT = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|javascript)")
+_HIDDEN = frozenset({"script", "style", "template", "svg", "noscript"})
+_BLOCKS = frozenset(
+    [
+        "p",
+        "div",
+        "br",
+        "li",
+        "tr",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "section",
+        "article",
+        "header",
+        "footer",
+        "table",
+        "ul",
+        "ol",
+        "pre",
+        "title",
+    ]
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class Web:
+    """Fetches what its rules allow.
+
+    `hosts` are patterns (`*` for anything) of hosts, with the port where it is not the scheme's own. What lies inside
+    the operator's network (loopback, private and link-local addresses) is refused unless a pattern of `private` names
+    the host as well.
+    """
+
+    def __init__(self, hosts: Sequence[str], private: Sequence[str] = ()) -> None:
+        self._hosts, self._private = hosts, private
+
+    async def fetch(self, url: str, ticket: Ticket) -> dict[str, Json]:
+        """Get a page of the web by its URL. HTML comes as text, with its links in brackets."""
+        target = URL(url)
+        connector = aiohttp.TCPConnector(resolver=_Resolver(self._private), use_dns_cache=False)
+        timeout, agent = aiohttp.ClientTimeout(total=SECONDS), {"User-Agent": "LLMAgentOS"}
+        try:
+            async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=agent) as session:
+                for _ in range(REDIRECTS + 1):
+                    self._check(target, ticket)
+                    async with session.get(target, allow_redirects=False) as response:
+                        if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+                            return await _page(response)
+                        target = target.join(URL(response.headers["Location"]))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ToolFailed(f"{target}: {error or type(error).__name__}", tool="fetch") from error
+        raise ToolFailed(f"{url} leads on to other addresses more than {REDIRECTS} times", tool="fetch")
+
+    def _check(self, url: URL, ticket: Ticket) -> None:
+        """Raise PermissionDenied for a URL that may not be asked for."""
+        if url.scheme not in ("http", "https") or not url.host or url.user is not None:
+            raise PermissionDenied(f"{url} is no web address without a password", url=str(url))
+        name = named(url)
+        for whose, patterns in (("`tools.hosts` of the configuration", self._hosts), ("the grant", ticket.grant.hosts)):
+            if not allowed(name, patterns):
+                raise PermissionDenied(f"{name!r} is not among the hosts of {whose}; add it there", host=name)
+        if not allowed(name, self._private):
+            _refuse_inside(name, url.host)
+
+
+class _Resolver(ThreadedResolver):
+    """Refuses a name that leads inside, whatever its server says from one look-up to the next."""
+
+    def __init__(self, private: Sequence[str]) -> None:
+        super().__init__()
+        self._private = private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        if not allowed(host if port in (80, 443) else f"{host}:{port}", self._private):
+            for each in found:
+                _refuse_inside(host, each["host"])
+        return found
+
+
+def named(url: URL) -> str:
+    """A URL's host as patterns name it: in small letters, with the port where it is not the scheme's own."""
+    host = f"[{url.host}]" if ":" in (url.host or "") else (url.host or "").lower().rstrip(".")
+    return host if url.is_default_port() else f"{host}:{url.port}"
+
+
+def _refuse_inside(name: str, address: str) -> None:
+    """Raise PermissionDenied for an address of this network; of a name the resolver sees where it leads."""
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return
+    if isinstance(known, ipaddress.IPv6Address):
+        hidden = known.ipv4_mapped or known.sixtofour
+        known = hidden or (ipaddress.ip_address("127.0.0.1") if known in _NAT64 else known)
+    if not known.is_global or known.is_multicast:
+        text = f"{name!r} is at {address}, inside this network; `tools.private` of the configuration would allow it"
+        raise PermissionDenied(text, host=name, address=address)
+
+
+async def _page(response: aiohttp.ClientResponse) -> dict[str, Json]:
+    data = bytearray()
+    async for block in response.content.iter_any():
+        data += block
+        if len(data) > LARGEST:
+            break
+    kind = response.content_type
+    told: dict[str, Json] = {"url": str(response.url), "status": response.status, "type": kind}
+    if len(data) > LARGEST:
+        told["left_out"] = f"all after the first {LARGEST} bytes"
+    if not _TEXT.match(kind):
+        return told | {"file": File(response.url.name or "page", bytes(data[:LARGEST]), kind)}
+    try:
+        text = data[:LARGEST].decode(response.charset or "utf-8", "replace")
+    except LookupError:  # a character set that nobody knows
+        text = data[:LARGEST].decode("utf-8", "replace")
+    if kind in ("text/html", "application/xhtml+xml"):
+        text = await in_thread(html_text, html=text, base=response.url)
+    return told | {"text": text}
+
+
+def html_text(html: str, base: URL) -> str:
+    """What a page shows as text: a line a block, and after the words of a link its address in brackets."""
+    reader = _Reader(base)
+    reader.feed(html)
+    reader.close()
+    lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+class _Reader(HTMLParser):
+    def __init__(self, base: URL) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._base, self._hidden, self._link = base, 0, ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _HIDDEN:
+            self._hidden += 1
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+        elif tag == "a":
+            self._link = dict(attrs).get("href") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _HIDDEN:
+            self._hidden = max(0, self._hidden - 1)
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+        elif tag == "a" and self._link:
+            self.parts.append(f" ({self._address()})")
+            self._link = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
+
+    def _address(self) -> str:
+        try:
+            return str(self._base.join(URL(self._link)))
+        except ValueError:
+            return self._link

@@ -1,0 +1,178 @@
+"""The built-in tools: what they do, and what they cannot be made to do."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagent_os.core.errors import PermissionDenied, ToolFailed
+from llmagent_os.core.records import Grant, Ticket
+from llmagent_os.tools.builtin import builtin_tools
+from llmagent_os.tools.toolkit import ToolKit
+
+TICKET = Ticket("key-1", 7, home="default/tester")
+OTHER = Ticket("key-2", 8, home="acme/other")
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> ToolKit:
+    return builtin_tools(tmp_path / "spaces")
+
+
+async def call(kit: ToolKit, name: str, ticket: Ticket = TICKET, **arguments: Any) -> Any:
+    return await kit[name].run(arguments, ticket)
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("2 + 3 * 4", 14),
+        ("-(2 ** 10) // 3", -342),
+        ("sqrt(2) * sqrt(2)", pytest.approx(2)),
+        ("max(1, 2.5, hypot(3, 4))", 5.0),
+        ("2 ** 100", "1267650600228229401496703205376"),
+        ("factorial(20) / 1e3", pytest.approx(2432902008176640.0)),
+        ("1e308 * 10", "inf"),
+    ],
+)
+async def test_the_calculator_computes(kit: ToolKit, expression: str, result: object) -> None:
+    assert await call(kit, "calculator", expression=expression) == result
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9 ** 9 ** 9", "2 ** 5000", "factorial(100000)", "'a' * 9", "().__class__", "open('x')", "sqrt", "1 / 0",
+        "(-8) ** 0.5", "max(x=1)", "lambda: 1", "[1 for _ in range(9)]", "1 if 1 else 2", "True + 1", "2 +", "",
+        "(" * 300 + "1" + ")" * 300, "-" * 499 + "1", "1" * 501, "f(1)", "10 ** 400 * 1.0",
+    ],
+)  # fmt: skip
+async def test_the_calculator_refuses_what_is_no_arithmetic_or_too_large(kit: ToolKit, expression: str) -> None:
+    if expression.startswith("--"):
+        assert await call(kit, "calculator", expression=expression) == -1
+        return
+    with pytest.raises(ToolFailed):
+        await call(kit, "calculator", expression=expression)
+
+
+async def test_the_clock_knows_zones(kit: ToolKit) -> None:
+    assert (await call(kit, "clock", zone="Asia/Shanghai"))["time"].endswith("+08:00")
+    with pytest.raises(ToolFailed, match="Nowhere"):
+        await call(kit, "clock", zone="Nowhere")
+
+
+async def test_files_are_written_read_edited_listed_and_searched(kit: ToolKit) -> None:
+    await call(kit, "write_file", path="notes/today.txt", text="buy milk\ncall Ann\n")
+    await call(kit, "edit_file", path="notes/today.txt", old="milk", new="Milch")
+    assert await call(kit, "read_file", path="notes/today.txt") == "buy Milch\ncall Ann\n"
+    assert (await call(kit, "read_file", path="./notes/today.txt", first=2)) == "call Ann\n"
+    assert "1 more lines; read on from line 2" in await call(kit, "read_file", path="notes/today.txt", lines=1)
+    assert await call(kit, "list_files") == [{"path": "notes/today.txt", "size": 19}]
+    assert await call(kit, "list_files", folder="notes", pattern="*.md") == []
+    found = await call(kit, "search_files", text="MILCH")
+    assert found == [{"path": "notes/today.txt", "line": 1, "text": "buy Milch"}]
+    with pytest.raises(ToolFailed, match="0 times"):
+        await call(kit, "edit_file", path="notes/today.txt", old="bread", new="")
+    assert await call(kit, "list_files", OTHER) == []
+
+
+async def test_no_path_and_no_link_leads_out_of_the_workspace(kit: ToolKit, tmp_path: Path) -> None:
+    await call(kit, "write_file", path="mine.txt", text="mine")
+    await call(kit, "write_file", OTHER, path="theirs.txt", text="secret")
+    home, theirs = tmp_path / "spaces/default/tester", tmp_path / "spaces/acme/other"
+    (home / "file").symlink_to(theirs / "theirs.txt")
+    (home / "folder").symlink_to(theirs)
+    (home / "up").symlink_to("..")
+    os.link(theirs / "theirs.txt", home / "hard")
+    os.mkfifo(home / "pipe")
+    for path in ("../../acme/other/theirs.txt", "/etc/passwd", "a/../../x", "", "\0", "."):
+        with pytest.raises(PermissionDenied):
+            await call(kit, "read_file", path=path)
+    for path in ("file", "folder/theirs.txt", "up/tester/mine.txt", "hard", "pipe", "mine.txt/x"):
+        with pytest.raises(ToolFailed):
+            await call(kit, "read_file", path=path)
+    for path in ("folder/new.txt", "up/new.txt"):
+        with pytest.raises(ToolFailed):
+            await call(kit, "write_file", path=path, text="x")
+    await call(kit, "write_file", path="file", text="x")  # takes the link's place
+    assert (theirs / "theirs.txt").read_text() == "secret" and os.listdir(theirs) == ["theirs.txt"]
+    assert {each["path"] for each in await call(kit, "list_files")} == {"file", "hard", "mine.txt"}
+    assert await call(kit, "search_files", text="secret") == []
+
+
+@pytest.mark.parametrize("home", ["default/../../x", "../x", "default/..", "default/service/system", "default/%2E"])
+async def test_no_name_of_a_process_leads_out_of_the_workspaces(kit: ToolKit, tmp_path: Path, home: str) -> None:
+    await call(kit, "write_file", Ticket("k", home=home), path="a.txt", text="x")
+    made = [path.relative_to(tmp_path / "spaces") for path in tmp_path.rglob("a.txt")]
+    assert len(made) == 1 and len(made[0].parts) == 3
+
+
+async def test_a_grant_of_paths_is_kept(kit: ToolKit) -> None:
+    await call(kit, "write_file", path="reports/a.txt", text="a")
+    await call(kit, "write_file", path="private/b.txt", text="b")
+    narrow = Ticket("k", home=TICKET.home, grant=Grant(paths=("reports/*",)))
+    assert await call(kit, "read_file", narrow, path="reports/a.txt") == "a"
+    assert [each["path"] for each in await call(kit, "list_files", narrow)] == ["reports/a.txt"]
+    assert await call(kit, "search_files", narrow, text="b") == []
+    for path in ("private/b.txt", "reports/../private/b.txt"):
+        with pytest.raises(PermissionDenied):
+            await call(kit, "read_file", narrow, path=path)
+    with pytest.raises(PermissionDenied, match="paths"):
+        await call(kit, "write_file", narrow, path="other.txt", text="")
+
+
+async def test_sql_is_read_only_unless_asked_for(kit: ToolKit) -> None:
+    made = ["CREATE TABLE t(n INTEGER, s TEXT)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')"]
+    assert await call(kit, "change_sql", path="db", statements=made) == {"changed": 2}
+    assert await call(kit, "query_sql", path="db", query="SELECT * FROM t WHERE n > 1") == {
+        "columns": ["n", "s"], "rows": [[2, "b"]],
+    }  # fmt: skip
+    for query in ("DELETE FROM t", "DROP TABLE t", "PRAGMA journal_mode = WAL", "ATTACH '/tmp/x.db' AS x", "VACUUM"):
+        with pytest.raises(ToolFailed, match="SQL"):
+            await call(kit, "query_sql", path="db", query=query)
+    for statement in ("ATTACH '/tmp/x.db' AS x", "VACUUM INTO '/tmp/x.db'", "PRAGMA writable_schema = 1", "nonsense"):
+        with pytest.raises(ToolFailed, match="SQL"):
+            await call(kit, "change_sql", path="db", statements=["DELETE FROM t", statement])
+    assert (await call(kit, "query_sql", path="db", query="SELECT count(*) FROM t"))["rows"] == [[2]]
+    assert (await call(kit, "query_sql", path="db", query="PRAGMA table_info(t)"))["rows"][0][1] == "n"
+
+
+async def test_sql_is_bounded(kit: ToolKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagent_os.tools.builtin_sql.SECONDS", 0.3)
+    await call(kit, "change_sql", path="db", statements=["CREATE TABLE t(n)"])
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)"
+    shown = await call(kit, "query_sql", path="db", query=f"{endless} SELECT n FROM c")
+    assert len(shown["rows"]) == 500 and "first 500" in shown["more"]
+    for query in (f"{endless} SELECT count(*) FROM c", "SELECT hex(zeroblob(1000000000))"):
+        with pytest.raises(ToolFailed, match=r"interrupted|too big"):
+            await call(kit, "query_sql", path="db", query=query)
+
+
+async def test_sql_reads_what_others_wrote_and_nothing_outside(kit: ToolKit, tmp_path: Path) -> None:
+    await call(kit, "write_file", path="text", text="hello")
+    home = tmp_path / "spaces/default/tester"
+    with closing(sqlite3.connect(home / "wal.db")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE t(n)")
+        database.execute("INSERT INTO t VALUES (5)")
+        database.commit()
+    assert (await call(kit, "query_sql", path="wal.db", query="SELECT n FROM t"))["rows"] == [[5]]
+    (tmp_path / "journal.db").write_bytes((home / "wal.db").read_bytes())
+    (home / "link.db").symlink_to(tmp_path / "journal.db")
+    with pytest.raises(ToolFailed):
+        await call(kit, "query_sql", path="link.db", query="SELECT n FROM t")
+    with pytest.raises(ToolFailed, match="no SQLite"):
+        await call(kit, "query_sql", path="text", query="SELECT 1")
+
+
+def test_no_agent_has_them_by_default_and_each_says_what_it_does(kit: ToolKit) -> None:
+    for name, tool in kit.items():
+        assert tool.spec.description and tool.source == "built in", name
+        assert tool.traits.effect == ("write" if name in ("write_file", "edit_file", "change_sql") else
+                                      "external" if name == "fetch" else "read")  # fmt: skip
+        assert tool.traits.trusted == (name in ("calculator", "clock"))
