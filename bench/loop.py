@@ -48,7 +48,7 @@ class Places:
     @hookimpl
     def tools(self) -> Mapping[str, Any]:
         kit = ToolKit()
-        kit.add(self.look)
+        kit.add(self.look, effect="read")
         return kit
 
 
