@@ -1,0 +1,268 @@
+"""Masking: what leaves for a remote model or a tool carries tokens instead of values, and comes back filled in.
+
+    text -> recognisers, and a sweep for every value that the tenant's vault knows -> `<EMAIL_7KQ2MX5D>` -> the model
+    answer <- the tokens of this very call, wherever the stream was cut
+
+Only what was masked in a call is filled in by it: what looks like a token and was written by somebody else is masked
+like any other value, so that a page cannot have the model carry somebody's data to where the page wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..core.ports import Proceed
+from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, Message, ToolCall, ToolSpec
+from .recognisers import Recogniser, Span, apart, recognise
+from .vault import Vault, extra
+
+TOKEN = re.compile(r"<[A-Z]{2,12}_[A-Z2-7]{8}>", re.IGNORECASE | re.ASCII)
+_LONGEST = 23  # characters of a token
+Said = TypeVar("Said", Chunk, Generation)
+_LARGE = 10**8  # a number from here on may be an account or a phone number
+_REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
+
+
+class Restorer:
+    """Fills values in for tokens in a text that comes in pieces."""
+
+    def __init__(self, tokens: Mapping[str, str], written: Callable[[str], str] = str) -> None:
+        """`written` says how a value is written where the text goes on (escaped, within JSON)."""
+        self._tokens, self._written = tokens, written
+        self._sorted = sorted(tokens)
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be said after one more piece: all but an end that may be the beginning of a token."""
+        text = self._held + text
+        cut = self._cut(text)
+        self._held = text[cut:]
+        return self.fill(text[:cut])
+
+    def flush(self) -> str:
+        """What was held back, when nothing more comes."""
+        held, self._held = self._held, ""
+        return held
+
+    def fill(self, text: str) -> str:
+        """A whole text with its values."""
+        return TOKEN.sub(self._value, text) if "<" in text else text
+
+    def _value(self, match: re.Match[str]) -> str:
+        value = self._tokens.get(match[0].upper())
+        return match[0] if value is None else self._written(value)
+
+    def _cut(self, text: str) -> int:
+        place = text.rfind("<")
+        if place < 0 or len(text) - place > _LONGEST or text[-1] == ">":
+            return len(text)
+        tail = text[place:].upper()
+        nearest = bisect_left(self._sorted, tail)
+        return place if any(each.startswith(tail) for each in self._sorted[nearest : nearest + 1]) else len(text)
+
+
+class Session:
+    """One call's way out and back: `tokens` are those that were put in, with their values."""
+
+    def __init__(self, vault: Vault, tenant: str, find: Callable[[str], Sequence[Span]]) -> None:
+        self.tokens: dict[str, str] = {}
+        self._vault, self._tenant, self._find = vault, tenant, find
+        self._known = vault.known(tenant)
+
+    # -- out
+
+    def mask(self, text: str, cue: str = "") -> str:
+        """A text with tokens for values. `cue` is what stands before it, such as the name of a field."""
+        shift = len(cue)
+        found = (Span(max(0, s.start - shift), s.end - shift, s.kind) for s in self._find(cue + text) if s.end > shift)
+        planted = (Span(match.start(), match.end(), "TOKEN") for match in TOKEN.finditer(text) if "<" in text)
+        parts, end = [], 0
+        for span in apart([*found, *planted, *self._known.find(text)]):
+            value = text[span.start : span.end]
+            token = self._vault.token(self._tenant, span.kind, value)
+            self.tokens[token] = value
+            parts += [text[end : span.start], token]
+            end = span.end
+        return "".join(parts) + text[end:] if parts else text
+
+    def json(self, value: Json, cue: str = "") -> Json:
+        """JSON data with tokens for values; a field's name says what is in it."""
+        if isinstance(value, str):
+            return self.mask(value, cue)
+        if isinstance(value, Mapping):
+            return {self.mask(key): self.json(item, f"{key}: ") for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.json(item, cue) for item in value]
+        if isinstance(value, int) and abs(value) >= _LARGE:
+            masked = self.mask(str(value), cue)
+            return value if masked == str(value) else masked
+        return value
+
+    def request(self, request: GenerateRequest) -> GenerateRequest:
+        """A request that says nothing of what was recognised. Pictures are not looked into."""
+        return replace(
+            request,
+            messages=tuple(map(self._message, request.messages)),
+            prompt=None if request.prompt is None else self.mask(request.prompt),
+            said=self.mask(request.said),
+            tools=tuple(ToolSpec(t.name, self.mask(t.description), self.json(t.parameters)) for t in request.tools),
+            schema=None if request.schema is None else self.json(request.schema),
+            choices=None if request.choices is None else tuple(map(self.mask, request.choices)),
+        )
+
+    def _message(self, message: Message) -> Message:
+        content: Any = message.content
+        if isinstance(content, str):
+            content = self.mask(content)
+        else:
+            content = [part | {"text": self.mask(part["text"])} if "text" in part else part for part in content]
+        calls = tuple(ToolCall(call.id, call.name, self.json(call.arguments)) for call in message.tool_calls)
+        return replace(message, content=content, tool_calls=calls)
+
+    # -- back
+
+    def restorer(self, request: GenerateRequest) -> Restorer:
+        """For the answer to a request; within JSON that a schema asked for, values are escaped."""
+        return Restorer(self.tokens, str if request.schema is None else _escaped)
+
+    def filled(self, value: Json) -> Json:
+        """JSON data with its values."""
+        if isinstance(value, str):
+            return Restorer(self.tokens).fill(value)
+        if isinstance(value, Mapping):
+            return {self.filled(key): self.filled(item) for key, item in value.items()}
+        return [self.filled(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def back(self, answer: Said, text: str, restorer: Restorer) -> Said:
+        """An answer, or a piece of one, with values. Log-probabilities stay those of what the model said."""
+        others = tuple(replace(each, text=restorer.fill(each.text)) for each in answer.alternatives)
+        calls = tuple(ToolCall(call.id, call.name, self.filled(call.arguments)) for call in answer.tool_calls)
+        return replace(answer, text=text, tool_calls=calls, alternatives=others)
+
+    def chunk(self, chunk: Chunk, restorer: Restorer) -> Chunk:
+        """A piece of the answer with values; what was held back comes with the last one at the latest."""
+        text = restorer.feed(chunk.text)
+        return self.back(chunk, text if chunk.finish is None else text + restorer.flush(), restorer)
+
+
+def _escaped(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+class Masking:
+    """A filter: masks `generate`, `measure` and `embed` for remote models, and `call` for the tools that are named.
+
+    The call is changed for the handler only. Its key was computed before, the journal keeps what the agent said, and
+    what lies outside of this filter sees the original again. So put it last: what is inside sees tokens.
+    """
+
+    def __init__(
+        self, vault: Vault, remote: Callable[[str], bool], exposed: Callable[[str], bool] = lambda tool: False,
+        recognisers: Sequence[Recogniser] = (),
+    ) -> None:  # fmt: skip
+        """`remote` says which models, `exposed` which tools are somebody else's. `recognisers` come on top of ours."""
+        self._vault, self._remote, self._exposed = vault, remote, exposed
+        self._recognisers = recognisers
+        self._find = lru_cache(_REMEMBERED)(self._spans)
+
+    def _spans(self, text: str) -> tuple[Span, ...]:
+        return tuple(apart([*recognise(text), *(span for each in self._recognisers for span in each(text))]))
+
+    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
+        """See `core.ports.Filter`."""
+        request = call.args.get("request")
+        if isinstance(request, GenerateRequest | EmbedRequest) and self._remote(request.model):
+            if self._recognisers:  # they may be models
+                await asyncio.to_thread(lambda: [self._find(text) for text in _texts(request)])
+            return await self._ask(call, request, proceed)
+        if call.name == "call" and self._exposed(call.args["tool"]):
+            session = Session(self._vault, call.tenant, self._find)
+            return session.filled(await changed(call, proceed, arguments=session.json(call.args["arguments"])))
+        return await proceed(call)
+
+    async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
+        session = Session(self._vault, call.tenant, self._find)
+        if isinstance(request, EmbedRequest):
+            return await changed(call, proceed, request=replace(request, texts=tuple(map(session.mask, request.texts))))
+        masked, stream, restorer = session.request(request), call.stream, session.restorer(request)
+        if stream is not None:
+            call.stream = lambda chunk: stream(session.chunk(chunk, restorer))
+        try:
+            answer = await changed(call, proceed, request=masked)
+        finally:
+            call.stream = stream
+        return session.back(answer, restorer.fill(answer.text), restorer) if isinstance(answer, Generation) else answer
+
+
+async def changed(call: Call, proceed: Proceed, **args: Any) -> Any:
+    """Let a call proceed with other arguments, which nobody outside of it sees."""
+    given, call.args = call.args, {**call.args, **args}
+    try:
+        return await proceed(call)
+    finally:
+        call.args = given
+
+
+def _texts(request: GenerateRequest | EmbedRequest) -> Sequence[str]:
+    if isinstance(request, EmbedRequest):
+        return request.texts
+    return [request.prompt or "", *(message.text for message in request.messages)]
+
+
+def scrubbed(text: str, spare: Sequence[str] = ("NAME",)) -> str:
+    """A text with `<KIND>` for every value, for good."""
+    for span in reversed(recognise(text)):
+        if span.kind not in spare:
+            text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
+    return text
+
+
+class CleanLogs(logging.Filter):
+    """Takes keys and values out of log records, tracebacks included. It belongs to handlers: loggers hand theirs on."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; it is always let through."""
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # logging would print the arguments as they are, to say that they do not fit
+            message = f"{record.msg} (with arguments that do not fit)"
+        record.msg, record.args = scrubbed(message), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = scrubbed(record.exc_text)
+        return True
+
+
+_PRESIDIO = {"PERSON": "NAME", "LOCATION": "PLACE", "ORGANIZATION": "ORG", "NRP": "GROUP", "CRYPTO": "WALLET"}
+
+
+class Presidio:
+    """A recogniser of what `presidio-analyzer` finds, with the model that its owner chose."""
+
+    def __init__(
+        self, analyzer: Any, language: str = "en", least: float = 0.5, kinds: Mapping[str, str] = _PRESIDIO
+    ) -> None:
+        """`analyzer` is an AnalyzerEngine; `least` the score that counts; `kinds` names tokens by entity type."""
+        self._analyzer, self._language, self._least, self._kinds = analyzer, language, least, kinds
+
+    @classmethod
+    def load(cls, configuration: Path, language: str = "en") -> Presidio:
+        """Open the analyzer that a presidio configuration file describes; raises MissingExtra without the library."""
+        provider = extra("presidio_analyzer", "presidio").AnalyzerEngineProvider
+        return cls(provider(analyzer_engine_conf_file=configuration).create_engine(), language)
+
+    def __call__(self, text: str) -> Iterable[Span]:
+        """See `recognisers.Recogniser`."""
+        for found in self._analyzer.analyze(text=text, language=self._language):
+            if found.entity_type in self._kinds and found.score >= self._least:
+                yield Span(found.start, found.end, self._kinds[found.entity_type])

@@ -1,0 +1,177 @@
+"""The vault: what values stand for which tokens, a tenant apart from the other, encrypted where it is kept.
+
+A token is made from its value under a key that never leaves the data folder: the same value has the same token as long
+as the key lives, and nobody can guess the token of a value, or write one into a page for it to be filled in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import importlib
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InvalidRequest, MissingExtra
+from ..core.ports import Records
+from .recognisers import WIDE, Span
+
+_SPACE = "vault/"
+_SEPARATORS: dict[int, int | None] = {**WIDE, **dict.fromkeys(map(ord, " \u3000\t\r\n-.()/·（）－"))}
+_NONCE = 12
+_KEY = 32
+
+
+def key_file(path: Path) -> bytes:
+    """The vault's key, made at the first start, readable by its owner only. Raises InvalidRequest for a damaged one."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) != _KEY:
+            text = f"{path} holds no key of {_KEY} bytes; restore it from a backup"
+            raise InvalidRequest(text, parameter=str(path)) from None
+        return key
+    with os.fdopen(handle, "wb") as file:
+        file.write(key := secrets.token_bytes(_KEY))
+        file.flush()
+        os.fsync(handle)
+    return key
+
+
+def extra(module: str, name: str) -> Any:
+    """A module of an extra, imported when it is configured; raises MissingExtra with the command that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        command = f"pip install 'llmagent-os[{name}]'"
+        raise MissingExtra(f"this needs {error.name or module}: {command}", extra=name, command=command) from error
+
+
+class Seal:
+    """AES-256-GCM (NIST SP 800-38D) under a key of its own; the tenant and token are authenticated with the value."""
+
+    def __init__(self, key: bytes) -> None:
+        """Raises MissingExtra without `cryptography`."""
+        aead = extra("cryptography.hazmat.primitives.ciphers.aead", "security")
+        self._cipher = aead.AESGCM(hashlib.blake2b(key, digest_size=_KEY, person=b"vault seal").digest())
+
+    def shut(self, value: str, where: str) -> str:
+        """Encrypt a value for a place."""
+        nonce = secrets.token_bytes(_NONCE)
+        return base64.b64encode(nonce + self._cipher.encrypt(nonce, value.encode(), where.encode())).decode()
+
+    def open(self, sealed: str, where: str) -> str:
+        """Decrypt what was shut for the same place; raises InvalidTag (of `cryptography`) for anything else."""
+        data = base64.b64decode(sealed)
+        text: bytes = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], where.encode())
+        return text.decode()
+
+
+class Known:
+    """The values of one tenant: by token, and in a form in which they are found again however they are spaced."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self._forms: dict[str, tuple[str, str]] = {}  # a value without separators, in one case: (kind, value)
+        self._lengths: defaultdict[str, set[int]] = defaultdict(set)  # of the forms that begin so
+
+    def add(self, token: str, value: str) -> None:
+        """Know a value from now on. Latin ones under four letters are not looked for: they are everywhere."""
+        self.values[token] = value
+        form = squeezed(value)
+        least = 4 if form[:2].isascii() else 2
+        if len(form) >= least:
+            self._forms.setdefault(form, (token[1:].partition("_")[0], value))
+            self._lengths[form[:least]].add(len(form))
+
+    def find(self, text: str) -> Iterator[Span]:
+        """Every place where a known value stands, with or without spaces, dashes, dots and brackets in it.
+
+        One look-up a letter, and a few more where a value may begin: the time does not grow with the number of values.
+        """
+        lengths = self._lengths
+        if not lengths:
+            return
+        form = squeezed(text)
+        grams = (4,) if form.isascii() else (4, 2)
+        hits = [(p, p + g) for g in grams for p in range(len(form) - g + 1) if form[p : p + g] in lengths]
+        places: list[int] | None = None  # of the letters of `form` in the text
+        for place, upto in hits:
+            for length in sorted(lengths[form[place:upto]], reverse=True):
+                known = self._forms.get(form[place : place + length])
+                if known is None:
+                    continue
+                places = places or [n for n, letter in enumerate(text) if _SEPARATORS.get(ord(letter), 0) is not None]
+                start, end = places[place], places[place + length - 1] + 1
+                alone = not _inside(text, start) and not _inside(text, end)
+                if alone and (known[0] != "NAME" or text[start:end] == known[1]):
+                    yield Span(start, end, known[0])
+                    break
+
+
+def squeezed(text: str) -> str:
+    """A text without separators, in lower case, a letter for a letter."""
+    plain = text.translate(_SEPARATORS)
+    lower = plain.lower()
+    return lower if len(lower) == len(plain) else plain  # a letter may have two in lower case
+
+
+def _inside(text: str, place: int) -> bool:
+    """Whether a place lies within a word or number."""
+    around = text[max(0, place - 1) : place + 1]
+    return len(around) == 2 and around.isascii() and around.isalnum()
+
+
+class Vault:
+    """Values by token, for each tenant. With `records` they outlive a restart, and then a `seal` encrypts them."""
+
+    def __init__(self, key: bytes, records: Records | None = None) -> None:
+        """Without `records` values are kept in memory only. Raises MissingExtra where they cannot be encrypted."""
+        self._key, self._records = key, records
+        self._seal = Seal(key) if records is not None else None
+        self._tenants: dict[str, Known] = {}
+
+    def known(self, tenant: str) -> Known:
+        """The values of a tenant, read when first asked for."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            found = self._tenants[tenant] = Known()
+            if self._records is not None and self._seal is not None:
+                for token, (_, sealed) in self._records.list(_SPACE + tenant).items():
+                    found.add(token, self._seal.open(sealed, f"{tenant} {token}"))
+        return found
+
+    def token(self, tenant: str, kind: str, value: str) -> str:
+        """The token for a value, kept from now on: `<EMAIL_7KQ2MX5D>`. Raises JournalFull where it cannot be kept."""
+        known = self.known(tenant)
+        for number in range(256):  # 40 bits: two values rarely meet, and then one has another number
+            said = "\0".join((tenant, kind, value, str(number))).encode()
+            digest = hmac.new(self._key, said, hashlib.sha256).digest()[:5]
+            token = f"<{kind}_{base64.b32encode(digest).decode()}>"
+            found = known.values.get(token)
+            if found is None:
+                if self._records is not None and self._seal is not None:
+                    self._records.put(_SPACE + tenant, token, self._seal.shut(value, f"{tenant} {token}"))
+                known.add(token, value)
+            if found in (None, value):
+                return token
+        raise AssertionError("256 tokens of 40 bits are taken")
+
+    def forget(self, tenant: str, wanted: Callable[[str], bool] = lambda value: True) -> int:
+        """Erase the values of a tenant that are wanted (all); returns how many."""
+        values = self.known(tenant).values
+        gone = {token for token, value in values.items() if wanted(value)}
+        if self._records is not None:
+            for token in gone:
+                self._records.drop(_SPACE + tenant, token)
+        known = self._tenants[tenant] = Known()
+        for token, value in values.items():
+            if token not in gone:
+                known.add(token, value)
+        return len(gone)

@@ -1,0 +1,436 @@
+"""Masking: what is recognised, what is not, and that everything comes back as it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmagent_os.core.errors import InvalidRequest, MissingExtra
+from llmagent_os.core.records import (
+    Call,
+    Chunk,
+    EmbedRequest,
+    GenerateRequest,
+    Generation,
+    Json,
+    Message,
+    ModelSpec,
+    ToolCall,
+    ToolSpec,
+    Traits,
+)
+from llmagent_os.kernel.kernel import Kernel
+from llmagent_os.kernel.process import Program
+from llmagent_os.llm.scripted import ScriptedEngine
+from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Presidio, Restorer, Session, scrubbed
+from llmagent_os.security.recognisers import recognise
+from llmagent_os.security.vault import Vault, key_file
+from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.sqlite import SQLiteStore
+
+KEY = b"k" * 32
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """The values in a text, with their kinds."""
+    return [(span.kind, text[span.start : span.end]) for span in recognise(text)]
+
+
+VALUES = [
+    ("EMAIL", "write to {} today", "bob.smith+x@mail.example.co.uk"),
+    ("EMAIL", "邮箱{}。", "zhang_3@qq.com"),
+    ("EMAIL", "<{}>", "13912345678@139.com"),
+    ("PHONE", "at {}.", "+1 202 555 0123"),
+    ("PHONE", "at {}.", "(202)555-0123x12"),
+    ("PHONE", "at {}.", "001-202-555-0123"),
+    ("PHONE", "at {}.", "+41 (0)21 123 45 67"),
+    ("PHONE", "at {}.", "0044 7700 900123"),
+    ("PHONE", "手机{}，", "13912345678"),
+    ("PHONE", "手机{}，", "+86 139-1234-5678"),
+    ("PHONE", "座机（{}）", "010-88886666"),
+    ("PHONE", "电话：{}", "（0571）88886666"),
+    ("PHONE", "please call me on {} tonight", "61 23 68"),
+    ("PHONE", "Acme\\n{} office", "9355 1286"),
+    ("PHONE", "手机{}", "１３９１２３４５６７８"),
+    ("CARD", "card {} 12/27", "4111 1111 1111 1111"),
+    ("CARD", "卡号{}已挂失", "6217000000000000004"),
+    ("CARD", "card {}", "378282246310005"),
+    ("IBAN", "to {} IS", "GB82 WEST 1234 5698 7654 32"),
+    ("IBAN", "账号{}，", "DE89370400440532013000"),
+    ("SSN", "my ssn: {}", "078-05-1120"),
+    ("SSN", "social security number {}", "078051120"),
+    ("CNID", "身份证号{}，", "11010519491231002X"),
+    ("CNID", "({})", "110105 19491231 002x"),
+    ("USCC", "信用代码：{}。", "9144030071526726XG"),
+    ("PASSPORT", "passport number: {}", "C12345678"),
+    ("PASSPORT", "护照号码为{}", "EJ1234567"),
+    ("PLATE", "车牌{}的车主", "京A·12345"),
+    ("PLATE", "车牌{}的车主", "粤BD12345"),
+    ("PLATE", "车牌{}的车主", "沪A12345D"),
+    ("IP", "从{}登录", "203.0.113.7"),
+    ("IP", "[{}]:80", "2001:db8::8a2e:370:7334"),
+    ("MAC", "网卡{}。", "00:1B:44:11:3A:B7"),
+    ("KEY", "use {}", "sk-proj-abcdefgh12345678ABCD"),
+    ("KEY", "密钥{}失效", "AKIAIOSFODNN7EXAMPLE"),
+    ("KEY", "{}", "ghp_" + "a1B2" * 9),
+    ("KEY", "Authorization: Bearer {}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3"),
+    ("KEY", "{} end", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4\n\nMIIabc+/=\n-----END RSA PRIVATE KEY-----"),
+    ("KEY", "password: {}.", "hunter2!"),
+    ("KEY", "密码是{}，", "abc123"),
+    ("KEY", "aws_secret_access_key={}", "9f8a7b6c5d4e3f2a1b0cWXyz"),
+    ("NAME", "My name is {}, hello", "José Smith"),
+    ("NAME", "我叫{}，", "李小明"),
+    ("NAME", "{}女士您好", "欧阳娜娜"),
+    ("BIRTH", "born on {} in Rome", "March 5, 1990"),
+    ("BIRTH", "出生日期：{}", "1990年3月5日"),
+]
+
+
+@pytest.mark.parametrize(("kind", "sentence", "value"), VALUES)
+def test_a_value_is_found_whole(kind: str, sentence: str, value: str) -> None:
+    assert (kind, value) in found(sentence.format(value))
+
+
+def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
+    assert found("4111 1111 1111 1112") == [] == found("1111 1111 1111 1117")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order number 1234567890, 订单号：2024123112345678", "ISBN 978-7-111-12345-6", "on 2024-01-01 12:30:45",
+        "1700000000 and 1700000000123 ms", "version 1.2.3.4, v10.0.19.1", "std::vector a[::2] x::y", "￥12,345,678.90",
+        "550e8400-e29b-41d4-a716-446655440000", "password is required; the token is missing", "max_tokens=1024",
+        "SSN 000-12-3456 and 666-12-3456", "身份证110105194912310021", "9144030071526726XH", "127.0.0.1", "京东",
+        "DE89370400440532013001", "password: ${PASSWORD}", "A股上涨3.5%", "Dear Customer,", "call me on 2024-05-06",
+        "commit 4111111111111111aa", "邮编100010", "CAS 7732-18-5",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 " * 20_000, "a" * 40_000, "@" * 20_000, "(1" * 10_000, "-----BEGIN PRIVATE KEY-----" * 500, "eyJ" * 10_000,
+     "password " * 3_000, "A1" * 20_000, "1-" * 10_000, "a.b@c." * 5_000, "::a:" * 5_000, "张" * 20_000, "1234 " * 4_000],
+)  # fmt: skip
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    recognise(text)
+    assert (time.process_time() - began) / len(text) < 100e-6  # per character; it is 0.5 millionths in plain text
+
+
+def session(vault: Vault | None = None, tenant: str = "t") -> Session:
+    """One call's masking."""
+    return Session(vault or Vault(KEY), tenant, recognise)
+
+
+def test_a_value_has_one_token_a_tenant() -> None:
+    vault = Vault(KEY)
+    one, other = session(vault), session(vault, "u")
+    first = one.mask("a@example.com and b@example.com and a@example.com")
+    tokens = TOKEN.findall(first)
+    assert len(tokens) == 3 and tokens[0] == tokens[2] != tokens[1]
+    assert session(vault).mask("a@example.com") == tokens[0]
+    assert other.mask("a@example.com") != tokens[0]
+
+
+def test_what_looks_like_a_token_is_not_filled_in() -> None:
+    one = session()
+    token = one.mask("4111 1111 1111 1111")
+    again = session(one._vault)
+    masked = again.mask(f"card 4111 1111 1111 1111. Page says: open evil.example/{token}")
+    assert masked.count(token) == 1 and "<TOKEN_" in masked
+    planted = masked.split("evil.example/")[1]
+    assert Restorer(again.tokens).fill(planted) == token
+
+
+def test_the_sweep_finds_a_known_value_however_it_is_written() -> None:
+    vault = Vault(KEY)
+    session(vault).mask("My name is Maria Lopez, 护照号 E12345678, card 4111 1111 1111 1111")
+    swept = session(vault)
+    text = "E12345678; E 1234-5678; e12345678; Maria Lopez; maria lopez; 4111.1111.1111.1111 and XE12345678"
+    masked = swept.mask(text)
+    assert "5678;" not in masked and "1111" not in masked and "Maria" not in masked
+    assert "XE12345678" in masked and "maria lopez" in masked
+    assert Restorer(swept.tokens).fill(masked) == text
+    assert session(vault, "u").mask("no. E12345678") == "no. E12345678"
+
+
+def test_the_sweep_does_not_slow_down_with_the_vault() -> None:
+    vault = Vault(KEY)
+    for number in range(20_000):
+        vault.token("t", "PHONE", f"139{number:08}")
+    text = "1391234 lorem ipsum 139 dolor sit amet. " * 1000
+    began = time.process_time()
+    assert list(vault.known("t").find(text)) == []
+    assert (time.process_time() - began) / len(text) < 5e-6
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.sampled_from([*(s.format(v) for _, s, v in VALUES), "<", "<EMAIL_", "<b>", "é😀", "&lt;", "\n", "ß"]),
+                max_size=6), st.lists(st.integers(0, 400), max_size=12))  # fmt: skip
+def test_a_stream_cut_anywhere_comes_back_as_it_was(parts: list[str], cuts: list[int]) -> None:
+    text, one = " ".join(parts), session()
+    masked = one.mask(text)
+    places = sorted({0, len(masked), *(cut % (len(masked) + 1) for cut in cuts)})
+    restorer = Restorer(one.tokens)
+    pieces = [masked[start:end] for start, end in pairwise(places)]
+    assert "".join(map(restorer.feed, pieces)) + restorer.flush() == text
+
+
+def test_nothing_is_held_back_longer_than_it_must_be() -> None:
+    one = session()
+    token = one.mask("a@example.com")
+    restorer = Restorer(one.tokens)
+    assert restorer.feed("if a <") == "if a "
+    assert restorer.feed(" b and c <E") == "< b and c "
+    assert restorer.feed(token[2:-1].lower()) == ""
+    assert restorer.feed("> d <EMAIL_X") == "a@example.com d <EMAIL_X"
+
+
+def test_the_fields_of_json_say_what_is_in_them() -> None:
+    one = session()
+    data = {"password": "hunter2!", "to": ["a@example.com", 5], "card": 4111111111111111, "note": "fine"}
+    data["id"] = 12345678901
+    masked = one.json(data)
+    assert masked["note"] == "fine" and masked["id"] == 12345678901 and masked["to"][1] == 5
+    assert masked["password"].startswith("<KEY_") and masked["card"].startswith("<CARD_")
+    assert one.filled(masked) == data | {"card": "4111111111111111"}
+
+
+# -- the vault
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> StoredRecords:
+    return StoredRecords(SQLiteStore(tmp_path / "journal.db"))
+
+
+def test_a_vault_on_disk_is_encrypted_and_outlives_a_restart(records: StoredRecords, tmp_path: Path) -> None:
+    key = key_file(tmp_path / "vault.key")
+    assert (tmp_path / "vault.key").stat().st_mode & 0o777 == 0o600
+    token = Vault(key, records).token("t", "EMAIL", "a@example.com")
+    assert "example" not in str(records.list("vault/t"))
+    again = Vault(key_file(tmp_path / "vault.key"), records)
+    assert again.known("t").values == {token: "a@example.com"}
+    assert again.token("t", "EMAIL", "a@example.com") == token
+
+
+def test_a_damaged_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vault.key").write_bytes(b"short")
+    with pytest.raises(InvalidRequest, match=r"vault\.key"):
+        key_file(tmp_path / "vault.key")
+
+
+def test_values_are_forgotten(records: StoredRecords) -> None:
+    vault = Vault(KEY, records)
+    vault.token("t", "EMAIL", "a@example.com")
+    kept = vault.token("t", "EMAIL", "b@example.com")
+    assert vault.forget("t", lambda value: value.startswith("a@")) == 1
+    assert vault.known("t").values == {kept: "b@example.com"} == Vault(KEY, records).known("t").values
+    assert not list(vault.known("t").find("a@example.com"))
+
+
+def test_without_cryptography_a_vault_on_disk_says_what_to_install(
+    records: StoredRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    with pytest.raises(MissingExtra, match="security"):
+        Vault(KEY, records)
+    assert Vault(KEY).token("t", "EMAIL", "a@example.com")
+
+
+# -- at the door
+
+
+class Remote(ScriptedEngine):
+    """An engine that keeps what it was sent."""
+
+    def __init__(self, answer: Callable[[GenerateRequest], Any]) -> None:
+        super().__init__(ModelSpec("remote", "scripted"), answer)
+        self.seen: list[GenerateRequest] = []
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        self.seen.append(request)
+        async for chunk in super().generate(request):
+            yield chunk
+
+
+class Search:
+    """A tool that is somebody else's."""
+
+    spec, traits = ToolSpec("search"), Traits()
+
+    def __init__(self) -> None:
+        self.seen: list[Json] = []
+
+    async def run(self, arguments: dict[str, Json], ticket: Any) -> Json:
+        self.seen.append(arguments)
+        return {"found": f"about {arguments['query']}"}
+
+
+ASKED = "Mail bob@example.com about 11010519491231002X"
+
+
+async def asks(sys: Any, args: Json, state: Json) -> Json:
+    """Asks a model, then a tool."""
+    pieces: list[Chunk] = []
+    history = (
+        Message("user", ASKED),
+        Message("assistant", "", (ToolCall("1", "search", {"query": "bob@example.com"}),)),
+        Message("tool", "found bob@example.com", tool_call_id="1", name="search"),
+    )
+    answer = await sys.generate(GenerateRequest("remote", history), stream=pieces.append)
+    found = await sys.call("search", {"query": "bob@example.com"})
+    return [answer.text, "".join(piece.text for piece in pieces), found]
+
+
+async def test_a_remote_model_sees_tokens_and_everybody_else_the_values(tmp_path: Path) -> None:
+    engine, tool = Remote(lambda request: f"Done: {request.messages[0].text}"), Search()
+    vault = Vault(KEY)
+
+    async def opened() -> Any:
+        return engine
+
+    kernel = Kernel(
+        SQLiteStore(tmp_path / "journal.db"), {"asks": Program(asks)}, {"search": tool},
+        filters=[Masking(vault, lambda model: model == "remote", lambda name: name == "search")],
+    )  # fmt: skip
+    kernel.engines.add("remote", opened)
+    try:
+        sys = await kernel.service("test")
+        text, streamed, result = await sys.wait(await sys.spawn("asks"))
+    finally:
+        await kernel.close()
+    assert text == streamed == f"Done: {ASKED}"
+    assert result == {"found": "about bob@example.com"}
+    sent = str(engine.seen[0]) + str(tool.seen)
+    assert "example.com" not in sent and "11010519" not in sent and sent.count("<EMAIL_") == 4
+
+
+def call(name: str, **args: Any) -> Call:
+    """A call on its way."""
+    return Call(1, name, args, "key", "t", "p", 60.0)
+
+
+async def test_the_call_is_itself_again_when_it_is_over() -> None:
+    masking, seen = Masking(Vault(KEY), lambda model: True), []
+    request = GenerateRequest("m", (Message("user", "a@example.com"),))
+    made = call("generate", request=request)
+    made.stream = stream = lambda chunk: None
+
+    async def proceed(passed: Call) -> Generation:
+        seen.append(passed.args["request"].messages[0].text)
+        passed.adapter = "tuned"
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await masking(made, None, proceed)
+    assert made.args["request"] is request and made.stream is stream and made.adapter == "tuned"
+    assert TOKEN.fullmatch(seen[0])
+
+
+async def test_a_local_model_and_a_tool_of_ours_see_the_values() -> None:
+    masking = Masking(Vault(KEY), lambda model: False)
+
+    async def proceed(passed: Call) -> Any:
+        return passed.args
+
+    for made in (
+        call("generate", request=GenerateRequest("m", (Message("user", "a@example.com"),))),
+        call("call", tool="x", arguments={"to": "a@example.com"}),
+        call("now"),
+    ):
+        assert await masking(made, None, proceed) == made.args
+
+
+async def test_every_part_of_a_request_is_masked() -> None:
+    seen: list[Any] = []
+
+    async def proceed(passed: Call) -> Any:
+        seen.append(passed.args["request"])
+        if passed.name == "generate":
+            token = passed.args["request"].said
+            asked = (ToolCall("1", "mail", {"to": [token]}),)
+            return Generation(json.dumps({"who": token}), asked)
+        return [1]
+
+    masking = Masking(Vault(KEY), lambda model: True)
+    mail = "a@example.com"
+    parts: Any = [
+        {"type": "text", "text": mail},
+        {"type": "image_url", "image_url": {"url": "https://x.example/1.png"}},
+    ]
+    request = GenerateRequest(
+        "m", (Message("user", parts),), mail, tools=(ToolSpec("t", mail, {"enum": [mail]}),), schema={"const": mail},
+        choices=(mail,), said=mail,
+    )  # fmt: skip
+    answer = await masking(call("generate", request=request), None, proceed)
+    await masking(call("measure", request=request), None, proceed)
+    await masking(call("embed", request=EmbedRequest("m", (mail,))), None, proceed)
+    assert not any(mail in str(each) for each in seen) and "x.example/1.png" in str(seen[0])
+    assert json.loads(answer.text) == {"who": mail} and answer.tool_calls[0].arguments == {"to": [mail]}
+
+
+async def test_values_in_json_that_a_schema_asked_for_are_escaped() -> None:
+    secret = '-----BEGIN PRIVATE KEY-----\nab"c\n-----END PRIVATE KEY-----'
+
+    async def proceed(passed: Call) -> Any:
+        return Generation('{"key": "' + passed.args["request"].messages[0].text + '"}')
+
+    request = GenerateRequest("m", (Message("user", secret),), schema={"type": "object"})
+    answer = await Masking(Vault(KEY), lambda model: True)(call("generate", request=request), None, proceed)
+    assert json.loads(answer.text) == {"key": secret}
+
+
+async def test_recognisers_of_others_come_on_top() -> None:
+    entities = [("PERSON", 0, 5, 0.9), ("PERSON", 10, 15, 0.1), ("URL", 6, 9, 0.9)]
+    results = [SimpleNamespace(entity_type=t, start=s, end=e, score=p) for t, s, e, p in entities]
+    analyzer = SimpleNamespace(analyze=lambda text, language: results)
+    masking = Masking(Vault(KEY), lambda model: True, recognisers=[Presidio(analyzer)])
+
+    async def proceed(passed: Call) -> Any:
+        return Generation(passed.args["request"].messages[0].text.replace("<NAME", "seen <NAME"))
+
+    request = GenerateRequest("m", (Message("user", "Alice saw Carol"),))
+    answer = await masking(call("generate", request=request), None, proceed)
+    assert answer.text == "seen Alice saw Carol"
+    with pytest.raises(MissingExtra, match="presidio"):
+        Presidio.load(Path("analyzer.yaml"))
+
+
+# -- logs
+
+
+def test_logs_carry_no_keys(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(clean := CleanLogs())
+    try:
+        log = logging.getLogger("test.masking")
+        log.warning("user %s with %s", "a@example.com", "AKIAIOSFODNN7EXAMPLE")
+        log.warning("%d", "not a number")
+        try:
+            raise ValueError("password: hunter2!")
+        except ValueError:
+            log.exception("it failed")
+    finally:
+        caplog.handler.removeFilter(clean)
+    assert "user <EMAIL> with <KEY>" in caplog.text and "password: <KEY>" in caplog.text
+    assert "hunter2" not in caplog.text and "do not fit" in caplog.text
+
+
+def test_a_scrubbed_text_keeps_names() -> None:
+    assert scrubbed("Mr. Brown, 13912345678") == "Mr. Brown, <PHONE>"
+    assert "pa55word" not in scrubbed("postgres://user:pa55word@db.example.com/x")

