@@ -9,6 +9,7 @@ import platform
 import shutil
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,11 +54,27 @@ def machine() -> Iterator[Check]:
     yield _check("sqlite", fits, sqlite3.sqlite_version, "install a Python that comes with SQLite 3.35 or later")
     here = importlib.util.find_spec("pip") is not None
     yield _check("pip", here, "here" if here else "missing: models cannot be fetched", "python -m ensurepip")
+    yield _sandbox()
     for extra, (module, lacking) in _EXTRAS.items():
         if importlib.util.find_spec(module):
             yield Check(f"extra {extra}", "ok", "installed")
         else:
             yield Check(f"extra {extra}", lacking, "not installed", f"pip install 'llmagent-os[{extra}]'")
+
+
+def _sandbox() -> Check:
+    """Whether bubblewrap is there, and may make the namespaces it needs."""
+    found = shutil.which("bwrap")
+    if found is None:
+        return Check(
+            "sandbox", "optional", "no bubblewrap: code tools refuse to run", "sudo apt-get install bubblewrap"
+        )
+    command = [found, "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "true"]
+    tried = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    mend = "sudo sysctl -w user.max_user_namespaces=15000 kernel.apparmor_restrict_unprivileged_userns=0"
+    if tried.returncode == 0:
+        return Check("sandbox", "ok", found)
+    return Check("sandbox", "optional", f"code tools refuse to run: {tried.stderr.strip()}", mend)
 
 
 def models(config: Config, deep: bool) -> Iterator[Check]:
