@@ -152,6 +152,7 @@ def test_the_command_line_lists_tries_and_adds_tools(tmp_path: Path) -> None:
     assert "not a Python file" in shell.fails("tools", "add", "other.py")
     assert (shell.data / "config.yaml").read_text() == before
     with shell.system():
+        assert "calculator: expression" in shell.fails("tools", "test", "calculator", "{}")
         sources = {tool["name"]: tool["source"] for tool in shell.json("tools", "list")}
         assert sources["shop_look"] == "openapi shop" and sources["mine"] == "python"
         assert shell.ok("tools", "test", "mine") == "mine\n"

@@ -136,6 +136,8 @@ async def test_a_key_comes_from_the_environment_in_the_document_s_way(
 
 async def test_what_does_not_fit_and_what_the_server_refuses_is_told(url: str, tmp_path: Path) -> None:
     tools = await shop(url, tmp_path)
+    with pytest.raises(InvalidRequest, match="cannot read"):
+        await openapi_tools("shop", Document("/no/such/file"), tmp_path)
     for wrong in ({}, {"id": "1", "colour": "red"}, {"id": ".."}, {"id": ""}):
         with pytest.raises(ToolFailed):
             await tools["shop_getItem"].run(wrong, TICKET)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from pydantic import Field
 
+from ..core.errors import InvalidRequest, ToolFailed
 from ..core.ports import Tool
 from ..core.records import Json
 from .desk import Here
@@ -48,4 +49,7 @@ class Tools:
 
     async def run(self, here: Here, name: str, body: Arguments) -> dict[str, Any]:
         """Call a tool as an agent would, in a workspace of its own."""
-        return {"result": await here.sys.call(name, body.arguments)}
+        try:
+            return {"result": await here.sys.call(name, body.arguments)}
+        except ToolFailed as error:  # of whoever tries it: nothing here is broken
+            raise InvalidRequest(error.message, **error.facts) from error

@@ -31,7 +31,7 @@ def builtin_tools(root: Path, hosts: Sequence[str] = (), private: Sequence[str] 
     path, folder = {"path": "path"}, {"folder": "path"}
     kit.add(files.read_file, effect="read", idempotent=True, meanings=path)
     kit.add(files.write_file, effect="write", idempotent=True, meanings=path)
-    kit.add(files.edit_file, effect="write", meanings=path)
+    kit.add(files.edit_file, effect="write", concurrency=1, meanings=path)
     kit.add(files.list_files, effect="read", idempotent=True, meanings=folder)
     kit.add(files.search_files, effect="read", idempotent=True, meanings=folder)
     kit.add(databases.query_sql, effect="read", idempotent=True, timeout=30, concurrency=4, meanings=path)

@@ -110,7 +110,7 @@ class OperationTool:
 async def openapi_tools(name: str, document: Document, folder: Path) -> dict[str, OperationTool]:
     """The tools of a document, by name. One from a URL is fetched once and kept in `folder`, so that it stays the same.
 
-    Raises FetchFailed, FileNotFoundError, or InvalidRequest for what is no OpenAPI document.
+    Raises FetchFailed, or InvalidRequest for what is no OpenAPI document.
     """
     file = Path(document.source).expanduser()
     if "://" in document.source:
@@ -118,7 +118,7 @@ async def openapi_tools(name: str, document: Document, folder: Path) -> dict[str
         if not file.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(await _fetched(document.source))
-    data = _parsed(file.read_bytes(), document.source)
+    data = _parsed(file, document.source)
     if not isinstance(data, dict) or not str(data.get("openapi", "")).startswith("3."):
         raise InvalidRequest(f"{document.source} is no OpenAPI document of version 3", parameter=name)
     base = _base(data, document)
@@ -129,7 +129,11 @@ async def openapi_tools(name: str, document: Document, folder: Path) -> dict[str
     return {spec.name: OperationTool(spec, about, document, f"openapi {name}") for spec, about in found}
 
 
-def _parsed(data: bytes, source: str) -> Any:
+def _parsed(file: Path, source: str) -> Any:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {source}: {error.strerror}", parameter="source") from error
     with suppress(ValueError):
         return codec.loads(data)  # many times as fast, and most documents are JSON
     try:

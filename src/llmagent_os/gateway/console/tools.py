@@ -105,6 +105,7 @@ def add(
         values["plugins"] = [*values.get("plugins", ()), entry]
     else:
         values.setdefault("tools", {}).setdefault(kind, {})[name] = entry
+        (file.parent / kind / f"{name}.json").unlink(missing_ok=True)  # what was kept of one of that name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     try:
