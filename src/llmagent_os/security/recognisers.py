@@ -37,28 +37,6 @@ Check = Callable[[str, re.Match[str]], int]
 """How many characters of a value, as it was matched, are one: 0 where none are."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """`pattern` is matched where a value may begin; the value is its group `v`, or all of it."""
-
-    kind: str
-    pattern: re.Pattern[str]
-    check: Check = lambda value, match: len(value)
-
-    def at(self, text: str, place: int) -> Span | None:
-        match = self.pattern.match(text, place)
-        if match is None:
-            return None
-        group = "v" if "v" in self.pattern.groupindex else 0
-        length = self.check(match[group], match)
-        return Span(match.start(group), match.start(group) + length, self.kind) if length else None
-
-
-def _rule(kind: str, pattern: str, check: Check | None = None) -> _Rule:
-    compiled = re.compile(pattern, re.NOFLAG if kind == "NAME" else re.ASCII)
-    return _Rule(kind, compiled, check) if check else _Rule(kind, compiled)
-
-
 # -- checks
 
 
@@ -94,23 +72,22 @@ def _card(value: str, match: re.Match[str]) -> int:
     return 0
 
 
-_IBAN_LENGTHS = {
-    country: length
-    for length, countries in {
-        15: "NO", 16: "BE", 18: "DK FK FI FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK",
-        21: "CH HR LI LV", 22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL",
-        24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM",
-        28: "AL AZ BY CY DO GT HN HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC",
-        33: "RU",
-    }.items()
-    for country in countries.split()
-}  # fmt: skip
+_IBAN_LENGTHS: dict[str, str] = dict(
+    re.findall(
+        "([A-Z]{2})([0-9]{2})",
+        "NO15 BE16 DK18 FK18 FI18 FO18 GL18 NL18 SD18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 MN20 XK20 CH21 HR21 LI21"
+        "LV21 BG22 BH22 CR22 DE22 GB22 GE22 IE22 ME22 RS22 VA22 AE23 GI23 IL23 IQ23 OM23 SO23 TL23 AD24 CZ24 ES24 MD24"
+        "PK24 RO24 SA24 SE24 SK24 TN24 VG24 LY25 PT25 ST25 IS26 TR26 BI27 DJ27 FR27 GR27 IT27 MC27 MR27 SM27 AL28 AZ28"
+        "BY28 CY28 DO28 GT28 HN28 HU28 LB28 NI28 PL28 SV28 BR29 EG29 PS29 QA29 UA29 JO30 KW30 MU30 YE30 MT31 SC31 LC32"
+        "RU33",
+    )
+)
 """The SWIFT registry of IBAN formats."""
 
 
 def _iban(value: str, match: re.Match[str]) -> int:
     """ISO 13616: the country's length, and mod 97 of the rotated number is 1."""
-    wanted, end, compact = _IBAN_LENGTHS.get(value[:2], 0), 0, ""
+    wanted, end, compact = int(_IBAN_LENGTHS.get(value[:2], 0)), 0, ""
     while end < len(value) and len(compact) < wanted:
         compact += value[end].strip(" -")
         end += 1
@@ -352,7 +329,14 @@ _PLACES: dict[str, tuple[Any, ...]] = {
         "NAME", rf"(?:{_NAMED})[:是为]? ?(?P<v>[{_SURNAMES}][一-鿿]{{1,3}})", _chinese_name)),
     "titled": (f"[{_SURNAMES}]", f".[一-鿿]{{0,3}}(?:{_TITLES})", ("NAME", f"(?P<v>.[一-鿿]{{0,3}}?)(?:{_TITLES})")),
 }  # fmt: skip
-"""Where a value may begin: its first character (which rules most places out), what is seen from there, and the rules."""
+"""Where a value may begin: its first character (which rules most places out), what is seen from there, and its rules:
+a kind, a pattern whose group `v` (or all of it) is the value, and a check."""
+
+
+def _rule(kind: str, pattern: str, check: Check = lambda value, match: len(value)) -> tuple[str, Any, str | int, Check]:
+    compiled = re.compile(pattern, re.NOFLAG if kind == "NAME" else re.ASCII)
+    return kind, compiled.match, "v" if "v" in compiled.groupindex else 0, check
+
 
 _RULES = {name: tuple(_rule(*each) for each in rules) for name, (_, _, *rules) in _PLACES.items()}
 _STARTS = re.compile(
@@ -370,15 +354,19 @@ def _mail(text: str, place: int) -> Span | None:
     return Span(local.start(), domain.end(), "EMAIL") if domain and local else None
 
 
+def _found(text: str, place: int, where: str) -> Span | None:
+    for kind, rule, group, check in _RULES[where]:
+        match = rule(text, place)
+        if match is not None and (length := check(match[group], match)):
+            return Span(match.start(group), match.start(group) + length, kind)
+    return None
+
+
 def _candidates(text: str) -> Iterator[Span]:
     end = 0
     for start in _STARTS.finditer(text):
         place, where = start.start(), str(start.lastgroup)
-        if where == "at":
-            span = _mail(text, place)
-        else:
-            found = (rule.at(text, place) for rule in _RULES[where]) if place >= end else ()
-            span = next((each for each in found if each is not None), None)
+        span = _mail(text, place) if where == "at" else _found(text, place, where) if place >= end else None
         if span is not None:
             end = max(end, span.end)
             yield span

@@ -14,6 +14,7 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,21 @@ class Known:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.tokens: dict[tuple[str, str], str] = {}  # by kind and value
         self._forms: dict[str, tuple[str, str]] = {}  # a value without separators, in one case: (kind, value)
         self._lengths: defaultdict[str, set[int]] = defaultdict(set)  # of the forms that begin so
+        self._grams: set[int] = set()  # how many letters begin a form: 4, or 2 Chinese ones
 
     def add(self, token: str, value: str) -> None:
         """Know a value from now on. Latin ones under four letters are not looked for: they are everywhere."""
-        self.values[token] = value
+        kind = token[1:].partition("_")[0]
+        self.values[token], self.tokens[kind, value] = value, token
         form = squeezed(value)
         least = 4 if form[:2].isascii() else 2
         if len(form) >= least:
-            self._forms.setdefault(form, (token[1:].partition("_")[0], value))
+            self._forms.setdefault(form, (kind, value))
             self._lengths[form[:least]].add(len(form))
+            self._grams.add(least)
 
     def find(self, text: str) -> Iterator[Span]:
         """Every place where a known value stands, with or without spaces, dashes, dots and brackets in it.
@@ -99,16 +104,17 @@ class Known:
         if not lengths:
             return
         form = squeezed(text)
-        grams = (4,) if form.isascii() else (4, 2)
+        grams = self._grams - {2} if form.isascii() else self._grams
         hits = [(p, p + g) for g in grams for p in range(len(form) - g + 1) if form[p : p + g] in lengths]
         places: list[int] | None = None  # of the letters of `form` in the text
         for place, upto in hits:
             for length in sorted(lengths[form[place:upto]], reverse=True):
-                known = self._forms.get(form[place : place + length])
+                piece = form[place : place + length]  # at the end of the text it is shorter
+                known = self._forms.get(piece)
                 if known is None:
                     continue
                 places = places or [n for n, letter in enumerate(text) if _SEPARATORS.get(ord(letter), 0) is not None]
-                start, end = places[place], places[place + length - 1] + 1
+                start, end = places[place], places[place + len(piece) - 1] + 1
                 alone = not _inside(text, start) and not _inside(text, end)
                 if alone and (known[0] != "NAME" or text[start:end] == known[1]):
                     yield Span(start, end, known[0])
@@ -150,18 +156,18 @@ class Vault:
     def token(self, tenant: str, kind: str, value: str) -> str:
         """The token for a value, kept from now on: `<EMAIL_7KQ2MX5D>`. Raises JournalFull where it cannot be kept."""
         known = self.known(tenant)
-        for number in range(256):  # 40 bits: two values rarely meet, and then one has another number
+        if (made := known.tokens.get((kind, value))) is not None:
+            return made
+        for number in count():  # 40 bits: two values rarely meet, and then one has another number
             said = "\0".join((tenant, kind, value, str(number))).encode()
             digest = hmac.new(self._key, said, hashlib.sha256).digest()[:5]
             token = f"<{kind}_{base64.b32encode(digest).decode()}>"
-            found = known.values.get(token)
-            if found is None:
-                if self._records is not None and self._seal is not None:
-                    self._records.put(_SPACE + tenant, token, self._seal.shut(value, f"{tenant} {token}"))
-                known.add(token, value)
-            if found in (None, value):
-                return token
-        raise AssertionError("256 tokens of 40 bits are taken")
+            if token not in known.values:
+                break
+        if self._records is not None and self._seal is not None:
+            self._records.put(_SPACE + tenant, token, self._seal.shut(value, f"{tenant} {token}"))
+        known.add(token, value)
+        return token
 
     def forget(self, tenant: str, wanted: Callable[[str], bool] = lambda value: True) -> int:
         """Erase the values of a tenant that are wanted (all); returns how many."""
