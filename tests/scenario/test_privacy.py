@@ -20,8 +20,10 @@ from llmagent_os.core.records import Retention
 from llmagent_os.gateway.server import running
 from llmagent_os.kernel.journal import Row
 from llmagent_os.plugins import hookimpl
+from llmagent_os.security.audit import Audit, verify
 from llmagent_os.security.privacy import VaultShare
 from llmagent_os.security.vault import Vault
+from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.gateway import Gate, user
 
 MAIL = "ann.peregrine@example.org"
@@ -225,6 +227,25 @@ async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_fold
         assert (await api.post("/v1/agents/clerk/messages", {"text": "three"}, **boss))[1]["reply"]["text"] == "three"
         assert count(api, "process", "status IN ('stopped', 'done')") <= 3  # those that were ended just now
         assert count(api, "call") < calls and count(api, "blob") < blobs
+
+
+async def test_the_audit_log_still_holds_after_an_erasure_and_names_what_else_was_changed(api: Gate) -> None:
+    boss, folder = await admin(api), api.system.config.data / "audit"
+    path = api.system.config.data / "journal.db"
+    audit = Audit(SQLiteStore(path), folder)
+    api.system.privacy._amend = audit.amend
+    ann = await person(api, "ann")
+    await traffic(api, ann, MAIL, LONG)
+    assert audit.catch_up() > 20
+    _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []} and done["calls"] > 10
+    audit.catch_up()
+    found = verify(SQLiteStore(path), folder)
+    assert found.bad == [] and any("erased" in note for note in found.notes)
+    with sqlite3.connect(path) as database:
+        pid, seq = database.execute("SELECT pid, seq FROM call WHERE key != '' LIMIT 1").fetchone()
+        database.execute("UPDATE call SET principal = '' WHERE pid = ? AND seq = ?", (pid, seq))
+    assert [(bad.kind, bad.pid, bad.seq) for bad in verify(SQLiteStore(path), folder).bad] == [("changed", pid, seq)]
 
 
 async def test_a_blob_that_is_named_is_kept(api: Gate) -> None:

@@ -483,8 +483,9 @@ class Call:
     untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a question. `key` is
     the idempotency key: the same call re-issued after a crash carries the same key. `deadline` is in seconds from the
     start of the call. `stream` gets the chunks of a generation as they come. `waited` is how many seconds it waited
-    for an engine; `ends` are called when it is over, however it ended. `writes` are statements committed together with the call's
-    own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with its record.
+    for an engine; `ends` are called when it is over, however it ended. `writes` are statements committed together with
+    the call's own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with
+    its record.
     """
 
     pid: int

@@ -7,9 +7,8 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 from ..security.identity import BITS, OWNER, Caller, Keys, Limiter
 from .errors import TooManyRequests, Unauthorised
@@ -17,60 +16,30 @@ from .errors import TooManyRequests, Unauthorised
 ANYBODY, KNOWN = "", "*"
 """Scopes of what is served without a key, and to every key."""
 
-ROUTES: dict[str, str] = {
-    "GET /health": ANYBODY,
-    "GET /docs": KNOWN,
-    "GET /docs/oauth2-redirect": KNOWN,
-    "GET /openapi.json": KNOWN,
-    "GET /metrics": "system",
-    "GET /v1/top": "system",
-    "POST /v1/chat/completions": "chat",
-    "POST /v1/completions": "chat",
-    "POST /v1/responses": "chat",
-    "POST /v1/embeddings": "chat",
-    "POST /v1/route": "chat",
-    "GET /v1/models": "models:read",
-    "GET /v1/models/{name:path}": "models:read",
-    "POST /v1/models": "models:write",
-    "DELETE /v1/models/{name:path}": "models:write",
-    "GET /v1/agents": "agents:read",
-    "POST /v1/agents": "agents:write",
-    "GET /v1/agents/{name}": "agents:read",
-    "PATCH /v1/agents/{name}": "agents:write",
-    "DELETE /v1/agents/{name}": "agents:write",
-    "POST /v1/agents/{name}/deploy": "agents:write",
-    "POST /v1/agents/{name}/scale": "agents:write",
-    "POST /v1/agents/{name}/pause": "agents:write",
-    "POST /v1/agents/{name}/resume": "agents:write",
-    "POST /v1/agents/{name}/terminate": "agents:write",
-    "POST /v1/agents/{name}/nice": "agents:write",
-    "POST /v1/agents/{name}/messages": "chat",
-    "GET /v1/tasks/{task}": "chat",
-    "DELETE /v1/tasks/{task}": "chat",
-    "GET /v1/blobs/{name}": "chat",
-    "GET /v1/tools": "agents:read",
-    "POST /v1/tools/{name}": "agents:write",
-    "GET /v1/processes": "processes:read",
-    "POST /v1/processes": "processes:write",
-    "GET /v1/processes/{pid}": "processes:read",
-    "GET /v1/processes/{pid}/calls": "processes:read",
-    "POST /v1/processes/{pid}/replay": "processes:read",
-    "POST /v1/processes/{pid}/pause": "processes:write",
-    "POST /v1/processes/{pid}/resume": "processes:write",
-    "POST /v1/processes/{pid}/kill": "processes:write",
-    "POST /v1/processes/{pid}/nice": "processes:write",
-    "GET /v1/approvals": "approvals",
-    "POST /v1/approvals/{identifier}": "approvals",
-    "GET /v1/keys": "keys",
-    "POST /v1/keys": "keys",
-    "DELETE /v1/keys/{identifier}": "keys",
-    "GET /v1/privacy/export": "privacy",
-    "POST /v1/privacy/erase": "privacy",
-    "GET /v1/privacy/consent": "privacy",
-    "PUT /v1/privacy/consent": "privacy",
-    "GET /v1/privacy/retention": "system",
-    "POST /v1/privacy/retention": "system",
+_HELD = {
+    ANYBODY: "GET /health",
+    KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json",
+    "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention",
+    "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
+    "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
+    "models:read": "GET /v1/models, GET /v1/models/{name:path}",
+    "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
+    "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools",
+    "agents:write": "POST /v1/agents, PATCH /v1/agents/{name}, DELETE /v1/agents/{name}, "
+    "POST /v1/agents/{name}/deploy, POST /v1/agents/{name}/scale, POST /v1/agents/{name}/pause, "
+    "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
+    "POST /v1/tools/{name}",
+    "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
+    "POST /v1/processes/{pid}/replay",
+    "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
+    "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice",
+    "approvals": "GET /v1/approvals, POST /v1/approvals/{identifier}",
+    "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
+    "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",
 }
+"""The scope of every route: who holds it may ask that."""
+
+ROUTES = {route: scope for scope, routes in _HELD.items() for route in routes.split(", ")}
 """What a caller must hold, by method and route. What is not here is nobody's."""
 
 
@@ -92,12 +61,8 @@ def load_key(data: Path) -> str:
     return key
 
 
-class Tokens(Protocol):
-    """Who reads tokens."""
-
-    async def caller(self, token: str) -> Caller:
-        """Whom a token speaks for; raises Unauthorised."""
-        ...
+Tokens = Callable[[str], Awaitable[Caller]]
+"""Whom a token speaks for; raises Unauthorised."""
 
 
 class Lock:
@@ -124,7 +89,7 @@ class Lock:
             return OWNER
         text = bearer.decode("latin-1")
         if self._tokens is not None and text.count(".") == 2:
-            return await self._tokens.caller(text)
+            return await self._tokens(text)
         found = self._keys.find(text)
         if found is None:
             raise Unauthorised(f"this key is not right, has expired or was revoked; the owner's is in {self._path}")

@@ -6,9 +6,7 @@ Needs the extra `oidc`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from .errors import Unauthorised
 LEEWAY = 30.0  # seconds that clocks may differ
 FRESH = 3600.0  # seconds after which the provider's keys are read again
 SOONEST = 30.0  # seconds between two readings, whatever tokens come
-KNOWN = 10_000  # tokens that are not verified again
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
@@ -36,17 +33,10 @@ class Issuer:
         self._keys: list[jwt.PyJWK] = []
         self._read = -FRESH
         self._reading = asyncio.Lock()
-        self._known: OrderedDict[bytes, Caller] = OrderedDict()
 
     async def caller(self, token: str) -> Caller:
         """Whom a token speaks for; raises Unauthorised, saying why."""
-        name = hashlib.sha256(token.encode()).digest()
-        known = self._known.get(name)
-        if known is None or known.expires <= time.time():
-            known = self._known[name] = self._caller(await self._claims(token))
-            if len(self._known) > KNOWN:
-                self._known.popitem(last=False)
-        return known
+        return self._caller(await self._claims(token))
 
     async def _claims(self, token: str) -> dict[str, Any]:
         settings = self._settings
@@ -65,7 +55,6 @@ class Issuer:
             age = time.monotonic() - self._read
             if age > FRESH or (self._find(kid) is None and age > SOONEST):
                 self._keys, self._read = await self._published(), time.monotonic()
-                self._known.clear()
         found = self._find(kid)
         if found is None:
             raise Unauthorised("this token was signed with a key that its issuer does not publish")

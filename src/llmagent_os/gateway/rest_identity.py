@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ..core import codec
 from ..security.identity import Key, Wanted
@@ -32,27 +32,6 @@ class NewKey(Strict):
     principal: str | None = Field(None, description="whom it speaks for; its minter without it")
     days: float | None = Field(None, gt=0, description="how long it lives; as long as its minter without it")
     rate: float = Field(0, ge=0, description="requests a minute; 0: as many as its minter's")
-
-
-class Listed(BaseModel):
-    """A key, without its secret. Times are in seconds since the epoch."""
-
-    id: str
-    name: str
-    tenant: str
-    principal: str
-    roles: list[str]
-    scopes: list[str]
-    expires: float | None
-    rate: float
-    parent: str
-    created: float
-
-
-class Minted(Listed):
-    """A new key; `key` is shown this once."""
-
-    key: str
 
 
 class Whose(Strict):
@@ -94,16 +73,16 @@ class Identity:
         router.post(f"{privacy}/retention")(self.tidy)
         return router
 
-    async def keys(self, here: Here) -> dict[str, list[Listed]]:
+    async def keys(self, here: Here) -> dict[str, Any]:
         """The keys that were minted from the caller's, or with `keys:write` all of the tenant."""
-        return {"keys": [Listed(**_shown(key)) for key in self._keys.listed(here.caller)]}
+        return {"keys": [_shown(key) for key in self._keys.listed(here.caller)]}
 
-    async def mint(self, here: Here, body: NewKey) -> Minted:
+    async def mint(self, here: Here, body: NewKey) -> dict[str, Any]:
         """Mint a key. Its secret is in the answer and nowhere else."""
         wanted = body.model_dump(exclude={"days"})
         expires = None if body.days is None else time.time() + body.days * _DAY
         key, secret = self._keys.mint(here.caller, Wanted(**wanted, expires=expires))
-        return Minted(**_shown(key), key=secret)
+        return {**_shown(key), "key": secret}
 
     async def revoke(self, here: Here, identifier: str) -> dict[str, list[str]]:
         """End a key and every key that was minted from it, at once."""

@@ -95,7 +95,7 @@ def _issuer(config: Config) -> Any:
     if config.oidc is None:
         return None
     try:
-        return importlib.import_module(".oidc", __package__).Issuer(config.oidc)
+        return importlib.import_module(".oidc", __package__).Issuer(config.oidc).caller
     except ModuleNotFoundError as error:
         raise MissingExtra("tokens need PyJWT; run: pip install 'llmagent-os[oidc]'") from error
 

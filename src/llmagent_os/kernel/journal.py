@@ -12,7 +12,8 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,7 @@ class Journal:
         self.store = store
         self.trouble: str | None = None  # why the last commit failed; None once one succeeds again
         self._threaded = threaded
+        self._long = 0  # how many blocks there are in which a commit may have to wait long
         self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
         self._scheduled = False
         self._written = 0
@@ -103,7 +105,7 @@ class Journal:
 
     def _start(self) -> None:
         group, self._pending = self._pending, []
-        if not self._threaded:
+        if not self._threaded and not self._long:
             self._scheduled = False
             self._settle(group, self._commit([statements for statements, _ in group]))
         else:
@@ -155,6 +157,15 @@ class Journal:
                 future.set_exception(error)
             else:
                 future.set_result(None)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Commit in a thread for a block in which somebody may hold the store for long."""
+        self._long += 1
+        try:
+            yield
+        finally:
+            self._long -= 1
 
     async def drain(self) -> None:
         """Wait until everything queued so far is committed."""

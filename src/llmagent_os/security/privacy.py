@@ -76,6 +76,7 @@ class Privacy:
         self.keep = keep
         self._kernel, self._archive, self._records, self._folder = kernel, archive, records, folder
         self._holders, self._amend = holders, amend
+        self._erasing = asyncio.Lock()
 
     # -- consent
 
@@ -123,8 +124,14 @@ class Privacy:
     async def erase(self, tenant: str, principal: str, prove: Sequence[str] = ()) -> Erased:
         """Erase everything that is a person's, and say of the texts in `prove` where they still are.
 
-        What works for them is ended first. Writers wait while the journal's file is written anew.
+        What works for them is ended first. Where anything was erased the journal's file is written anew: whoever writes
+        to it waits that long.
         """
+        async with self._erasing:
+            with self._kernel.journal.waiting():
+                return await self._erase(tenant, principal, prove)
+
+    async def _erase(self, tenant: str, principal: str, prove: Sequence[str]) -> Erased:
         data = []
         for each in self.export(tenant, principal):
             data.append(codec.dumps(each))
@@ -143,7 +150,8 @@ class Privacy:
         await self._amended(keys, "erased")
         self._kernel.forget({*pids, *self._kernel.table.named_like("service/", tenant)})
         blobs = await asyncio.to_thread(self._archive.collect, 0.0)
-        await asyncio.to_thread(self._archive.purge)
+        if pids or keys or messages or records or forgotten or blobs:
+            await asyncio.to_thread(self._archive.purge)
         found = await asyncio.to_thread(self._find, prove)
         return Erased(len(pids), len(keys), messages, len(records) + forgotten, blobs, found)
 
@@ -167,7 +175,8 @@ class Privacy:
 
     async def _write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Commit in a thread, since it may be much."""
-        await asyncio.to_thread(self._archive.write, statements)
+        with self._kernel.journal.waiting():
+            await asyncio.to_thread(self._archive.write, statements)
 
     async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
         if keys:
@@ -207,24 +216,23 @@ class Privacy:
 
     async def tidy(self) -> dict[str, int]:
         """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long."""
-        done = {"idle": 0, "processes": 0, "calls": 0, "messages": 0, "blobs": 0}
-        keep, now = self.keep, time.time()
-        if keep.idle is not None:
-            for (pid,) in self._archive.read("retain.idle", now - keep.idle * DAY):
-                await self._end(pid, f"nobody used it for {keep.idle:g} days")
-                done["idle"] += 1
-        if keep.processes is not None:
-            done["processes"] = await self._processes(now - keep.processes * DAY)
-        if keep.calls is not None:
-            done["calls"] = await self._calls(now - keep.calls * DAY)
-        if keep.messages is not None:
-            done["messages"] = await self._messages(now - keep.messages * DAY)
-        if keep.blobs is not None:
-            done["blobs"] = await asyncio.to_thread(self._archive.collect, keep.blobs * DAY)
-        return done
+        work = {"idle": self._idle, "processes": self._processes, "calls": self._calls,
+                "messages": self._messages, "blobs": self._blobs}  # fmt: skip
+        kept = asdict(self.keep)
+        return {kind: 0 if kept[kind] is None else await part(kept[kind] * DAY) for kind, part in work.items()}
 
-    async def _processes(self, before: float) -> int:
-        number = 0
+    async def _idle(self, age: float) -> int:
+        pids = self._archive.read("retain.idle", time.time() - age)
+        for (pid,) in pids:
+            await self._end(pid, f"nobody used it for {age / DAY:g} days")
+        return len(pids)
+
+    async def _blobs(self, age: float) -> int:
+        with self._kernel.journal.waiting():
+            return await asyncio.to_thread(self._archive.collect, age)
+
+    async def _processes(self, age: float) -> int:
+        number, before = 0, time.time() - age
         while pids := [pid for (pid,) in self._archive.read("retain.ended", before)]:
             keys = [key for pid in pids for key in self._archive.read("retain.keys", pid, 1 << 62, before)]
             await self._write([(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process")])
@@ -232,8 +240,8 @@ class Privacy:
             number += len(pids)
         return number
 
-    async def _calls(self, before: float) -> int:
-        number = 0
+    async def _calls(self, age: float) -> int:
+        number, before = 0, time.time() - age
         while parts := self._archive.read("retain.long", before):
             keys = [key for pid, end in parts for key in self._archive.read("retain.keys", pid, end, before)]
             await self._write([("retain.calls", (pid, end, before)) for pid, end in parts])
@@ -241,7 +249,8 @@ class Privacy:
             number += len(keys)
         return number
 
-    async def _messages(self, before: float) -> int:
+    async def _messages(self, age: float) -> int:
+        before = time.time() - age
         number = self._archive.read("retain.records", before)[0][0]
         await self._write([("retain.records", (before,))])
         while due := self._archive.read("retain.messages", before)[0][0]:

@@ -36,8 +36,8 @@ CREATE TABLE IF NOT EXISTS call(
 CREATE TABLE IF NOT EXISTS commit_order(n INTEGER PRIMARY KEY, pid INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TRIGGER IF NOT EXISTS call_committed AFTER INSERT ON call
     BEGIN INSERT INTO commit_order(pid, seq) VALUES (new.pid, new.seq); END;
-INSERT INTO commit_order(pid, seq) SELECT pid, seq FROM call
-    WHERE NOT EXISTS (SELECT 1 FROM commit_order) ORDER BY started, pid, seq;
+INSERT INTO commit_order(pid, seq) SELECT pid, seq FROM call ORDER BY started, pid, seq
+    LIMIT iif(EXISTS (SELECT 1 FROM commit_order), 0, -1); -- not WHERE, which would read all of `call` to say no
 CREATE TABLE IF NOT EXISTS message(
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
     reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0, labels TEXT,
