@@ -53,13 +53,13 @@ def _fetcher(hosts: Sequence[str], private: Sequence[str]) -> Callable[..., Any]
     return fetch
 
 
-def clock(zone: str = "UTC") -> dict[str, str]:
+async def clock(zone: str = "UTC") -> dict[str, str]:
     """Say the date and the time, in UTC or a zone such as Europe/Berlin."""
     now = datetime.now(UTC if zone == "UTC" else ZoneInfo(zone))
     return {"time": now.isoformat(timespec="seconds"), "weekday": f"{now:%A}", "zone": zone}
 
 
-def calculator(expression: str) -> int | float | str:
+async def calculator(expression: str) -> int | float | str:
     """Compute an arithmetic expression, such as 3 * (2 + 4) ** 2 or sqrt(2) * pi.
 
     It knows + - * / // % **, the constants pi, e and tau, and abs, acos, asin, atan, ceil, cos, degrees, exp,

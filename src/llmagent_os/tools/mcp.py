@@ -34,7 +34,7 @@ from .toolkit import Bounds, File, shown_name
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
 PAGES = 100  # of a listing
-WORDS = 4000  # characters of a tool's description
+WORDS, SCHEMA = 4000, 40_000  # characters of a tool's description, bytes of its schema
 
 log = logging.getLogger(__name__)
 
@@ -202,8 +202,8 @@ class Connection:
             del self._tools[name]
         for told in listed:
             name = shown_name(f"{self.name}_{told['name']}")
-            if name in self._tools:
-                log.warning("MCP server %s: there is a tool named %s already", self.name, name)
+            if name in self._tools or len(codec.dumps(told["inputSchema"])) > SCHEMA:
+                log.warning("MCP server %s: %s is left out, its name is taken or its schema too long", self.name, name)
                 continue
             spec = ToolSpec(name, told.get("description", "")[:WORDS], told["inputSchema"])
             self._tools[name] = MCPTool(self, spec, told["name"], told.get("annotations", {}))
