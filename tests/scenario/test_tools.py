@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -167,3 +168,19 @@ async def test_what_a_call_costs_is_booked_and_bounded(start: Start) -> None:
     assert "looked" in (await system.agents.ask("bot", "call lookup", session="s", timeout=10))["text"]
     with pytest.raises(BudgetExceeded, match="money"):
         await system.agents.ask("bot", "call lookup then call lookup", session="s", timeout=10)
+
+
+async def test_a_question_to_another_agent_survives_a_restart(start: Start, models_folder: Path) -> None:
+    models_folder.mkdir()
+    (models_folder / "rules.yaml").write_text("- {match: ^slowly$, text: done slowly, delay: 1}")
+    robot = {"engine": "scripted", "source": str(models_folder / "rules.yaml")}
+    (models_folder / "models.yaml").write_text(json.dumps({"models": {"robot": robot}}))
+    system = await start()
+    await system.agents.create({"name": "boss", "model": "robot", "tools": ["agent:helper"]})
+    await system.agents.create({"name": "helper", "model": "robot"})
+    task = await system.agents.send("boss", 'call ask_helper with {"message": "slowly"}')
+    await asyncio.sleep(0.5)
+    system = await start()
+    assert "done slowly" in (await system.agents.reply(task, timeout=10))["text"]
+    table = system.kernel.table
+    assert table.get(table.named("helper")[0]).turn == 1  # asked once
