@@ -24,7 +24,9 @@ from llmagent_os.security.audit import Audit, verify
 from llmagent_os.security.privacy import VaultShare
 from llmagent_os.security.vault import Vault
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.scenario.test_dispatch import host, prompts
 from tests.stand_ins.gateway import Gate, user
+from tests.stand_ins.slotted import SlottedEngine, answer
 
 MAIL = "ann.peregrine@example.org"
 LONG = " ".join(f"{MAIL} wrote line {number}." for number in range(200))  # too long for a row: a blob
@@ -246,6 +248,21 @@ async def test_the_audit_log_still_holds_after_an_erasure_and_names_what_else_wa
         pid, seq = database.execute("SELECT pid, seq FROM call WHERE key != '' LIMIT 1").fetchone()
         database.execute("UPDATE call SET principal = '' WHERE pid = ? AND seq = ?", (pid, seq))
     assert [(bad.kind, bad.pid, bad.seq) for bad in verify(SQLiteStore(path), folder).bad] == [("changed", pid, seq)]
+
+
+async def test_saved_contexts_are_forgotten(tmp_path: Path) -> None:
+    async with host(tmp_path, SlottedEngine(slots=1), ram=400) as system:  # in memory, on disk, and on the slot
+        texts = prompts(6, 100)
+        for text in texts:
+            await system.ask(text)
+        await system.dispatcher.close()
+        assert len(system.pages.found("slotted")) > 3
+        system.kernel.forget({system.sys.pid + 1})
+        assert len(system.pages.found("slotted")) > 3
+        system.kernel.forget({system.sys.pid})
+        assert system.pages.found("slotted") == [] and not list((tmp_path / "pages").glob("*.page"))
+        assert system.dispatcher.overview()["pages"]["disk"]["count"] == 0
+        assert [await system.ask(text) for text in texts] == [answer(text, 16) for text in texts]
 
 
 async def test_a_blob_that_is_named_is_kept(api: Gate) -> None:

@@ -148,7 +148,8 @@ class Privacy:
             *(("record.drop", each) for each in records),
         ])  # fmt: skip
         await self._amended(keys, "erased")
-        self._kernel.forget({*pids, *self._kernel.table.named_like("service/", tenant)})
+        services = self._kernel.table.named_like("service/", tenant)
+        self._kernel.forget({*pids, *services, *(pid for pid, _ in keys)})
         blobs = await asyncio.to_thread(self._archive.collect, 0.0)
         if pids or keys or messages or records or forgotten or blobs:
             await asyncio.to_thread(self._archive.purge)
