@@ -262,6 +262,8 @@ class Review:
         return [await self._data(item, sink, call, process) for item in value] if isinstance(value, list) else value
 
     async def _text(self, text: str, sink: Sink, call: Call, process: Any, known: str | None) -> str:
+        if not text:
+            return text
         judged = await self.judge(text, sink, call.tenant, known)
         call.labels += tuple(dict.fromkeys(f"review:{judged.action}:{each.rule}" for each in judged.findings))
         why = "; ".join(f"{each.rule}: {each.why}" for each in judged.findings[:5])
