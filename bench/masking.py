@@ -10,7 +10,7 @@ bodies, banks and vendors publish. Nothing that is measured here makes the value
 A value is found where every character of it is covered by spans of its kind: what is left out would leak. A span is
 right where it overlaps a value of its kind. Texts without values (order numbers, times, versions) are in the precision.
 
-    python bench/masking.py [--json] [--sentences 10000] [--trips 10000] [--missed 0]
+    python bench/masking.py [--json] [--sentences 10000] [--trips 10000] [--missed 0] [--seed 20261125]
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Sample:
 # -- texts
 
 
-def english(count: int) -> list[Sample]:
+def english(count: int, seed: int) -> list[Sample]:
     """The generator's sentences; its labels in our words."""
-    faker = PresidioSentenceFaker(locale="en_US", lower_case_ratio=0.05, random_seed=SEED)
+    faker = PresidioSentenceFaker(locale="en_US", lower_case_ratio=0.05, random_seed=seed)
     samples = []
     for sample in faker.generate_new_fake_sentences(num_samples=count):
         spans = (Span(s.start_position, s.end_position, ENGLISH.get(s.entity_type, "")) for s in sample.spans)
@@ -184,9 +184,9 @@ class Values:
         return str(self.zh.name())
 
 
-def chinese(count: int) -> list[Sample]:
+def chinese(count: int, seed: int) -> list[Sample]:
     """Chinese sentences."""
-    values = Values(SEED)
+    values = Values(seed)
     return [filled(values.random.choice(CHINESE), values) for _ in range(count)]
 
 
@@ -202,9 +202,9 @@ def filled(template: str, values: Values) -> Sample:
     return Sample(text, tuple(spans))
 
 
-def controls(count: int) -> list[Sample]:
+def controls(count: int, seed: int) -> list[Sample]:
     """Texts with numbers and words that look like values and are none."""
-    values = Values(SEED + 1)
+    values = Values(seed + 1)
     draw, digits = values.random, values.digits
     kinds = (
         lambda: f"订单号：{values.en.date_object():%Y%m%d}{digits(draw.choice((6, 8, 10)))}已发货",
@@ -341,15 +341,15 @@ def cost(report: Report, texts: dict[str, str], known: Sequence[int], rounds: in
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
-    negative = controls(options.sentences // 2)
-    zh = chinese(options.sentences)
+    negative = controls(options.sentences // 2, options.seed)
+    zh = chinese(options.sentences, options.seed)
     texts = {
         "Chinese": "\n".join(s.text for s in zh[:2000]),
         "logs and numbers": "\n".join(s.text for s in negative[:2000]),
     }
     samples = zh
     if PresidioSentenceFaker is not None:
-        en = english(options.sentences)
+        en = english(options.sentences, options.seed)
         recognised(report, "English", en, options.missed, negative)
         samples, texts = zh + en, {"English": "\n".join(s.text for s in en[:2000])} | texts
     else:
@@ -365,4 +365,5 @@ if __name__ == "__main__":
         "masking", __doc__, measure,
         sentences=(int, 10_000, "sentences of each language"), trips=(int, 10_000, "texts that go there and back"),
         missed=(int, 0, "show so many errors"),
+        seed=(int, SEED, "of what is drawn"),
     )  # fmt: skip

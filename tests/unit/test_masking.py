@@ -82,6 +82,8 @@ VALUES = [
     ("IP", "[{}]:80", "2001:db8::8a2e:370:7334"),
     ("MAC", "网卡{}。", "00:1B:44:11:3A:B7"),
     ("KEY", "use {}", "sk-proj-abcdefgh12345678ABCD"),
+    ("KEY", "use {}", "sk-proj-LCmDGbYrLCVEbYlmxeiBvUMeIuGbyUrf"),
+    ("PHONE", "电话{}", "01088886666"),
     ("KEY", "密钥{}失效", "AKIAIOSFODNN7EXAMPLE"),
     ("KEY", "{}", "ghp_" + "a1B2" * 9),
     ("KEY", "Authorization: Bearer {}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3"),
@@ -114,7 +116,7 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
         "550e8400-e29b-41d4-a716-446655440000", "password is required; the token is missing", "max_tokens=1024",
         "SSN 000-12-3456 and 666-12-3456", "身份证110105194912310021", "9144030071526726XH", "127.0.0.1", "京东",
         "DE89370400440532013001", "password: ${PASSWORD}", "A股上涨3.5%", "Dear Customer,", "call me on 2024-05-06",
-        "commit 4111111111111111aa", "邮编100010", "CAS 7732-18-5",
+        "commit 4111111111111111aa", "order number 0288197580", "邮编100010", "CAS 7732-18-5",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:

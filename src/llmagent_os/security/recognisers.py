@@ -184,6 +184,11 @@ def _american(value: str, match: re.Match[str]) -> int:
     return len(value) if (digits[0] > "1" and digits[3] > "1") or _told(match, len(value)) else 0
 
 
+def _landline(value: str, match: re.Match[str]) -> int:
+    """A Chinese area code and number; in one run of digits only where a cue says so."""
+    return len(value) if not value.isdigit() or _told(match, len(value)) else 0
+
+
 _NO_NUMBER = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}(?!\d)|\d{1,2}([-/.])\d{1,2}\2(?:19|20)\d\d(?!\d)|\d+\.\d+$")
 
 
@@ -288,7 +293,7 @@ _PLACES: dict[str, tuple[Any, ...]] = {
         ("IP", rf"\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_END}", _ip),
         ("PHONE", rf"(?:\+86[ -]?|0086[ -]?|86[ -]?|\(\+?86\) ?)?1[3-9]\d[ -]?\d{{4}}[ -]?\d{{4}}{_END}"),
         ("PHONE", r"(?:(?:\+86[ -]?|86-)(?:10|2\d|[3-9]\d\d)|0(?:10|2\d|[3-9]\d\d)|\(0(?:10|2\d|[3-9]\d\d)\))"
-         r"[ -]?[2-8]\d{2,3}[ -]?\d{4}(?:-\d{1,6})?" + _END),
+         r"[ -]?[2-8]\d{2,3}[ -]?\d{4}(?:-\d{1,6})?" + _END, _landline),
         ("PHONE", r"(?:\+?1[ .-]?|001[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]?\d{4}(?: ?(?:x|#|ext\.? ?)\d{1,6})?"
          + _END, _american),
         ("PHONE", r"(?:\+|00)[1-9]\d{0,3}(?:[ .-]?\(0?\d{0,4}\))?(?:[ .\-/]?\d){5,14}" + _END, _international),
@@ -303,7 +308,7 @@ _PLACES: dict[str, tuple[Any, ...]] = {
         rf"{_WORD}(?:eyJ|A[KS]IA|A(?:BIA|CCA|Iza|KID)|[spr]k[-_]|gh[pousr]_|github_p|glpat-|hf_|npm_|xox|xapp-|ya29|SG\."
         r"|LTAI|pypi-|dop_v1_)",
         ("KEY", r"eyJ[\w-]{8,4000}+\.[\w-]{8,8000}+(?:\.[\w-]{0,2000}+)?"),
-        ("KEY", r"(?:sk|pk|rk)[-_](?=[\w-]{0,64}\d)[\w-]{16,400}+"),
+        ("KEY", r"(?:sk|pk|rk)[-_](?=[\w-]{0,64}(?:\d|[a-z][A-Z]))[\w-]{16,400}+"),
         ("KEY", r"(?:(?:A[KS]IA|ABIA|ACCA)[0-9A-Z]{16}|(?:LTAI|AKID)[0-9A-Za-z]{12,40})(?![0-9A-Za-z])"),
         ("KEY", r"(?:gh[pousr]_|github_pat_|glpat-|hf_|npm_|xox[a-z]-|xapp-|ya29\.|pypi-|dop_v1_)[\w-]{18,400}"
          r"|xox[a-z]-[\w-]{10,17}|AIza[\w-]{35}|SG\.[\w-]{16,32}\.[\w-]{16,64}"),
