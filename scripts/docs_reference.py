@@ -14,9 +14,10 @@ from typer.main import get_group
 
 from llmagent_os import LLMAgentOS
 from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
-from llmagent_os.config import Config, PageBudget, Sharing
+from llmagent_os.config import Config, Oidc, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
 from llmagent_os.gateway import errors as gateway_errors
+from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.gateway.cli import COMMANDS
 from llmagent_os.gateway.rest import make_rest
 from llmagent_os.kernel.syscalls import Builtins
@@ -137,6 +138,7 @@ def configuration() -> str:
         "# Configuration\n\nDefaults, then `config.yaml` in the data folder, then the environment, then the command "
         f"line.\n\n{doc(Config)}\n\n" + table(("field", "type", "default", "in the environment"), rows)
         + section("`scheduler`, by model", Sharing) + section("`pages`", PageBudget)
+        + section("`oidc`", Oidc)
     )  # fmt: skip
 
 
@@ -211,16 +213,19 @@ def errors() -> str:
 def rest() -> str:
     """The routes of the OpenAPI document."""
     with LLMAgentOS(model="scripted") as system:
-        paths = make_rest(system.system, None).openapi()["paths"]
+        paths = make_rest(system.system).openapi()["paths"]
+    scopes = {route.replace(":path", ""): scope for route, scope in ROUTES.items()}
     rows = [
-        (route.get("tags", ["other"])[0], code(f"{verb.upper()} {path}"), route.get("description") or route["summary"])
+        (route.get("tags", ["other"])[0], code(f"{verb.upper()} {path}"),
+         route.get("description") or route["summary"], scopes[f"{verb.upper()} {path}"])
         for path, verbs in paths.items()
         for verb, route in verbs.items()
-    ]
+    ]  # fmt: skip
     return (
         "# REST\n\nA running system shows its API at `/docs` and describes it at `/openapi.json`. Every path but "
-        "`/health` needs `Authorization: Bearer KEY` with the key in the data folder's file `key`. What goes wrong: "
-        "[errors](errors.md).\n\n" + table(("part", "route", "what it does"), sorted(rows, key=lambda row: row[0]))
+        "`/health` needs `Authorization: Bearer KEY`: the owner's key in the data folder's file `key`, or [one that "
+        "holds the scope](../howto/identity.md). What goes wrong: [errors](errors.md).\n\n"
+        + table(("part", "route", "what it does", "scope"), sorted(rows, key=lambda row: row[0]))
     )
 
 
