@@ -39,6 +39,8 @@ from .stores.pages import PageFiles
 from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
 from .tools.builtin import builtin_tools
+from .tools.code import code_tools
+from .tools.sandbox import Sandbox
 from .tools.sources import add_sources
 
 PATIENCE = 10.0  # seconds for MCP servers that start for the first time
@@ -106,10 +108,10 @@ class Builtin:
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics,
-        approver: Approver,
+        approver: Approver, sandbox: Sandbox,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops = config, tools, loops
-        self._metrics, self._approver = metrics, approver
+        self._metrics, self._approver, self._sandbox = metrics, approver, sandbox
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -128,8 +130,9 @@ class Builtin:
 
     @hookimpl
     def tools(self) -> Mapping[str, Tool]:
-        """Files, pages of the web, SQL, a calculator, a clock."""
-        return builtin_tools(self._config.data / "workspaces", self._config.tools.hosts, self._config.tools.private)
+        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox."""
+        root, tools = self._config.data / "workspaces", self._config.tools
+        return {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
@@ -160,8 +163,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         metrics = Metrics()
         records = StoredRecords(store)
         approvals = Approvals(records)
-        registry, tools, loops = load_plugins(config, plugins, metrics, approvals)
+        sandbox = Sandbox(config.tools.sandbox)
+        registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox)
         kernel = make_kernel(store, registry, tools, config)
+        kernel.worker("sandbox", sandbox.serve())
         sys = await kernel.service("system")
         agents = AgentManager(kernel, records, sys, tools, loops)
         await connect(kernel, config, tools)
@@ -212,12 +217,17 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object] = (), metrics: Metrics | None = None, approver: Approver | None = None
+    config: Config,
+    plugins: Sequence[object] = (),
+    metrics: Metrics | None = None,
+    approver: Approver | None = None,
+    sandbox: Sandbox | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
-    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody())
+    sandbox = sandbox or Sandbox(config.tools.sandbox)
+    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody(), sandbox)
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)

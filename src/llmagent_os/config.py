@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
+from .tools.sandbox import Settings as Sandboxes
 from .tools.settings import Document, MCPServer
 
 
@@ -100,7 +101,7 @@ class Tools(BaseModel):
 
     `hosts` are patterns of what `fetch` may get pages from (`*.example.org`, `localhost:8080`; none by default);
     `private` those that may be inside this network. `mcp` and `openapi` are sources by name; a tool of theirs is
-    called `NAME_TOOL`.
+    called `NAME_TOOL`. `sandbox` is where code runs; see `tools.sandbox.Settings`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,6 +109,7 @@ class Tools(BaseModel):
     private: list[str] = Field(default_factory=list)
     mcp: dict[Source, MCPServer] = Field(default_factory=dict)
     openapi: dict[Source, Document] = Field(default_factory=dict)
+    sandbox: Sandboxes = Sandboxes()
 
 
 def _memory() -> int:

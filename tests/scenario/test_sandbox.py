@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.boot import boot
+from llmagent_os.config import load
 from llmagent_os.core.errors import MissingExtra, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
 from llmagent_os.tools.code import code_tools
@@ -223,3 +225,16 @@ async def test_a_control_group_is_given_the_limits(tmp_path: Path) -> None:
     await watcher
     assert done.exit == 0 and done.killed is None
     assert seen["memory.max"] == str(96 << 20) and seen["pids.max"] == "9" and seen["cgroup.procs"].isdigit()
+
+
+async def test_an_agent_runs_code_and_the_system_closes_its_sandboxes(tmp_path: Path, models_folder: Path) -> None:
+    needs("bwrap")
+    system = await boot(load({"data": tmp_path, "model": "scripted", "tools": {"sandbox": {"warm": 1, "seconds": 5}}}))
+    try:
+        await system.agents.create({"name": "coder", "tools": ["python"]})
+        answer = await system.agents.ask("coder", 'call python with {"code": "print(6 * 7)"}', timeout=20)
+        assert "42" in str(answer)
+        assert (tmp_path / "workspaces" / "default" / "coder").is_dir()
+    finally:
+        await system.close()
+    assert not left_over()

@@ -140,6 +140,13 @@ class Sandbox:
         self._fill(folder)
         await asyncio.gather(*self._filling)
 
+    async def serve(self) -> None:
+        """Be there until cancelled, then close."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """End the sandboxes that wait."""
         while self._filling:
@@ -283,7 +290,8 @@ class Sandbox:
                 return "memory"
             if folder is not None and left - _left(folder) > settings.disk / 16:
                 left = _left(folder)
-                if await asyncio.to_thread(watch.survey, folder) > max(settings.disk, held):
+                most = max(settings.disk, held)
+                if await asyncio.to_thread(watch.survey, folder, most=most) > most:
                     return "disk"
         return "output"
 

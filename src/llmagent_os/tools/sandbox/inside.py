@@ -19,6 +19,7 @@ PRCTL_DEATH, PRCTL_SECCOMP, PRCTL_NO_NEW, PRCTL_SUBREAPER = 1, 22, 38, 36
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446  # the same on every machine
 ACCESSES = (13, 13, 14, 15, 15, 16)  # how many rights over files there are, by Landlock's version
 READ, FILE = 0b1101, 1 << 15 | 1 << 14 | 0b111  # execute, read, list; what a rule for a file may hold
+NAME = "main.py"  # of the code, in what it is shown of its errors
 KIND, FOLDER = 0o170000, 0o040000  # of a file's mode
 
 
@@ -150,13 +151,15 @@ def main() -> str:
 
 def shown(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
     """Print an error with the lines of the code alone."""
-    sys.__excepthook__(kind, error.with_traceback(trace and trace.tb_next), None)
+    while trace and trace.tb_frame.f_code.co_filename != NAME:
+        trace = trace.tb_next
+    sys.__excepthook__(kind, error.with_traceback(trace), None)
 
 
 CODE = main()
-sys.argv = ["main.py"]
+sys.argv = [NAME]
 VERSION = f".{sys.version_info[1]}"
 sys.path += [f"{at}/dist-packages" for at in ("/usr/lib/python3", f"/usr/local/lib/python3{VERSION}")]
 sys.path.insert(0, posix.getcwd())
 sys.excepthook = shown
-exec(compile(CODE, "main.py", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+exec(compile(CODE, NAME, "exec"), {"__name__": "__main__", "__builtins__": __builtins__})

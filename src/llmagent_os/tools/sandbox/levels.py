@@ -8,6 +8,7 @@ and seccomp. `subprocess` only limits what it uses up, and protects nothing.
 from __future__ import annotations
 
 import ctypes
+import marshal
 import os
 import platform
 import shutil
@@ -22,7 +23,6 @@ from . import seccomp
 Level = Literal["bwrap", "landlock", "subprocess"]
 
 NOBODY = "65534"
-INSIDE = (Path(__file__).with_name("inside.py")).read_text(encoding="utf-8")
 PROXY_FOLDER, PROXY_SOCKET, PROXY_PORT = "/run/proxy", "/run/proxy/socket", 3128
 
 _LANDLOCK_CREATE, _LANDLOCK_ENOUGH = 444, 6  # the version that closes signals and abstract sockets (Linux 6.12)
@@ -59,7 +59,7 @@ class Cell:
     def command(self, seccomp: int) -> list[str]:
         """The whole command; `seccomp` is an open file with the filter."""
         python = interpreter()
-        words = [str(python), "-I", "-S", "-u", "-c", INSIDE]
+        words = [str(python), "-I", "-S", "-u", "-c", inside()]
         if self.level == "bwrap":
             words = self._bwrap(python, seccomp) + words
         if os.geteuid() != 0:
@@ -143,6 +143,15 @@ def as_nobody(folder: Path | None) -> list[str]:
     script = f'mount --bind -- "$0" {_BORROWED} && exec "$@"'
     start = [_which("unshare"), "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, str(folder)]
     return start + words
+
+
+@cache
+def inside() -> str:
+    """What the interpreter inside is handed: `inside.py`, compiled, which it runs if it is of our version."""
+    text = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+    compiled = marshal.dumps(compile(text, "<sandbox>", "exec")).hex()
+    ours = f"sys.implementation.cache_tag == {sys.implementation.cache_tag!r}"
+    return f"import marshal, sys\nexec(marshal.loads(bytes.fromhex({compiled!r})) if {ours} else {text!r})"
 
 
 def interpreter() -> Path:

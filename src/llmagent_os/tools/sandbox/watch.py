@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from contextlib import suppress
@@ -48,8 +49,8 @@ def kill(pid: int) -> None:
             os.kill(member, signal.SIGKILL)
 
 
-def survey(folder: Path, owner: int | None = None) -> int:
-    """Bytes on disk of all files below a folder, a page for each at least.
+def survey(folder: Path, owner: int | None = None, most: float = math.inf) -> int:
+    """Bytes on disk of all files below a folder, a page for each at least; counted until there are more than `most`.
 
     With `owner` everything there is made that user's. The code inside may swap files for links meanwhile: none is
     followed, as folders are walked by descriptor.
@@ -57,6 +58,8 @@ def survey(folder: Path, owner: int | None = None) -> int:
     total = 0
     for _, folders, files, place in os.fwalk(folder):
         for name in (*folders, *files, "."):
+            if total > most:
+                return total
             with suppress(FileNotFoundError):
                 found = os.stat(name, dir_fd=place, follow_symlinks=False)
                 total += max(found.st_blocks * 512, _PAGE)
