@@ -99,7 +99,7 @@ async def test_bombs_end(sandbox: Sandbox, tmp_path: Path, bomb: Probe) -> None:
     done = await sandbox.run(Job(bomb.code, folder=tmp_path))
     assert done.seconds < 4
     assert done.killed or done.exit
-    assert watch.survey(tmp_path) < 4 * sandbox.settings.disk
+    assert watch.survey(tmp_path) < sandbox.settings.disk + (128 << 20)  # what a disk takes between two looks
     assert not left_over()
 
 
