@@ -4,6 +4,7 @@ MODEL ?= default
 BENCH ?= all
 VENV := .venv
 INTEROP := .venv-interop
+SERVERS := .venv-mcp
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
@@ -23,7 +24,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-properties test-interop test-all lint bench docs locks
+.PHONY: help install run test test-slow test-mcp test-properties test-interop test-all lint bench docs locks
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,13 +54,16 @@ test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
 	@$(BIN)/llmagent-os models pull tiny </dev/null
 	@$(BIN)/pytest -m "(slow or torch) and not interop"
 
+test-mcp: $(VENV)/test.stamp $(SERVERS)/stamp ## MCP servers that are not ours, over stdio and HTTP
+	@$(BIN)/pytest tests/scenario/test_mcp.py
+
 test-properties: $(VENV)/test.stamp ## what the scheduler promises, on 10,000 random runs a policy
 	@LLMAGENT_OS_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_scheduler_properties.py
 
 test-interop: $(INTEROP)/stamp ## other agent frameworks, unmodified, against /v1
 	@$(INTEROP)/bin/pytest -m interop tests/interop
 
-test-all: test test-slow test-properties test-interop ## every test there is
+test-all: test test-slow test-mcp test-properties test-interop ## every test there is
 
 bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 	@$(BIN)/llmagent-os bench $(BENCH)
@@ -96,6 +100,14 @@ $(VENV)/torch.stamp: requirements/transformers.txt $(VENV)/test.stamp
 $(VENV)/docs.stamp: requirements/docs.txt $(VENV)/run.stamp
 	@$(call say,installing what the documentation needs ...)
 	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/docs.txt </dev/null >&2
+	@touch $@
+
+$(SERVERS)/bin/python:
+	$(call make_venv,$(SERVERS))
+
+$(SERVERS)/stamp: requirements/mcp-servers.txt | $(SERVERS)/bin/python
+	@$(call say,installing MCP servers into $(SERVERS) ...)
+	@$(SERVERS)/bin/pip $(PIP_FLAGS) $(HASHED)/mcp-servers.txt </dev/null >&2
 	@touch $@
 
 $(INTEROP)/bin/python:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from llmagent_os.core.records import Json, ToolSpec
+from llmagent_os.core.records import Json, Ticket, ToolSpec, Traits
 from llmagent_os.plugins import hookimpl
 
 FOLDER = Path(os.environ["LEDGER"])
@@ -29,14 +29,17 @@ class Append:
         {"type": "object", "properties": {"entry": {"type": "string"}}, "required": ["entry"]},
     )
 
+    traits = Traits("write", idempotent=True, meanings={"entry": "text"}, trusted=True)
+
     def __init__(self, folder: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._ledger = os.open(folder / "ledger", flags)
         self._executions = os.open(folder / "executions", flags)
         self._known = {line.split()[0] for line in (folder / "ledger").read_text().splitlines()}
 
-    async def run(self, arguments: dict[str, Json], key: str) -> Json:
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Write the entry after a while, and return it after another."""
+        key = ticket.key
         entry = arguments["entry"]
         os.write(self._executions, f"{key} {time.time()!r}\n".encode())
         await asyncio.sleep(random.uniform(0, SLOWEST))

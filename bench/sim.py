@@ -195,7 +195,10 @@ class Engine:
                 del self.tasks[task.job.number]
                 self.scheduler.leave(task.job, now)
                 self.world.answered(task.program, task.job, now)
-        self.decide(now)
+        if self.scheduler.waiting:
+            self.decide(now)
+        else:
+            self._plan(now)
 
     def _book(self, task: Task) -> None:
         """Charge the whole tokens that a call had since the last time."""

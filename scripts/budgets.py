@@ -5,7 +5,7 @@ import tokenize
 from pathlib import Path
 
 PACKAGE = Path("src/llmagent_os")
-BUDGETS = {PACKAGE / "kernel": 1_800, PACKAGE: 12_999}  # lines of code, at most
+BUDGETS = {PACKAGE / "kernel": 1_800, PACKAGE: 18_000}  # lines of code, at most
 _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
 
 

@@ -9,10 +9,11 @@ lock() {
         "$@" --output-file "$out" >/dev/null
 }
 
-lock run pyproject.toml --extra llamacpp
+lock run pyproject.toml --extra llamacpp --extra security
 lock build --group build
 lock test pyproject.toml --extra llamacpp --extra dev --constraints requirements/run.txt
 lock docs pyproject.toml --extra docs --constraints requirements/test.txt
 # torch is installed on its own, so that no plain one comes in; see the Makefile
 lock transformers pyproject.toml --extra transformers --excludes requirements/torch.in --constraints requirements/test.txt
+lock mcp-servers --group mcp-servers
 lock interop pyproject.toml --extra interop --extra test

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .agent.loop import Agent, program
 from .agent.manager import AgentManager
@@ -15,12 +18,13 @@ from .agent.spec import AgentSpec, parse
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
-from .core.errors import Conflict, InvalidRequest, NotFound, nearest, not_found
-from .core.ports import Approver, Engine, Filter, Records, Strategy, Tool
+from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
+from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
 from .core.records import DEFAULT, Decoding, GenerateRequest, Generation, ModelSpec, Retention, Route
 from .core.stream import collect
 from .core.sys import Sys
 from .kernel.budget import budgets
+from .kernel.journal import Journal, Row
 from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
@@ -29,11 +33,15 @@ from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
+from .sched.router import Engines
 from .sched.scheduler import Settings
 from .security.approvals import Approvals, Nobody
 from .security.identity import Keys
+from .security.masking import Masking
 from .security.policy import Gate
-from .security.privacy import Privacy
+from .security.privacy import Privacy, VaultShare
+from .security.review import Review
+from .security.vault import Vault, extra, key_file
 from .stores.folder import Claim
 from .stores.pages import PageFiles
 from .stores.records import StoredRecords
@@ -42,6 +50,11 @@ from .tools.builtin import builtin_tools
 from .tools.code import code_tools
 from .tools.sandbox import Sandbox
 from .tools.sources import add_sources
+
+if TYPE_CHECKING:
+    from .security.audit import Audit, Findings
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds for MCP servers that start for the first time
 
@@ -63,12 +76,13 @@ class System:
     tenants: dict[str, AgentManager]
     shared: frozenset[str]
     tools: dict[str, Tool]
+    audit: Audit | None
     claim: Claim | None
 
     async def tenant(self, name: str) -> AgentManager:
         """The agents of a tenant; definitions that came with the system, plugins and the agents folder are shared."""
         if name not in self.tenants:
-            sys = await self.kernel.service("system", tenant=name)
+            sys = await self.kernel.service("gateway", tenant=name)
             self.tenants.setdefault(name, self.agents.of(name, sys, self.shared))
         return self.tenants[name]
 
@@ -88,7 +102,7 @@ class System:
     async def add_model(self, spec: ModelSpec) -> ModelSpec:
         """Register a model for this and later starts; raises as `catalog.add` does."""
         added = catalog.add(spec, self.plugins.mapping("engines"))
-        add_model(self.kernel, self.config, self.plugins, added.name)
+        add_model(self.kernel, self.config, self.plugins, added)
         return added
 
     async def remove_model(self, name: str) -> None:
@@ -99,6 +113,9 @@ class System:
     async def close(self) -> None:
         """Stop; what was accepted goes on at the next start."""
         await self.kernel.close()
+        if self.audit is not None:
+            await asyncio.to_thread(self.audit.close)
+            self.audit.store.close()
         if self.claim is not None:
             self.claim.release()
 
@@ -160,20 +177,35 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     claim = Claim(config.data)
     try:
         store = SQLiteStore(config.data / "journal.db", config.durability)
+        audit = open_audit(config)  # before anything is written
         metrics = Metrics()
         records = StoredRecords(store)
         approvals = Approvals(records)
         sandbox = Sandbox(config.tools.sandbox)
         registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox)
-        kernel = make_kernel(store, registry, tools, config)
+        vault = open_vault(config, records)
+        guards = Guards(config, vault, approvals)
+        kernel = make_kernel(store, registry, tools, config, guards.filters())
+        guards.engines = kernel.engines
         kernel.worker("sandbox", sandbox.serve())
+        if audit is not None:
+            kernel.worker("audit", audit.run())
         sys = await kernel.service("system")
         agents = AgentManager(kernel, records, sys, tools, loops)
         await connect(kernel, config, tools)
         add_models(kernel, config, registry)
         shared = await add_agents(agents, registry, config)
         keys = Keys(records)
-        privacy = Privacy(kernel, store, records, config.data, config.retention, [keys])
+        holders: list[Personal] = [keys, *([VaultShare(vault)] if vault is not None else [])]
+        privacy = Privacy(
+            kernel,
+            store,
+            records,
+            config.data,
+            config.retention,
+            holders,
+            *([audit.amend] if audit is not None else []),
+        )
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
         await kernel.start_all()
@@ -182,7 +214,21 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         raise
     tenants = {DEFAULT: agents}
     return System(
-        config, kernel, agents, sys, records, registry, metrics, approvals, keys, privacy, tenants, shared, tools, claim
+        config,
+        kernel,
+        agents,
+        sys,
+        records,
+        registry,
+        metrics,
+        approvals,
+        keys,
+        privacy,
+        tenants,
+        shared,
+        tools,
+        audit,
+        claim,
     )
 
 
@@ -198,15 +244,57 @@ async def explained(request: GenerateRequest) -> Generation:
         await engine.close()
 
 
+def journal_of(config: Config) -> Path:
+    """Where the journal of a data folder lies; raises NotFound where there is none."""
+    path = config.data / "journal.db"
+    if not path.is_file():
+        raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
+    return path
+
+
+def open_audit(config: Config) -> Audit | None:
+    """The audit log over a system's journal; None where what signs it is not installed."""
+    try:
+        audit = extra("llmagent_os.security.audit", "security")
+    except MissingExtra as error:
+        log.warning("there is no audit log: %s", error.message)
+        return None
+    opened: Audit = audit.Audit(SQLiteStore(config.data / "journal.db"), config.data / "audit")
+    return opened
+
+
+def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) -> Findings:
+    """Hold a journal against its audit log, whether or not a system runs on it.
+
+    `key` is the public key that must have signed, `copies` are checkpoints that were kept elsewhere. Raises NotFound
+    where there is no journal, MissingExtra.
+    """
+    audit = extra("llmagent_os.security.audit", "security")
+    store = SQLiteStore(journal_of(config))
+    try:
+        found: Findings = audit.verify(store, config.data / "audit", key, [audit.parse(line) for line in copies])
+        return found
+    finally:
+        store.close()
+
+
+def tool_calls(config: Config, pid: int | None, last: int) -> list[tuple[Row, Any, Any]]:
+    """The last calls of tools, of one process or all, the oldest first: rows, arguments, errors."""
+    store = SQLiteStore(journal_of(config))
+    try:
+        journal = Journal(store)
+        rows = [Row(*values) for _, *values in reversed(store.read("audit.tools", pid, last))]
+        return [(row, journal.unpack(row.args), journal.unpack(row.error)) for row in rows]
+    finally:
+        store.close()
+
+
 async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
     """Replay a process out of the journal, whether or not a system runs on it; nothing is written.
 
     Raises NotFound where there is no journal or process, JournalDamaged, or InvalidRequest for a bad plugin.
     """
-    path = config.data / "journal.db"
-    if not path.is_file():
-        raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
-    store = SQLiteStore(path)
+    store = SQLiteStore(journal_of(config))
     try:
         registry, tools, _ = load_plugins(config, plugins)
         await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
@@ -254,8 +342,9 @@ async def known_tools(config: Config) -> dict[str, Tool]:
 
 
 def make_kernel(
-    store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], config: Config | None = None
-) -> Kernel:
+    store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], config: Config | None = None,
+    innermost: Sequence[Filter] = (),
+) -> Kernel:  # fmt: skip
     """Make a kernel with everything that plugins bring; one without a configuration keeps no pages."""
     pages = config.pages if config is not None else PageBudget(ram=0, disk=0)
     keeps = config is not None and pages.ram + pages.disk > 0
@@ -263,7 +352,7 @@ def make_kernel(
         store,
         registry.mapping("programs"),
         tools,
-        registry.sequence("filters"),
+        [*registry.sequence("filters"), *innermost],
         registry.mapping("syscalls"),
         partial(decoded, strategies=registry.mapping("strategies")),
         partial(sharing, config or Config()),
@@ -271,6 +360,43 @@ def make_kernel(
         pages.checkpoint,
         threaded_commits=config is not None and config.durability == "power",
     )
+
+
+OWN = frozenset({"llamacpp", "transformers", "scripted"})
+"""Drivers of engines that run in this process: what they are told stays here."""
+
+
+def open_vault(config: Config, records: Records) -> Vault | None:
+    """Where masked values are kept; None where nothing is to be masked, or what encrypts them is not installed."""
+    if not config.masking.on:
+        return None
+    try:
+        return Vault(key_file(config.data / "vault.key"), records)
+    except MissingExtra as error:
+        log.warning("values are not masked before they go to remote models: %s", error.message)
+        return None
+
+
+class Guards:
+    """The innermost filters: review, then masking, for what goes past them leaves."""
+
+    def __init__(self, config: Config, vault: Vault | None, approver: Approver) -> None:
+        self.engines: Engines | None = None
+        self._config, self._vault, self._approver = config, vault, approver
+
+    def filters(self) -> list[Filter]:
+        """In their order."""
+        rules, vault = self._config.review, self._vault
+        found: list[Filter] = [] if rules is None else [Review(rules, vault, self._approver)]
+        return found if vault is None else [*found, Masking(vault, self._remote, self._exposed)]
+
+    def _exposed(self, tool: str) -> bool:
+        return any(fnmatchcase(tool, pattern) for pattern in self._config.masking.tools)
+
+    def _remote(self, name: str) -> bool:
+        """Whether any model behind a name is somebody else's."""
+        assert self.engines is not None
+        return bool(self.engines.remote(name).difference(self._config.masking.own))
 
 
 def sharing(config: Config, model: str) -> Settings:
@@ -282,7 +408,7 @@ def sharing(config: Config, model: str) -> Settings:
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
     """Make every model of the catalog known to the kernel, and let `default` name the chosen one."""
     for listed in catalog.list_models():
-        add_model(kernel, config, registry, listed.spec.name)
+        add_model(kernel, config, registry, listed.spec)
         for alias in listed.aliases:
             kernel.engines.alias(alias, listed.spec.name)
     for name, routing in config.routes.items():
@@ -315,8 +441,10 @@ def add_route(kernel: Kernel, name: str, routing: Routing) -> None:
     kernel.engines.add_route(name, route)
 
 
-def add_model(kernel: Kernel, config: Config, registry: Plugins, name: str) -> None:
+def add_model(kernel: Kernel, config: Config, registry: Plugins, listed: ModelSpec) -> None:
     """Make a model known. One that is not on this machine yet may come later: opening it says how."""
+
+    name = listed.name
 
     async def opened() -> Engine:
         spec = await catalog.resolve(name)
@@ -326,7 +454,7 @@ def add_model(kernel: Kernel, config: Config, registry: Plugins, name: str) -> N
         engine: Engine = await drivers[spec.engine](limited(spec, config))
         return engine
 
-    kernel.engines.add(name, opened)
+    kernel.engines.add(name, opened, remote=listed.engine not in OWN)
 
 
 def limited(spec: ModelSpec, config: Config) -> ModelSpec:

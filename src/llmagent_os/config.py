@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
+from .security.review import Rules
 from .tools.sandbox import Settings as Sandboxes
 from .tools.settings import Document, MCPServer
 
@@ -86,7 +87,7 @@ class Oidc(BaseModel):
     issuer: str
     audience: str
     jwks: str
-    algorithms: list[Algorithm] = Field(default_factory=lambda: ["RS256", "ES256"], min_length=1)
+    algorithms: list[Algorithm] = Field(["RS256", "ES256"], min_length=1)
     tenant_claim: str = "tenant"
     roles_claim: str = "roles"
     roles: dict[str, Literal["admin", "user", "viewer"]] = Field(default_factory=dict)
@@ -94,6 +95,18 @@ class Oidc(BaseModel):
 
 
 Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+
+
+class Masks(BaseModel):
+    """What is kept from whom: `on` for models that are reached over a network, `own` those that are yours all the same.
+
+    `tools` are patterns of the tools whose arguments are masked as well. It takes the extra `security`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    on: bool = True
+    own: list[str] = Field(default_factory=list)
+    tools: list[str] = Field(default_factory=list)
 
 
 class Tools(BaseModel):
@@ -124,6 +137,8 @@ class Config(BaseModel):
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
     `routes` are names that several models serve, usable wherever a model's name is. `tools` says what tools may reach.
+    `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
+    when they are complete).
     `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is deleted.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
@@ -139,6 +154,8 @@ class Config(BaseModel):
     pages: PageBudget = Field(default_factory=PageBudget)
     routes: dict[str, Routing] = Field(default_factory=dict)
     tools: Tools = Tools()
+    masking: Masks = Masks()
+    review: Rules | None = None
     oidc: Oidc | None = None
     retention: Retention = Retention()
     plugins: list[Path] = Field(default_factory=list)

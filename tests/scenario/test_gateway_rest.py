@@ -189,7 +189,10 @@ async def test_health_metrics_and_the_system_at_a_glance(api: Gate) -> None:
     await say(api, "hello")
     assert await api.get("/health", headers={"Authorization": ""}) == (
         200,
-        {"status": "green", "parts": {"journal": None, "engine scripted": None}},
+        {
+            "status": "green",
+            "parts": {"journal": None, "engine scripted": None, "worker sandbox": None, "worker audit": None},
+        },
     )
     _, top = await api.get("/v1/top")
     (engine,) = top["engines"]

@@ -160,3 +160,19 @@ def test_a_later_turn_remembers_that_there_was_something_untrusted() -> None:
     worker.turn = 1
     labels.follow(worker, "receive", {}, Envelope("1", "pid/7", "Go on"))
     assert labels.of(worker).origin("Mallory") == "context" and labels.of(worker).untrusted() == ["tool fetch"]
+
+
+def test_a_short_number_in_what_the_user_said_names_no_file() -> None:
+    delete = Traits("write", meanings={"file": "path"})
+    said = ("user", True, "What is on June 13? Pay 50.")
+    assert decide(Policy(), "delete", delete, {"file": "13"}, context(said, PAGE)).verdict == "ask"
+    assert decide(Policy(), "delete", delete, {"file": "13"}, context(said)).verdict == "allow"
+    assert decide(Policy(), "pay", PAY, {"amount": 50}, context(said, PAGE)).verdict == "allow"
+
+
+def test_the_settings_in_a_definition_are_nobodys_words() -> None:
+    worker = process()
+    worker.args = {"spec": {"prompt": "You pay bills.", "max_steps": 4711}, "version": 4712}
+    labels = Labels(lambda process, tool: False)
+    labels.follow(worker, "call", {"tool": "fetch"}, "4711 and 4712")
+    assert [labels.of(worker).origin(each) for each in ("4711", "4712", "bills")] == ["tool fetch", "tool fetch", None]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core import documents
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Decoding, Grant, Json, Needs, Service
 
@@ -94,7 +94,7 @@ def parse(data: Any) -> AgentSpec:
     if not isinstance(data, Mapping):
         raise InvalidRequest(f"an agent's definition is a mapping with at least a name, not {type(data).__name__}")
     try:
-        spec = AgentSpec.model_validate(dict(data))
+        spec = AgentSpec.model_validate(dict(documents.plain(data, "the definition")))
     except ValidationError as error:
         raise _explain(error) from error
     for name in spec.sampling:
@@ -118,9 +118,11 @@ def load(path: Path) -> list[AgentSpec]:
 
     Raises InvalidRequest naming the file or field, FileNotFoundError.
     """
-    try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"{path} is not YAML: {error}", parameter=str(path)) from error
-    definitions = [item for document in documents for item in (document if isinstance(document, list) else [document])]
+    return read(path.read_bytes(), str(path))
+
+
+def read(text: bytes, source: str) -> list[AgentSpec]:
+    """The agents of a YAML text that comes from `source`; raises InvalidRequest."""
+    found = documents.read(text, source)
+    definitions = [item for document in found for item in (document if isinstance(document, list) else [document])]
     return [parse(item) for item in definitions if item is not None]

@@ -63,7 +63,11 @@ class Sys:
         return result
 
     async def call(
-        self, tool: str, arguments: dict[str, Json] | None = None, deadline: float | None = None, show: int | None = None
+        self,
+        tool: str,
+        arguments: dict[str, Json] | None = None,
+        deadline: float | None = None,
+        show: int | None = None,
     ) -> Json:
         """Run a tool; raises NotFound or ToolFailed.
 

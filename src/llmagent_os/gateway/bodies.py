@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core import codec
+from ..core import codec, documents
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, Service, ToolCall, ToolSpec
 from .errors import explained
@@ -359,7 +359,7 @@ def _part(part: Mapping[str, Any], where: str) -> dict[str, Json]:
 def arguments(text: str, where: str) -> Mapping[str, Json]:
     """Read a tool call's arguments; raises InvalidRequest unless they are a JSON object."""
     try:
-        value = codec.loads(text or "{}")
+        value = documents.plain(codec.loads(text or "{}"), f"{where}: arguments")
     except ValueError as error:
         raise InvalidRequest(f"{where}: arguments are not JSON: {error}", parameter=where) from None
     if not isinstance(value, dict):

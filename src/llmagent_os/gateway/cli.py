@@ -31,6 +31,7 @@ COMMANDS = {
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
+    "audit": ("audit", "Verify the journal, and show what tools were called."),
     "approvals": ("approvals", "See and answer what agents ask before they do it."),
     "tools": ("tools", "List, try and add tools."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),

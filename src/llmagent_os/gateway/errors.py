@@ -137,7 +137,9 @@ def explained(
     `refused` are fields that are known but not supported, each with what to do instead.
     """
     first = min(found, key=lambda error: (error["type"] != "extra_forbidden", len(error["loc"])))
-    place = tuple(part for part in first["loc"] if part not in ("body", "query"))
+    place = tuple(first["loc"])
+    if place[:1] in (("body",), ("query",)) and (len(place) > 1 or first["type"] != "extra_forbidden"):
+        place = place[1:]  # where the framework found it; alone and unknown, it is a field of that name
     path = _path(place)
     if first["type"] == "json_invalid":
         return InvalidRequest(f"the body is not JSON: {first['ctx']['error']}", parameter=None)

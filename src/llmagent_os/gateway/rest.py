@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from ..core import codec
+from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
 from .auth import ANYBODY, ROUTES
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
@@ -44,7 +44,9 @@ HOT: dict[str, tuple[type[BaseModel], str]] = {
 
 def make_rest(system: System) -> FastAPI:
     """The application behind every path that is not a hot one."""
-    app = FastAPI(title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed)])
+    app = FastAPI(
+        title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
+    )
     for part in (Overview(system), Agents(), Processes(), Identity(system), Approving(system), Tools(system)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
@@ -64,6 +66,12 @@ async def _allowed(request: Request) -> None:
         raise PermissionDenied(f"no scope is declared for {route}")
     if scope != ANYBODY:
         request.scope["desk"].caller.need(scope)
+
+
+async def _plain(request: Request) -> None:
+    """Refuse a body that no journal could keep: the framework's parser takes more than JSON can hold."""
+    if await request.body():
+        documents.plain(await request.json(), "the body")
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

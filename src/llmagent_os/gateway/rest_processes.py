@@ -19,7 +19,7 @@ from .rest_agents import Niceness, Strict
 class Page(Strict):
     """A part of a listing: rows numbered above `after`."""
 
-    after: int = Field(0, ge=0)
+    after: int = Field(0, ge=0, lt=2**63)
     limit: int = Field(100, ge=1, le=1000)
 
 

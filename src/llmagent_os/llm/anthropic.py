@@ -64,20 +64,26 @@ class AnthropicEngine:
         check(request, self.info)
         body, reader = self._body(request), Reader(request)
         if not body["stream"]:
-            text = reader.whole(await self._server.ask("/messages", body))
-            yield self._last(reader, text)
+            answer = await self._server.ask("/messages", body)
+            with self._server.understood():
+                last = self._last(reader, reader.whole(answer))
+            yield last
             return
         async with aclosing(self._server.events("/messages", body)) as events:
             async for data in events:
-                if text := reader.piece(self._server.read(data)):
+                with self._server.understood():
+                    text = reader.piece(self._server.read(data))
+                if text:
                     yield Chunk(text)
         if reader.finish is None:
             raise self._server.broken_off()
-        yield self._last(reader, reader.rest())
+        with self._server.understood():
+            last = self._last(reader, reader.rest())
+        yield last
 
     def _last(self, reader: Reader, text: str) -> Chunk:
         calls = reader.calls()
-        finish = "tool_calls" if calls else reader.finish
+        finish = "tool_calls" if calls else reader.finish or "stop"
         return Chunk(text, (), calls, finish, self._usage(reader.usage))
 
     def _usage(self, usage: Mapping[str, Any]) -> Usage:

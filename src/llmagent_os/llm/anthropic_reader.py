@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core import codec
 from ..core.records import FinishReason, GenerateRequest, ToolCall
-from .wire import arguments, unwrapped
+from .wire import arguments, text_of, unwrapped
 
 _FINISH: dict[str, FinishReason] = {
     "max_tokens": "length",
@@ -24,7 +25,6 @@ class Reader:
         self._choices = request.choices
         self._kept = ""
         self._tools: dict[int, dict[str, str]] = {}
-        self._calls: list[ToolCall] = []
 
     def whole(self, answer: Mapping[str, Any]) -> str:
         """Read an answer that was not streamed and return its text."""
@@ -32,9 +32,9 @@ class Reader:
         text = ""
         for block in answer["content"]:
             if block["type"] == "text":
-                text += block["text"]
+                text += text_of(block["text"])
             elif block["type"] == "tool_use":
-                self._calls.append(ToolCall(block["id"], block["name"], block["input"]))
+                self._open(len(self._tools), block, codec.dumps(block["input"]).decode())
         return unwrapped(text, self._choices) if self._choices else text
 
     def piece(self, event: Mapping[str, Any]) -> str:
@@ -43,13 +43,15 @@ class Reader:
         if kind == "content_block_delta":
             return self._delta(event["index"], event["delta"])
         if kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
-            block = event["content_block"]
-            self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "input": ""}
+            self._open(event["index"], event["content_block"])
         elif kind == "message_start":
             self.usage.update(event["message"]["usage"])
         elif kind == "message_delta":
             self._end({**event["delta"], "usage": event.get("usage")})
         return ""
+
+    def _open(self, index: int, block: Mapping[str, Any], given: str = "") -> None:
+        self._tools[index] = {"id": text_of(block["id"]), "name": text_of(block["name"]), "input": given}
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> str:
         if delta["type"] == "input_json_delta" and index in self._tools:
@@ -59,7 +61,7 @@ class Reader:
         if self._choices:
             self._kept += delta["text"]
             return ""
-        return str(delta["text"])
+        return text_of(delta["text"])
 
     def _end(self, message: Mapping[str, Any]) -> None:
         self.usage.update({name: count for name, count in (message.get("usage") or {}).items() if count is not None})
@@ -68,8 +70,7 @@ class Reader:
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls, whole."""
-        streamed = (ToolCall(t["id"], t["name"], arguments(t["name"], t["input"])) for t in self._tools.values())
-        return (*self._calls, *streamed)
+        return tuple(ToolCall(t["id"], t["name"], arguments(t["name"], t["input"])) for t in self._tools.values())
 
     def rest(self) -> str:
         """What was kept back: the choice out of its wrapping."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -90,6 +90,15 @@ class Server:
         if error := answer.get("error"):
             raise self.refused(_status(error), data)
         return answer
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Raise EngineFailed for an answer that is JSON, and yet not as the API says, when it is taken apart."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            said = f"{self._base} did not answer as its API says ({error!r}); is the base URL right?"
+            raise EngineFailed(said, engine=self._spec.name) from error
 
     def refused(self, status: int, answer: bytes, retry_after: str | None = None) -> LLMAgentOSError:
         """Make the error for an error answer: the server's own words and what to do next."""

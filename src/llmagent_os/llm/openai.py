@@ -72,16 +72,22 @@ class OpenAIEngine:
         body = self._body(request)
         reader = Reader(request, self._unwraps(request))
         if not body["stream"]:
-            yield self._last(reader, reader.whole(await self._server.ask(path, body)), request)
+            answer = await self._server.ask(path, body)
+            with self._server.understood():
+                last = self._last(reader, reader.whole(answer), request)
+            yield last
             return
         async with aclosing(self._server.events(path, body)) as events:
             async for data in events:
-                chunk = reader.done() if data == b"[DONE]" else reader.piece(self._server.read(data))
+                with self._server.understood():
+                    chunk = reader.done() if data == b"[DONE]" else reader.piece(self._server.read(data))
                 if chunk.text or chunk.logprobs:
                     yield chunk
         if reader.finish is None:
             raise self._server.broken_off()
-        yield self._last(reader, Chunk(text=reader.rest()), request)
+        with self._server.understood():
+            last = self._last(reader, Chunk(text=reader.rest()), request)
+        yield last
 
     def _last(self, reader: Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
         calls = reader.calls()

@@ -8,7 +8,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import EngineFailed
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, ToolCall
-from .wire import arguments, unwrapped
+from .wire import arguments, text_of, unwrapped
 
 _FINISH: dict[str, FinishReason] = {"length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls"}
 
@@ -22,7 +22,7 @@ class Reader:
         self.length = 0
         self._choices = request.choices if unwrap else None
         self._kept = ""
-        self._parts: list[dict[str, str]] = []
+        self._parts: dict[int, dict[str, str]] = {}  # by index, which is the server's word
 
     def whole(self, answer: Mapping[str, Any]) -> Chunk:
         """Read an answer that was not streamed."""
@@ -46,7 +46,7 @@ class Reader:
         return Chunk()
 
     def _take(self, choice: Mapping[str, Any], message: Mapping[str, Any], final: bool) -> Chunk:
-        text = message.get("content") or message.get("refusal") or choice.get("text") or ""
+        text = text_of(message.get("content") or message.get("refusal") or choice.get("text") or "")
         self.length += len(text)
         if self._choices:
             self._kept += text
@@ -59,12 +59,11 @@ class Reader:
 
     def _add(self, part: Mapping[str, Any]) -> None:
         """Some servers leave out the index; then an id starts a new call."""
-        index = part.get("index", len(self._parts) if part.get("id") else len(self._parts) - 1)
-        while len(self._parts) <= index:
-            self._parts.append({"id": "", "name": "", "arguments": ""})
-        call, function = self._parts[index], part.get("function") or {}
-        call["id"] = call["id"] or part.get("id") or f"call_{index}"
-        call["name"] = call["name"] or function.get("name") or ""
+        index = part.get("index", len(self._parts) if part.get("id") else max(0, len(self._parts) - 1))
+        call = self._parts.setdefault(index, {"id": "", "name": "", "arguments": ""})
+        function = part.get("function") or {}
+        call["id"] = call["id"] or text_of(part.get("id") or f"call_{index}")
+        call["name"] = call["name"] or text_of(function.get("name") or "")
         arguments = function.get("arguments") or ""
         call["arguments"] += arguments if isinstance(arguments, str) else codec.dumps(arguments).decode()
         self.length += len(arguments)
@@ -72,7 +71,8 @@ class Reader:
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls, whole."""
         return tuple(
-            ToolCall(part["id"], part["name"], arguments(part["name"], part["arguments"])) for part in self._parts
+            ToolCall(part["id"], part["name"], arguments(part["name"], part["arguments"]))
+            for _, part in sorted(self._parts.items())
         )
 
     def rest(self) -> str:
@@ -87,7 +87,9 @@ def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
         return _raw_logprobs(data)
     return tuple(
         TokenLogprob(
-            row["token"], row["logprob"], tuple((t["token"], t["logprob"]) for t in row.get("top_logprobs") or ())
+            text_of(row["token"]),
+            float(row["logprob"]),
+            tuple((text_of(t["token"]), float(t["logprob"])) for t in row.get("top_logprobs") or ()),
         )
         for row in data.get("content") or ()
     )
@@ -97,6 +99,6 @@ def _raw_logprobs(data: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
     """The older shape, of `/completions`: parallel lists, the alternatives unordered."""
     tops = data.get("top_logprobs") or [None] * len(data["tokens"])
     return tuple(
-        TokenLogprob(token, logprob or 0.0, tuple(sorted((top or {}).items(), key=lambda pair: -pair[1])))
+        TokenLogprob(text_of(token), float(logprob or 0), tuple(sorted((top or {}).items(), key=lambda pair: -pair[1])))
         for token, logprob, top in zip(data["tokens"], data["token_logprobs"], tops, strict=True)
     )

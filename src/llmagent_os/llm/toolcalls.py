@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..core import codec
-from ..core.errors import EngineFailed
+from ..core import codec, documents
+from ..core.errors import EngineFailed, InvalidRequest
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
 from .constrain import ANSWER, call_opening
 
@@ -155,8 +155,11 @@ class Parser:
     def _calls(self) -> Iterator[ToolCall]:
         try:
             data = codec.loads(self._buffer)
-            yield ToolCall(f"call_{uuid.uuid4().hex[:16]}", data["tool"], data["args"])
-        except (ValueError, KeyError, TypeError) as error:
+            name, arguments = data["tool"], documents.plain(data["args"], "the call")
+            if not (isinstance(name, str) and isinstance(arguments, dict)):
+                raise TypeError("a call has a name and an object of arguments")
+            yield ToolCall(f"call_{uuid.uuid4().hex[:16]}", name, arguments)
+        except (ValueError, KeyError, TypeError, InvalidRequest) as error:
             if not self._stop:  # a stop string of the caller's may cut anywhere
                 raise EngineFailed("the engine wrote a tool request that is not one", text=self._buffer) from error
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..core import codec
-from ..core.errors import EngineFailed
+from ..core import codec, documents
+from ..core.errors import EngineFailed, InvalidRequest
 from ..core.records import EngineInfo, GenerateRequest, Json, Usage
+
+_MOST = 2**53  # tokens: what every database and JSON parser can hold
 
 
 def choice_schema(choices: Sequence[str]) -> dict[str, Json]:
@@ -28,10 +30,10 @@ def unwrapped(text: str, choices: Sequence[str]) -> str:
 
 
 def arguments(tool: str, text: str) -> Mapping[str, Json]:
-    """Parse a tool call's arguments; raises EngineFailed when they are no JSON object."""
+    """Parse a tool call's arguments; raises EngineFailed when they are no JSON object, or one that nobody could use."""
     try:
-        value = codec.loads(text or "{}")
-    except ValueError:
+        value = documents.plain(codec.loads(text or "{}"), "the call")
+    except (ValueError, InvalidRequest):
         value = None
     if not isinstance(value, dict):
         raise EngineFailed(
@@ -40,8 +42,20 @@ def arguments(tool: str, text: str) -> Mapping[str, Json]:
     return value
 
 
+def text_of(value: Json) -> str:
+    """The same, if it is text; raises TypeError (see `http.Server.understood`)."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
 def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
-    """Usage at the engine's prices; cached tokens are counted in `read` and cost the same."""
+    """Usage at the engine's prices; cached tokens are counted in `read` and cost the same.
+
+    Raises TypeError for what a server counted that is no number of tokens.
+    """
+    if not all(isinstance(count, int) and 0 <= count < _MOST for count in (read, written, cached)):
+        raise TypeError(f"{read!r}, {written!r}, {cached!r} are no numbers of tokens")
     return Usage(read, written, cached, (read * info.input_price + written * info.output_price) / 1e6)
 
 

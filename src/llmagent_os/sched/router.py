@@ -46,10 +46,15 @@ class Engines:
         self._aliases: dict[str, str] = {}
         self._open: dict[str, asyncio.Task[Engine]] = {}
         self._borrowed: set[str] = set()
+        self._remote: set[str] = set()
 
-    def add(self, model: str, opener: Opener, borrowed: bool = False) -> None:
-        """Make a model known; it is opened at the first `get`. A borrowed engine is its owner's to close."""
+    def add(self, model: str, opener: Opener, borrowed: bool = False, remote: bool = False) -> None:
+        """Make a model known; it is opened at the first `get`. A borrowed engine is its owner's to close.
+
+        `remote`: what it is asked leaves this system.
+        """
         self._openers[model] = opener
+        (self._remote.add if remote else self._remote.discard)(model)
         if borrowed:
             self._borrowed.add(model)
 
@@ -63,6 +68,11 @@ class Engines:
         """Let `name` stand for several models; where one must do, that is the first replica."""
         self.routes[name] = route
         self._aliases[name] = route.replicas[0]
+
+    def remote(self, name: str) -> frozenset[str]:
+        """The models behind a name that what they are asked leaves this system for; raises NotFound."""
+        route = self.routes.get(name)
+        return frozenset(self._remote & (route.roles().keys() if route is not None else {self.resolve(name)}))
 
     async def remove(self, model: str) -> None:
         """Forget a model and close its engine."""

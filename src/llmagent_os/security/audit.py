@@ -172,7 +172,7 @@ class Audit:
 
         what appeared while the system was closed is not, and `verify` will name it. `every` is in seconds.
         """
-        self._store, self._log, self._every = store, Log(folder), every
+        self.store, self._log, self._every = store, Log(folder), every
         self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
         newest, last = store.read("audit.last")[0][0], self._log.last
         if last is None:
@@ -192,7 +192,7 @@ class Audit:
             await asyncio.sleep(self._every)
             try:
                 await asyncio.to_thread(self.catch_up)
-            except OSError as error:
+            except (OSError, JournalDamaged) as error:
                 log.error("the audit log cannot be written (%s); it is tried again", error)
 
     def catch_up(self) -> int:
@@ -203,7 +203,7 @@ class Audit:
     def _catch_up(self) -> int:
         assert self._log.last is not None  # `__init__` wrote one
         cursor, taken, records = self._log.last.last, 0, []
-        while rows := self._store.read("audit.after", cursor, _PART):
+        while rows := self.store.read("audit.after", cursor, _PART):
             for number, pid, seq, *row in rows:
                 records.append(RECORD.pack(ROW, pid, seq, digest(row) if row[0] is not None else GONE))
                 cursor = number
@@ -227,7 +227,7 @@ class Audit:
             self._log.append(records, self._log.last.last, f"amended {len(records)} rows: {why}")
 
     def _present(self, key: Key) -> bytes:
-        rows = self._store.read("audit.row", *key)
+        rows = self.store.read("audit.row", *key)
         return digest(rows[0]) if rows else GONE
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from ..kernel.process import Process
 NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
 
+DIGITS = 3
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>\"')\]]*", re.I)
 _MAIL = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[\w-]+")
 _SPACE = re.compile(r"\s+")
@@ -58,10 +59,14 @@ class Context:
     request: GenerateRequest | None = None  # of the last generation, not yet read into `sources`
     turn: int = -1  # of the process, that `sources` are of
 
-    def origin(self, value: str) -> str | None:
-        """Who wrote a value: None for somebody trusted."""
+    def origin(self, value: str, number: bool = False) -> str | None:
+        """Who wrote a value: None for somebody trusted.
+
+        A short number stands anywhere by chance, such as in a date, so it is trusted only where a `number` is meant.
+        """
         sought = normal(value)
-        if not sought or any(source.trusted and source.holds(sought) for source in self.sources):
+        chance = not number and len(sought) <= DIGITS and sought.isdigit()
+        if not sought or (not chance and any(source.trusted and source.holds(sought) for source in self.sources)):
             return None
         others = [source for source in self.sources if not source.trusted]
         return next((source.origin for source in others if source.holds(sought)), NOWHERE if others else None)
@@ -106,7 +111,7 @@ class Labels:
     def _context(self, process: Process) -> Context:
         context = self._contexts.get(process)
         if context is None:
-            context = self._contexts[process] = Context([Source("definition", True, written(process.args))])
+            context = self._contexts[process] = Context([Source("definition", True, _defined(process.args))])
         if context.turn != process.turn:  # of an earlier turn only its origins: the process may have kept anything
             kept = [Source(origin, False, "") for origin in context.untrusted()] if context.turn >= 0 else []
             context.turn, context.request, context.sources = process.turn, None, [context.sources[0], *kept]
@@ -138,6 +143,14 @@ def _received(envelope: Envelope) -> list[Source]:
         return [Source("user", True, written(body))]
     told = [(message.get("role"), written(message.get("content"))) for message in body["messages"]]
     return [Source("user" if role != "tool" else "tool of the caller", role != "tool", text) for role, text in told]
+
+
+def _defined(args: Json) -> str:
+    """The words of a definition: of an agent's, what its author wrote, for numbers among settings stand anywhere."""
+    spec = args.get("spec") if isinstance(args, Mapping) else None
+    if not isinstance(spec, Mapping):
+        return written(args)
+    return "\n".join(written(spec.get(name)) for name in ("description", "prompt", "intents", "variables"))
 
 
 def written(value: Json) -> str:

@@ -187,8 +187,9 @@ def _doubts(rule: Rule, traits: Traits, arguments: Mapping[str, Json], context: 
     if blind and not arguments and (untrusted := context.untrusted()):
         yield "the call itself", untrusted[0]
     for name, value in arguments.items():
-        for each in _sinks(value, meanings.get(name, "text"), blind, traits.effect):
-            if (origin := context.origin(each)) is not None:
+        meaning = meanings.get(name, "text")
+        for each in _sinks(value, meaning, blind, traits.effect):
+            if (origin := context.origin(each, meaning == "amount")) is not None:
                 yield name, origin
                 break
 
@@ -240,7 +241,11 @@ def _within(holder: Process, tool: str, arguments: Mapping[str, Json], meanings:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2].lower()
+    """The host of a URL with its port; of what is none, all of it."""
+    try:
+        return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2].lower()
+    except ValueError:  # half of an IPv6 address
+        return url
 
 
 def _path(path: str) -> str:

@@ -13,10 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import yaml
 from yarl import URL
 
-from ..core import codec
+from ..core import codec, documents
 from ..core.errors import FetchFailed, InvalidRequest, PermissionDenied, ToolFailed
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from .builtin_web import named
@@ -135,11 +134,8 @@ def _parsed(file: Path, source: str) -> Any:
     except OSError as error:
         raise InvalidRequest(f"cannot read {source}: {error.strerror}", parameter="source") from error
     with suppress(ValueError):
-        return codec.loads(data)  # many times as fast, and most documents are JSON
-    try:
-        return yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"{source} is neither JSON nor YAML: {error}", parameter="source") from error
+        return documents.plain(codec.loads(data), source)  # many times as fast, and most documents are JSON
+    return next(iter(documents.read(data, source)), None)
 
 
 async def _fetched(url: str) -> bytes:

@@ -1,0 +1,83 @@
+"""`audit`: whether the journal is what was recorded, and what tools were called for whom, and by what rule."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...boot import audited, tool_calls
+from ...config import load
+from ...core import codec
+from .options import AsJson, Data, commands, examples
+from .output import emit, short, show, table
+
+app = commands()
+audit = commands(no_args_is_help=True, help="Verify the journal, and show what tools were called.")
+app.add_typer(audit, name="audit")
+
+
+@audit.command(epilog=examples("audit verify", "audit verify --copy kept.jsonl", "audit verify --key 8f3c..."))
+def verify(
+    key: Annotated[str | None, typer.Option(help="The public key that must have signed.")] = None,
+    copy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lines of checkpoints.jsonl that were kept elsewhere.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Hold the journal against its audit log and name the rows that were changed, taken out or put in.
+
+    Works beside a running system and without one. Exit code 1 if anything is not as it was recorded.
+    """
+    found = audited(load({"data": data}), key, copy.read_text().splitlines() if copy is not None else ())
+    if as_json:
+        emit(found)
+    else:
+        for bad in found.bad:
+            print(f"{bad.kind}: {bad.text}")
+        for note in found.notes:
+            print(f"note: {note}")
+        waiting = f", {found.waiting} younger ones not yet signed" if found.waiting else ""
+        print(f"{found.rows} rows, {found.checkpoints} checkpoints{waiting}; signed with {found.key}")
+        print("all is as it was recorded" if not found.bad else f"first: {found.bad[0].text}")
+    if found.bad:
+        raise typer.Exit(1)
+
+
+@audit.command("show", epilog=examples("audit show", "audit show --pid 12 --last 100", "audit show --json"))
+def show_calls(
+    pid: Annotated[int | None, typer.Option(help="Of this process only.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many calls.")] = 20,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Show the last tool calls: for whom, what was decided, by which rule, and where the arguments came from."""
+    calls = [_line(*found) for found in tool_calls(load({"data": data}), pid, last)]
+    if as_json:
+        for call in calls:
+            emit(call)
+        return
+    heads = ("AT", "PID", "SEQ", "PRINCIPAL", "TOOL", "DECISION", "RULE", "LABELS", "ARGUMENTS")
+    show(table(heads, ([*call.values()][:-1] + [short(call["arguments"], 60)] for call in calls)))
+
+
+def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
+    """A call as it is shown; `arguments` come last."""
+    labels = row.labels.split(",") if row.labels else []
+    rules = [label[5:] for label in labels if label.startswith("rule:")]
+    asked = any(label.startswith("asked:") for label in labels)
+    denied = error is not None and error["type"] == "PermissionDenied"
+    return {
+        "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
+        "pid": row.pid,
+        "seq": row.seq,
+        "principal": f"{row.tenant}/{row.principal}",
+        "tool": args.get("tool"),
+        "decision": ("refused" if denied else "allowed") + (" when asked" if asked else ""),
+        "rule": rules[0] if rules else None,
+        "labels": " ".join(label for label in labels if not label.startswith("rule:")) or None,
+        "arguments": args.get("arguments", codec.loads(b"{}")),
+    }
