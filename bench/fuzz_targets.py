@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -183,7 +184,8 @@ REQUESTS = (
     GenerateRequest("m", (Message("user", "x"),), tools=_TOOLS, sampling=Sampling(stop=("}",))),
 )
 SAID = (
-    '{"tool": "fetch", "args": {"url": "http://x", "n": [1, {"a": null}]}}', '{"tool": "none", "answer": "a\\n\\u00e9"}',
+    '{"tool": "fetch", "args": {"url": "http://x", "n": [1, {"a": null}]}}',
+    '{"tool": "none", "answer": "a\\n\\u00e9"}',
     '{"tool": "none", "answer": "\\ud83d\\ude00"}', '{"tool": "none", "answer": {"a": [1]}}',
 )  # fmt: skip
 
@@ -236,10 +238,8 @@ def _remote(engine: Any, events: Sequence[Json], whole: Json, data: bytes) -> No
         said = (_json(bender.bent(whole)), data)
     for each in said:
         server.pieces = bender.cut(each)
-        try:
+        with suppress(LLMAgentOSError):
             straight(_taken(engine, request))
-        except LLMAgentOSError:
-            pass
 
 
 async def _taken(engine: Any, request: GenerateRequest) -> None:
@@ -302,7 +302,8 @@ ANTHROPIC = [
 ]
 ANTHROPIC_WHOLE = {
     "content": [
-        {"type": "text", "text": '{"choice": "no"}'}, {"type": "tool_use", "id": "t", "name": "fetch", "input": {"a": 1}},
+        {"type": "text", "text": '{"choice": "no"}'},
+        {"type": "tool_use", "id": "t", "name": "fetch", "input": {"a": 1}},
     ],
     "stop_reason": "end_turn", "usage": {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": 1},
 }  # fmt: skip

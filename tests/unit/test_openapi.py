@@ -163,7 +163,7 @@ async def test_a_document_is_fetched_once_and_stays_the_same(url: str, tmp_path:
     ("text", "says"),
     [
         ("[1]", "no OpenAPI"),
-        ("a: [", "neither"),
+        ("a: [", "is not YAML"),
         ("swagger: '2.0'", "version 3"),
         ("openapi: 3.1.0\npaths: {}", "server"),
         ("openapi: 3.1.0\nservers: [{url: 'file:///etc'}]\npaths: {}", "server"),

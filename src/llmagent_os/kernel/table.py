@@ -49,7 +49,7 @@ class ProcessTable:
         known = self._known.get(pid)
         if known is not None:
             return known
-        rows = self._store.read("process.get", pid)
+        rows = self._store.read("process.get", pid) if abs(pid) < 2**63 else []  # more is no number to a database
         if not rows:
             raise _missing(pid)
         process = self._known[pid] = from_row(rows[0])
