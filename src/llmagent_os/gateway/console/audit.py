@@ -61,7 +61,7 @@ def show_calls(
             emit(call)
         return
     heads = ("AT", "PID", "SEQ", "PRINCIPAL", "TOOL", "DECISION", "RULE", "LABELS", "ARGUMENTS")
-    show(table(heads, ([*call.values()][:-1] + [short(call["arguments"], 60)] for call in calls)))
+    show(table(heads, ([*list(call.values())[:-1], short(call["arguments"], 60)] for call in calls)))
 
 
 def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
