@@ -27,7 +27,7 @@ class Ledger:
     """A tool outside the system: remembers keys, as a payment service would, and counts what it executes."""
 
     spec = ToolSpec("ledger", "add an entry")
-    traits = Traits()
+    traits = Traits("write", meanings={"n": "amount"})
 
     def __init__(self) -> None:
         self.entries: dict[str, Json] = {}

@@ -44,7 +44,7 @@ class Ledger:
     """A tool that counts: what it was asked, under which keys."""
 
     spec = ToolSpec("ledger", "add an entry")
-    traits = Traits()
+    traits = Traits("write", meanings={"n": "amount"})
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Json]] = []
