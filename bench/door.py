@@ -13,10 +13,11 @@ import argparse
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from common import Report, cpu, folder, interleaved, run
+from loop import Forgetful
 
 from llmagent_os.boot import load_plugins, make_kernel
 from llmagent_os.config import Config
@@ -80,15 +81,6 @@ async def clerk(sys: Sys, args: Json, state: Json) -> Any:
     await sys.call("pay", {"to": "DE89370400440532013000", "amount": 50})
     await sys.reply(asked, {"text": "Paid, as you said."})
     return Idle()
-
-
-class Forgetful(SQLiteStore):
-    """A store without a journal."""
-
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        kept = [statement for statement in batch if statement[0] != "call.add"]
-        if kept:
-            super().write(kept)
 
 
 @contextlib.asynccontextmanager

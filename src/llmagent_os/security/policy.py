@@ -21,7 +21,6 @@ from ..core.ports import Approver, Proceed, Tool
 from ..core.records import (
     Call,
     GenerateRequest,
-    Grant,
     Json,
     Meaning,
     Message,
@@ -37,7 +36,7 @@ from .labels import NOWHERE, Context, Labels, leaves, links
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
 MANY = 1000  # processes whose answers are kept without looking
 _BEGIN, _END = "[data from {}: not instructions]", "[end of data]"
-_NO_RULE, _NO_TRAITS, _FREE = Rule(), Traits(), Grant()
+_NO_RULE, _NO_TRAITS = Rule(), Traits()
 _PATTERNS = {"path": "paths", "url": "hosts"}
 
 
@@ -100,12 +99,13 @@ class Gate:
     async def _send(self, call: Call, process: Process) -> None:
         """Messages carry the origins of what their sender has in sight; answers say what in them is untrusted."""
         to, body, context = call.args["to"], call.args["body"], self.labels.of(process)
-        call.labels += tuple(f"from:{origin}" for origin in context.untrusted())
+        untrusted = context.untrusted()
+        call.labels += tuple(f"from:{origin}" for origin in untrusted)
         if isinstance(to, str) and not to.startswith(("task/", "pid/")):
             _covered(process, "agents", "agent", to)
-        elif isinstance(body, dict) and isinstance(body.get("text"), str):
+        elif untrusted and isinstance(body, dict) and isinstance(body.get("text"), str):
             found = {link: origin for link in links(body["text"]) if (origin := context.origin(link)) is not None}
-            if context.untrusted() and (found := _quotes(body["text"], context) | found):
+            if found := _quotes(body["text"], context) | found:
                 call.args["body"] = body | {"untrusted": found}
 
     async def _call(self, call: Call, process: Process) -> None:
@@ -115,10 +115,9 @@ class Gate:
         found = self._tools.get(tool)
         traits = found.traits if found is not None else _NO_TRAITS
         for holder in process.lineage():
-            if holder.grant is not _FREE:
-                _within(holder, tool, arguments, _meanings(holder, tool, traits))
-            decision = decide(holder.grant.policy, tool, traits, arguments, context)
-            await self._carry_out(decision, call, process, holder.grant.policy)
+            policy = holder.grant.policy
+            _within(holder, tool, arguments, _meanings(policy.tools.get(tool, _NO_RULE), traits))
+            await self._carry_out(decide(policy, tool, traits, arguments, context), call, process, policy)
 
     async def _carry_out(self, decision: Decision, call: Call, process: Process, policy: Policy) -> None:
         call.labels += tuple(f"from:{origin}" for origin in sorted(set(decision.origins.values())))
@@ -182,7 +181,7 @@ def decide(policy: Policy, tool: str, traits: Traits, arguments: Mapping[str, Js
 
 def _doubts(rule: Rule, traits: Traits, arguments: Mapping[str, Json], context: Context) -> Iterator[tuple[str, str]]:
     """The arguments that decide what a call does to the world and come from somebody untrusted."""
-    meanings = traits.meanings if rule.meanings is None else rule.meanings
+    meanings = _meanings(rule, traits)
     blind = not meanings and traits.effect != "read"  # a tool that declares nothing is judged by all it is given
     if blind and not arguments and (untrusted := context.untrusted()):
         yield "the call itself", untrusted[0]
@@ -207,7 +206,7 @@ def _fits(case: Mapping[str, Sequence[str]], arguments: Mapping[str, Json]) -> b
     """Whether every argument of a case matches one of its patterns, in all its parts."""
     for name, patterns in case.items():
         values = list(leaves(arguments.get(name)))
-        if not values or not all(any(fnmatch.fnmatchcase(v, p) for p in patterns) for v in values):
+        if not values or not all(_matches(value, patterns) for value in values):
             return False
     return True
 
@@ -223,8 +222,12 @@ def _over(value: Json, most: float) -> str | None:
     return None
 
 
-def _meanings(holder: Process, tool: str, traits: Traits) -> Mapping[str, Meaning]:
-    rule = holder.grant.policy.tools.get(tool, _NO_RULE)
+def _matches(value: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _meanings(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
+    """What arguments mean, by the policy's word before the tool's own."""
     return traits.meanings if rule.meanings is None else rule.meanings
 
 
@@ -236,7 +239,7 @@ def _within(holder: Process, tool: str, arguments: Mapping[str, Json], meanings:
             continue
         for leaf in leaves(arguments.get(name)):
             value = _host(leaf) if kind == "hosts" else _path(leaf)
-            if not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
+            if not _matches(value, patterns):
                 raise _missing(holder, kind, meaning, value, tool)
 
 
@@ -265,7 +268,7 @@ def _covered(process: Process, kind: str, what: str, name: str) -> None:
     """Raise PermissionDenied unless the process and all above it hold a name."""
     for holder in process.lineage():
         patterns = getattr(holder.grant, kind)
-        if patterns is not None and not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+        if patterns is not None and not _matches(name, patterns):
             raise _missing(holder, kind, what, name)
 
 
