@@ -98,8 +98,12 @@ async def test_what_a_page_said_waits_for_a_person(bank: tuple[System, Bank], al
     assert (asked["tool"], asked["arguments"]["to"], asked["origins"]) == ("pay", "GB33-EVIL", {"to": "tool fetch"})
     assert plugin.paid == []
     system.approvals.answer(asked["id"], allow, "owner")
+    if allow:  # of one payment: the second is asked about by itself
+        again = await question(system)
+        assert again["id"] != asked["id"] and len(plugin.paid) == 1
+        system.approvals.answer(again["id"], False, "owner")
     await asking
-    assert len(plugin.paid) == (2 if allow else 0)  # the second time nobody was asked
+    assert len(plugin.paid) == (1 if allow else 0)  # a no holds for the turn
     with pytest.raises(Conflict):
         system.approvals.answer(asked["id"], allow, "owner")
     with pytest.raises(NotFound):

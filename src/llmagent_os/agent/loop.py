@@ -25,6 +25,7 @@ from ..core.errors import (
 )
 from ..core.ports import Tool
 from ..core.records import (
+    RELAYED,
     SUMMARY,
     Envelope,
     GenerateRequest,
@@ -116,13 +117,16 @@ class Agent:
             *turn.earlier, turn.message = [codec.message(message) for message in body["messages"]]
         else:
             turn.message = Message("user", body["text"])
+        if turn.envelope.sender and turn.envelope.labels:  # also once it is shortened, or history after a restart
+            *turn.earlier, turn.message = [replace(each, name=RELAYED) for each in (*turn.earlier, turn.message)]
         if self.spec.intents:
             turn.intent = await self._classify(sys, turn)
 
     async def _classify(self, sys: Sys, turn: Turn) -> str:
         names = tuple(self.spec.intents)
         question = f"Which of {', '.join(names)} fits this message best?\n\nMessage: {turn.message.text}"
-        request = GenerateRequest(self.spec.model, (Message("user", question),), choices=names, stream=False)
+        asked = Message("user", question, name=turn.message.name)
+        request = GenerateRequest(self.spec.model, (asked,), choices=names, stream=False)
         return (await self._generate(sys, turn, request, shown=False)).text
 
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
@@ -192,7 +196,7 @@ class Agent:
         said = "\n".join(f"{message.role}: {message.text}" for message in dropped if message.text)
         task = "Summarise in a few sentences what matters of this conversation. Keep names, numbers and decisions.\n\n"
         text = (f"Summary so far: {turn.memory.summary}\n" if turn.memory.summary else "") + said
-        message = Message("user", task + text)
+        message = Message("user", task + text, name=RELAYED)
         window = turn.memory.window
         message = shorten(message, len(message.text), window)  # a token is at least a character: it surely fits
         request = GenerateRequest(self.spec.model, (message,), sampling=Sampling(max_tokens=window // 8 or 64))

@@ -56,7 +56,8 @@ class Rule:
     """What a policy says about one tool. What it leaves out is as the tool declares it (see `Traits`).
 
     `allow` and `refuse` hold cases, each a mapping from arguments to patterns (`*` for anything): a case fits where all
-    of its arguments do, and one that fits settles the call, refusals first. `most` caps arguments that are numbers.
+    of its arguments do, and one that fits settles the call, refusals first. Of an argument with several values, all
+    have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers.
     `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent.
     `trusted`: what the tool returns may direct it.
     """
@@ -127,6 +128,9 @@ class ToolCall:
 
 SUMMARY = "\nEarlier in this conversation: "
 """What stands in a system prompt before the summary of what was dropped from the conversation."""
+
+RELAYED = "relayed"
+"""The `name` of a message whose role is `user` and whose words are not the user's, such as another agent's."""
 
 
 @dataclass(frozen=True, slots=True)
