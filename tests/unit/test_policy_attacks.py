@@ -192,14 +192,16 @@ def test_a_trusted_tool_does_not_launder_what_it_is_given() -> None:
 def test_the_complaint_of_a_trusted_tool_does_not_launder_what_it_is_given() -> None:
     labels, worker = Labels(lambda _, tool: tool == "clock", lambda tool: ("zone",)), process()
     used(labels, worker, "fetch", {}, "more")
-    call = ToolCall("1", "clock", {"zone": "GB33 9999"})
+    calls = (ToolCall("1", "clock", {"zone": "GB33 9999"}), ToolCall("1", "clock", {}), ToolCall("2", "clock", {}))
     said = (
-        Message("user", "Pay 50 to Ann"), Message("assistant", tool_calls=(call,)),
+        Message("user", "Pay 50 to Ann"), Message("assistant", tool_calls=calls),
         Message("tool", "error: no zone GB33 9999", tool_call_id="1", name="clock"),
+        Message("tool", "noon", tool_call_id="2", name="clock"),
         Message("tool", "error: no zone GB44 9999", tool_call_id="of nothing", name="clock"),
     )  # fmt: skip
     labels.follow(worker, "generate", {"request": GenerateRequest("m", said)}, None)
-    assert labels.of(worker).origin("GB33 9999") == "tool clock"
+    found = labels.of(worker)
+    assert [found.origin(each) for each in ("GB33 9999", "GB44 9999", "noon")] == ["tool clock", "tool clock", None]
 
 
 def test_an_earlier_answer_in_a_conversation_that_is_sent_directs_nobody() -> None:
@@ -217,6 +219,12 @@ def test_a_message_of_another_agent_is_nobodys_word_once_it_is_history() -> None
     labels.follow(worker, "generate", {"request": GenerateRequest("m", said)}, None)
     found = labels.of(worker)
     assert found.origin("Mallory") == "agent" and found.origin("Ann") is None
+
+
+def test_the_error_of_an_agent_that_failed_is_not_its_word() -> None:
+    labels, worker = Labels(lambda process, tool: False), process()
+    labels.follow(worker, "answer", {}, Envelope("1", "b", {"error": {"message": "no Mallory"}}, "pid/4"))
+    assert labels.of(worker).origin("Mallory") == "agent pid/4 (an error)"
 
 
 def test_a_child_is_made_of_what_its_parent_has_read() -> None:

@@ -155,11 +155,14 @@ class Labels:
 
     def _results(self, process: Process, request: GenerateRequest, context: Context) -> list[Source]:
         """The results of tools in a prompt, judged when all else that stands there is known."""
-        calls = {call.id: call.arguments for message in request.messages for call in message.tool_calls}
+        calls: dict[str | None, list[Json]] = {}  # a model makes the ids up: one may stand for several calls
+        for call in (call for message in request.messages for call in message.tool_calls):
+            calls.setdefault(call.id, []).append(call.arguments)
 
         def source(message: Message) -> Source:
-            tool, arguments = message.name or "", calls.get(message.tool_call_id or "")
-            return Source(f"tool {tool}", self._directs(context, process, tool, arguments), message.text)
+            tool, asked = message.name or "", calls.get(message.tool_call_id)
+            trusted = asked is not None and self._directs(context, process, tool, asked)
+            return Source(f"tool {tool}", trusted, message.text)
 
         return [source(message) for message in request.messages if message.role == "tool"]
 
@@ -181,6 +184,8 @@ def _received(envelope: Envelope) -> list[Source]:
     body = envelope.body
     if envelope.sender:
         made_of = [label.removeprefix("from:") for label in envelope.labels]
+        if not made_of and isinstance(body, Mapping) and "error" in body:
+            made_of = ["an error"]  # the kernel's answer for one that failed, with whatever its failure repeats
         return [Source(_told(f"agent {envelope.sender}", made_of), not made_of, written(body))]
     if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
         return [Source("user", True, written(body))]
