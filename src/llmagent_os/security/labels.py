@@ -105,6 +105,7 @@ class Labels:
             return
         context = self._context(process)
         if name == "generate":
+            self._read(process, context)
             context.request = args["request"]
         elif name in ("receive", "answer"):
             context.sources += _received(result)
@@ -117,20 +118,24 @@ class Labels:
     def of(self, process: Process) -> Context:
         """What is in sight of a process: what it was given in this turn, and its last prompt."""
         context = self._context(process)
+        self._read(process, context)
+        return context
+
+    def _read(self, process: Process, context: Context) -> None:
         if context.request is not None:
             request, context.request = context.request, None
             known = {source.text for source in context.sources}
             context.sources += [s for s in self._prompt(process, request, context.sources) if s.text not in known]
             context.sources += [s for s in self._results(process, request, context) if s.text not in known]
-        return context
 
     def _context(self, process: Process) -> Context:
         context = self._contexts.get(process)
         if context is None:
             context = self._contexts[process] = Context([self._definition(process)])
         if context.turn != process.turn:  # of an earlier turn only its origins: the process may have kept anything
+            self._read(process, context)
             kept = [Source(origin, False, "") for origin in context.untrusted()] if context.turn >= 0 else []
-            context.turn, context.request, context.sources = process.turn, None, [context.sources[0], *kept]
+            context.turn, context.sources = process.turn, [context.sources[0], *kept]
         return context
 
     def _definition(self, process: Process) -> Source:
