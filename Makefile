@@ -5,6 +5,7 @@ BENCH ?= all
 VENV := .venv
 INTEROP := .venv-interop
 SERVERS := .venv-mcp
+DOJO := .venv-dojo
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
@@ -24,7 +25,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-mcp test-properties test-interop test-all lint bench docs locks
+.PHONY: help install run test test-slow test-mcp test-dojo test-properties test-interop test-all lint bench docs locks
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,13 +58,16 @@ test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
 test-mcp: $(VENV)/test.stamp $(SERVERS)/stamp ## MCP servers that are not ours, over stdio and HTTP
 	@$(BIN)/pytest tests/scenario/test_mcp.py
 
+test-dojo: $(DOJO)/stamp ## AgentDojo's attacks on our door, a few of each kind
+	@$(DOJO)/bin/pytest tests/scenario/test_agentdojo.py
+
 test-properties: $(VENV)/test.stamp ## what the scheduler promises, on 10,000 random runs a policy
 	@LLMAGENT_OS_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_scheduler_properties.py
 
 test-interop: $(INTEROP)/stamp ## other agent frameworks, unmodified, against /v1
 	@$(INTEROP)/bin/pytest -m interop tests/interop
 
-test-all: test test-slow test-mcp test-properties test-interop ## every test there is
+test-all: test test-slow test-mcp test-dojo test-properties test-interop ## every test there is
 
 bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 	@$(BIN)/llmagent-os bench $(BENCH)
@@ -117,4 +121,13 @@ $(INTEROP)/stamp: requirements/build.txt requirements/interop.txt pyproject.toml
 	@$(call say,installing the other frameworks into $(INTEROP) ...)
 	@$(INTEROP)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/interop.txt </dev/null >&2
 	@$(INTEROP)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
+	@touch $@
+
+$(DOJO)/bin/python:
+	$(call make_venv,$(DOJO))
+
+$(DOJO)/stamp: requirements/build.txt requirements/dojo.txt pyproject.toml | $(DOJO)/bin/python
+	@$(call say,installing AgentDojo into $(DOJO) ...)
+	@$(DOJO)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/dojo.txt </dev/null >&2
+	@$(DOJO)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
 	@touch $@

@@ -18,7 +18,7 @@ calls a successful attack: no protection can help.
 
     python bench/agentdojo.py [--json] [--suites banking,slack,...] [--protections none,...] [--tasks 5] [--tell yes]
 
-Needs the package `agentdojo` in the interpreter's environment.
+Needs the package `agentdojo`: `make test-dojo` makes an environment with it, .venv-dojo.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ try:
     from agentdojo.task_suite.load_suites import get_suite
     from agentdojo.types import text_content_block_from_string
 except ImportError as missing:
-    raise SystemExit(f"{missing}; in an environment of its own: pip install agentdojo==0.1.35, and this") from missing
+    raise SystemExit(f"{missing}; run `make test-dojo`, then .venv-dojo/bin/python bench/agentdojo.py") from missing
 
 VERSION = "v1.2.2"
 FOLDER = Path(__file__).with_suffix("")
