@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.fuzz_targets import TARGETS
+from llmagent_os.core.errors import InvalidRequest
+from llmagent_os.tools.openapi import openapi_tools
+from llmagent_os.tools.settings import Document
 
 FOUND = [  # by atheris, 2026-11-25
     ("toolcalls", "Iyr//yMquP8="),
@@ -28,6 +33,13 @@ def test_what_was_found_stays_mended(name: str, data: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_odd_bytes(name: str, data: bytes) -> None:
     TARGETS[name](data)
+
+
+@pytest.mark.parametrize("servers", [{"url": "/"}, [[]], ["/"], [{}], 1, [{"url": 1}], [{"url": "http://[/"}]])
+async def test_servers_that_are_none_are_told(servers: Any, tmp_path: Path) -> None:
+    (tmp_path / "document").write_text(json.dumps({"openapi": "3.1.0", "servers": servers}))
+    with pytest.raises(InvalidRequest):
+        await openapi_tools("odd", Document(str(tmp_path / "document")), tmp_path)
 
 
 @pytest.mark.slow

@@ -120,10 +120,9 @@ async def openapi_tools(name: str, document: Document, folder: Path) -> dict[str
     data = _parsed(file, document.source)
     if not isinstance(data, dict) or not str(data.get("openapi", "")).startswith("3."):
         raise InvalidRequest(f"{document.source} is no OpenAPI document of version 3", parameter=name)
-    base = _base(data, document)
     try:
-        found = list(_operations(name, data, base))
-    except (AttributeError, KeyError, TypeError) as error:
+        found = list(_operations(name, data, _base(data, document)))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InvalidRequest(f"{document.source} is not as OpenAPI says: {error!r}", parameter=name) from error
     return {spec.name: OperationTool(spec, about, document, f"openapi {name}") for spec, about in found}
 
