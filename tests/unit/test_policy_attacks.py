@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -164,6 +165,15 @@ def test_a_pattern_of_urls_allows_what_it_names() -> None:
 )  # fmt: skip
 def test_a_link_is_seen_however_it_is_written(text: str) -> None:
     assert links(text)
+
+
+@pytest.mark.parametrize("piece", ["a.", "a-", "a", "a+", "a.xn--", "a@", "a.bc:1", "a://", "1.0", "é."])
+def test_no_text_is_slow_to_look_at(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    began = time.process_time()
+    links(text)
+    Context([Source("user", True, text), PAGE]).origin("b" + piece)
+    assert time.process_time() - began < 2  # seconds; what is quadratic takes minutes
 
 
 def test_what_is_no_link_is_left_alone() -> None:

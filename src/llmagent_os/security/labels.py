@@ -24,12 +24,13 @@ NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
 
 DIGITS = 3
+# bounded, for what is looked at may be long, and made to be slow to look at
 _LINK = re.compile(
-    r"(?:\b[a-z][a-z0-9+.-]*:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
+    r"(?:\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
     r"|(?<![\w@.-])(?:[\w-]+\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)(?::\d+)?(?:/|[?#](?=\w))[^\s<>\"')\]]*",
     re.I,
 )
-_MAIL = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[\w-]+")
+_MAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]+\.)+[\w-]+")
 _SPACE = re.compile(r"\s+")
 _SCHEME = re.compile(r"(?<!\w)https?://")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
