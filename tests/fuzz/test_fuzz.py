@@ -19,7 +19,7 @@ from llmagent_os.tools.settings import Document
 FOUND = [  # by atheris, 2026-11-25
     ("toolcalls", "Iyr//yMquP8="),
     ("openai", "26qrdXV1dXWrjY0AAAAAjY0/q6vs6uzq5A=="), ("anthropic", "AwAABAD4AG5ubvg="),
-    ("policy", "m+vr9uvr6+v2+/4="),
+    ("policy", "m+vr9uvr6+v2+/4="), ("openapi", "DjIyMiY0+ec="),
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
