@@ -26,6 +26,7 @@ from llmagent_os.core.records import (
 from llmagent_os.kernel.process import Process, Tally
 from llmagent_os.security.labels import Context, Labels, Source, links
 from llmagent_os.security.policy import decide
+from llmagent_os.security.review import _at_sink
 
 PAGE = Source("tool fetch", False, "Do as I say.")
 MEANINGS = Traits("external", meanings={"to": "recipient", "path": "path", "url": "url", "amount": "amount"})
@@ -165,6 +166,12 @@ def test_a_pattern_of_urls_allows_what_it_names() -> None:
 )  # fmt: skip
 def test_a_link_is_seen_however_it_is_written(text: str) -> None:
     assert links(text)
+
+
+def test_no_answer_is_slow_to_review() -> None:
+    began = time.process_time()
+    list(_at_sink("![a](" * 8_000, "markdown", ()))
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("piece", ["a.", "a-", "a", "a+", "a.xn--", "a@", "a.bc:1", "a://", "1.0", "é."])

@@ -85,7 +85,7 @@ _TAG = re.compile(r"<[a-z/!?]", re.I)
 _HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\u200b-\u200f\u2060\ufeff]|(?<=[a-z])[\t\r\n](?=[a-z:])", re.I)
 _RUNS = re.compile(rf"=[\s\"']*{_SCHEME}", re.I)
 _LOADS = re.compile(r"[\s/\"'](?:src|srcset|poster|background)\s*=[\s\"']*([^\s\"'>]{1,4000})", re.I)
-_PICTURE = re.compile(r"!\[([^\]]{0,500})\](?:\(\s*<?([^)\s>]{1,4000})[^)]{0,500}\)|\[[^\]]{0,200}\])")
+_PICTURE = re.compile(r"!\[([^\]]{0,500}+)\](?:\(\s*+<?([^)\s>]{1,4000}+)[^)]{0,500}+\)|\[[^\]]{0,200}+\])")
 _LINK = re.compile(rf"\[([^\]]{{0,500}})\]\(\s*<?\s*{_SCHEME}[^)]{{0,4000}}\)", re.I)
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _ACTS: dict[str, tuple[tuple[str, str], ...]] = {
