@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .agent.loop import Agent, program
@@ -20,20 +19,16 @@ from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
-from .core.records import DEFAULT, Decoding, GenerateRequest, Generation, ModelSpec, Retention, Route
-from .core.stream import collect
+from .core.records import DEFAULT, ModelSpec, Retention, Route
 from .core.sys import Sys
 from .kernel.budget import budgets
-from .kernel.journal import Journal, Row
 from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
 from .llm.decoding import STRATEGIES, decoded
 from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
-from .monitoring.replay import Report, replay
 from .plugins import OpenEngine, Plugins, hookimpl
-from .sched.router import Engines
 from .sched.scheduler import Settings
 from .security.approvals import Approvals, Nobody
 from .security.identity import Keys
@@ -52,7 +47,7 @@ from .tools.sandbox import Sandbox
 from .tools.sources import add_sources
 
 if TYPE_CHECKING:
-    from .security.audit import Audit, Findings
+    from .security.audit import Audit
 
 log = logging.getLogger(__name__)
 
@@ -184,9 +179,12 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         sandbox = Sandbox(config.tools.sandbox)
         registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox)
         vault = open_vault(config, records)
-        guards = Guards(config, vault, approvals)
-        kernel = make_kernel(store, registry, tools, config, guards.filters())
-        guards.engines = kernel.engines
+
+        def remote(model: str) -> bool:
+            """Whether any model behind a name is somebody else's."""
+            return bool(kernel.engines.remote(model).difference(config.masking.own))
+
+        kernel = make_kernel(store, registry, tools, config, guards(config, vault, approvals, remote))
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
             kernel.worker("audit", audit.run())
@@ -232,26 +230,6 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
     )
 
 
-async def explained(request: GenerateRequest) -> Generation:
-    """Answer with an explanation on an engine of its own, whether or not a system runs.
-
-    Raises NotFound for the model, MissingExtra, Unsupported where its engine explains nothing.
-    """
-    engine = await open_engine(await catalog.resolve(request.model))
-    try:
-        return await collect(engine.generate(replace(request, decoding=Decoding(explain=True))))
-    finally:
-        await engine.close()
-
-
-def journal_of(config: Config) -> Path:
-    """Where the journal of a data folder lies; raises NotFound where there is none."""
-    path = config.data / "journal.db"
-    if not path.is_file():
-        raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
-    return path
-
-
 def open_audit(config: Config) -> Audit | None:
     """The audit log over a system's journal; None where what signs it is not installed."""
     try:
@@ -261,47 +239,6 @@ def open_audit(config: Config) -> Audit | None:
         return None
     opened: Audit = audit.Audit(SQLiteStore(config.data / "journal.db"), config.data / "audit")
     return opened
-
-
-def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) -> Findings:
-    """Hold a journal against its audit log, whether or not a system runs on it.
-
-    `key` is the public key that must have signed, `copies` are checkpoints that were kept elsewhere. Raises NotFound
-    where there is no journal, MissingExtra.
-    """
-    audit = extra("llmagent_os.security.audit", "security")
-    store = SQLiteStore(journal_of(config))
-    try:
-        found: Findings = audit.verify(store, config.data / "audit", key, [audit.parse(line) for line in copies])
-        return found
-    finally:
-        store.close()
-
-
-def tool_calls(config: Config, pid: int | None, last: int) -> list[tuple[Row, Any, Any]]:
-    """The last calls of tools, of one process or all, the oldest first: rows, arguments, errors."""
-    store = SQLiteStore(journal_of(config))
-    try:
-        journal = Journal(store)
-        rows = [Row(*values) for _, *values in reversed(store.read("audit.tools", pid, last))]
-        return [(row, journal.unpack(row.args), journal.unpack(row.error)) for row in rows]
-    finally:
-        store.close()
-
-
-async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
-    """Replay a process out of the journal, whether or not a system runs on it; nothing is written.
-
-    Raises NotFound where there is no journal or process, JournalDamaged, or InvalidRequest for a bad plugin.
-    """
-    store = SQLiteStore(journal_of(config))
-    try:
-        registry, tools, _ = load_plugins(config, plugins)
-        await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
-        kernel = make_kernel(store, registry, tools)
-        return await replay(store, pid, kernel.programs, kernel.door.table)
-    finally:
-        store.close()
 
 
 def load_plugins(
@@ -332,13 +269,6 @@ async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> Non
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(connection.known.wait() for connection in connections))
-
-
-async def known_tools(config: Config) -> dict[str, Tool]:
-    """The tools that a system with this configuration has, without one: an MCP server's as it listed them last."""
-    _, tools, _ = load_plugins(config)
-    await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
-    return tools
 
 
 def make_kernel(
@@ -377,26 +307,13 @@ def open_vault(config: Config, records: Records) -> Vault | None:
         return None
 
 
-class Guards:
-    """The innermost filters: review, then masking, for what goes past them leaves."""
-
-    def __init__(self, config: Config, vault: Vault | None, approver: Approver) -> None:
-        self.engines: Engines | None = None
-        self._config, self._vault, self._approver = config, vault, approver
-
-    def filters(self) -> list[Filter]:
-        """In their order."""
-        rules, vault = self._config.review, self._vault
-        found: list[Filter] = [] if rules is None else [Review(rules, vault, self._approver)]
-        return found if vault is None else [*found, Masking(vault, self._remote, self._exposed)]
-
-    def _exposed(self, tool: str) -> bool:
-        return any(fnmatchcase(tool, pattern) for pattern in self._config.masking.tools)
-
-    def _remote(self, name: str) -> bool:
-        """Whether any model behind a name is somebody else's."""
-        assert self.engines is not None
-        return bool(self.engines.remote(name).difference(self._config.masking.own))
+def guards(config: Config, vault: Vault | None, approver: Approver, remote: Callable[[str], bool]) -> list[Filter]:
+    """The innermost filters: review, then masking, for what goes past them leaves. `remote` tells of a model's name."""
+    found: list[Filter] = [] if config.review is None else [Review(config.review, vault, approver)]
+    if vault is not None:
+        exposed = config.masking.tools
+        found.append(Masking(vault, remote, lambda tool: any(fnmatchcase(tool, pattern) for pattern in exposed)))
+    return found
 
 
 def sharing(config: Config, model: str) -> Settings:

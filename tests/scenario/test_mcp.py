@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from llmagent_os.boot import System, boot, known_tools
+from llmagent_os.boot import System, boot
 from llmagent_os.config import Config, load
 from llmagent_os.core.errors import InvalidRequest, ToolFailed
+from llmagent_os.offline import known_tools
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 OURS = [sys.executable, "-m", "tests.stand_ins.mcp_server"]

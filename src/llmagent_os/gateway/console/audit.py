@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...boot import audited, tool_calls
 from ...config import load
 from ...core import codec
+from ...offline import audited, tool_calls
 from .options import AsJson, Data, commands, examples
 from .output import emit, short, show, table
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ...boot import explained
 from ...core.records import GenerateRequest, Message, Sampling
 from ...llm.explain import page
+from ...offline import explained
 from .options import commands, examples
 from .output import say
 

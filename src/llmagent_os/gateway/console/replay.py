@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ...boot import rerun
 from ...config import load
+from ...offline import rerun
 from .options import AsJson, Data, Plugin, commands, examples
 from .output import emit
 

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import typer
 import yaml
 
-from ...boot import boot, known_tools
+from ...boot import boot
 from ...config import Config, load
 from ...core import codec
 from ...core.errors import InvalidRequest
 from ...core.records import Json
+from ...offline import known_tools
 from ..client import NotRunning
 from ..rest_tools import described
 from .options import AsJson, Data, ask, commands, examples

@@ -1,0 +1,93 @@
+"""What can be done with a data folder or a configuration whether or not a system runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .boot import load_plugins, make_kernel
+from .config import Config
+from .core.errors import NotFound
+from .core.ports import Tool
+from .core.records import Decoding, GenerateRequest, Generation
+from .core.stream import collect
+from .kernel.journal import Journal, Row
+from .llm import catalog
+from .llm.engines import open_engine
+from .monitoring.replay import Report, replay
+from .security.vault import extra
+from .stores.sqlite import SQLiteStore
+from .tools.sources import add_sources
+
+if TYPE_CHECKING:
+    from .security.audit import Findings
+
+
+async def explained(request: GenerateRequest) -> Generation:
+    """Answer with an explanation on an engine of its own.
+
+    Raises NotFound for the model, MissingExtra, Unsupported where its engine explains nothing.
+    """
+    engine = await open_engine(await catalog.resolve(request.model))
+    try:
+        return await collect(engine.generate(replace(request, decoding=Decoding(explain=True))))
+    finally:
+        await engine.close()
+
+
+def journal_of(config: Config) -> Path:
+    """Where the journal of a data folder lies; raises NotFound where there is none."""
+    path = config.data / "journal.db"
+    if not path.is_file():
+        raise NotFound(f"there is no journal at {path}; name the data folder with --data", kind="journal")
+    return path
+
+
+def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) -> Findings:
+    """Hold a journal against its audit log.
+
+    `key` is the public key that must have signed, `copies` are checkpoints that were kept elsewhere. Raises NotFound
+    where there is no journal, MissingExtra.
+    """
+    audit = extra("llmagent_os.security.audit", "security")
+    store = SQLiteStore(journal_of(config))
+    try:
+        found: Findings = audit.verify(store, config.data / "audit", key, [audit.parse(line) for line in copies])
+        return found
+    finally:
+        store.close()
+
+
+def tool_calls(config: Config, pid: int | None, last: int) -> list[tuple[Row, Any, Any]]:
+    """The last calls of tools, of one process or all, the oldest first: rows, arguments, errors."""
+    store = SQLiteStore(journal_of(config))
+    try:
+        journal = Journal(store)
+        rows = [Row(*values) for _, *values in reversed(store.read("audit.tools", pid, last))]
+        return [(row, journal.unpack(row.args), journal.unpack(row.error)) for row in rows]
+    finally:
+        store.close()
+
+
+async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
+    """Replay a process out of the journal; nothing is written.
+
+    Raises NotFound where there is no journal or process, JournalDamaged, or InvalidRequest for a bad plugin.
+    """
+    store = SQLiteStore(journal_of(config))
+    try:
+        registry, tools, _ = load_plugins(config, plugins)
+        await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+        kernel = make_kernel(store, registry, tools)
+        return await replay(store, pid, kernel.programs, kernel.door.table)
+    finally:
+        store.close()
+
+
+async def known_tools(config: Config) -> dict[str, Tool]:
+    """The tools that a system with this configuration has, without one: an MCP server's as it listed them last."""
+    _, tools, _ = load_plugins(config)
+    await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+    return tools
