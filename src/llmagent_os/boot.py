@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -72,7 +72,7 @@ class System:
     shared: frozenset[str]
     tools: dict[str, Tool]
     audit: Audit | None
-    claim: Claim | None
+    closing: AsyncExitStack
 
     async def tenant(self, name: str) -> AgentManager:
         """The agents of a tenant; definitions that came with the system, plugins and the agents folder are shared."""
@@ -107,12 +107,7 @@ class System:
 
     async def close(self) -> None:
         """Stop; what was accepted goes on at the next start."""
-        await self.kernel.close()
-        if self.audit is not None:
-            await asyncio.to_thread(self.audit.close)
-            self.audit.store.close()
-        if self.claim is not None:
-            self.claim.release()
+        await self.closing.aclose()
 
 
 class Builtin:
@@ -169,10 +164,15 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 
     Raises DataFolderBusy, JournalDamaged, or InvalidRequest for a bad configuration, plugin or agent definition.
     """
-    claim = Claim(config.data)
-    try:
+    async with AsyncExitStack() as opened:
+        claim = Claim(config.data)
+        opened.callback(claim.release)
         store = SQLiteStore(config.data / "journal.db", config.durability)
+        opened.callback(store.close)
         audit = open_audit(config)  # before anything is written
+        if audit is not None:
+            opened.callback(audit.store.close)
+            opened.push_async_callback(asyncio.to_thread, audit.close)
         metrics = Metrics()
         records = StoredRecords(store)
         approvals = Approvals(records)
@@ -185,6 +185,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             return bool(kernel.engines.remote(model).difference(config.masking.own))
 
         kernel = make_kernel(store, registry, tools, config, guards(config, vault, approvals, remote))
+        opened.push_async_callback(kernel.close)
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
             kernel.worker("audit", audit.run())
@@ -195,39 +196,15 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         shared = await add_agents(agents, registry, config)
         keys = Keys(records)
         holders: list[Personal] = [keys, *([VaultShare(vault)] if vault is not None else [])]
-        privacy = Privacy(
-            kernel,
-            store,
-            records,
-            config.data,
-            config.retention,
-            holders,
-            *([audit.amend] if audit is not None else []),
-        )
+        amend = audit.amend if audit is not None else None
+        privacy = Privacy(kernel, store, records, config.data, config.retention, holders, amend)
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
         await kernel.start_all()
-    except BaseException:
-        claim.release()
-        raise
-    tenants = {DEFAULT: agents}
-    return System(
-        config,
-        kernel,
-        agents,
-        sys,
-        records,
-        registry,
-        metrics,
-        approvals,
-        keys,
-        privacy,
-        tenants,
-        shared,
-        tools,
-        audit,
-        claim,
-    )
+        return System(
+            config, kernel, agents, sys, records, registry, metrics, approvals, keys, privacy, {DEFAULT: agents},
+            shared, tools, audit, opened.pop_all(),
+        )  # fmt: skip
 
 
 def open_audit(config: Config) -> Audit | None:

@@ -71,7 +71,7 @@ class Privacy:
 
     def __init__(
         self, kernel: Kernel, archive: Archive, records: Records, folder: Path, keep: Retention,
-        holders: Sequence[Personal] = (), amend: Amend = lambda keys, why: None,
+        holders: Sequence[Personal] = (), amend: Amend | None = None,
     ) -> None:  # fmt: skip
         self.keep = keep
         self._kernel, self._archive, self._records, self._folder = kernel, archive, records, folder
@@ -180,7 +180,7 @@ class Privacy:
             await asyncio.to_thread(self._archive.write, statements)
 
     async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
-        if keys:
+        if keys and self._amend is not None:
             await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why)
 
     def _find(self, texts: Sequence[str]) -> dict[str, list[str]]:
