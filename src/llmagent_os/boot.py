@@ -19,7 +19,7 @@ from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
-from .core.records import DEFAULT, ModelSpec, Retention, Route
+from .core.records import DEFAULT, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.kernel import Kernel
@@ -30,6 +30,7 @@ from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
+from .security.anomaly import Anomalies
 from .security.approvals import Approvals, Nobody
 from .security.identity import Keys
 from .security.masking import Masking
@@ -66,6 +67,7 @@ class System:
     plugins: Plugins
     metrics: Metrics
     approvals: Approvals
+    anomalies: Anomalies
     keys: Keys
     privacy: Privacy
     tenants: dict[str, AgentManager]
@@ -115,10 +117,10 @@ class Builtin:
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics,
-        approver: Approver, sandbox: Sandbox,
+        approver: Approver, sandbox: Sandbox, watch: Filter | None,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops = config, tools, loops
-        self._metrics, self._approver, self._sandbox = metrics, approver, sandbox
+        self._metrics, self._approver, self._sandbox, self._watch = metrics, approver, sandbox, watch
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -127,8 +129,9 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """Metrics, which see every outcome; what a process holds and may do; budgets."""
-        return [self._metrics, Gate(self._tools, self._approver), budgets]
+        """Metrics and the watch for anomalies, which see every outcome; what a process holds and may do; budgets."""
+        watch = [self._watch] if self._watch is not None else []
+        return [self._metrics, *watch, Gate(self._tools, self._approver), budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
@@ -173,11 +176,18 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if audit is not None:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
-        metrics = Metrics()
         records = StoredRecords(store)
         approvals = Approvals(records)
         sandbox = Sandbox(config.tools.sandbox)
-        registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox)
+
+        async def pause(pid: int) -> None:
+            await kernel.runner.pause(pid)
+
+        anomalies = Anomalies(
+            config.anomalies, lambda name: tools[name].traits if name in tools else Traits(), pause, records
+        )
+        metrics = Metrics(anomalies.seen)
+        registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox, anomalies)
         vault = open_vault(config, records)
 
         def remote(model: str) -> bool:
@@ -202,8 +212,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("retention", privacy.run())
         await kernel.start_all()
         return System(
-            config, kernel, agents, sys, records, registry, metrics, approvals, keys, privacy, {DEFAULT: agents},
-            shared, tools, audit, opened.pop_all(),
+            config, kernel, agents, sys, records, registry, metrics, approvals, anomalies, keys, privacy,
+            {DEFAULT: agents}, shared, tools, audit, opened.pop_all(),
         )  # fmt: skip
 
 
@@ -224,12 +234,13 @@ def load_plugins(
     metrics: Metrics | None = None,
     approver: Approver | None = None,
     sandbox: Sandbox | None = None,
+    watch: Filter | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     sandbox = sandbox or Sandbox(config.tools.sandbox)
-    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody(), sandbox)
+    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody(), sandbox, watch)
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
+from .security.anomaly import Settings as Anomalous
 from .security.review import Rules
 from .tools.sandbox import Settings as Sandboxes
 from .tools.settings import Document, MCPServer
@@ -138,7 +139,7 @@ class Config(BaseModel):
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
     `routes` are names that several models serve, usable wherever a model's name is. `tools` says what tools may reach.
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
-    when they are complete).
+    when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly.Settings`).
     `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is deleted.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
@@ -156,6 +157,7 @@ class Config(BaseModel):
     tools: Tools = Tools()
     masking: Masks = Masks()
     review: Rules | None = None
+    anomalies: Anomalous = Anomalous()
     oidc: Oidc | None = None
     retention: Retention = Retention()
     plugins: list[Path] = Field(default_factory=list)

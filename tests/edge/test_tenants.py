@@ -109,6 +109,7 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     question = Question(identifier, pid, "acme", "ann", agent, "draw", {"title": SECRET}, {}, SECRET)
     api.kernel.worker("asks", api.system.approvals.ask(question))
     await asyncio.sleep(0)
+    api.system.anomalies.quarantine("acme", agent, SECRET)
     return {"pid": str(pid), "response": kept["id"], "task": task, "blob": blob, "name": agent,
             "key": owner.key["id"], "question": identifier}  # fmt: skip
 
@@ -165,6 +166,7 @@ async def test_nothing_of_another_tenants_is_seen_on_any_route(api: Gate, role: 
         assert status == 200, path
     assert [each["id"] for each in (await acme.ask("GET", "/v1/approvals"))[1]["approvals"]] == [things["question"]]
     assert (await acme.ask("GET", f"/v1/processes/{things['pid']}"))[1]["status"] == "waiting"
+    assert (await acme.ask("GET", "/v1/anomalies"))[1]["quarantined"].keys() == {things["name"]}
     body = {"model": "scripted", "input": "more", "previous_response_id": things["response"]}
     assert (await acme.ask("POST", "/v1/responses", body))[0] == 200
 

@@ -68,3 +68,9 @@ def test_kill9() -> None:
     exact = [line for line in lines if line["target"] == "<= 0"]
     assert len(exact) == 6
     assert all(line["value"] == 0 for line in exact)
+
+
+def test_anomaly() -> None:
+    lines = results("anomaly", "--runs", 120)
+    values = {(line["case"], line["metric"].partition(",")[0]): line["value"] for line in lines}
+    assert values["key: canary", "detected"] == 100 and values["honest runs", "paused"] == 0

@@ -30,9 +30,9 @@ _HELD = {
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
     "POST /v1/tools/{name}",
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
-    "POST /v1/processes/{pid}/replay",
+    "POST /v1/processes/{pid}/replay, GET /v1/anomalies",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
-    "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice",
+    "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, DELETE /v1/anomalies/{name}",
     "approvals": "GET /v1/approvals, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",

@@ -33,6 +33,7 @@ COMMANDS = {
     "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
     "audit": ("audit", "Verify the journal, and show what tools were called."),
     "approvals": ("approvals", "See and answer what agents ask before they do it."),
+    "anomalies": ("anomalies", "See what agents did that they never do, and end a quarantine."),
     "tools": ("tools", "List, try and add tools."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),
     "bench": ("bench", "Measure this system."),

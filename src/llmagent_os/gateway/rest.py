@@ -20,6 +20,7 @@ from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, models_in, rest_body, status_of
 from .responses_bodies import ResponsesBody
 from .rest_agents import Agents
+from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_identity import Identity
 from .rest_processes import Processes
@@ -47,7 +48,8 @@ def make_rest(system: System) -> FastAPI:
     app = FastAPI(
         title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
     )
-    for part in (Overview(system), Agents(), Processes(), Identity(system), Approving(system), Tools(system)):
+    about = (Overview, Identity, Approving, Anomalous, Tools)
+    for part in (Agents(), Processes(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)

@@ -65,7 +65,9 @@ def _histogram(name: str, text: str, label: str, times: Mapping[str, Times]) -> 
 class Metrics(Collector):
     """A filter that counts every call. It keeps plain numbers: a call must not wait for its own measurement."""
 
-    def __init__(self) -> None:
+    def __init__(self, anomalies: Mapping[tuple[str, str], int] | None = None) -> None:
+        """`anomalies` are counted elsewhere, by what was done and why."""
+        self._anomalies = anomalies if anomalies is not None else {}
         self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._calls: defaultdict[str, Times] = defaultdict(Times)
         self._parts: defaultdict[str, Times] = defaultdict(Times)
@@ -121,6 +123,10 @@ class Metrics(Collector):
         text = "Of a generation: waiting for an engine, service (all the rest), and turnaround (both)"
         yield _histogram("llmagent_os_generate_seconds", text, "part", self._parts)
         yield from self._consumption()
+        odd = CounterMetricFamily("llmagent_os_anomalies", "What was out of the ordinary", labels=("action", "cause"))
+        for key, number in self._anomalies.items():
+            odd.add_metric(key, number)
+        yield odd
 
     def _consumption(self) -> Iterator[Metric]:
         labels = ("engine", "model")

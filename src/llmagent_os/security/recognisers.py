@@ -344,9 +344,14 @@ def _rule(kind: str, pattern: str, check: Check = lambda value, match: len(value
 
 
 _RULES = {name: tuple(_rule(*each) for each in rules) for name, (_, _, *rules) in _PLACES.items()}
-_STARTS = re.compile(
-    "|".join(f"{first}(?P<{name}>(?<=(?={seen}).))" for name, (first, seen, *_) in _PLACES.items()), re.ASCII
-)
+
+
+def _starts(names: Iterable[str]) -> re.Pattern[str]:
+    places = ((name, *_PLACES[name][:2]) for name in names)
+    return re.compile("|".join(f"{first}(?P<{name}>(?<=(?={seen}).))" for name, first, seen in places), re.ASCII)
+
+
+_STARTS, _KEYS = _starts(_PLACES), _starts(("key", "pem"))
 _LOCAL_PART = re.compile(r"[A-Za-z0-9_](?:[\w.%+'-]{0,62}[\w+-])?$", re.ASCII)
 _DOMAIN = re.compile("@" + _HOST)
 WIDE = {0x3000: 0x20} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -380,6 +385,11 @@ def _candidates(text: str) -> Iterator[Span]:
 def recognise(text: str) -> list[Span]:
     """The values in a text, in order and apart from each other. Full-width letters and digits count as plain ones."""
     return apart(_candidates(text if text.isascii() else text.translate(WIDE)))
+
+
+def keys(text: str) -> bool:
+    """Whether a text holds a secret key that is one by its form alone, as cloud services and forges make them."""
+    return any(_found(text, start.start(), str(start.lastgroup)) for start in _KEYS.finditer(text))
 
 
 def apart(spans: Iterable[Span]) -> list[Span]:

@@ -1,0 +1,55 @@
+"""REST: what was out of the ordinary, and who is in quarantine for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from .desk import Here
+
+if TYPE_CHECKING:
+    from ..boot import System
+
+
+class Seen(BaseModel):
+    """An anomaly, and what was done about it."""
+
+    at: float = Field(description="seconds since the epoch")
+    agent: str
+    pid: int
+    action: Literal["note", "slow", "pause", "quarantine"]
+    cause: str
+    reason: str
+
+
+class Watched(BaseModel):
+    """The agents that may do nothing, with the reason, and the last anomalies, the oldest first."""
+
+    quarantined: dict[str, str]
+    anomalies: list[Seen]
+
+
+class Anomalous:
+    """The handlers."""
+
+    def __init__(self, system: System) -> None:
+        self._anomalies = system.anomalies
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["anomalies"])
+        router.get("/v1/anomalies")(self.listed)
+        router.delete("/v1/anomalies/{name}", status_code=204)(self.release)
+        return router
+
+    async def listed(self, here: Here) -> Watched:
+        """What was seen since the start, and who is in quarantine."""
+        tenant = here.caller.tenant
+        found = [Seen.model_validate(each) for each in self._anomalies.lately if each["tenant"] == tenant]
+        return Watched(quarantined=self._anomalies.quarantined(tenant), anomalies=found)
+
+    async def release(self, here: Here, name: str) -> None:
+        """End the quarantine of an agent; its processes stay paused until they are resumed."""
+        self._anomalies.release(here.caller.tenant, name)

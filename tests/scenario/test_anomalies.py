@@ -1,0 +1,148 @@
+"""A running system stops what sends a canary or a key, or runs in circles; a person looks and lets it go on."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from llmagent_os.config import Config
+from llmagent_os.core.errors import LLMAgentOSError
+from llmagent_os.core.records import Grant, Json, Policy
+from llmagent_os.core.sys import Sys
+from llmagent_os.gateway.server import running
+from llmagent_os.kernel.process import Program
+from llmagent_os.plugins import hookimpl
+from llmagent_os.security.anomaly import Settings
+from llmagent_os.tools.toolkit import ToolKit
+from tests.stand_ins.gateway import Gate
+
+CANARY = "zq7-Harbour-Lantern"
+KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+
+
+class Post:
+    """A plugin: a tool that posts, and a program that posts what it is told, each as often as it is told."""
+
+    def __init__(self) -> None:
+        self.posted: list[str] = []
+        self.errors: list[str] = []
+        kit = self.kit = ToolKit()
+
+        @kit.add(meanings={"to": "recipient"})
+        def post(to: str, text: str) -> str:
+            self.posted.append(text)
+            return "posted"
+
+        @kit.add(effect="write")
+        def keep(text: str) -> str:
+            return "kept"
+
+    @hookimpl
+    def tools(self) -> dict[str, Any]:
+        return dict(self.kit)
+
+    @hookimpl
+    def programs(self) -> dict[str, Program]:
+        return {"posts": Program(self.posts)}
+
+    async def posts(self, sys: Sys, args: Json, state: Json) -> str:
+        """Post."""
+        for tool, given in args["calls"]:
+            try:
+                await sys.call(tool, given)
+            except LLMAgentOSError as error:
+                self.errors.append(error.message)
+        return "over"
+
+
+@asynccontextmanager
+async def gate(data: Path, plugin: Post, **settings: Any) -> AsyncIterator[Gate]:
+    config = Config(data=data, port=0, model="scripted", anomalies=Settings(canaries=(CANARY,), **settings))
+    async with (
+        running(config, [plugin]) as system,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {system.key}"}) as session,
+    ):
+        yield Gate(system, session)
+
+
+async def start(api: Gate, *calls: tuple[str, dict[str, str]]) -> int:
+    args = {"calls": list(calls), "spec": {"name": "clerk"}}
+    return await api.system.sys.spawn("posts", args, grant=Grant(policy=Policy(untrusted="allow")))
+
+
+async def until(api: Gate, pid: int, status: str) -> dict[str, Any]:
+    async with asyncio.timeout(5):
+        while (found := (await api.get(f"/v1/processes/{pid}"))[1])["status"] != status:
+            await asyncio.sleep(0.01)
+    assert isinstance(found, dict)
+    return found
+
+
+def to(text: str) -> tuple[str, dict[str, str]]:
+    return "post", {"to": "ann", "text": text}
+
+
+@pytest.mark.parametrize("text", [f"so: {CANARY}!", base64.b64encode(f"it is {CANARY}.".encode()).decode()])
+async def test_who_sends_a_canary_is_in_quarantine_until_released(tmp_path: Path, text: str) -> None:
+    plugin = Post()
+    async with gate(tmp_path, plugin) as api:
+        pid = await start(api, to("fine"), to(text), to("later"))
+        found = await until(api, pid, "paused")
+        assert "planted string" in found["reason"] and plugin.posted == ["fine"]
+        other = await start(api, to("another process of the agent"))
+        await until(api, other, "paused")
+        _, seen = await api.get("/v1/anomalies")
+        assert seen["quarantined"].keys() == {"clerk"}
+        assert [(each["action"], each["cause"]) for each in seen["anomalies"]] == [
+            ("quarantine", "canary"), ("pause", "quarantine")
+        ]  # fmt: skip
+        metrics = (await api.get("/metrics"))[1].decode()
+        assert 'llmagent_os_anomalies_total{action="quarantine",cause="canary"} 1.0' in metrics
+        calls = (await api.get(f"/v1/processes/{pid}/calls"))[1]["calls"]
+        assert any("anomaly:canary" in (each["labels"] or "") for each in calls)
+    async with gate(tmp_path, plugin) as api:
+        assert (await api.get("/v1/anomalies"))[1]["quarantined"].keys() == {"clerk"}  # also after a restart
+        assert (await api.ask("DELETE", "/v1/anomalies/clark"))[0] == 404
+        assert (await api.ask("DELETE", "/v1/anomalies/clerk"))[0] == 204
+        for each in (pid, other):
+            assert (await api.post(f"/v1/processes/{each}/resume"))[0] == 200
+            await until(api, each, "done")
+        assert plugin.posted == ["fine", "later"]  # what was refused stays refused
+        assert "anomalies release clerk" in plugin.errors[0]
+
+
+async def test_a_key_does_not_go_out_but_may_be_kept(tmp_path: Path) -> None:
+    plugin = Post()
+    async with gate(tmp_path, plugin) as api:
+        pid = await start(api, ("keep", {"text": KEY}), to(f"the key: {KEY}"), to("later"))
+        assert "secret key" in (await until(api, pid, "paused"))["reason"]
+        assert (await api.get("/v1/anomalies"))[1]["quarantined"] == {}
+        assert (await api.post(f"/v1/processes/{pid}/resume"))[0] == 200
+        await until(api, pid, "done")
+        assert plugin.posted == ["later"]
+
+
+async def test_a_loop_is_paused_and_once_somebody_looked_it_goes_on(tmp_path: Path) -> None:
+    plugin = Post()
+    async with gate(tmp_path, plugin, most={"again": 5}) as api:
+        pid = await start(api, *(to("the same") for _ in range(12)))
+        assert "again 6, over the limit of 5" in (await until(api, pid, "paused"))["reason"]
+        assert len(plugin.posted) == 6
+        assert (await api.post(f"/v1/processes/{pid}/resume"))[0] == 200
+        await until(api, pid, "done")
+        assert len(plugin.posted) == 11
+
+
+async def test_a_caller_from_outside_is_refused_and_nothing_is_paused(tmp_path: Path) -> None:
+    plugin = Post()
+    async with gate(tmp_path, plugin) as api:
+        status, answer = await api.post("/v1/tools/post", {"arguments": {"to": "ann", "text": CANARY}})
+        assert status == 403 and "ask again without it" in answer["error"]["message"], answer
+        assert plugin.posted == []
