@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import random
 import re
 import statistics
 import string
+import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -59,9 +61,11 @@ class Sample:
 
 def english(count: int, seed: int) -> list[Sample]:
     """The generator's sentences; its labels in our words."""
-    faker = PresidioSentenceFaker(locale="en_US", lower_case_ratio=0.05, random_seed=seed)
+    with contextlib.redirect_stdout(sys.stderr):  # it prints
+        faker = PresidioSentenceFaker(locale="en_US", lower_case_ratio=0.05, random_seed=seed)
+        made = faker.generate_new_fake_sentences(num_samples=count)
     samples = []
-    for sample in faker.generate_new_fake_sentences(num_samples=count):
+    for sample in made:
         spans = (Span(s.start_position, s.end_position, ENGLISH.get(s.entity_type, "")) for s in sample.spans)
         samples.append(Sample(sample.full_text, tuple(span for span in spans if span.kind)))
     return samples
