@@ -53,6 +53,7 @@ class AgentManager:
         self._shared: Container[str] = frozenset(shared) if tenant != DEFAULT else ()
         self._starting: dict[str, asyncio.Future[Any]] = {}
         self._scaling = asyncio.Lock()
+        self._parsed: dict[str, tuple[tuple[int, Json], Defined]] = {}  # by name, with what it was parsed from
 
     def acting(self, sys: Sys) -> AgentManager:
         """The same agents, for somebody else of the tenant: what is sent and started is theirs."""
@@ -102,7 +103,11 @@ class AgentManager:
             found = self._records.get(SPACE, name)
         if found is None:
             raise not_found("agent", name, self.names())
-        return Defined(parse(found[1]), found[0])
+        stored, defined = self._parsed.get(name, (None, None))
+        if defined is None or stored != found:
+            defined = Defined(parse(found[1]), found[0])
+            self._parsed[name] = found, defined
+        return defined
 
     def _changeable(self, name: str) -> Defined:
         found = self.get(name)

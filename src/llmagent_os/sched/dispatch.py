@@ -91,7 +91,7 @@ class Dispatcher:
 
     async def serve(self, job: Job, request: GenerateRequest, process: Owner, key: str) -> AsyncGenerator[Chunk]:
         """Stream an answer, whenever the scheduler lets it. Closing the iterator gives everything back."""
-        serve = self._in_slices if isinstance(self.engine, Slotted) else self._at_once
+        serve = self._in_slices if self.slots else self._at_once  # quicker than asking for the protocol
         try:
             async with aclosing(serve(job, request, process, key)) as chunks:
                 async for chunk in chunks:

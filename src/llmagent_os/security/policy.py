@@ -59,6 +59,7 @@ class Gate:
     def __init__(self, tools: Mapping[str, Tool], approver: Approver) -> None:
         self._tools, self._approver = tools, approver
         self._asked: dict[int, tuple[int, dict[str, asyncio.Future[bool]]]] = {}  # by process, of its present turn
+        self._known: dict[str, tuple[Json, Collection[str]]] = {}  # a tool's parameters, and the names in them
         self.labels = Labels(self._trusts, self._names)
         self._checks: dict[str, Callable[[Call, Process], Awaitable[None]]] = {
             "call": self._call, "generate": self._generate, "measure": self._generate, "embed": self._embed,
@@ -165,7 +166,13 @@ class Gate:
 
     def _names(self, tool: str) -> Collection[str]:
         found = self._tools.get(tool)
-        return _names(found.spec.parameters) if found is not None else ()
+        if found is None:
+            return ()
+        parameters, names = self._known.get(tool, (None, ()))
+        if parameters is not found.spec.parameters:  # a server may change its tools
+            parameters, names = found.spec.parameters, _names(found.spec.parameters)
+            self._known[tool] = parameters, names
+        return names
 
     def _trusts(self, process: Process, tool: str) -> bool:
         rules = [rule for holder in process.lineage() if (rule := holder.grant.policy.tools.get(tool)) is not None]
