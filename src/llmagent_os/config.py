@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .core import documents
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
 from .security.anomaly import Settings as Anomalous
@@ -182,10 +182,7 @@ def load(overrides: Mapping[str, Any] | None = None) -> Config:
 def _file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"{path} is not YAML: {error}", parameter=str(path)) from error
+    values = documents.one(path.read_bytes(), str(path)) or {}
     if not isinstance(values, dict):
         raise InvalidRequest(f"{path} is not a mapping of fields to values", parameter=str(path))
     return values
@@ -195,4 +192,6 @@ def _environment() -> dict[str, Any]:
     """The fields that are set in the environment; lists and mappings are written as YAML."""
     prefix = "LLMAGENT_OS_"
     found = {key[len(prefix) :].lower(): value for key, value in os.environ.items() if key.startswith(prefix)}
-    return {key: yaml.safe_load(value) for key, value in found.items() if key in Config.model_fields}
+    return {
+        key: documents.one(value, prefix + key.upper()) for key, value in found.items() if key in Config.model_fields
+    }

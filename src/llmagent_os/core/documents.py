@@ -21,6 +21,11 @@ def read(text: str | bytes, source: str) -> list[Any]:
         raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
 
 
+def one(text: str | bytes, source: str) -> Any:
+    """The first document of a YAML text, None for an empty one; raises as `read` does."""
+    return next(iter(read(text, source)), None)
+
+
 def plain(value: Any, source: str) -> Any:
     """The same data, which JSON can hold; raises InvalidRequest for what it cannot, or what is too deep or large.
 

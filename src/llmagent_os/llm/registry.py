@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from ..core import documents
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.records import ModelSpec
 from .known import models_folder
@@ -33,11 +34,9 @@ def load() -> dict[str, ModelSpec]:
     """The registered models by name; raises InvalidRequest that names what is wrong in the file."""
     path = registry_path()
     try:
-        data = yaml.safe_load(path.read_text()) or {"models": {}}
+        data = documents.one(path.read_bytes(), str(path)) or {"models": {}}
     except FileNotFoundError:
         return {}
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"{path} is not YAML: {error}") from error
     rows = data.get("models") if isinstance(data, dict) else None
     if not isinstance(rows, dict):
         raise InvalidRequest(f"{path} must hold `models:` with one entry a name; mend it or delete it")

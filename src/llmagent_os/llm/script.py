@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..core import documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, from_data
 from ..core.records import GenerateRequest, Generation, Json, ToolCall
 
@@ -90,8 +89,8 @@ def read_rules(source: str) -> list[dict[str, Any]]:
     if not source:
         return []
     try:
-        found = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        found = documents.one(Path(source).read_bytes(), f"the script {source}")
+    except OSError as error:
         raise InvalidRequest(f"the script {source} cannot be read: {error}") from error
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise InvalidRequest(

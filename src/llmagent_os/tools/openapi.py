@@ -134,7 +134,7 @@ def _parsed(file: Path, source: str) -> Any:
         raise InvalidRequest(f"cannot read {source}: {error.strerror}", parameter="source") from error
     with suppress(ValueError):
         return documents.plain(codec.loads(data), source)  # many times as fast, and most documents are JSON
-    return next(iter(documents.read(data, source)), None)
+    return documents.one(data, source)
 
 
 async def _fetched(url: str) -> bytes:
