@@ -191,7 +191,5 @@ def _file(path: Path) -> dict[str, Any]:
 def _environment() -> dict[str, Any]:
     """The fields that are set in the environment; lists and mappings are written as YAML."""
     prefix = "LLMAGENT_OS_"
-    found = {key[len(prefix) :].lower(): value for key, value in os.environ.items() if key.startswith(prefix)}
-    return {
-        key: documents.one(value, prefix + key.upper()) for key, value in found.items() if key in Config.model_fields
-    }
+    given = {field: os.environ.get(prefix + field.upper()) for field in Config.model_fields}
+    return {field: documents.one(value, prefix + field.upper()) for field, value in given.items() if value is not None}
