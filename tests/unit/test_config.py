@@ -1,0 +1,29 @@
+"""What a person writes into the configuration is read, or they are told where it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmagent_os.config import load
+from llmagent_os.core.errors import InvalidRequest
+
+
+@pytest.mark.parametrize("text", ["port: [", "model: 2001-99-99", "- port", "prot: 1", "anomalies: {most: {cals: 3}}"])
+def test_a_bad_file_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InvalidRequest, match=r"config"):
+        load({"data": tmp_path})
+
+
+def test_the_environment_goes_over_the_file_and_lists_are_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text("port: 1\nhost: 127.0.0.2\nanomalies: {canaries: [abc], most: {calls: 3}}\n")
+    monkeypatch.setenv("LLMAGENT_OS_PORT", "2")
+    monkeypatch.setenv("LLMAGENT_OS_PLUGINS", "[a.py, b.py]")
+    found = load({"data": tmp_path})
+    assert (found.port, found.host, found.plugins) == (2, "127.0.0.2", [Path("a.py"), Path("b.py")])
+    assert found.anomalies.canaries == ("abc",) and found.anomalies.most == {"calls": 3}
+    monkeypatch.setenv("LLMAGENT_OS_LIMITS", "{a: 2001-99-99}")
+    with pytest.raises(InvalidRequest, match="LLMAGENT_OS_LIMITS"):
+        load({"data": tmp_path})
