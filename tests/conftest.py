@@ -1,10 +1,14 @@
 """What every test may ask for."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from llmagent_os.llm.known import known_model, path_of
+
+# a shell lets what it runs in the background ignore Ctrl-C, and what we start here would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
