@@ -53,8 +53,8 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
     for number in range(12):
         span.begins(call("lookup", number), Traits("read"), 40)
         said.append(span.judge(settings, ("calls", "again", "odd")))
-    first = next(n for n, each in enumerate(said) if each is not None)
-    assert first < 5 and said[first] is not None and said[first].action == "note"
+    first, found = next((n, each) for n, each in enumerate(said) if each is not None)
+    assert first < 5 and found.action == "note"
     causes = [each.cause for each in said if each is not None]
     assert len(causes) == len(set(causes))
 
