@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from llmagent_os.config import Config
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Grant, Json, Policy
 from llmagent_os.core.sys import Sys
-from llmagent_os.gateway.server import running
 from llmagent_os.kernel.process import Program
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Settings
 from llmagent_os.tools.toolkit import ToolKit
-from tests.stand_ins.gateway import Gate
+from tests.stand_ins.gateway import Gate, gate
 
 CANARY = "zq7-Harbour-Lantern"
 KEY = "AKIA" + "IOSFODNN7EXAMPLE"
@@ -62,14 +58,8 @@ class Post:
         return "over"
 
 
-@asynccontextmanager
-async def gate(data: Path, plugin: Post, **settings: Any) -> AsyncIterator[Gate]:
-    config = Config(data=data, port=0, model="scripted", anomalies=Settings(canaries=(CANARY,), **settings))
-    async with (
-        running(config, [plugin]) as system,
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {system.key}"}) as session,
-    ):
-        yield Gate(system, session)
+def watched(data: Path, plugin: Post, **settings: Any) -> AbstractAsyncContextManager[Gate]:
+    return gate(data, plugin, anomalies=Settings(canaries=(CANARY,), **settings))
 
 
 async def start(api: Gate, *calls: tuple[str, dict[str, str]]) -> int:
@@ -92,7 +82,7 @@ def to(text: str) -> tuple[str, dict[str, str]]:
 @pytest.mark.parametrize("text", [f"so: {CANARY}!", base64.b64encode(f"it is {CANARY}.".encode()).decode()])
 async def test_who_sends_a_canary_is_in_quarantine_until_released(tmp_path: Path, text: str) -> None:
     plugin = Post()
-    async with gate(tmp_path, plugin) as api:
+    async with watched(tmp_path, plugin) as api:
         pid = await start(api, to("fine"), to(text), to("later"))
         found = await until(api, pid, "paused")
         assert "planted string" in found["reason"] and plugin.posted == ["fine"]
@@ -107,7 +97,7 @@ async def test_who_sends_a_canary_is_in_quarantine_until_released(tmp_path: Path
         assert 'llmagent_os_anomalies_total{action="quarantine",cause="canary"} 1.0' in metrics
         calls = (await api.get(f"/v1/processes/{pid}/calls"))[1]["calls"]
         assert any("anomaly:canary" in (each["labels"] or "") for each in calls)
-    async with gate(tmp_path, plugin) as api:
+    async with watched(tmp_path, plugin) as api:
         assert (await api.get("/v1/anomalies"))[1]["quarantined"].keys() == {"clerk"}  # also after a restart
         assert (await api.ask("DELETE", "/v1/anomalies/clark"))[0] == 404
         assert (await api.ask("DELETE", "/v1/anomalies/clerk"))[0] == 204
@@ -120,7 +110,7 @@ async def test_who_sends_a_canary_is_in_quarantine_until_released(tmp_path: Path
 
 async def test_a_key_does_not_go_out_but_may_be_kept(tmp_path: Path) -> None:
     plugin = Post()
-    async with gate(tmp_path, plugin) as api:
+    async with watched(tmp_path, plugin) as api:
         pid = await start(api, ("keep", {"text": KEY}), to(f"the key: {KEY}"), to("later"))
         assert "secret key" in (await until(api, pid, "paused"))["reason"]
         assert (await api.get("/v1/anomalies"))[1]["quarantined"] == {}
@@ -131,7 +121,7 @@ async def test_a_key_does_not_go_out_but_may_be_kept(tmp_path: Path) -> None:
 
 async def test_a_loop_is_paused_and_once_somebody_looked_it_goes_on(tmp_path: Path) -> None:
     plugin = Post()
-    async with gate(tmp_path, plugin, most={"again": 5}) as api:
+    async with watched(tmp_path, plugin, most={"again": 5}) as api:
         pid = await start(api, *(to("the same") for _ in range(12)))
         assert "again 6, over the limit of 5" in (await until(api, pid, "paused"))["reason"]
         assert len(plugin.posted) == 6
@@ -142,7 +132,7 @@ async def test_a_loop_is_paused_and_once_somebody_looked_it_goes_on(tmp_path: Pa
 
 async def test_a_caller_from_outside_is_refused_and_nothing_is_paused(tmp_path: Path) -> None:
     plugin = Post()
-    async with gate(tmp_path, plugin) as api:
+    async with watched(tmp_path, plugin) as api:
         status, answer = await api.post("/v1/tools/post", {"arguments": {"to": "ann", "text": CANARY}})
         assert status == 403 and "ask again without it" in answer["error"]["message"], answer
         assert plugin.posted == []

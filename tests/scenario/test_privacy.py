@@ -6,18 +6,14 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from llmagent_os import File, ToolKit
-from llmagent_os.config import Config
 from llmagent_os.core import codec
 from llmagent_os.core.records import Retention
-from llmagent_os.gateway.server import running
 from llmagent_os.kernel.journal import Row
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.audit import Audit, verify
@@ -25,7 +21,7 @@ from llmagent_os.security.privacy import VaultShare
 from llmagent_os.security.vault import Vault
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.scenario.test_dispatch import host, prompts
-from tests.stand_ins.gateway import Gate, user
+from tests.stand_ins.gateway import Gate, gate, user
 from tests.stand_ins.slotted import SlottedEngine, answer
 
 MAIL = "ann.peregrine@example.org"
@@ -48,19 +44,9 @@ class Plugin:
         return TOOLS
 
 
-@asynccontextmanager
-async def gate(data: Path, keep: Retention = Retention()) -> AsyncIterator[Gate]:  # noqa: B008 - frozen
-    config = Config(data=data, port=0, model="scripted", retention=keep)
-    async with (
-        running(config, [Plugin()]) as system,
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {system.key}"}) as session,
-    ):
-        yield Gate(system, session)
-
-
 @pytest.fixture
 async def api(tmp_path: Path, models_folder: Path) -> AsyncIterator[Gate]:
-    async with gate(tmp_path / "data") as found:
+    async with gate(tmp_path / "data", Plugin()) as found:
         yield found
 
 
@@ -150,7 +136,7 @@ async def test_what_is_erased_is_nowhere(api: Gate) -> None:
 
 
 async def test_erased_work_is_broken_off_and_stays_erased_after_a_restart(tmp_path: Path, models_folder: Path) -> None:
-    async with gate(tmp_path / "data") as api:
+    async with gate(tmp_path / "data", Plugin()) as api:
         boss = await admin(api)
         ann = await person(api, "ann")
         await api.script("slow", {"text": "word " * 2000, "pace": 0.01})
@@ -162,7 +148,7 @@ async def test_erased_work_is_broken_off_and_stays_erased_after_a_restart(tmp_pa
         _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
         assert done["found"] == {MAIL: []}
         await api.ask("PATCH", "/v1/agents/clerk", json={"model": "scripted"}, **boss)
-    async with gate(tmp_path / "data") as api:
+    async with gate(tmp_path / "data", Plugin()) as api:
         assert (await api.post("/v1/agents/clerk/messages", {"text": "hello"}, **boss))[1]["reply"]["text"] == "hello"
         _, done = await api.post("/v1/privacy/erase", {"principal": "nobody", "prove": [MAIL]}, **boss)
         assert done["found"] == {MAIL: []}
@@ -194,7 +180,7 @@ def count(api: Gate, table: str, where: str = "1") -> int:
 
 
 async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_folder: Path) -> None:
-    async with gate(tmp_path / "data") as api:
+    async with gate(tmp_path / "data", Plugin()) as api:
         boss, ann = await admin(api), await person(api, "ann")
         for _ in "ab":
             await traffic(api, ann, MAIL, LONG)
@@ -203,7 +189,7 @@ async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_fold
         calls, blobs = count(api, "call"), count(api, "blob")
     older(tmp_path / "data", 10)
     keep = Retention(calls=7, messages=7, processes=7, idle=7, blobs=0)
-    async with gate(tmp_path / "data", keep) as api:
+    async with gate(tmp_path / "data", Plugin(), retention=keep) as api:
         told: list[Any] = []
         api.system.privacy._amend = lambda keys, why: told.extend(keys)
         async with asyncio.timeout(5):
@@ -225,7 +211,7 @@ async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_fold
             assert (status, answer["reply"]["text"]) == (200, body["text"])
         assert api.kernel.health().keys() >= {"worker retention"}
     older(tmp_path / "data", 10)
-    async with gate(tmp_path / "data", keep) as api:
+    async with gate(tmp_path / "data", Plugin(), retention=keep) as api:
         await api.post("/v1/privacy/retention")
         assert (await api.post("/v1/agents/clerk/messages", {"text": "three"}, **boss))[1]["reply"]["text"] == "three"
         assert count(api, "process", "status IN ('stopped', 'done')") <= 3  # those that were ended just now
