@@ -24,6 +24,14 @@ define make_venv
 	exit 1
 endef
 
+# An environment of its own: what a lock holds, and us.
+define fill_venv
+	@$(call say,installing $(3) into $(1) ...)
+	@$(1)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/$(2).txt </dev/null >&2
+	@$(1)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
+	@touch $@
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-slow test-mcp test-dojo test-properties test-interop test-all lint bench docs locks
 
@@ -106,28 +114,18 @@ $(VENV)/docs.stamp: requirements/docs.txt $(VENV)/run.stamp
 	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/docs.txt </dev/null >&2
 	@touch $@
 
-$(SERVERS)/bin/python:
-	$(call make_venv,$(SERVERS))
+$(SERVERS)/bin/python $(INTEROP)/bin/python $(DOJO)/bin/python: %/bin/python:
+	$(call make_venv,$*)
 
 $(SERVERS)/stamp: requirements/mcp-servers.txt | $(SERVERS)/bin/python
 	@$(call say,installing MCP servers into $(SERVERS) ...)
 	@$(SERVERS)/bin/pip $(PIP_FLAGS) $(HASHED)/mcp-servers.txt </dev/null >&2
 	@touch $@
 
-$(INTEROP)/bin/python:
-	$(call make_venv,$(INTEROP))
+$(INTEROP)/stamp: requirements/interop.txt | $(INTEROP)/bin/python
+	$(call fill_venv,$(INTEROP),interop,the other frameworks)
 
-$(INTEROP)/stamp: requirements/build.txt requirements/interop.txt pyproject.toml | $(INTEROP)/bin/python
-	@$(call say,installing the other frameworks into $(INTEROP) ...)
-	@$(INTEROP)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/interop.txt </dev/null >&2
-	@$(INTEROP)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
-	@touch $@
+$(DOJO)/stamp: requirements/dojo.txt | $(DOJO)/bin/python
+	$(call fill_venv,$(DOJO),dojo,AgentDojo)
 
-$(DOJO)/bin/python:
-	$(call make_venv,$(DOJO))
-
-$(DOJO)/stamp: requirements/build.txt requirements/dojo.txt pyproject.toml | $(DOJO)/bin/python
-	@$(call say,installing AgentDojo into $(DOJO) ...)
-	@$(DOJO)/bin/pip $(PIP_FLAGS) $(HASHED)/build.txt $(HASHED)/dojo.txt </dev/null >&2
-	@$(DOJO)/bin/pip $(PIP_FLAGS) --no-deps --no-build-isolation -e . </dev/null >&2
-	@touch $@
+$(INTEROP)/stamp $(DOJO)/stamp: requirements/build.txt pyproject.toml
