@@ -69,7 +69,8 @@ class Dispatcher:
         self.engine = engine
         self.scheduler = Scheduler(settings, engine.info.limit)
         self.contexts = Contexts()
-        self.slots = [Slot(number) for number in range(engine.slots)] if isinstance(engine, Slotted) else []
+        self._slotted = engine if isinstance(engine, Slotted) else None  # asked once: a protocol is slow to ask for
+        self.slots = [Slot(number) for number in range(self._slotted.slots if self._slotted is not None else 0)]
         self.served = 0
         self.counts = Counts()
         self.limit = Limit(engine.info.limit, learns=bool(self.slots))
@@ -82,16 +83,16 @@ class Dispatcher:
 
     def load(self, owner: Callable[[int], Owner | None]) -> None:
         """Take up the pages that an earlier run left for this model."""
-        if self._store is None or not isinstance(self.engine, Slotted):
+        if self._store is None or self._slotted is None:
             return
-        for page in self._store.found(self.engine.fingerprint):
+        for page in self._store.found(self._slotted.fingerprint):
             context = Context(page.tokens, page.adapter, owner(page.pid), page.key, page=page, saved=len(page.tokens))
             self._pages[page.name] = context
             self.contexts.add(context)
 
     async def serve(self, job: Job, request: GenerateRequest, process: Owner, key: str) -> AsyncGenerator[Chunk]:
         """Stream an answer, whenever the scheduler lets it. Closing the iterator gives everything back."""
-        serve = self._in_slices if self.slots else self._at_once  # quicker than asking for the protocol
+        serve = self._in_slices if self._slotted is not None else self._at_once
         try:
             async with aclosing(serve(job, request, process, key)) as chunks:
                 async for chunk in chunks:
@@ -119,8 +120,8 @@ class Dispatcher:
         self, job: Job, request: GenerateRequest, process: Owner, key: str
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """On slots: run until the answer ends or the place is wanted, then wait for the next turn."""
-        assert isinstance(self.engine, Slotted)
-        work = await self.engine.begin(request)
+        assert self._slotted is not None
+        work = await self._slotted.begin(request)
         context = await self._context(work, request.adapter, process, key)
         while True:
             await self._turn(job, process)
@@ -351,12 +352,12 @@ class Dispatcher:
 
     async def _save(self, context: Context, slot: Slot) -> None:
         """Write what lies on a slot, which is the caller's, to a new page of the context."""
-        assert isinstance(self.engine, Slotted) and self._store is not None
+        assert self._slotted is not None and self._store is not None
         pid = context.owner.pid if context.owner is not None else 0
-        name, fingerprint = uuid.uuid4().hex, self.engine.fingerprint
+        name, fingerprint = uuid.uuid4().hex, self._slotted.fingerprint
         page = Page(name, fingerprint, context.tokens, context.adapter, context.key, pid, 0)
         try:
-            page.tokens = context.tokens[: await self.engine.save(slot.number, self._store.path(page))]
+            page.tokens = context.tokens[: await self._slotted.save(slot.number, self._store.path(page))]
             self._store.keep(page)
         except (EngineFailed, OSError) as error:
             log.warning("a context is not kept: %s", error)
@@ -401,7 +402,7 @@ class Dispatcher:
 
     async def _restore(self, source: Context, slot: Slot) -> None:
         """Fill a slot from a page; one that is damaged is deleted, and its tokens are computed again."""
-        assert isinstance(self.engine, Slotted)
+        assert self._slotted is not None
         page, store = source.page, self._store
         if page is None or store is None:
             return
@@ -409,7 +410,7 @@ class Dispatcher:
         try:
             if not await store.check(page):
                 raise EngineFailed("the file is damaged")
-            await self.engine.restore(slot.number, store.path(page), page.adapter)
+            await self._slotted.restore(slot.number, store.path(page), page.adapter)
             source.used = now()
             self.counts.restores += 1
         except EngineFailed as error:
