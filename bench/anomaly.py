@@ -31,7 +31,7 @@ from llmagent_os.core.records import GenerateRequest, Grant, Json, Meaning, Mess
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
-from llmagent_os.llm.scripted import ScriptedEngine
+from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Anomalies, Settings
 from llmagent_os.stores.records import StoredRecords
@@ -220,17 +220,15 @@ async def drive(options: argparse.Namespace) -> list[Run]:
     tools, now = Tools(random.Random(options.seed + 2)), [1.8e9]
     with folder() as path:
         store = SQLiteStore(path / "journal.db")
-
-        async def pause(pid: int) -> None:
-            await kernel.runner.pause(pid)
-
         settings, records = Settings(canaries=(CANARY,), note=options.note), StoredRecords(store)
-        watch = Anomalies(settings, lambda name: found[name].traits, pause, records, lambda: now[0])
+        watch = Anomalies(
+            settings, lambda name: found[name].traits, lambda pid: kernel.runner.pause(pid), records, lambda: now[0]
+        )
         tools.watch = watch
         registry, found, _ = load_plugins(Config(), [tools], watch=watch)
         kernel = make_kernel(store, registry, found)
-        model = ScriptedEngine(ModelSpec("model", "scripted", window=1 << 20), _answer)
-        kernel.engines.add("model", _opened(model), borrowed=True)
+        model = ModelSpec("model", "scripted", window=1 << 20, options={"script": _answer})
+        kernel.engines.add("model", lambda: open_engine(model))
         services = [await kernel.service("bench", "owner", f"tenant-{n}") for n in range(TENANTS)]
         await kernel.start_all()
         kinds = list(work.injections("desk"))
@@ -260,13 +258,6 @@ async def drive(options: argparse.Namespace) -> list[Run]:
         finally:
             await kernel.close()
     return done
-
-
-def _opened(engine: ScriptedEngine) -> Callable[[], Awaitable[ScriptedEngine]]:
-    async def opened() -> ScriptedEngine:
-        return engine
-
-    return opened
 
 
 def _answer(request: GenerateRequest) -> Reply:

@@ -179,13 +179,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         records = StoredRecords(store)
         approvals = Approvals(records)
         sandbox = Sandbox(config.tools.sandbox)
-
-        async def pause(pid: int) -> None:
-            await kernel.runner.pause(pid)
-
         anomalies = Anomalies(
-            config.anomalies, lambda name: tools[name].traits if name in tools else Traits(), pause, records
-        )
+            config.anomalies, lambda name: tools[name].traits if name in tools else Traits(),
+            lambda pid: kernel.runner.pause(pid), records,
+        )  # fmt: skip
         metrics = Metrics(anomalies.seen)
         registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox, anomalies)
         vault = open_vault(config, records)

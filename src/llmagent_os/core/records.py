@@ -509,6 +509,12 @@ class Call:
     after: list[Callable[[], None]] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
 
+    @property
+    def times(self) -> int:
+        """How often its process made the same call before in this turn, which is the end of the key."""
+        number = self.key.rpartition(".")[2]
+        return int(number) if number.isdecimal() else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

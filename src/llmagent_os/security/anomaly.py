@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ..core import codec
@@ -27,6 +27,7 @@ from ..core.errors import Conflict, LLMAgentOSError, PermissionDenied, not_found
 from ..core.ports import Proceed, Records
 from ..core.records import Call, Json, Traits, owned, owner_of
 from ..kernel.process import Process
+from .labels import definition, leaves
 from .recognisers import keys
 
 log = logging.getLogger(__name__)
@@ -189,14 +190,13 @@ class Profile:
     def __init__(self) -> None:
         self.turns = 0
         self.habits = Habits()
-        self.baselines: dict[Feature, Baseline] = {feature: Baseline() for feature in (*BEFORE, *AFTER)}
+        self.baselines: dict[Feature, Baseline] = {each: Baseline() for each in get_args(Feature) if each != "odd"}
 
     def learn(self, span: Span) -> None:
         """Take in a turn that is over, unless it was stopped."""
         if not span.stopped:
             for feature, baseline in self.baselines.items():
-                if feature != "odd":
-                    baseline.add(span.counts[feature])
+                baseline.add(span.counts[feature])
             self.habits.learn(span.steps, span.places, span.nats)
             self.turns += 1
 
@@ -204,9 +204,10 @@ class Profile:
 class Span:
     """What happened so far in a turn of a process, or in a minute of a tenant."""
 
-    def __init__(self, profile: Profile, number: int, features: Sequence[Feature] = (*BEFORE, *AFTER)) -> None:
-        self.profile, self.number, self._features = profile, number, features
-        self.counts: dict[Feature, float] = dict.fromkeys((*BEFORE, *AFTER), 0)
+    def __init__(self, profile: Profile, number: int, shared: bool = False) -> None:
+        """`shared`: the steps of many processes come in between each other; that is noted at most."""
+        self.profile, self.number, self._shared = profile, number, shared
+        self.counts: dict[Feature, float] = dict.fromkeys(get_args(Feature), 0)
         self.steps: list[Step] = []
         self.places: set[str] = set()
         self.nats = self._sum = self._streak = self._loop = 0.0
@@ -218,15 +219,14 @@ class Span:
     def begins(self, call: Call, traits: Traits, size: int) -> None:
         """Count a tool call that is about to be made, with so many bytes of arguments."""
         counts, habits = self.counts, self.profile.habits
-        again = not call.key.endswith(".0")  # see `Process.key`
-        self._row = self._row + 1 if again else 0
+        self._row = self._row + 1 if call.times else 0
         places = set(_places(call.args["arguments"], traits)) - self.places
         fresh = sum(not habits.known(place) for place in places)
         self.places |= places
         counts["calls"] += 1
         counts["again"] = max(counts["again"], self._row)
         counts["places"] += fresh
-        self._step(Step(call.args["tool"], size, again, fresh > 0))
+        self._step(Step(call.args["tool"], size, call.times > 0, fresh > 0))
 
     def ends(self, call: Call, failure: LLMAgentOSError | None) -> None:
         """Count what a call came to."""
@@ -240,7 +240,7 @@ class Span:
 
     def _step(self, step: Step) -> None:
         """Sum up what surprises more than usual (CUSUM; Page 1954), and how unlikely a row of the like is."""
-        if self._features is TENANTS:  # there the steps of many come in between
+        if self._shared:
             return
         follows, again, nats = self.profile.habits.surprise(self._before, step)
         self._before, self._alike = _state(self._before, self._alike, step.tool)
@@ -253,7 +253,7 @@ class Span:
 
     def judge(self, settings: Settings, features: Sequence[Feature]) -> Anomaly | None:
         """The gravest thing to say about some counts as they are; what was said of one is not said again."""
-        counted = (each for each in features if self.counts[each] and each in self._features)
+        counted = (each for each in features if self.counts[each] and (not self._shared or each in TENANTS))
         found = [self._judged(feature, settings) for feature in counted]
         worst = max((each for each in found if each is not None), key=_rank, default=None)
         if worst is not None:
@@ -261,21 +261,26 @@ class Span:
         return worst
 
     def _judged(self, feature: Feature, settings: Settings) -> Anomaly | None:
-        count, told, whole = self.counts[feature], self.told.get(feature), self._features is TENANTS
+        count, told = self.counts[feature], self.told.get(feature)
         most = settings.most.get(feature, MOST.get(feature, math.inf))
         if told == "pause":  # somebody looked, and let it go on
             return None
-        if count > most and not whole:
+        if count > most and not self._shared:
             return Anomaly("pause", feature, f"{feature} {count:g}, over the limit of {most:g} in a turn")
         if self.profile.turns < settings.warm:
             return None
         # a stretch that happens once in e^n times weighs as a z-score of sqrt(2n)
         z = math.sqrt(2 * count) if feature == "odd" else self.profile.baselines[feature].z(count)
-        action: Action | None = "note" if z >= settings.note and told is None else None
-        for stricter, least in (("slow", settings.slow), ("pause", settings.pause)):
-            if least is not None and z >= least and not whole:
-                action = "slow" if stricter == "slow" else "pause"
-        return Anomaly(action, feature, f"{feature} {count:.4g} is unusual (z {z:.1f})") if action else None
+        action: Action
+        if not self._shared and settings.pause is not None and z >= settings.pause:
+            action = "pause"
+        elif not self._shared and settings.slow is not None and z >= settings.slow:
+            action = "slow"
+        elif z >= settings.note and told is None:
+            action = "note"
+        else:
+            return None
+        return Anomaly(action, feature, f"{feature} {count:.4g} is unusual (z {z:.1f})")
 
 
 class Anomalies:
@@ -394,7 +399,8 @@ class Anomalies:
         if span is None or span.number != process.turn:
             self._close(call.pid)
             span = self._turns[call.pid] = Span(self._profile((call.tenant, agent)), process.turn)
-            span.alive = weakref.ref(process, lambda _: self._close(call.pid))  # parked, or ended
+            pid = call.pid  # not the call, whose arguments may be large
+            span.alive = weakref.ref(process, lambda _: self._close(pid))  # parked, or ended
         return span, tenant
 
     def _close(self, pid: int) -> None:
@@ -406,7 +412,7 @@ class Anomalies:
         if span is None or span.number != minute:
             if span is not None:
                 profile.learn(span)
-            span = self._minutes[key] = Span(profile, minute, TENANTS)
+            span = self._minutes[key] = Span(profile, minute, shared=True)
         return span
 
     def _profile(self, key: tuple[str, ...]) -> Profile:
@@ -440,18 +446,16 @@ def _way_on(found: Anomaly, process: Process, agent: str) -> str:
 
 def _agent(process: Process) -> str:
     """Whose habits a call belongs to: an agent's over all its processes, else a program's."""
-    spec = process.args.get("spec") if isinstance(process.args, dict) else None
-    name = spec.get("name") if isinstance(spec, dict) else None
-    return str(name or process.name or process.program)
+    spec = definition(process.args)
+    return str((spec and spec.get("name")) or process.name or process.program)
 
 
 def _places(arguments: Mapping[str, Json], traits: Traits) -> Iterator[str]:
     """The recipients and hosts that a call goes to."""
     for name, meaning in traits.meanings.items():
         if meaning in ("recipient", "url") and name in arguments:
-            value = arguments[name]
-            for each in value if isinstance(value, list) else [value]:
-                text = str(each).strip().casefold()[:200]
+            for each in leaves(arguments[name]):
+                text = each.strip().casefold()[:200]
                 with suppress(ValueError):  # no URL
                     text = (urlsplit(text).hostname if meaning == "url" else None) or text
                 yield text

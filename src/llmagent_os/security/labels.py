@@ -208,10 +208,16 @@ def _told(who: str, made_of: Iterable[str]) -> str:
     return f"{who} ({', '.join(sorted(first))})" if first else who
 
 
+def definition(args: Json) -> Mapping[str, Json] | None:
+    """The definition of an agent in what its process was made with; None for any other program's arguments."""
+    spec = args.get("spec") if isinstance(args, Mapping) else None
+    return spec if isinstance(spec, Mapping) else None
+
+
 def _defined(args: Json) -> str:
     """The words of a definition: of an agent's, what its author wrote, for numbers among settings stand anywhere."""
-    spec = args.get("spec") if isinstance(args, Mapping) else None
-    if not isinstance(spec, Mapping):
+    spec = definition(args)
+    if spec is None:
         return written(args)
     return "\n".join(written(spec.get(name)) for name in ("description", "prompt", "intents", "variables"))
 

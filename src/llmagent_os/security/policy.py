@@ -32,7 +32,7 @@ from ..core.records import (
     Verdict,
 )
 from ..kernel.process import Process
-from .labels import NOWHERE, Context, Labels, leaves, links
+from .labels import NOWHERE, Context, Labels, definition, leaves, links
 
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
 _ID = 16  # characters of a question's number that say what it is about
@@ -98,9 +98,8 @@ class Gate:
         return replace(message, content=f"{_BEGIN.format(message.name)}\n{text}\n{_END}")
 
     async def _spawn(self, call: Call, process: Process) -> None:
-        args = call.args.get("args")
-        spec = args.get("spec") if isinstance(args, Mapping) else None
-        name = spec.get("name", "") if isinstance(spec, Mapping) else call.args["program"]
+        spec = definition(call.args.get("args"))
+        name = spec.get("name", "") if spec is not None else call.args["program"]
         _covered(process, "agents", "agent", name)
 
     async def _send(self, call: Call, process: Process) -> None:
@@ -346,8 +345,7 @@ def _question(decision: Decision, call: Call, process: Process, again: bool) -> 
     arguments = call.args["arguments"]
     same = codec.dumps([process.pid, process.turn, call.args["tool"], sorted(arguments.items())])
     name = process.name or process.program
-    times = call.key.rpartition(".")[2]
-    number = "" if again or times in ("", "0") else f"-{times}"
+    number = "" if again or not call.times else f"-{call.times}"
     identifier = hashlib.blake2b(same, digest_size=_ID // 2).hexdigest() + number
     return Question(
         identifier, process.pid, call.tenant, call.principal, name,
