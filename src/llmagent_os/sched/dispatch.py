@@ -19,7 +19,8 @@ from ..core.errors import DeadlineExceeded, EngineFailed
 from ..core.ports import Engine, Owner, PageStore, Slotted, Work
 from ..core.records import NOTHING, Chunk, GenerateRequest, Json, Page
 from .limit import Limit
-from .pages import BLOCK, Context, Contexts
+from .pages import Context, Contexts
+from .prefixes import BLOCK
 from .scheduler import Job, Scheduler, Settings
 
 log = logging.getLogger(__name__)

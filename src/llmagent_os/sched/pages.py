@@ -10,9 +10,9 @@ from itertools import islice
 
 from ..core.ports import Owner
 from ..core.records import ENDED, Page
+from .prefixes import BLOCK, of_tokens
 
 _LOOKED_AT = 16  # of the contexts that share a block: they differ by less than a block
-BLOCK = 32  # tokens; contexts are found by whole blocks, which share a hash with all before them (vLLM's prefix cache)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +65,8 @@ class Contexts:
     """All contexts of one engine."""
 
     def __init__(self) -> None:
-        self._all: dict[Context, list[int]] = {}  # with the hashes they are found by
-        self._found: defaultdict[int, dict[Context, None]] = defaultdict(dict)
+        self._all: dict[Context, list[bytes]] = {}  # with the names they are found by
+        self._found: defaultdict[bytes, dict[Context, None]] = defaultdict(dict)
         self._keys: dict[str, Context] = {}
 
     def __iter__(self) -> Iterator[Context]:
@@ -74,11 +74,11 @@ class Contexts:
 
     def add(self, context: Context) -> None:
         """Make a context findable, or findable as it is by now."""
-        hashes = list(_hashes(context.tokens, context.adapter))
-        for known in self._all.get(context, [])[len(hashes) :]:
+        names = list(of_tokens(context.tokens, context.adapter))
+        for known in self._all.get(context, [])[len(names) :]:
             self._found[known].pop(context, None)
-        self._all[context] = hashes
-        for each in hashes:
+        self._all[context] = names
+        for each in names:
             self._found[each][context] = None
         if context.key:
             self._keys[context.key] = context
@@ -102,20 +102,12 @@ class Contexts:
         Only those that share the last whole block that any shares: a shorter prefix is no use beside it.
         """
         best: dict[Context, None] = {}
-        for each in _hashes(tokens, adapter):
+        for each in of_tokens(tokens, adapter):
             if not self._found.get(each):
                 break
             best = self._found[each]
         found = [(common(tokens, context.tokens), context) for context in islice(reversed(best), _LOOKED_AT)]
         return sorted(found, key=lambda pair: -pair[0])
-
-
-def _hashes(tokens: list[int], adapter: str | None) -> Iterator[int]:
-    """A hash for each whole block, of it and everything before it."""
-    value = hash(adapter)
-    for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
-        value = hash((value, *tokens[start : start + BLOCK]))
-        yield value
 
 
 def common(left: list[int], right: list[int]) -> int:

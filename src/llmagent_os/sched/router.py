@@ -23,6 +23,7 @@ from ..core.errors import (
 from ..core.ports import Engine
 from ..core.records import Chunk, EngineInfo, GenerateRequest, Route
 from ..core.stream import Continuation
+from .prefixes import of_texts
 from .route import FIRST, PACE, Breaker, Candidate, Demand, Plan, choose, demand_of, none_left, resumes, unread
 
 Opener = Callable[[], Awaitable[Engine]]
@@ -186,7 +187,7 @@ class Course:
     request: GenerateRequest
     route: Route
     answer: Continuation
-    beginnings: list[tuple[int, int]]
+    beginnings: list[tuple[bytes, int]]
     failed: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
 
@@ -198,7 +199,7 @@ class Router:
         self.engines = engines
         self._clock = clock
         self._standings: defaultdict[str, Standing] = defaultdict(Standing)
-        self._read: OrderedDict[tuple[str, int], None] = OrderedDict()  # beginnings of prompts, the latest last
+        self._read: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # beginnings of prompts, the latest last
 
     async def plan(self, request: GenerateRequest) -> Plan:
         """Whom a request would be put to now, and why; raises NotFound for an unknown name."""
@@ -320,7 +321,7 @@ class Router:
             seen.running -= 1
             seen.breaker.probed = False  # also where the caller left before there was a verdict
 
-    def _remember(self, model: str, beginnings: list[tuple[int, int]]) -> None:
+    def _remember(self, model: str, beginnings: list[tuple[bytes, int]]) -> None:
         """Note what a model has read."""
         for key, _ in beginnings:
             self._read[model, key] = None
@@ -337,15 +338,15 @@ def _open_question(demand: Demand, candidate: Candidate, route: Route) -> str | 
     return "length" if not candidate.tokens and (tight or demand.max_price < math.inf) else None
 
 
-def _beginnings(request: GenerateRequest) -> Iterator[tuple[int, int]]:
-    """What a request's prompt begins with, shortest first: a hash, and the length in tokens of four characters."""
+def _beginnings(request: GenerateRequest) -> Iterator[tuple[bytes, int]]:
+    """What a request's prompt begins with, shortest first: a name, and the length in tokens of four characters."""
     prompt = request.prompt or ""
     parts: list[tuple[str, str]] = [(each.role, each.text) for each in request.messages]
     parts += [("", prompt[start : start + BLOCK]) for start in range(0, len(prompt), BLOCK)]
-    key = length = 0
-    for part in parts:
-        key, length = hash((key, part)), length + len(part[1])
-        yield key, length // 4
+    length = 0
+    for name, (_, text) in zip(of_texts(parts), parts, strict=True):
+        length += len(text)
+        yield name, length // 4
 
 
 def _measured(averages: Sequence[Average], now: float, unknown: float) -> list[float]:
