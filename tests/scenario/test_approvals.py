@@ -101,7 +101,9 @@ async def test_questions_have_a_budget_and_a_policy_may_refuse_at_once(bank: tup
     await system.agents.ask("clerk", "Read the page and pay 5", timeout=5)
     assert plugin.paid == [] and not system.approvals.waiting()
     rows = [row for pid in system.kernel.table.named("clerk") for row in system.kernel.journal.rows(pid)]
-    assert [row.labels for row in rows if row.name == "call" and row.error] == ["from:tool fetch,rule:untrusted"] * 2
+    assert [row.labels for row in rows if row.name == "call" and row.error] == [
+        '["from:tool fetch","rule:untrusted"]'
+    ] * 2
 
 
 async def test_a_question_outlives_a_restart(tmp_path: Path, models_folder: Path) -> None:

@@ -17,6 +17,7 @@ from llmagent_os.core.errors import (
     PermissionDenied,
     ProcessFailed,
 )
+from llmagent_os.core.ports import Syscall, own, uncovered
 from llmagent_os.core.records import (
     Budget,
     Call,
@@ -31,7 +32,6 @@ from llmagent_os.core.records import (
 )
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
-from llmagent_os.kernel.door import Syscall
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.kernel.syscalls import Builtins
@@ -286,7 +286,9 @@ async def test_a_handler_that_hangs_raises_or_blocks_cancellation_still_answers(
     async def raises(call: Call, process: Process) -> Json:
         raise ZeroDivisionError("oops")
 
-    kernel = await boot(syscalls={"stubborn": Syscall(stubborn, 0.1), "raises": Syscall(raises, 1)})
+    kernel = await boot(
+        syscalls={"stubborn": Syscall(stubborn, 0.1, uncovered, own), "raises": Syscall(raises, 1, uncovered, own)}
+    )
     sys = await kernel.service("test")
     with pytest.raises(DeadlineExceeded, match="stubborn"):
         await sys.syscall("stubborn")

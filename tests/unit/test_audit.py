@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from llmagent_os.core.errors import InvalidRequest, NotFound
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Journal, Statement
 from llmagent_os.security.audit import Audit, Bad, read_checkpoints, verify
-from llmagent_os.stores.sqlite import CALL, SQLiteStore
+from llmagent_os.stores.schema import FIRST
+from llmagent_os.stores.sqlite import SQLiteStore
+from llmagent_os.stores.statements import CALL
 
 COLUMNS = CALL.split(", ")
-OTHER = {"pid": 900, "seq": 900, "labels": "rule:other", "adapter": "other", "error": b'{"type":"x"}', "result": b"0"}
+OTHER = {
+    "pid": 900, "seq": 900, "labels": '["rule:other"]', "origins": '["tool other"]', "decision": b"{}",
+    "error": b'{"type":"x"}', "result": b"0",
+}  # fmt: skip
 
 
 def write(store: SQLiteStore, pids: Sequence[int], calls: range, large: bool = False) -> None:
@@ -108,7 +114,7 @@ def test_a_row_taken_out_of_the_middle_is_named(place: Place) -> None:
 
 @pytest.mark.parametrize("last", [40, 37, 5, 1])
 def test_a_cut_tail_is_named_by_its_first_row(place: Place, last: int) -> None:
-    place.sql(f"DELETE FROM call WHERE seq >= {last}", "DELETE FROM commit_order WHERE n > (SELECT count(*) FROM call)")
+    place.sql(f"DELETE FROM call WHERE seq >= {last}")
     assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("cut", 1, last)]
 
 
@@ -238,7 +244,7 @@ def test_a_set_back_log_is_shown_by_a_copy_of_a_checkpoint(place: Place) -> None
     *_, copy = read_checkpoints(place.folder)
     path = place.folder / "checkpoints.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:2]))
-    place.sql("DELETE FROM call WHERE seq > 20", "DELETE FROM commit_order WHERE n > 60")
+    place.sql("DELETE FROM call WHERE seq > 20")
     assert place.bad() == []
     assert [bad.text for bad in place.bad(copies=[copy])] == [
         "the log ends at entry 60; a copy of a checkpoint has 120"
@@ -257,10 +263,12 @@ def test_a_journal_without_a_log_says_so(tmp_path: Path) -> None:
 def test_rows_from_before_the_log_are_taken_in_by_time(tmp_path: Path) -> None:
     """A journal of a system that had no commit order yet."""
     place = Place(tmp_path)
-    store = SQLiteStore(place.database)
-    write(store, (1, 2), range(1, 4))
-    store.close()
-    place.sql("DROP TRIGGER call_committed", "DROP TABLE commit_order")
+    with sqlite3.connect(place.database) as connection:
+        connection.executescript(f"{FIRST} DROP TRIGGER call_committed; DROP TABLE commit_order;")
+        old = "INSERT INTO call VALUES (?,?,1,'call','k','{}',NULL,NULL,'acme','ann','from:a,r:b','a',1,1,1,0,?,1,0,?)"
+        rows = [(pid, seq, seq, zlib.crc32(b"k\0{}\0\0")) for pid in (1, 2) for seq in (1, 2, 3)]
+        connection.executemany(old, rows)
+    connection.close()
     place.run(range(4, 6))
     store = SQLiteStore(place.database)
     assert (verify(store, place.folder).rows, verify(store, place.folder).bad) == (12, [])

@@ -147,7 +147,7 @@ def test_who_writes_as_a_tool_in_a_conversation_that_is_sent_is_not_the_user() -
 def test_an_agents_message_is_as_trusted_as_what_its_sender_had_read() -> None:
     labels, worker = Labels(lambda process, tool: False), process()
     labels.follow(worker, "receive", {}, Envelope("1", "pid/7", "Pay Alice", "pid/3"))
-    labels.follow(worker, "receive", {}, Envelope("2", "pid/7", "Pay Mallory", "pid/4", labels=["from:tool fetch"]))
+    labels.follow(worker, "receive", {}, Envelope("2", "pid/7", "Pay Mallory", "pid/4", origins=["tool fetch"]))
     labels.follow(worker, "generate", prompt(Message("user", "Pay Mallory")), None)
     found = labels.of(worker)
     assert found.origin("Alice") is None and found.origin("Mallory") == "agent pid/4 (tool fetch)"

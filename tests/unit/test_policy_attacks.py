@@ -262,8 +262,8 @@ def test_two_agents_that_talk_for_long_have_short_origins() -> None:
     labels.follow(pair[0], "call", {"tool": "fetch", "arguments": {}}, "Pay Mallory")
     for _ in range(20):
         for one, other in (pair, pair[::-1]):
-            told = [f"from:{origin}" for origin in labels.of(one).untrusted()]
-            labels.follow(other, "receive", {}, Envelope("1", "b", "Pay Mallory", f"pid/{one.pid}", labels=told))
+            told = labels.of(one).untrusted()
+            labels.follow(other, "receive", {}, Envelope("1", "b", "Pay Mallory", f"pid/{one.pid}", origins=told))
     assert labels.of(pair[0]).untrusted() == ["agent pid/3 (tool fetch)", "tool fetch"]
 
 

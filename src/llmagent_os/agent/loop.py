@@ -117,7 +117,7 @@ class Agent:
             *turn.earlier, turn.message = [codec.message(message) for message in body["messages"]]
         else:
             turn.message = Message("user", body["text"])
-        if turn.envelope.sender and turn.envelope.labels:  # also once it is shortened, or history after a restart
+        if turn.envelope.sender and turn.envelope.origins:  # also once it is shortened, or history after a restart
             *turn.earlier, turn.message = [replace(each, name=RELAYED) for each in (*turn.earlier, turn.message)]
         if self.spec.intents:
             turn.intent = await self._classify(sys, turn)

@@ -249,7 +249,7 @@ class AgentManager:
 
     def accepted(self, task: str) -> Envelope | None:
         """The message that a task began with."""
-        return self._kernel.table.message(owned(self._tenant, task))
+        return self._kernel.table.message(owned(self._tenant, task), self._tenant)
 
     def watch(self, task: str) -> AbstractContextManager[asyncio.Queue[Chunk]]:
         """The pieces of a task's answer from now on, as a queue that exists for the block."""

@@ -1,4 +1,4 @@
-"""The shapes that drivers, filters and programs must have. One to five methods each; nothing here has behaviour."""
+"""The shapes that drivers, filters, syscalls and programs must have. One to five methods each; nothing here acts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -298,7 +299,10 @@ Proceed = Callable[[Call], Awaitable[Any]]
 
 
 class Filter(Protocol):
-    """What must happen around every call: look, change, refuse by raising, or let it proceed."""
+    """What must happen around every call: look, change, refuse by raising, or let it proceed.
+
+    One that has an attribute `calls` (names of syscalls) stands around those alone.
+    """
 
     async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
         """Return what `await proceed(call)` returned, or something else, or raise."""
@@ -324,3 +328,34 @@ class Approver(Protocol):
 
 Handler = Callable[[Call, Any], Awaitable[Any]]
 """A syscall's implementation: `(call, process) -> result`."""
+
+Covers = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
+"""Which part of a grant covers a call, by its arguments: pairs of a field of `Grant` and a name that must be held."""
+
+Brings = Callable[[Mapping[str, Any], Any], Iterable[str]]
+"""Whose words a result holds, by arguments and result: origins that may not direct a process; none: its own."""
+
+
+def uncovered(args: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """For a syscall that touches nothing of others: every process may make it."""
+    return ()
+
+
+def own(args: Mapping[str, Any], result: Any) -> Iterable[str]:
+    """For a result that holds nobody else's words."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """A row of the syscall table. `deadline` in seconds; `decode` turns the journal's JSON into what callers expect.
+
+    `covers` and `brings` are its declaration for the gate; one that leaves a part of it out is refused when the door
+    is built. `covers=uncovered` and `brings=own` say so on purpose.
+    """
+
+    handler: Handler
+    deadline: float
+    covers: Covers | None = None
+    brings: Brings | None = None
+    decode: Callable[[Any], Any] = lambda value: value

@@ -89,8 +89,9 @@ class Grant:
     """What a process holds: patterns (`*` for anything) of the names it may use. None: all there are.
 
     `paths` are below its workspace (`reports/*`), `hosts` as in URLs (`*.example.org`, `localhost:8080`), `agents` are
-    those that it may send to and spawn. Money and tokens are its budget's. A call must be covered by the grants of the
-    process and of all above it, and pass the policy of each: so a child can only hold less.
+    those that it may send to and spawn, `syscalls` those that plugins brought. Money and tokens are its budget's. A
+    call must be covered by the grants of the process and of all above it, and pass the policy of each: so a child can
+    only hold less.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -99,6 +100,7 @@ class Grant:
     hosts: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     agents: tuple[str, ...] | None = None
+    syscalls: tuple[str, ...] | None = None
     policy: Policy = Policy()
 
 
@@ -479,17 +481,23 @@ class Supervision:
     period: float = 5.0
 
 
+Outcome = Literal["ok", "error", "cancelled", "deadline"]
+"""How a call ended: `cancelled` where its caller went away, `deadline` where it was not answered in time."""
+
+
 @dataclass(slots=True)
 class Call:
     """One syscall on its way through the door.
 
-    Filters and handlers may set `labels`, `adapter` and `cost`; the journal keeps them. Labels are `from:ORIGIN` for
-    untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a question. `key` is
-    the idempotency key: the same call re-issued after a crash carries the same key. `deadline` is in seconds from the
-    start of the call. `stream` gets the chunks of a generation as they come. `waited` is how many seconds it waited
-    for an engine; `ends` are called when it is over, however it ended. `writes` are statements committed together with
-    the call's own row, `after` runs once they are durable: a handler's effect on our own tables is all or nothing with
-    its record.
+    Filters and handlers may set `labels`, `origins`, `decision` and `cost`; the journal keeps them. Labels are
+    `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a
+    question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model`, `engine`
+    (the replica), `adapter`, `strategy`, `definition` (NAME@VERSION), `candidates`, `probability`, `consent`. `outcome`
+    is how it ended. `syscall` is its row of the table (`ports.Syscall`). `key` is the idempotency key: the same call
+    re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets
+    the chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called
+    when it is over, however it ended. `writes` are statements committed together with the call's own row, `after` runs
+    once they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
     pid: int
@@ -501,7 +509,10 @@ class Call:
     deadline: float
     seq: int = 0
     labels: tuple[str, ...] = ()
-    adapter: str | None = None
+    origins: tuple[str, ...] = ()
+    decision: dict[str, Json] = field(default_factory=dict)
+    outcome: Outcome = "ok"
+    syscall: Any = None
     cost: Usage = Usage()
     waited: float = 0.0
     stream: Callable[[Chunk], None] | None = None
@@ -575,8 +586,8 @@ class Envelope:
     """A message in a mailbox. `box` is where it lies: a process (`pid/7`) or a task's one-shot reply box (`task/ID`).
 
     `reply_to` is the box that an answer should go to; `task` names the work it belongs to, for streams and tracing.
-    `labels` say where its content came from, as those of a call do; `sender` is empty for people. `principal` is whom
-    the work is for: until it is answered, its receiver acts for them.
+    `origins` say whose words, that nobody vouches for, its sender had in sight; `sender` is empty for people.
+    `principal` is whom the work is for: until it is answered, its receiver acts for them.
     """
 
     id: str
@@ -585,7 +596,7 @@ class Envelope:
     sender: str = ""
     reply_to: str | None = None
     task: str | None = None
-    labels: Sequence[str] = ()
+    origins: Sequence[str] = ()
     principal: str = ""
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from ..agent.spec import BudgetSpec, RestartSpec
+from ..core import codec
 from ..core.records import Budget, Json, Supervision
 from ..kernel.journal import Row
 from ..monitoring.replay import replay
@@ -116,7 +117,9 @@ class Processes:
         return {
             "seq": row.seq, "turn": row.turn, "name": row.name, "key": row.key, "args": unpack(row.args),
             "result": unpack(row.result), "error": unpack(row.error), "tenant": row.tenant,
-            "principal": row.principal, "labels": row.labels.split(",") if row.labels else [], "adapter": row.adapter,
+            "principal": row.principal, "labels": codec.loads(row.labels) if row.labels else [], "outcome": row.outcome,
+            "origins": codec.loads(row.origins) if row.origins else [],
+            "decision": codec.loads(row.decision) if row.decision else {},
             "input_tokens": row.input_tokens, "output_tokens": row.output_tokens, "cached_tokens": row.cached_tokens,
             "money": row.money, "started": row.started, "seconds": row.seconds, "waited": row.waited,
         }  # fmt: skip

@@ -11,12 +11,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..core import codec
-from ..core.errors import DeadlineExceeded, HandlerFailed, JournalDamaged, LLMAgentOSError, from_data, not_found
-from ..core.ports import Filter, Follower, Handler
+from ..core.errors import (
+    DeadlineExceeded,
+    HandlerFailed,
+    InvalidRequest,
+    JournalDamaged,
+    LLMAgentOSError,
+    from_data,
+    not_found,
+)
+from ..core.ports import Filter, Follower, Handler, Syscall
 from ..core.records import Call, Chunk, Usage
 from ..core.stream import Streams
 from .journal import Journal, Row
@@ -28,25 +35,24 @@ Outcome = tuple[Any, LLMAgentOSError | None]
 """A result, or the error instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Syscall:
-    """A row of the syscall table. `deadline` in seconds; `decode` turns the journal's JSON into what callers expect."""
-
-    handler: Handler
-    deadline: float
-    decode: Callable[[Any], Any] = lambda value: value
-
-
 class Door:
     """The syscall table behind its filters, first filter outermost."""
 
     def __init__(
         self, journal: Journal, streams: Streams, table: Mapping[str, Syscall], filters: Sequence[Filter]
     ) -> None:
+        """Raises InvalidRequest for a syscall that does not declare what covers it and what its result brings."""
+        for name, entry in table.items():
+            if entry.covers is None or entry.brings is None:
+                raise InvalidRequest(
+                    f"syscall {name!r} does not declare `covers` and `brings`; say which part of a grant covers it "
+                    "and whose words its result holds (see core.ports.Syscall)",
+                    parameter=name,
+                )  # fmt: skip
         self.journal = journal
         self.publish = streams.publish
         self.table = dict(table)
-        self._chains = {name: _compose(filters, entry.handler) for name, entry in table.items()}
+        self._chains = {name: _compose(_around(name, filters), entry.handler) for name, entry in table.items()}
         self._followers = [each.follow for each in filters if isinstance(each, Follower)]
 
     async def syscall(
@@ -73,6 +79,7 @@ class Door:
             return self._answer(process, entry, row, args)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
         call = Call(process.pid, name, args, key, process.tenant, principal or process.acting, limit, stream=stream)
+        call.syscall = entry
         started, began = time.time(), time.perf_counter()
         try:
             result, error = await self._perform(call, process)
@@ -119,6 +126,7 @@ class Door:
         packed_args = journal.pack_bytes(args, writes)
         packed_result = None if error is not None else journal.pack(result, writes)
         packed_error = None if error is None else journal.pack(error.to_data(), writes)
+        call.outcome = "ok" if error is None else "deadline" if isinstance(error, DeadlineExceeded) else "error"
         process.seq = call.seq = process.seq + 1
         if process.row_status == "waiting":
             process.row_status = "running"
@@ -160,6 +168,11 @@ def _failure(call: Call, error: Exception) -> LLMAgentOSError:
         return error
     log.error("%s failed for process %d", call.name, call.pid, exc_info=error)
     return HandlerFailed(f"{call.name} failed: {type(error).__name__}: {error}", call=call.name)
+
+
+def _around(name: str, filters: Sequence[Filter]) -> list[Filter]:
+    """The filters that want to see a syscall."""
+    return [each for each in filters if name in getattr(each, "calls", (name,))]
 
 
 def _compose(filters: Sequence[Filter], handler: Handler) -> Handler:

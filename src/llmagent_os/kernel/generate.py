@@ -25,7 +25,8 @@ _NUMBERS = itertools.count(1)
 async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
     name, engine, request = await kernel.router.take(call.args["request"])
-    call.adapter = request.adapter
+    if request.adapter is not None:
+        call.decision["adapter"] = request.adapter
     model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, name, engine)
     try:
         answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)

@@ -42,8 +42,10 @@ class Row:
     error: bytes | None
     tenant: str
     principal: str
-    labels: str | None
-    adapter: str | None
+    labels: str | None  # a JSON list
+    origins: str | None  # a JSON list: whose words, that nobody vouches for, are in the result
+    outcome: str  # ok, error, cancelled, deadline
+    decision: bytes | None  # a JSON object: who answered, and why
     input_tokens: int
     output_tokens: int
     cached_tokens: int
@@ -70,6 +72,11 @@ def _hash(name: str) -> bytes:
 
 def _crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:
     return zlib.crc32(b"\0".join((key.encode(), args, result or b"", error or b"")))
+
+
+def listed(texts: Sequence[str]) -> str | None:
+    """Labels or origins as a column holds them: each may hold any character, so they are a JSON list."""
+    return codec.dumps(texts).decode() if texts else None
 
 
 ERASED = ("", b"{}", _crc("", b"{}", None, None))
@@ -218,7 +225,9 @@ class Journal:
         cost = call.cost
         return "call.add", (
             call.pid, call.seq, turn, call.name, call.key, args, result, error, call.tenant, call.principal,
-            ",".join(call.labels) or None, call.adapter, cost.input_tokens, cost.output_tokens, cost.cached_tokens,
+            listed(call.labels), listed(call.origins), call.outcome,
+            codec.dumps(call.decision) if call.decision else None,
+            cost.input_tokens, cost.output_tokens, cost.cached_tokens,
             cost.money, *times, call.waited, _crc(call.key, args, result, error),
         )  # fmt: skip
 

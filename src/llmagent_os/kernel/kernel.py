@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import InvalidRequest
-from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Tool
+from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
 from ..core.records import DEFAULT, Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
 from ..sched.router import Engines, Router
 from ..sched.scheduler import Settings
-from .door import Door, Syscall
+from .door import Door
 from .journal import Journal
 from .mailbox import Mailbox
 from .process import Process, Program

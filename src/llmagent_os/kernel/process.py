@@ -87,6 +87,8 @@ class Process:
     created: float
     nice: int = 0  # -20 (first) to 19 (last)
     grant: Grant = EVERYTHING
+    origins: dict[str, list[str]] = field(default_factory=dict)  # whose words are in `args` and in `state`, by those
+    owner_turn: int | None = None  # the turn of its parent that it ends with; None: it ends with its parent
 
     up: Process | None = None  # its parent's record, for budgets
     below: Tally = field(default_factory=Tally)  # what its descendants consumed
@@ -167,6 +169,8 @@ class Process:
             self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
             codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
             None if self.grant == EVERYTHING else codec.dumps(self.grant),
+            codec.dumps(self.origins).decode() if self.origins else None, self.owner_turn,
+            codec.dumps(self.restarts).decode() if self.restarts else None,
         )  # fmt: skip
 
     def info(self) -> dict[str, Json]:
@@ -190,9 +194,11 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
 def from_row(row: tuple[Any, ...]) -> Process:
     """Rebuild a process from its row."""
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
-     upto, turn, created, nice, held) = row  # fmt: skip
+     upto, turn, created, nice, held, origins, owner_turn, restarts) = row  # fmt: skip
     return Process(
         pid, parent, name, program, codec.loads(args), state, status, reason, result, tenant, principal,
         Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
-        upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING, row_status=status,
+        upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING,
+        codec.loads(origins) if origins else {}, owner_turn,
+        row_status=status, restarts=codec.loads(restarts) if restarts else [],
     )  # fmt: skip

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..core import codec
 from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
+from ..core.ports import Syscall, own, uncovered
 from ..core.records import (
     ANSWER,
     Budget,
@@ -25,8 +27,8 @@ from ..core.records import (
     Usage,
     owned,
 )
-from .door import Syscall
 from .generate import generate
+from .journal import listed
 from .process import Process
 
 if TYPE_CHECKING:
@@ -44,19 +46,19 @@ class Builtins:
     def table(self) -> dict[str, Syscall]:
         """The syscall table: name, handler, longest time it may take, how its result is read back."""
         return {
-            "generate": Syscall(self.generate, 10 * MINUTE, codec.generation),
-            "measure": Syscall(self.measure, MINUTE),
-            "embed": Syscall(self.embed, 2 * MINUTE, _embeddings),
-            "call": Syscall(self.call, 5 * MINUTE),
-            "send": Syscall(self.send, MINUTE),
-            "receive": Syscall(self.receive, 7 * DAY, lambda data: Envelope(**data)),
-            "answer": Syscall(self.answer, 10 * MINUTE, lambda data: Envelope(**data)),
-            "spawn": Syscall(self.spawn, MINUTE),
-            "wait": Syscall(self.wait, 7 * DAY),
-            "kill": Syscall(self.kill, MINUTE),
-            "now": Syscall(self.now, MINUTE),
-            "random": Syscall(self.random, MINUTE),
-            "sleep": Syscall(self.sleep, 30 * DAY),
+            "generate": Syscall(self.generate, 10 * MINUTE, _model, own, codec.generation),
+            "measure": Syscall(self.measure, MINUTE, _model, own),
+            "embed": Syscall(self.embed, 2 * MINUTE, _model, own, _embeddings),
+            "call": Syscall(self.call, 5 * MINUTE, _tool, _by_tool),
+            "send": Syscall(self.send, MINUTE, _receiver, own),
+            "receive": Syscall(self.receive, 7 * DAY, uncovered, _by_sender, _message),
+            "answer": Syscall(self.answer, 10 * MINUTE, uncovered, _by_sender, _message),
+            "spawn": Syscall(self.spawn, MINUTE, _agent, own),
+            "wait": Syscall(self.wait, 7 * DAY, uncovered, _by_process),
+            "kill": Syscall(self.kill, MINUTE, uncovered, own),
+            "now": Syscall(self.now, MINUTE, uncovered, own),
+            "random": Syscall(self.random, MINUTE, uncovered, own),
+            "sleep": Syscall(self.sleep, 30 * DAY, uncovered, own),
         }
 
     async def generate(self, call: Call, process: Process) -> Generation:
@@ -121,9 +123,9 @@ class Builtins:
         reply_to, task = call.args.get("reply_to"), call.args.get("task")
         if reply_to == ANSWER:
             reply_to += owned(process.tenant, message)
-        labels = "\n".join(label for label in call.labels if label.startswith("from:")) or None
+        origins = listed([label[5:] for label in call.labels if label.startswith("from:")])
         whose = (process.tenant, call.principal)
-        row = (message, box, codec.dumps(body), sender, reply_to, task, time.time(), labels, *whose)
+        row = (message, box, codec.dumps(body), sender, reply_to, task, time.time(), origins, *whose)
         call.writes.append(("message.add", row))
         call.after.append(lambda: self.kernel.mail.notify(box))
         return message
@@ -143,7 +145,7 @@ class Builtins:
 
     async def answer(self, call: Call, process: Process) -> Envelope:
         """The answer to a message that the process sent with `ANSWER` as the box to reply to."""
-        sent = self.kernel.table.message(call.args["id"])
+        sent = self.kernel.table.message(call.args["id"], process.tenant)
         if sent is None or sent.sender != process.box or sent.reply_to is None:
             raise not_found("message of this process", call.args["id"], ())
         process.status = "waiting"
@@ -209,6 +211,44 @@ class Builtins:
         process.status = "waiting"
         await asyncio.sleep(max(0.0, call.args["until"] - time.time()))
         process.status = "running"
+
+
+def _model(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("models", args["request"].model)]
+
+
+def _tool(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("tools", args["tool"])]
+
+
+def _receiver(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A pid or a box is known only to those who were told it; a name anybody can guess."""
+    to = args["to"]
+    return [("agents", to)] if isinstance(to, str) and not to.startswith(("task/", "pid/")) else []
+
+
+def _agent(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = args.get("args")
+    spec = given.get("spec") if isinstance(given, Mapping) else None
+    return [("agents", spec.get("name", "") if isinstance(spec, Mapping) else args["program"])]
+
+
+def _by_tool(args: Mapping[str, Any], result: Any) -> list[str]:
+    return [f"tool {args['tool']}"]
+
+
+def _by_sender(args: Mapping[str, Any], result: Envelope) -> Sequence[str]:
+    return result.origins
+
+
+def _by_process(args: Mapping[str, Any], result: Any) -> list[str]:
+    return [f"process {args['pid']}"]
+
+
+def _message(data: dict[str, Json]) -> Envelope:
+    if "labels" in data:  # a row of schema 1
+        data["origins"] = [label.removeprefix("from:") for label in data.pop("labels")]
+    return Envelope(**data)
 
 
 def _niceness(nice: int, parent: Process) -> int:

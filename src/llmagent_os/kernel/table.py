@@ -153,9 +153,9 @@ class ProcessTable:
         """The oldest messages of a box that nobody took, with their numbers."""
         return [(row[0], _envelope(row)) for row in self._store.read("message.first", box, limit)]
 
-    def message(self, identifier: str) -> Envelope | None:
-        """A message by its id, taken or not."""
-        rows = self._store.read("message.get", identifier)
+    def message(self, identifier: str, tenant: str = DEFAULT) -> Envelope | None:
+        """A tenant's message by its id, taken or not."""
+        rows = self._store.read("message.get", tenant, identifier)
         return _envelope(rows[0]) if rows else None
 
     def unanswered(self, box: str) -> list[Envelope]:
@@ -174,9 +174,9 @@ class ProcessTable:
 
 def _envelope(row: tuple[Any, ...]) -> Envelope:
     """Rebuild a message from its row."""
-    _, identifier, box, body, sender, reply_to, task, _, labels, _, principal = row
-    origins = labels.split("\n") if labels else ()
-    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task, origins, principal)
+    _, identifier, box, body, sender, reply_to, task, _, origins, _, principal = row
+    told = codec.loads(origins) if origins else ()
+    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task, told, principal)
 
 
 def _missing(pid: int) -> NotFound:

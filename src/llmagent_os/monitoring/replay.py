@@ -10,10 +10,9 @@ from typing import Any
 
 from ..core import codec
 from ..core.errors import InvalidRequest, from_data, not_found
-from ..core.ports import Store
+from ..core.ports import Store, Syscall
 from ..core.records import Chunk, Json
 from ..core.sys import Sys
-from ..kernel.door import Syscall
 from ..kernel.journal import MARKS, History, Journal, Row
 from ..kernel.process import Idle, Process, Program, failure
 from ..kernel.table import ProcessTable

@@ -39,7 +39,8 @@ Key = tuple[int, int]
 
 RECORD = struct.Struct(">BQQ32s")
 """One entry of the log: what it is, pid, seq, the row's digest (BLAKE2b-256)."""
-ROW, AMENDED = 0, 1
+OLD_ROW, OLD_AMENDED, ROW, AMENDED = range(4)
+"""The first two are of rows as schema 1 had them, which `digest` puts together again."""
 GONE = bytes(32)
 """The digest of a row that is not there."""
 
@@ -48,11 +49,17 @@ _PART = 100  # rows at a time: a longer stretch would keep the event loop from r
 _BLOBS = (5, 6, 7)  # args, result and error among a row's columns
 
 
-def digest(row: Sequence[Any]) -> bytes:
+def digest(row: Sequence[Any], old: bool = False) -> bytes:
     """What a row is remembered by: all its columns, those that hold bytes by length and content."""
     blobs = [row[index] for index in _BLOBS]
     sizes = [len(blob) if isinstance(blob, bytes) else repr(blob) for blob in blobs]
-    plain = codec.dumps([*row[:5], *sizes, *row[8:]])
+    tenant, principal, labels, origins, outcome, decision, *rest = row[8:]
+    if old:
+        joined = ",".join(codec.loads(labels)) if labels else None
+        judged = [joined, codec.loads(decision)["adapter"] if decision else None]
+    else:
+        judged = [labels, origins, outcome, decision.decode() if isinstance(decision, bytes) else repr(decision)]
+    plain = codec.dumps([*row[:5], *sizes, tenant, principal, *judged, *rest])
     return hashlib.blake2b(b"".join((plain, *filter(_is_bytes, blobs))), digest_size=32).digest()
 
 
@@ -174,7 +181,7 @@ class Audit:
         """
         self.store, self._log, self._every = store, Log(folder), every
         self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
-        newest, last = store.read("audit.last")[0][0], self._log.last
+        newest, last = store.read("call.newest")[0][0], self._log.last
         if last is None:
             self._log.append([], 0, "begun")
         elif newest < last.last:
@@ -203,9 +210,9 @@ class Audit:
     def _catch_up(self) -> int:
         assert self._log.last is not None  # `__init__` wrote one
         cursor, taken, records = self._log.last.last, 0, []
-        while rows := self.store.read("audit.after", cursor, _PART):
-            for number, pid, seq, *row in rows:
-                records.append(RECORD.pack(ROW, pid, seq, digest(row) if row[0] is not None else GONE))
+        while rows := self.store.read("call.feed", cursor, _PART):
+            for number, *row in rows:
+                records.append(RECORD.pack(ROW, row[0], row[1], digest(row)))
                 cursor = number
             if len(records) >= MOST or len(rows) < _PART:
                 self._log.append(records, cursor)
@@ -300,7 +307,7 @@ class _Verifier:
     def __init__(self, store: Store, folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
         self._store, self._journal, self._last = store, Journal(store), checkpoints[-1]
         self._path, self._checkpoints = folder / "rows.log", checkpoints
-        self._amended: dict[Key, bytes] = {}
+        self._amended: dict[Key, tuple[bytes, bool]] = {}
         self._there = 0
         self.checked = self.waiting = 0
 
@@ -323,8 +330,8 @@ class _Verifier:
         for entry in self._entries():
             head, count = _chained(head, entry), count + 1
             kind, pid, seq, made = RECORD.unpack(entry)
-            if kind == AMENDED:
-                self._amended[pid, seq] = made
+            if kind in (OLD_AMENDED, AMENDED):
+                self._amended[pid, seq] = made, kind == OLD_AMENDED
             if heads.get(count, head.hex()) != head.hex():
                 yield Bad("log", f"entries {good + 1} to {count} of the log are not those that were signed")
                 head = bytes.fromhex(heads[count])  # what comes after may be in order
@@ -339,9 +346,9 @@ class _Verifier:
         gone: list[Bad] = []
         for entry in self._entries():
             kind, pid, seq, made = RECORD.unpack(entry)
-            if kind == AMENDED:
+            if kind in (OLD_AMENDED, AMENDED):
                 continue
-            bad = self._row((pid, seq), self._amended.get((pid, seq), made))
+            bad = self._row((pid, seq), *self._amended.get((pid, seq), (made, kind == OLD_ROW)))
             self.checked += 1
             if bad is not None and bad.kind == "missing":
                 gone.append(bad)
@@ -354,7 +361,7 @@ class _Verifier:
             text = f"{gone[0].text}, and so are all {len(gone)} rows from it to the end of the log"
             yield Bad("cut", text, gone[0].pid, gone[0].seq)
 
-    def _row(self, key: Key, made: bytes) -> Bad | None:
+    def _row(self, key: Key, made: bytes, old: bool) -> Bad | None:
         where = f"row {key[1]} of process {key[0]}"
         try:
             rows = self._store.read("audit.row", *key)
@@ -363,10 +370,10 @@ class _Verifier:
             self._there += 1
             if made == GONE:
                 return Bad("inserted", f"{where} was not there when it was recorded", *key)
-            if digest(rows[0]) != made:
+            if digest(rows[0], old) != made:
                 return Bad("changed", f"{where} ({rows[0][3]}) is not as it was recorded", *key)
             self._blobs(rows[0])
-        except (JournalDamaged, NotFound, TypeError) as error:  # TypeError: of a column that holds something else now
+        except (JournalDamaged, NotFound, TypeError, ValueError) as error:  # of a column that holds something else now
             return Bad("changed", f"{where} cannot be read as it was recorded: {error}", *key)
         return None
 

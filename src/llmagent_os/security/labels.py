@@ -189,7 +189,7 @@ def _received(envelope: Envelope) -> list[Source]:
     """
     body = envelope.body
     if envelope.sender:
-        made_of = [label.removeprefix("from:") for label in envelope.labels]
+        made_of = list(envelope.origins)
         if not made_of and isinstance(body, Mapping) and "error" in body:
             made_of = ["an error"]  # the kernel's answer for one that failed, with whatever its failure repeats
         return [Source(_told(f"agent {envelope.sender}", made_of), not made_of, written(body))]

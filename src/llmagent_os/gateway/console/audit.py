@@ -66,7 +66,7 @@ def show_calls(
 
 def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
     """A call as it is shown; `arguments` come last."""
-    labels = row.labels.split(",") if row.labels else []
+    labels = codec.loads(row.labels) if row.labels else []
     rules = [label[5:] for label in labels if label.startswith("rule:")]
     asked = any(label.startswith("asked:") for label in labels)
     denied = error is not None and error["type"] == "PermissionDenied"

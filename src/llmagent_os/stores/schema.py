@@ -1,0 +1,108 @@
+"""The tables of the journal as numbered migrations: a folder of any earlier version is brought to the newest one.
+
+`PRAGMA user_version` says which a file has; 0 is a new file or one from before versions were counted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..core.errors import Conflict
+
+FIRST = """
+CREATE TABLE IF NOT EXISTS process(
+    pid INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT, program TEXT NOT NULL, args BLOB, state BLOB,
+    status TEXT NOT NULL, reason TEXT, result BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
+    budget BLOB, supervision BLOB, usage BLOB, upto INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL, nice INTEGER NOT NULL DEFAULT 0, held BLOB);
+CREATE INDEX IF NOT EXISTS process_awake ON process(status) WHERE status IN ('running', 'paused');
+CREATE INDEX IF NOT EXISTS process_named ON process(tenant, name) WHERE name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS process_tenant ON process(tenant, pid);
+CREATE INDEX IF NOT EXISTS process_parent ON process(parent) WHERE parent > 0;
+CREATE TABLE IF NOT EXISTS call(
+    pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+    args BLOB, result BLOB, error BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL, labels TEXT, adapter TEXT,
+    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
+    started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY(pid, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commit_order(n INTEGER PRIMARY KEY, pid INTEGER NOT NULL, seq INTEGER NOT NULL);
+CREATE TRIGGER IF NOT EXISTS call_committed AFTER INSERT ON call
+    BEGIN INSERT INTO commit_order(pid, seq) VALUES (new.pid, new.seq); END;
+INSERT INTO commit_order(pid, seq) SELECT pid, seq FROM call ORDER BY started, pid, seq
+    LIMIT iif(EXISTS (SELECT 1 FROM commit_order), 0, -1); -- not WHERE, which would read all of `call` to say no
+CREATE TABLE IF NOT EXISTS message(
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
+    reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0, labels TEXT,
+    tenant TEXT NOT NULL, principal TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS message_waiting ON message(box, n) WHERE taken = 0;
+CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, data BLOB NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file(hash BLOB NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY(hash, tenant)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS record(
+    space TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB, at REAL NOT NULL,
+    PRIMARY KEY(space, key, version)) WITHOUT ROWID;
+"""
+
+SECOND = """
+CREATE TABLE row(
+    n INTEGER PRIMARY KEY AUTOINCREMENT, -- in order of commits, never used again
+    pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+    args BLOB, result BLOB, error BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
+    labels TEXT, origins TEXT, outcome TEXT NOT NULL, decision BLOB,
+    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
+    started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL);
+INSERT INTO row SELECT o.n, c.pid, c.seq, turn, name, key, args, result, error, tenant, principal,
+    '[' || replace(json_quote(labels), ',', '","') || ']', NULL, iif(error IS NULL, 'ok', 'error'),
+    iif(adapter IS NULL, NULL, CAST(json_object('adapter', adapter) AS BLOB)),
+    input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc
+    FROM commit_order AS o JOIN call AS c ON c.pid = o.pid AND c.seq = o.seq ORDER BY o.n;
+UPDATE row SET labels = NULL WHERE labels = '[null]';
+INSERT INTO row(n, pid, seq, turn, name, key, tenant, principal, outcome, started, seconds, waited, crc)
+    SELECT max(n), 0, 0, 0, '', '', '', '', '', 0, 0, 0, 0 FROM commit_order HAVING max(n) > coalesce(
+    (SELECT max(n) FROM row), 0);
+DELETE FROM row WHERE name = ''; -- so that the next number comes after all that were ever given
+DROP TABLE call;
+DROP TABLE commit_order;
+ALTER TABLE row RENAME TO call;
+CREATE UNIQUE INDEX call_of ON call(pid, seq);
+ALTER TABLE message RENAME TO letter;
+CREATE TABLE message(
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL, box TEXT NOT NULL, body BLOB NOT NULL, sender TEXT NOT NULL,
+    reply_to TEXT, task TEXT, at REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0, origins TEXT,
+    tenant TEXT NOT NULL, principal TEXT NOT NULL, UNIQUE(tenant, id, box));
+INSERT INTO message SELECT n, id, box, body, sender, reply_to, task, at, taken,
+    replace('[' || replace(json_quote(labels), '\\n', '","') || ']', '"from:', '"'), tenant, principal FROM letter;
+UPDATE message SET origins = NULL WHERE origins = '[null]';
+DROP TABLE letter;
+CREATE INDEX message_waiting ON message(box, n) WHERE taken = 0;
+ALTER TABLE process ADD COLUMN origins TEXT;
+ALTER TABLE process ADD COLUMN owner_turn INTEGER;
+ALTER TABLE process ADD COLUMN restarts TEXT;
+CREATE TABLE account(
+    account TEXT NOT NULL, resource TEXT NOT NULL, period TEXT NOT NULL, used REAL NOT NULL,
+    PRIMARY KEY(account, resource, period)) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (FIRST, SECOND)
+VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection) -> int:
+    """Bring a file to the newest version and return the one that it had, each step in one transaction.
+
+    Raises Conflict for a file that a newer LLMAgentOS wrote, sqlite3.DatabaseError for one that cannot be read.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise Conflict(
+            f"the data folder was written by a newer LLMAgentOS (schema {found}, this one knows {VERSION}); "
+            "use that version, or restore a backup",
+            found=found, known=VERSION,
+        )  # fmt: skip
+    for number, script in enumerate(MIGRATIONS[found:], found + 1):
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+        except sqlite3.DatabaseError:
+            if connection.in_transaction:
+                connection.rollback()
+            raise
+    return int(found)

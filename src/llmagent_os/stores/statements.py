@@ -1,0 +1,105 @@
+"""Every statement of the system, by name: the writes of a commit and the reads beside it."""
+
+from __future__ import annotations
+
+PROCESS = "pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, "
+PROCESS += "usage, upto, turn, created, nice, held, origins, owner_turn, restarts"
+CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, origins, outcome, decision, "
+CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
+MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
+NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
+LIVING = "status NOT IN ('stopped', 'done')"
+
+EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
+EMPTY += "decision = NULL, principal = ''"
+OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0') ORDER BY n "
+OLD_MESSAGES += "LIMIT 1000"
+AGE = "coalesce((SELECT started FROM call WHERE pid = process.pid ORDER BY seq DESC LIMIT 1), created)"
+FIRST = "(SELECT {} FROM call WHERE pid = process.pid ORDER BY seq LIMIT 1)"
+KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = process.pid) ELSE upto END"
+"""The row from which on a process needs its calls."""
+
+WRITES = {
+    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
+    "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
+    "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
+    "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.name": "UPDATE process SET name = ? WHERE pid = ?",
+    "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
+    "process.held": "UPDATE process SET held = ? WHERE pid = ?",
+    "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
+    "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
+    "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at, origins, "
+    "tenant, principal) VALUES (?,?,?,?,?,?,?,?,?,?)",
+    "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
+    "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
+    "file.add": "INSERT OR IGNORE INTO file(hash, tenant) VALUES (?, ?)",
+    "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
+    "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
+    "erase.calls": f"UPDATE call SET {EMPTY} WHERE tenant = ? AND principal = ?",
+    "erase.calls_of": f"UPDATE call SET {EMPTY} WHERE pid IN (SELECT value FROM json_each(?))",
+    "erase.messages": "DELETE FROM message WHERE tenant = ? AND principal = ?",
+    "erase.messages_of": "DELETE FROM message WHERE box IN (SELECT 'pid/' || value FROM json_each(?))",
+    "erase.process": "UPDATE process SET name = NULL, args = 'null', state = NULL, result = NULL, principal = '', "
+    "reason = 'erased' WHERE pid IN (SELECT value FROM json_each(?))",
+    "retain.calls": "DELETE FROM call WHERE pid = ? AND seq < ? AND started < ?",
+    "retain.calls_of": "DELETE FROM call WHERE pid = ?",
+    "retain.process": "DELETE FROM process WHERE pid = ?",
+    "retain.messages": f"DELETE FROM message WHERE n IN ({OLD_MESSAGES})",
+    "retain.records": "DELETE FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
+    "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
+    "file.drop": "DELETE FROM file WHERE hash NOT IN (SELECT hash FROM blob)",
+}
+
+READS = {
+    "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
+    "process.list": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? ORDER BY pid LIMIT ?",
+    "process.count": "SELECT status, count(*) FROM process GROUP BY status",
+    "process.awake": "SELECT pid FROM process WHERE status = 'running'",
+    "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
+    "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
+    f"WHERE tenant = ? AND name = ? AND {LIVING}",
+    "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
+    "process.like": f"SELECT pid FROM process WHERE tenant = ? AND name >= ? AND name < ? AND {LIVING}",
+    "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
+    "process.children_all": "SELECT pid FROM process WHERE parent = ?",
+    "process.last": "SELECT coalesce(max(pid), 0) FROM process",
+    "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
+    "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
+    "call.last": "SELECT coalesce(max(seq), 0) FROM call WHERE pid = ?",
+    "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
+    "call.newest": "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call'",
+    "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",
+    "audit.tools": f"SELECT n, {CALL} FROM call WHERE name = 'call' AND pid = coalesce(?, pid) ORDER BY n DESC LIMIT ?",
+    "audit.row": f"SELECT {CALL} FROM call WHERE pid = ? AND seq = ?",
+    "audit.count": "SELECT count(*) FROM call",
+    "audit.keys": "SELECT pid, seq FROM call",
+    "message.boxes": "SELECT DISTINCT box FROM message WHERE taken = 0 AND box >= 'pid/' AND box < 'pid0'",
+    "message.first": f"SELECT {MESSAGE} FROM message WHERE box = ? AND taken = 0 ORDER BY n LIMIT ?",
+    "message.unanswered": f"SELECT {MESSAGE} FROM message AS asked WHERE box = ? AND reply_to IS NOT NULL "
+    "AND NOT EXISTS (SELECT 1 FROM message WHERE box = asked.reply_to AND taken = 0)",
+    "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
+    "message.get": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND id = ?",
+    "blob.get": "SELECT data FROM blob WHERE hash = ?",
+    "file.of": "SELECT 1 FROM file WHERE hash = ? AND tenant = ?",
+    "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
+    "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
+    "record.all": "SELECT space, key, value FROM record",
+    "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
+    "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",
+    "person.calls": f"SELECT {CALL} FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",
+    "person.messages": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND principal = ? ORDER BY n",
+    "erase.pids": "SELECT pid FROM process WHERE tenant = ?1 AND program != 'service' AND (principal = ?2 OR "
+    "coalesce(state, x'6e756c6c') != x'6e756c6c' AND pid IN "
+    "(SELECT pid FROM call WHERE tenant = ?1 AND principal = ?2))",
+    "erase.keys": "SELECT pid, seq FROM call WHERE tenant = ? AND principal = ? "
+    "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?))",
+    "retain.idle": f"SELECT pid FROM process WHERE status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
+    "retain.ended": f"SELECT pid FROM process WHERE NOT {LIVING} AND {AGE} < ? AND pid < (SELECT max(pid) FROM process)"
+    " AND NOT EXISTS (SELECT 1 FROM process AS child WHERE child.parent = process.pid) LIMIT 100",
+    "retain.long": f"SELECT pid, min({KEPT}, {FIRST.format('seq')} + 1000) FROM process "
+    f"WHERE {FIRST.format('seq')} < {KEPT} AND {FIRST.format('started')} < ? LIMIT 100",
+    "retain.keys": "SELECT pid, seq FROM call WHERE pid = ? AND seq < ? AND started < ?",
+    "retain.messages": f"SELECT count(*) FROM ({OLD_MESSAGES})",
+    "retain.records": "SELECT count(*) FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
+}
