@@ -74,7 +74,8 @@ class Gateway:
         if path in OPEN:
             await self._rest(http.scope, *http.channels())
             return
-        caller = await self._lock.admit(http.scope["headers"])
+        caller = await self._lock.admit(http.scope)
+        http.scope["logins"] = self._lock.logins
         here = http.scope["desk"] = await desk(self._system, caller)
         handler = FAST.get(path)
         if handler is not None and method == "POST":

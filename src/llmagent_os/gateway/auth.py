@@ -7,18 +7,21 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from starlette.types import Scope
 
 from ..security.identity import BITS, OWNER, Caller, Keys, Limiter
 from .errors import TooManyRequests, Unauthorised
+from .login import Logins
 
 ANYBODY, KNOWN = "", "*"
 """Scopes of what is served without a key, and to every key."""
 
 _HELD = {
     ANYBODY: "GET /health",
-    KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json",
+    KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json, POST /v1/login, DELETE /v1/login",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
@@ -66,22 +69,34 @@ Tokens = Callable[[str], Awaitable[Caller]]
 
 
 class Lock:
-    """Lets in who sends `Authorization: Bearer KEY`, as often as that key may ask."""
+    """Lets in who sends `Authorization: Bearer KEY`, as often as that key may ask, and a browser that has logged in."""
 
     def __init__(self, key: str, path: Path, keys: Keys, tokens: Tokens | None = None) -> None:
         self._key, self._path, self._keys, self._tokens = key.encode(), path, keys, tokens
         self._limiter = Limiter()
+        self.logins = Logins()
 
-    async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Say who asks; raises Unauthorised, or TooManyRequests with the seconds to wait."""
-        caller = await self._caller(headers)
+    async def admit(self, scope: Scope) -> Caller:
+        """Say who asks; raises Unauthorised, PermissionDenied for a cookie that another page had sent, or
+
+        TooManyRequests with the seconds to wait.
+        """
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        caller = await self._bearer(sent) if sent else self._browser(scope)
         if caller.limits and (wait := self._limiter.take(caller.limits, time.monotonic())):
             seconds = math.ceil(wait)
             raise TooManyRequests(f"too many requests; ask again in {seconds} s", retry_after=seconds)
         return caller
 
-    async def _caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        sent = next((value for name, value in headers if name == b"authorization"), b"")
+    def _browser(self, scope: Scope) -> Caller:
+        """Whose cookie it is, as long as the key that they logged in with lives, and with what that holds now."""
+        found = self.logins.find(scope)
+        caller = self._keys.again(found) if found is not None else None
+        if caller is None:
+            raise Unauthorised(f"send the header `Authorization: Bearer KEY`; the key is in {self._path}")
+        return caller
+
+    async def _bearer(self, sent: bytes) -> Caller:
         scheme, _, bearer = sent.partition(b" ")
         if scheme.lower() != b"bearer" or not bearer:
             raise Unauthorised(f"send the header `Authorization: Bearer KEY`; the key is in {self._path}")

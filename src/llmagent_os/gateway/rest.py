@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
-from .auth import ANYBODY, ROUTES
+from .auth import ANYBODY, KNOWN, ROUTES
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, models_in, rest_body, status_of
 from .responses_bodies import ResponsesBody
@@ -23,6 +23,7 @@ from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_identity import Identity
+from .rest_login import Entrance
 from .rest_processes import Processes
 from .rest_system import Overview
 from .rest_tools import Tools
@@ -49,7 +50,7 @@ def make_rest(system: System) -> FastAPI:
         title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
     )
     about = (Overview, Identity, Approving, Anomalous, Tools)
-    for part in (Agents(), Processes(), *(each(system) for each in about)):
+    for part in (Agents(), Processes(), Entrance(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
@@ -66,7 +67,7 @@ async def _allowed(request: Request) -> None:
     scope = ROUTES.get(route)
     if scope is None:
         raise PermissionDenied(f"no scope is declared for {route}")
-    if scope != ANYBODY:
+    if scope not in (ANYBODY, KNOWN):
         request.scope["desk"].caller.need(scope)
 
 

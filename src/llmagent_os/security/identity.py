@@ -35,6 +35,7 @@ ROLES: Mapping[str, frozenset[str]] = {
 
 SPACE = "key"
 BITS = 256
+PREFIX = "key-"  # of the ids of keys that were minted
 MOST = 1000  # living keys that one key may have minted
 DEEPEST = 8  # keys minted by keys minted by keys
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -138,6 +139,17 @@ class Keys:
         key = self._found.get(digest)
         if key is None or not hmac.compare_digest(key.digest, digest) or key.ends <= time.time():
             return None
+        return self._caller(key)
+
+    def again(self, caller: Caller) -> Caller | None:
+        """A caller who was let in before: None where their key has been revoked, or what they came with has expired."""
+        if caller.expires <= time.time():
+            return None
+        if not caller.key.startswith(PREFIX):  # the owner's, or a token
+            return caller
+        return self._caller(self._keys[caller.key]) if caller.key in self._keys else None
+
+    def _caller(self, key: Key) -> Caller:
         limits = tuple((each.id, each.rate) for each in self._lineage(key.id) if each.rate)
         return Caller(key.tenant, key.principal, frozenset(key.scopes), key.id, key.ends, limits)
 
@@ -160,7 +172,7 @@ class Keys:
         self._make_room(by)
         secret = "sk-" + secrets.token_urlsafe(BITS // 8)
         key = Key(
-            f"key-{secrets.token_hex(6)}", wanted.name, tenant, principal, tuple(wanted.roles), sorted(scopes),
+            PREFIX + secrets.token_hex(6), wanted.name, tenant, principal, tuple(wanted.roles), sorted(scopes),
             None if math.isinf(expires) else expires, wanted.rate, by.key, time.time(), _digest(secret),
         )  # fmt: skip
         self._records.put(SPACE, key.id, asdict(key))
