@@ -522,9 +522,14 @@ class Call:
 
     @property
     def times(self) -> int:
-        """How often its process made the same call before in this turn, which is the end of the key."""
-        number = self.key.rpartition(".")[2]
-        return int(number) if number.isdecimal() else 0
+        """How often its process made the same call before in this turn."""
+        return repeats(self.key)
+
+
+def repeats(key: str) -> int:
+    """How often the same call was made before in its turn: the end of an idempotency key."""
+    number = key.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,9 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import codec
 from ..core.errors import InvalidRequest, JournalDamaged, JournalFull, LLMAgentOSError, NotFound
@@ -23,13 +22,13 @@ from ..core.ports import Store
 from ..core.records import Call
 
 Statement = tuple[str, tuple[Any, ...]]
+Committed = Callable[[Sequence[tuple[Any, ...]], bool], None]
 
 INLINE = 2048  # bytes; a larger value is stored once, compressed, under its hash
 CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of megabytes
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One finished call as the journal keeps it; `result` and `error` are packed (see `Journal.unpack`)."""
 
     pid: int
@@ -54,6 +53,7 @@ class Row:
     seconds: float
     waited: float  # of those seconds, for a turn on an engine
     crc: int
+    n: int = 0  # its place in the order of commits, where somebody asked for that
 
     def intact(self) -> bool:
         """Whether what a resume depends on matches its checksum (CRC-32)."""
@@ -87,13 +87,14 @@ class Journal:
     """Collects statements of one event-loop tick and commits them together.
 
     With `threaded` the commit runs in a worker thread, so that a disk that takes its time does not stop the loop;
-    what arrives meanwhile makes the next group.
+    what arrives meanwhile makes the next group. `committed` is told the values of new rows, in order, and whether
+    that is all that can have been committed.
     """
 
-    def __init__(self, store: Store, threaded: bool = False) -> None:
+    def __init__(self, store: Store, threaded: bool = False, committed: Committed | None = None) -> None:
         self.store = store
         self.trouble: str | None = None  # why the last commit failed; None once one succeeds again
-        self._threaded = threaded
+        self._threaded, self._committed = threaded, committed
         self._long = 0  # how many blocks there are in which a commit may have to wait long
         self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
         self._scheduled = False
@@ -164,6 +165,10 @@ class Journal:
                 future.set_exception(error)
             else:
                 future.set_result(None)
+        if self._committed is not None:
+            done = [entry for (entry, _), error in zip(group, outcomes, strict=True) if error is None]
+            rows = [values for entry in done for name, values in entry if name == "call.add"]
+            self._committed(rows, len(done) == len(group))
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -243,6 +248,8 @@ class Journal:
 
 MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure"})
 """Rows that are not calls but say how a turn ended, or that something changed between turns."""
+ENDS = MARKS - {"restart", "configure"}
+"""Those that end a turn."""
 
 
 class History:

@@ -16,6 +16,7 @@ from ..sched.dispatch import Dispatcher
 from ..sched.router import Engines, Router
 from ..sched.scheduler import Settings
 from .door import Door
+from .feed import Feed
 from .journal import Journal
 from .mailbox import Mailbox
 from .process import Process, Program
@@ -43,7 +44,8 @@ class Kernel:
         self.store = store
         self.programs = dict(programs)
         self.tools = {} if tools is None else tools  # shared with whoever may add to it
-        self.journal = Journal(store, threaded_commits)
+        self.feed = Feed(store)
+        self.journal = Journal(store, threaded_commits, self.feed.committed)
         self.table = ProcessTable(store)
         self.engines = Engines()
         self.router = Router(self.engines)

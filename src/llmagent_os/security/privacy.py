@@ -100,8 +100,8 @@ class Privacy:
             yield {"kind": "process", **process.info(), **more}
         for (pid,) in read("person.pids", tenant, principal):
             for call in (Row(*row) for row in read("person.calls", pid, tenant, principal)):
-                values = {name: unpack(getattr(call, name)) for name in ("args", "result", "error")}
-                yield {"kind": "call", **asdict(call), **values}
+                values = {name: unpack(getattr(call, name)) for name in ("args", "result", "error", "decision")}
+                yield {"kind": "call", **call._asdict(), **values}
         for n, name, box, body, *_, at, _, _, _ in read("person.messages", tenant, principal):
             yield {"kind": "message", "n": n, "id": name, "box": box, "body": codec.loads(body), "at": at}
         for space, key, value in self._kept(tenant, principal):

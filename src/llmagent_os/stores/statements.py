@@ -87,7 +87,7 @@ READS = {
     "record.all": "SELECT space, key, value FROM record",
     "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
     "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",
-    "person.calls": f"SELECT {CALL} FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",
+    "person.calls": f"SELECT {CALL}, n FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",
     "person.messages": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND principal = ? ORDER BY n",
     "erase.pids": "SELECT pid FROM process WHERE tenant = ?1 AND program != 'service' AND (principal = ?2 OR "
     "coalesce(state, x'6e756c6c') != x'6e756c6c' AND pid IN "
