@@ -26,6 +26,7 @@ from .scheduler import Job, Scheduler, Settings
 log = logging.getLogger(__name__)
 
 SMOOTH = 0.02  # the weight of a token in the average of how long one takes
+BOOKED = 16  # tokens that are booked together where nobody can take the place meanwhile
 
 
 @dataclass(slots=True, eq=False)
@@ -91,55 +92,61 @@ class Dispatcher:
             self._pages[page.name] = context
             self.contexts.add(context)
 
-    async def serve(self, job: Job, request: GenerateRequest, process: Owner, key: str) -> AsyncGenerator[Chunk]:
+    def serve(self, job: Job, request: GenerateRequest, process: Owner, key: str) -> AsyncGenerator[Chunk]:
         """Stream an answer, whenever the scheduler lets it. Closing the iterator gives everything back."""
-        serve = self._in_slices if self._slotted is not None else self._at_once
-        try:
-            async with aclosing(serve(job, request, process, key)) as chunks:
-                async for chunk in chunks:
-                    if chunk != NOTHING:
-                        yield chunk
-        finally:
-            self._leave(job)
+        return (self._in_slices if self._slotted is not None else self._at_once)(job, request, process, key)
 
     async def _at_once(
         self, job: Job, request: GenerateRequest, process: Owner, key: str
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
-        """On an engine that cannot stop and go on: wait for a place, then keep it."""
-        job.movable = False
-        await self._turn(job, process)
-        async with aclosing(self.engine.generate(request)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                if chunk.usage is not None:
-                    made = max(0, chunk.usage.output_tokens - job.made)
-                    self._charge(job, chunk.usage.input_tokens, made)
-                else:
-                    self._charge(job, 0, 1)
-                yield chunk
+        """On an engine that cannot stop and go on: wait for a place, then keep it.
+
+        Nobody can be put in its stead, so its tokens are booked some at a time.
+        """
+        job.movable, pieces = False, 0
+        try:
+            await self._turn(job, process)
+            async with aclosing(self.engine.generate(request)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    if chunk.usage is not None:
+                        made, pieces = max(0, chunk.usage.output_tokens - job.made), 0
+                        self._charge(job, chunk.usage.input_tokens, made)
+                    elif (pieces := pieces + 1) == BOOKED:
+                        self._charge(job, 0, pieces)
+                        pieces = 0
+                    yield chunk
+        finally:
+            if pieces:
+                self._charge(job, 0, pieces)
+            self._leave(job)
 
     async def _in_slices(
         self, job: Job, request: GenerateRequest, process: Owner, key: str
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """On slots: run until the answer ends or the place is wanted, then wait for the next turn."""
         assert self._slotted is not None
-        work = await self._slotted.begin(request)
-        context = await self._context(work, request.adapter, process, key)
-        while True:
-            await self._turn(job, process)
-            context.tokens = work.prompt + work.said
-            slot, source, shared = await self._take(context)
-            try:
-                await self._bring(context, slot, source, shared)
-                async with aclosing(self._slice(job, work, context, slot)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-                        if chunk.finish is not None:
-                            context.key, context.unfinished = "", False
-                            return
-            finally:
-                self._put_down(context, slot, work)
-            self.scheduler.vacate(job)
-            self.counts.preemptions += 1
+        try:
+            work = await self._slotted.begin(request)
+            context = await self._context(work, request.adapter, process, key)
+            while True:
+                await self._turn(job, process)
+                context.tokens = work.prompt + work.said
+                slot, source, shared = await self._take(context)
+                try:
+                    await self._bring(context, slot, source, shared)
+                    async with aclosing(self._slice(job, work, context, slot)) as chunks:
+                        async for chunk in chunks:
+                            if chunk != NOTHING:
+                                yield chunk
+                            if chunk.finish is not None:
+                                context.key, context.unfinished = "", False
+                                return
+                finally:
+                    self._put_down(context, slot, work)
+                self.scheduler.vacate(job)
+                self.counts.preemptions += 1
+        finally:
+            self._leave(job)
 
     async def _context(self, work: Work, adapter: str | None, process: Owner, key: str) -> Context:
         """The context of a call: a new one, or that of the same call before a crash."""
@@ -221,9 +228,12 @@ class Dispatcher:
 
     def _decide(self) -> None:
         self.scheduler.places = self.limit.places
+        if self.scheduler.idle and self._timer is None:
+            return
         decision = self.scheduler.decide(now())
         for job in decision.admit:
-            self._turns[job.number].set_result(None)
+            if not (turn := self._turns[job.number]).done():  # its caller may have gone, and not said so yet
+                turn.set_result(None)
         for job in decision.refuse:
             text = f"it could not be answered within {job.deadline - job.arrived:g} s; ask for less, or allow more time"
             self._turns[job.number].set_exception(DeadlineExceeded(text, call="generate"))
@@ -234,14 +244,15 @@ class Dispatcher:
             self._timer = asyncio.get_running_loop().call_at(decision.at, self._decide)
 
     def _charge(self, job: Job, read: int, made: int) -> None:
+        at = now()
         if made:
             ledger = self.scheduler.ledger
-            ledger.pace += SMOOTH * ((now() - job.since) / made - ledger.pace)
-        job.since = now()
+            ledger.pace += (1 - (1 - SMOOTH) ** made) * ((at - job.since) / made - ledger.pace)
+        job.since = at
         self.counts.read += read
         self.counts.made += made
         self.scheduler.charge(job, read, made)
-        self.limit.count(now(), len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
+        self.limit.count(at, len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
         if self.scheduler.waiting or self.scheduler.settings.quotas:
             self._decide()
 

@@ -308,6 +308,7 @@ class Scheduler:
         self.policy = POLICIES[settings.policy]
         self.ledger = Ledger(settings)
         self.running: dict[int, Job] = {}
+        self.taken = 0  # places of those that run
         self.waiting: dict[int, Job] = {}  # in a line, called, or held
         self._called: list[Job] = []  # next: somebody was told to make room for them
         self._held: dict[str, dict[int, Job]] = {}  # by tenants that are over their quota
@@ -324,13 +325,16 @@ class Scheduler:
     def vacate(self, job: Job) -> None:
         """A job gave its place back and waits again."""
         del self.running[job.number]
+        self.taken -= job.places
         job.leaving, job.slice = False, 0
         self._wait(job)
 
     def leave(self, job: Job, now: float) -> None:
         """A job ended, wherever it was: served, refused, cancelled, or its engine died."""
         self.ledger.leave(job, now)
-        if self.running.pop(job.number, None) is None and job.number in self.waiting:
+        if self.running.pop(job.number, None) is not None:
+            self.taken -= job.places
+        elif job.number in self.waiting:
             self._take(job)
 
     def charge(self, job: Job, read: int, made: int) -> None:
@@ -341,6 +345,11 @@ class Scheduler:
         job.slice += made + read / PROMPT
         if (bucket := self._buckets.get(job.tenant)) is not None:
             bucket.level -= read + made
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to decide: nobody waits, and no quota runs out."""
+        return not self.waiting and not self._buckets
 
     def renice(self, job: Job, nice: int) -> None:
         """Change a job's nice value, wherever it is."""
@@ -390,6 +399,7 @@ class Scheduler:
 
     def _make_room(self, job: Job, room: _Room, decision: Decision) -> bool:
         """Have others give way to a job that waits; False where it has to wait for what comes by itself."""
+        room.count()
         short = job.places - (room.free + room.leaving - room.claimed)
         victims = []
         for victim in self._victims(job):
@@ -412,6 +422,7 @@ class Scheduler:
         self._take(job)
         room.free -= job.places
         self.running[job.number] = job
+        self.taken += job.places
         self.ledger.start(job)
         job.quantum = self.settings.quantum * self.policy.slices(job, self.ledger)
         job.first = now if job.first is None else job.first
@@ -491,8 +502,12 @@ class _Room:
     """Places while a decision is made: free now, about to be given back, and claimed by jobs that were called."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.free, self.leaving = scheduler.places, 0
-        for job in scheduler.running.values():
-            self.free -= job.places
-            self.leaving += job.places * job.leaving
+        self.free = scheduler.places - scheduler.taken
         self.claimed = sum(job.places for job in scheduler._called)
+        self.leaving = -1  # not counted yet: where everybody finds a place nobody asks
+        self._running = scheduler.running
+
+    def count(self) -> None:
+        """Count what is about to be given back, once it matters."""
+        if self.leaving < 0:
+            self.leaving = sum(job.places for job in self._running.values() if job.leaving)
