@@ -493,11 +493,12 @@ class Call:
     `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a
     question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model`, `engine`
     (the replica), `adapter`, `strategy`, `definition` (NAME@VERSION), `candidates`, `probability`, `consent`. `outcome`
-    is how it ended. `syscall` is its row of the table (`ports.Syscall`). `key` is the idempotency key: the same call
-    re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets
-    the chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called
-    when it is over, however it ended. `writes` are statements committed together with the call's own row, `after` runs
-    once they are durable: a handler's effect on our own tables is all or nothing with its record.
+    is how it ended. `meter` says what it has cost up to now, should its handler be cut off. `syscall` is its row of the
+    table (`ports.Syscall`). `key` is the idempotency key: the same call re-issued after a crash carries the same key.
+    `deadline` is in seconds from the start of the call. `stream` gets the chunks of a generation as they come. `waited`
+    is how many seconds it waited for an engine; `ends` are called when it is over, however it ended. `writes` are
+    statements committed together with the call's own row, `after` runs once they are durable: a handler's effect on our
+    own tables is all or nothing with its record.
     """
 
     pid: int
@@ -514,6 +515,7 @@ class Call:
     outcome: Outcome = "ok"
     syscall: Any = None
     cost: Usage = Usage()
+    meter: Callable[[], Usage] | None = None
     waited: float = 0.0
     stream: Callable[[Chunk], None] | None = None
     writes: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)

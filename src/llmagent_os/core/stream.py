@@ -40,6 +40,23 @@ async def collect(
     )  # fmt: skip
 
 
+def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
+    """Usage at an engine's prices; cached tokens are counted in `read` and cost the same."""
+    return Usage(read, written, cached, (read * info.input_price + written * info.output_price) / 1e6)
+
+
+def estimate(request: GenerateRequest) -> int:
+    """Tokens of a prompt where nobody has counted them: four characters each."""
+    if request.prompt is not None:
+        return -(-len(request.prompt) // 4)
+    return -(-sum(len(message.text) for message in request.messages) // 4)
+
+
+def tokens_in(chunk: Chunk) -> int:
+    """Tokens in a piece of an answer: engines stream a piece a token, and log-probabilities are one a token."""
+    return max(bool(chunk.text or chunk.tool_calls), len(chunk.logprobs))
+
+
 async def close(chunks: AsyncIterator[Chunk]) -> None:
     """End a stream, which frees its engine's slot."""
     end = getattr(chunks, "aclose", None)  # async generators have it, plain iterators hold nothing
@@ -82,12 +99,12 @@ class Continuation:
 
     def take(self, chunk: Chunk) -> Chunk:
         """What is new in a piece; raises EngineFailed where an answer that was asked for again is another one."""
-        self.pieces += _tokens(chunk)
+        self.pieces += tokens_in(chunk)
         if self._skip or self._skip_logprobs:
             chunk = self._unseen(chunk)
         if chunk.text:
             self._texts.append(chunk.text)
-        self._tokens += _tokens(chunk)
+        self._tokens += tokens_in(chunk)
         self._logprobs += len(chunk.logprobs)
         self.finished = chunk.finish is not None
         return replace(chunk, usage=chunk.usage + self._spent) if chunk.usage is not None else chunk
@@ -105,17 +122,12 @@ class Continuation:
     def broke(self, prompt: int, info: EngineInfo) -> None:
         """It broke off: count what an engine made for a prompt of so many tokens."""
         if self.pieces:
-            money = (prompt * info.input_price + self.pieces * info.output_price) / 1e6
-            self._spent += Usage(prompt, self.pieces, 0, money)
+            self._spent += priced(info, prompt, self.pieces)
 
     def end(self) -> Chunk:
         """The last piece of an answer that had all its tokens when it broke off."""
         self.finished = True
         return Chunk(finish="length", usage=self._spent)
-
-
-def _tokens(chunk: Chunk) -> int:
-    return max(bool(chunk.text), len(chunk.logprobs))
 
 
 class Streams:

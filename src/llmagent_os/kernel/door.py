@@ -24,15 +24,17 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Filter, Follower, Handler, Syscall
-from ..core.records import Call, Chunk, Usage
+from ..core.records import Call, Chunk, Outcome, Usage
 from ..core.stream import Streams
 from .journal import Journal, Row
 from .process import Process
 
 log = logging.getLogger(__name__)
 
-Outcome = tuple[Any, LLMAgentOSError | None]
-"""A result, or the error instead."""
+Answer = tuple[Any, LLMAgentOSError | asyncio.CancelledError | None]
+"""A result, or the error instead; CancelledError where the caller has gone."""
+
+UNWIND = 0.5  # seconds that a handler has to give back what it holds, once nobody waits for it any more
 
 
 class Door:
@@ -54,6 +56,7 @@ class Door:
         self.table = dict(table)
         self._chains = {name: _compose(_around(name, filters), entry.handler) for name, entry in table.items()}
         self._followers = [each.follow for each in filters if isinstance(each, Follower)]
+        self.closing = False  # the system stops: calls of programs are cut off, and made again after the next start
 
     async def syscall(
         self,
@@ -84,29 +87,33 @@ class Door:
         try:
             result, error = await self._perform(call, process)
             await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
+        except LLMAgentOSError as trouble:
+            if call.outcome != "cancelled":
+                raise
+            log.error("process %d: no row for a cancelled %s: %s", call.pid, name, trouble)
         finally:
             for end in call.ends:
                 end()
         if error is not None:
             raise error
-        self._follow(process, name, args, result)
         return result
 
-    async def _perform(self, call: Call, process: Process) -> Outcome:
+    async def _perform(self, call: Call, process: Process) -> Answer:
         """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Outcome] = loop.create_future()
+        answer: asyncio.Future[Answer] = loop.create_future()
         task = loop.create_task(self._attempt(call, process, answer))
         timer = loop.call_later(call.deadline, _expire, call, answer)
         try:
-            return await answer
-        finally:
-            timer.cancel()
-            task.cancel()  # no effect on one that has answered
+            outcome = await answer
+        except asyncio.CancelledError as gone:
+            outcome = None, gone
+        timer.cancel()
+        return outcome if task.done() else await _unwind(task, outcome)
 
-    async def _attempt(self, call: Call, process: Process, answer: asyncio.Future[Outcome]) -> None:
+    async def _attempt(self, call: Call, process: Process, answer: asyncio.Future[Answer]) -> None:
         """Settle `answer` with what the handler returns or raises, unless its caller waits no more."""
-        outcome: Outcome
+        outcome: Answer
         try:
             outcome = await self._chains[call.name](call, process), None
         except asyncio.CancelledError:
@@ -117,30 +124,38 @@ class Door:
             answer.set_result(outcome)
 
     async def _record(
-        self, call: Call, process: Process, args: bytes, result: Any, error: LLMAgentOSError | None,
-        times: tuple[float, float],
+        self, call: Call, process: Process, args: bytes, result: Any,
+        error: LLMAgentOSError | asyncio.CancelledError | None, times: tuple[float, float],
     ) -> None:  # fmt: skip
-        """Commit the call's row together with what its handler wrote, then let that take effect."""
+        """Commit the call's row, with what it consumed and what its handler wrote, and let that take effect."""
         journal = self.journal
+        call.outcome = _outcome(error)
+        if call.meter is not None:
+            call.cost = call.meter()
+        if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
+            return
         writes = call.writes if error is None else []
         packed_args = journal.pack_bytes(args, writes)
         packed_result = None if error is not None else journal.pack(result, writes)
-        packed_error = None if error is None else journal.pack(error.to_data(), writes)
-        call.outcome = "ok" if error is None else "deadline" if isinstance(error, DeadlineExceeded) else "error"
+        packed_error = journal.pack(error.to_data(), writes) if isinstance(error, LLMAgentOSError) else None
         process.seq = call.seq = process.seq + 1
         if process.row_status == "waiting":
             process.row_status = "running"
             writes.append(("process.status", ("running", None, process.pid)))
         writes.append(journal.row(call, process.turn + 1, packed_args, packed_result, packed_error, times))
-        await journal.append(writes)
-        process.charge(call.cost, 1)
-        if error is None:
-            for effect in call.after:
-                effect()
+        committed = journal.append(writes)
+        try:
+            await committed
+        finally:  # also where the caller went meanwhile: what is written has happened
+            if committed.done() and committed.exception() is None:
+                process.charge(call.cost, 1)
+                if error is None:
+                    for effect in call.after:
+                        effect()
+                    self._follow(process, call.name, call.args, result)
 
     def _answer(self, process: Process, entry: Syscall, row: Row, args: Mapping[str, Any]) -> Any:
-        """Answer from the journal what was finished before."""
-        process.charge(Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.money), 1)
+        """Answer from the journal what was finished before, and was paid for then (see `ProcessTable.get`)."""
         if row.error is not None:
             raise from_data(self.journal.unpack(row.error))
         result = entry.decode(self.journal.unpack(row.result))
@@ -157,10 +172,31 @@ class Door:
             process.serving = None
 
 
-def _expire(call: Call, answer: asyncio.Future[Outcome]) -> None:
+def _expire(call: Call, answer: asyncio.Future[Answer]) -> None:
     if not answer.done():
         text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
         answer.set_result((None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)))
+
+
+async def _unwind(task: asyncio.Task[None], outcome: Answer) -> Answer:
+    """End a handler that nobody waits for, and say how its call has ended: cancelled, where its caller goes now."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + UNWIND
+    task.cancel()
+    while not task.done() and (left := until - loop.time()) > 0:
+        try:
+            await asyncio.wait((task,), timeout=left)
+        except asyncio.CancelledError as gone:
+            outcome = None, gone
+    return outcome
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "ok"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return "deadline" if isinstance(error, DeadlineExceeded) else "error"
 
 
 def _failure(call: Call, error: Exception) -> LLMAgentOSError:

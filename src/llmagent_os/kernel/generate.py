@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.ports import Engine, Stepper
-from ..core.records import Call, Chunk, Embeddings, EmbedRequest, GenerateRequest, Generation, Usage
-from ..core.stream import collect
-from ..sched.dispatch import now
+from ..core.records import Call, Chunk, Embeddings, EmbedRequest, EngineInfo, GenerateRequest, Generation, Usage
+from ..core.stream import collect, priced
+from ..sched.dispatch import Dispatcher, now
 from ..sched.scheduler import CLASSES, Job
 from . import budget
 from .process import Process
@@ -28,12 +29,26 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     if request.adapter is not None:
         call.decision["adapter"] = request.adapter
     model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, name, engine)
+    call.meter = model.consumed
     try:
         answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)
-        model.usage = answer.usage
     finally:
-        call.cost = model.usage  # also where it failed: what was computed was computed
-    return replace(answer, engine=model.info.name)
+        call.cost = model.consumed()  # also where it failed: what was computed was computed
+    return replace(answer, engine=model.info.name, usage=call.cost)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """What one engine did for a call: by its own count once it has ended, until then by the scheduler's."""
+
+    job: Job
+    info: EngineInfo
+    counted: Usage | None = None
+
+    def consumed(self) -> Usage:
+        """What it cost up to now."""
+        seen = self.counted or Usage(self.job.read, self.job.made)
+        return priced(self.info, seen.input_tokens, seen.output_tokens, seen.cached_tokens)
 
 
 class Model:
@@ -41,31 +56,39 @@ class Model:
 
     def __init__(self, kernel: Kernel, call: Call, process: Process, name: str, engine: Engine) -> None:
         self.name, self.info = name, engine.info
-        self.usage = Usage()
+        self._attempts: list[Attempt] = []
         self._kernel, self._call, self._process, self._engine = kernel, call, process, engine
+
+    def consumed(self) -> Usage:
+        """What the call has cost up to now: the one count for its row, `ps`, metrics and budgets."""
+        return _total(self._attempts)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Stream an answer; see `core.ports.Engine`."""
         request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens)
-        async with aclosing(self._kernel.router.stream(request, self._serve)) as chunks:
+        mine: list[Attempt] = []
+        async with aclosing(self._kernel.router.stream(request, partial(self._serve, mine))) as chunks:
             async for chunk in chunks:
-                yield chunk
+                yield chunk if chunk.usage is None else replace(chunk, usage=_total(mine))
 
-    async def _serve(self, model: str, engine: Engine, request: GenerateRequest) -> AsyncGenerator[Chunk]:
+    async def _serve(
+        self, mine: list[Attempt], model: str, engine: Engine, request: GenerateRequest
+    ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """Ask one engine, when its scheduler says so."""
         self.info = engine.info
         dispatcher = self._kernel.dispatcher(model, engine)
         job = self._job(request)
-        usage: Usage | None = None
+        attempt = Attempt(job, engine.info)
+        self._attempts.append(attempt)
+        mine.append(attempt)
         self._process.engine = engine.info.name
         try:
             async with aclosing(dispatcher.serve(job, request, self._process, self._call.key)) as chunks:
                 async for chunk in chunks:
-                    usage = chunk.usage
+                    attempt.counted = chunk.usage
                     yield chunk
         finally:
             self._process.engine = None
-            self.usage += usage or Usage(job.read, job.made)
             self._call.waited += job.waited
 
     def _job(self, request: GenerateRequest, places: int = 1) -> Job:
@@ -99,10 +122,15 @@ class SteppedModel(Model):
     """A Stepper as a strategy sees it."""
 
     _engine: Stepper
+    _prompt = 0
+    _dispatcher: Dispatcher
+    _leased: Job
 
     async def encode(self, request: GenerateRequest) -> list[int]:
         """Token ids of the prompt."""
-        return await self._engine.encode(request)
+        tokens = await self._engine.encode(request)
+        self._prompt = len(tokens)
+        return tokens
 
     async def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
@@ -117,10 +145,11 @@ class SteppedModel(Model):
         """Hold slots, when the scheduler lets this call have so many at once."""
         request: GenerateRequest = self._call.args["request"]
         request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens, width)
-        dispatcher = self._kernel.dispatcher(self.name, self._engine)
-        job = self._job(request, width)
+        self._dispatcher = self._kernel.dispatcher(self.name, self._engine)
+        self._leased = job = self._job(request, width)
+        self._attempts.append(Attempt(job, self._engine.info))
         try:
-            async with dispatcher.lease(job, self._process) as slots:
+            async with self._dispatcher.lease(job, self._process) as slots:
                 yield slots
         finally:
             self._call.waited += job.waited
@@ -129,5 +158,10 @@ class SteppedModel(Model):
         self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
     ) -> list[list[tuple[int, float]]]:
         """The likeliest next tokens of contexts on leased slots."""
-        self.usage += Usage(0, len(contexts))
+        self._dispatcher.worked(self._leased, self._prompt, len(contexts))
+        self._prompt = 0  # it is read once
         return await self._engine.step(contexts, slots, top, adapter)
+
+
+def _total(attempts: Sequence[Attempt]) -> Usage:
+    return sum((attempt.consumed() for attempt in attempts), Usage())

@@ -83,6 +83,14 @@ ERASED = ("", b"{}", _crc("", b"{}", None, None))
 """The key, arguments and checksum of a row whose content was erased; it has no result and no error."""
 
 
+class _Commit(asyncio.Future[None]):
+    """What a commit becomes. Whoever waits for it may go; it is written all the same, so they hear that first."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Not possible: who is cancelled while it waits goes on when it is written, or was not."""
+        return False
+
+
 class Journal:
     """Collects statements of one event-loop tick and commits them together.
 
@@ -104,7 +112,7 @@ class Journal:
     def append(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
         """Queue statements for the next commit; the future ends when they are durable, or with why they are not."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        future = _Commit(loop=loop)
         self._pending.append((statements, future))
         if not self._scheduled:
             self._scheduled = True
@@ -253,13 +261,16 @@ ENDS = MARKS - {"restart", "configure"}
 
 
 class History:
-    """The finished calls of an interrupted turn, handed out by key: what a resume or replay answers from."""
+    """The calls of an interrupted turn, handed out by key: what a resume or replay answers from."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._by_key: dict[str, deque[Row]] = defaultdict(deque)
+        self._cut_off: dict[str, Row] = {}
         self._left = 0
         for row in rows:
-            if row.name not in MARKS:
+            if row.outcome == "cancelled":
+                self._cut_off[row.key] = row
+            elif row.name not in MARKS:
                 self._by_key[row.key].append(row)
                 self._left += 1
 
@@ -270,6 +281,10 @@ class History:
             return None
         self._left -= 1
         return rows.popleft()
+
+    def cut_off(self, key: str) -> Row | None:
+        """The row of a call that its caller cancelled: it has no answer."""
+        return self._cut_off.get(key)
 
     def __len__(self) -> int:
         return self._left

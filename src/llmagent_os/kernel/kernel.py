@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from ..core import codec
 from ..core.errors import InvalidRequest
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
 from ..core.records import DEFAULT, Budget, Supervision
@@ -67,6 +68,7 @@ class Kernel:
 
     async def close(self) -> None:
         """Stop all work where it stands; the next start resumes it."""
+        self.door.closing = True
         await self.runner.close()
         for task in self.workers.values():
             task.cancel()
@@ -131,7 +133,10 @@ class Kernel:
             process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, principal)
         self._services[tenant, name] = process
         process.service = self._boot
-        if not pids:
-            await self.journal.append([("process.add", process.values())])
+        self.table.keep(process)
+        process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
+        usage = codec.dumps(process.tally)
+        park = (process.row_status, process.state, usage, process.upto, process.turn, process.pid)
+        await self.journal.append([("process.park", park) if pids else ("process.add", process.values())])
         process.row_status = process.status = "running"
         return Sys(self.door, process, principal)

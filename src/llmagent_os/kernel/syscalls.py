@@ -27,6 +27,7 @@ from ..core.records import (
     Usage,
     owned,
 )
+from ..core.stream import priced
 from .generate import generate
 from .journal import listed
 from .process import Process
@@ -75,7 +76,11 @@ class Builtins:
         """Turn texts into vectors."""
         request: EmbedRequest = call.args["request"]
         engine = await self.kernel.engines.get(request.model)
-        result = await engine.embed(request)
+        try:
+            result = await engine.embed(request)
+        except asyncio.CancelledError:  # it was asked all the same
+            call.cost = priced(engine.info, sum(-(-len(text) // 4) for text in request.texts), 0)
+            raise
         call.cost = result.usage
         return result
 
@@ -140,7 +145,7 @@ class Builtins:
         call.principal = envelope.principal or call.principal
         process.taking.add(n)
         call.writes.append(("message.take", (n,)))
-        call.after.append(lambda: process.taking.discard(n))
+        call.ends.append(lambda: process.taking.discard(n))
         return envelope
 
     async def answer(self, call: Call, process: Process) -> Envelope:

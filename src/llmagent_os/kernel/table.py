@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
-from ..core.records import DEFAULT, ENDED, Budget, Envelope, Grant, Json, Supervision
+from ..core.records import DEFAULT, ENDED, Budget, Envelope, Grant, Json, Supervision, Usage
+from .journal import MARKS
 from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
@@ -53,12 +54,16 @@ class ProcessTable:
         if not rows:
             raise _missing(pid)
         process = self._known[pid] = from_row(rows[0])
-        process.seq = int(self._store.read("call.last", pid)[0][0])
+        self._catch_up(process)
         if process.parent:
             process.up = self.get(process.parent)
         if process.budget != Budget():
             process.below = self._consumed_below(pid)
         return process
+
+    def keep(self, process: Process) -> None:
+        """From now on this is the record of its pid, for as long as somebody holds it."""
+        self._known[process.pid] = process
 
     def of(self, pid: int, tenant: str) -> Process:
         """The record of a tenant's process; another tenant's is not found."""
@@ -79,7 +84,13 @@ class ProcessTable:
         row = from_row(self._store.read("process.get", process.pid)[0])
         for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args"):
             setattr(process, name, getattr(row, name))
-        process.seq = int(self._store.read("call.last", process.pid)[0][0])
+        self._catch_up(process)
+
+    def _catch_up(self, process: Process) -> None:
+        """Add what was consumed since the last park: it stays so, whatever a resumed turn asks for again."""
+        read = self._store.read("call.since", process.pid, process.upto, codec.dumps(sorted(MARKS)).decode())
+        process.seq, steps, *consumed = read[0]
+        process.tally.charge(Usage(*consumed), steps)
 
     def _consumed_below(self, pid: int) -> Tally:
         total = Tally()
@@ -99,7 +110,7 @@ class ProcessTable:
         return listed
 
     def _info(self, process: Process) -> dict[str, Json]:
-        return self.live.get(process.pid, process).info()
+        return self._known.get(process.pid, process).info()
 
     def counts(self) -> dict[str, int]:
         """How many processes there are by status."""

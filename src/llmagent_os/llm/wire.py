@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..core import codec, documents
+from ..core import codec, documents, stream
 from ..core.errors import EngineFailed, InvalidRequest
 from ..core.records import EngineInfo, GenerateRequest, Json, Usage
 
@@ -56,7 +56,7 @@ def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
     """
     if not all(isinstance(count, int) and 0 <= count < _MOST for count in (read, written, cached)):
         raise TypeError(f"{read!r}, {written!r}, {cached!r} are no numbers of tokens")
-    return Usage(read, written, cached, (read * info.input_price + written * info.output_price) / 1e6)
+    return stream.priced(info, read, written, cached)
 
 
 def estimate(text: str) -> int:

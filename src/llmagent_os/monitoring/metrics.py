@@ -77,6 +77,7 @@ class Metrics(Collector):
     async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
         """Let the call proceed and note how it ended, how long it took and what it consumed."""
         began, outcome = time.perf_counter(), "HandlerFailed"
+        result: Any = None
         try:
             result = await proceed(call)
             outcome = "ok"
@@ -95,7 +96,7 @@ class Metrics(Collector):
                 self._parts["waiting"].add(call.waited)
                 self._parts["service"].add(max(0.0, seconds - call.waited))
                 self._parts["turnaround"].add(seconds)
-            if outcome == "ok" and call.cost.input_tokens:
+            if call.cost.input_tokens or call.cost.output_tokens:  # however it ended
                 self._consumed(call, result)
 
     def _consumed(self, call: Call, result: Any) -> None:

@@ -48,13 +48,23 @@ class Recorded:
         self, process: Process, name: str, args: dict[str, Any], deadline: float | None = None,
         stream: Callable[[Chunk], None] | None = None, principal: str | None = None,
     ) -> Any:  # fmt: skip
-        """Answer a call from its row; a call without one never returns, and `stopped` is set."""
-        packed = codec.dumps(args)
-        row = process.history.take(process.key(name, packed)) if process.history else None
+        """Answer a call from its row; a call without one never returns, and `stopped` is set.
+
+        One that was cancelled then does not return either: its caller has the time that it took to cancel it again.
+        """
+        packed, history = codec.dumps(args), process.history
+        key = process.key(name, packed)
+        row = history.take(key) if history is not None else None
         if row is None:
             self.missing = (name, packed)
-            asyncio.get_running_loop().call_later(GRACE, self.stopped.set)  # what runs beside it may go on
-            await asyncio.Event().wait()
+            given = history.cut_off(key) if history is not None else None
+            grace = GRACE + (given.seconds if given is not None else 0.0)  # what runs beside it may go on
+            stop = asyncio.get_running_loop().call_later(grace, self.stopped.set)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if given is not None:
+                    stop.cancel()
         assert row is not None
         self.calls += 1
         if row.error is not None:

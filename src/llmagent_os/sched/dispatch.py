@@ -15,9 +15,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.errors import DeadlineExceeded, EngineFailed
+from ..core.errors import DeadlineExceeded, EngineFailed, LLMAgentOSError
 from ..core.ports import Engine, Owner, PageStore, Slotted, Work
 from ..core.records import NOTHING, Chunk, GenerateRequest, Json, Page
+from ..core.stream import estimate, tokens_in
 from .limit import Limit
 from .pages import Context, Contexts
 from .prefixes import BLOCK
@@ -101,23 +102,28 @@ class Dispatcher:
     ) -> AsyncGenerator[Chunk]:  # fmt: skip
         """On an engine that cannot stop and go on: wait for a place, then keep it.
 
-        Nobody can be put in its stead, so its tokens are booked some at a time.
+        Nobody can be put in its stead, so its tokens are booked some at a time; the prompt's when they are counted, or
+        by estimate where the answer is cut off.
         """
-        job.movable, pieces = False, 0
+        job.movable, pieces, owed = False, 0, 0
         try:
             await self._turn(job, process)
+            owed = estimate(request)
             async with aclosing(self.engine.generate(request)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     if chunk.usage is not None:
-                        made, pieces = max(0, chunk.usage.output_tokens - job.made), 0
+                        made, pieces, owed = max(0, chunk.usage.output_tokens - job.made), 0, 0
                         self._charge(job, chunk.usage.input_tokens, made)
-                    elif (pieces := pieces + 1) == BOOKED:
+                    elif (pieces := pieces + tokens_in(chunk)) >= BOOKED:
                         self._charge(job, 0, pieces)
                         pieces = 0
                     yield chunk
+        except LLMAgentOSError:
+            owed = owed if pieces or job.made else 0  # it may not have been reached at all
+            raise
         finally:
-            if pieces:
-                self._charge(job, 0, pieces)
+            if pieces or owed:
+                self._charge(job, owed, pieces)
             self._leave(job)
 
     async def _in_slices(
@@ -255,6 +261,12 @@ class Dispatcher:
         self.limit.count(at, len(self.scheduler.running), bool(self.scheduler.waiting), read, made)
         if self.scheduler.waiting or self.scheduler.settings.quotas:
             self._decide()
+
+    def worked(self, job: Job, read: int, made: int) -> None:
+        """Book tokens that were read and made for a job on slots that it leased."""
+        self.counts.read += read
+        self.counts.made += made
+        self.scheduler.charge(job, read, made)
 
     def _leave(self, job: Job) -> None:
         if job.number in self.scheduler.running or job.number in self.scheduler.waiting:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core.errors import BudgetExceeded, ContextOverflow, EngineUnavailable, LLMAgentOSError, Unsupported
 from ..core.records import Decoding, EngineInfo, GenerateRequest, Route
+from ..core.stream import estimate
 
 FIRST, PACE = 0.5, 30.0
 """Seconds to the first token and tokens a second, as long as no model is measured: alike for all, so load decides."""
@@ -207,10 +208,9 @@ def none_left(name: str, plan: Plan) -> LLMAgentOSError:
 def demand_of(request: GenerateRequest, route: Route, shown: bool = False) -> Demand:
     """Work out what a request takes on a route."""
     needs, sampling = request.needs, request.sampling
-    prompt = request.prompt if request.prompt is not None else "".join(message.text for message in request.messages)
     task, ceiling = (needs.task, needs.max_price) if needs is not None else ("", None)
     return Demand(
-        frozenset(request.abilities()), frozenset(sampling.sent()), -(-len(prompt) // 4), sampling.max_tokens,
+        frozenset(request.abilities()), frozenset(sampling.sent()), estimate(request), sampling.max_tokens,
         task, needs.language if needs is not None else "",
         min(route.max_price, ceiling if ceiling is not None else math.inf), route.patience,
         request.decoding or route.strategies.get(task), shown,

@@ -77,6 +77,10 @@ CREATE INDEX message_waiting ON message(box, n) WHERE taken = 0;
 ALTER TABLE process ADD COLUMN origins TEXT;
 ALTER TABLE process ADD COLUMN owner_turn INTEGER;
 ALTER TABLE process ADD COLUMN restarts TEXT;
+UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_object(
+    'input_tokens', coalesce(sum(input_tokens), 0), 'output_tokens', coalesce(sum(output_tokens), 0),
+    'money', coalesce(sum(money), 0.0), 'steps', count(*)) AS BLOB) FROM call WHERE pid = process.pid)
+    WHERE program = 'service'; -- what a service consumed is summed up once
 CREATE TABLE account(
     account TEXT NOT NULL, resource TEXT NOT NULL, period TEXT NOT NULL, used REAL NOT NULL,
     PRIMARY KEY(account, resource, period)) WITHOUT ROWID;

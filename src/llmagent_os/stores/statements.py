@@ -66,7 +66,10 @@ READS = {
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
     "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
-    "call.last": "SELECT coalesce(max(seq), 0) FROM call WHERE pid = ?",
+    "call.since": "SELECT coalesce(max(seq), ?2), "
+    "count(*) FILTER (WHERE name NOT IN (SELECT value FROM json_each(?3))), "
+    "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), "
+    "coalesce(sum(money), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
     "call.newest": "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call'",
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",
