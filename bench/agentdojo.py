@@ -45,7 +45,17 @@ from llmagent_os.boot import load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.errors import ToolFailed
 from llmagent_os.core.ports import Engine
-from llmagent_os.core.records import Effect, GenerateRequest, Json, ModelSpec, Question, Ticket, ToolSpec, Traits
+from llmagent_os.core.records import (
+    Answer,
+    Effect,
+    GenerateRequest,
+    Json,
+    ModelSpec,
+    Question,
+    Ticket,
+    ToolSpec,
+    Traits,
+)
 from llmagent_os.llm.script import Called, Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.plugins import hookimpl
@@ -163,12 +173,12 @@ class Stage:
         """The model; see `Run.says`."""
         return ScriptedEngine(ModelSpec("worst", "scripted"), lambda request: self.now.says(request))
 
-    async def ask(self, question: Question) -> bool:
+    async def ask(self, question: Question) -> Answer:
         """See `core.ports.Approver`: an honest user, who knows what the task needs."""
         if not self._answers:
-            return False
+            return Answer(False)
         self.now.asked.append(f"{question.tool} ({', '.join(question.origins)})")
-        return (question.tool, dict(question.arguments)) in self.now.calls
+        return Answer((question.tool, dict(question.arguments)) in self.now.calls, "user")
 
     def perform(self, name: str, arguments: dict[str, Json]) -> Json:
         """Carry out a call in the environment."""

@@ -22,6 +22,7 @@ from llmagent_os.gateway.cli import COMMANDS
 from llmagent_os.gateway.rest import make_rest
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.plugins import Hooks
+from llmagent_os.security.administration import ACTS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- made by scripts/docs_reference.py; do not edit -->\n\n"
@@ -104,10 +105,15 @@ def syscalls() -> str:
         (code(name), doc(entry.handler), duration(entry.deadline))
         for name, entry in Builtins.table(Builtins.__new__(Builtins)).items()
     ]
+    acts = [(code(name), act.about, code(act.scope)) for name, act in ACTS.items()]
     return (
         "# Syscalls\n\nWhat a program can ask of the kernel, by the methods of its handle `sys` (see "
         "[Python](python.md)). A call is answered by its deadline, whatever its handler does; a caller may only "
-        "shorten it.\n\n" + table(("call", "what it does", "deadline"), rows)
+        "shorten it; while a person is asked it stands still.\n\n"
+        + table(("call", "what it does", "deadline"), rows)
+        + "\n## Administration\n\nOnly services make these, for people: REST, the command line, `AgentManager`. Each "
+        "takes a scope, and its row says who did it, with which key, and which records it wrote.\n\n"
+        + table(("call", "what it does", "scope"), acts)
     )
 
 

@@ -30,6 +30,7 @@ from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
+from .security.administration import Administration
 from .security.anomaly import Anomalies
 from .security.approvals import Approvals, Nobody
 from .security.identity import Keys
@@ -177,7 +178,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
         records = StoredRecords(store)
-        approvals = Approvals(records)
+        administration, keys = Administration(), Keys(records)
+        approvals = Approvals(records, lambda pid: kernel.table.find(pid), keys.descends)
+        administration.takes({"approvals.answer": approvals.answer})
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
             config.anomalies, lambda name: tools[name].traits if name in tools else Traits(),
@@ -191,7 +194,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             """Whether any model behind a name is somebody else's."""
             return bool(kernel.engines.remote(model).difference(config.masking.own))
 
-        kernel = make_kernel(store, registry, tools, config, guards(config, vault, approvals, remote))
+        innermost = guards(config, vault, approvals, remote)
+        kernel = make_kernel(store, registry, tools, config, innermost, administration)
         opened.push_async_callback(kernel.close)
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
@@ -201,7 +205,6 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         await connect(kernel, config, tools)
         add_models(kernel, config, registry)
         shared = await add_agents(agents, registry, config)
-        keys = Keys(records)
         holders: list[Personal] = [keys, *([VaultShare(vault)] if vault is not None else [])]
         amend = audit.amend if audit is not None else None
         privacy = Privacy(kernel, store, records, config.data, config.retention, holders, amend)
@@ -258,7 +261,7 @@ async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> Non
 
 def make_kernel(
     store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], config: Config | None = None,
-    innermost: Sequence[Filter] = (),
+    innermost: Sequence[Filter] = (), administration: Administration | None = None,
 ) -> Kernel:  # fmt: skip
     """Make a kernel with everything that plugins bring; one without a configuration keeps no pages."""
     pages = config.pages if config is not None else PageBudget(ram=0, disk=0)
@@ -268,7 +271,7 @@ def make_kernel(
         registry.mapping("programs"),
         tools,
         [*registry.sequence("filters"), *innermost],
-        registry.mapping("syscalls"),
+        {**registry.mapping("syscalls"), **(administration or Administration()).table()},
         partial(decoded, strategies=registry.mapping("strategies")),
         partial(sharing, config or Config()),
         PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,

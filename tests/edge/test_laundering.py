@@ -137,9 +137,9 @@ async def test_a_yes_is_for_one_call(world: World) -> None:
             break
         await asyncio.sleep(0.01)
     first, *others = approvals.waiting()
-    approvals.answer(first["id"], True, "owner")
+    await world.system.sys.act("approvals.answer", id=first["id"], allow=True)
     for each in others:
-        approvals.answer(each["id"], False, "owner")
+        await world.system.sys.act("approvals.answer", id=each["id"], allow=False)
     await asking
     assert world.bank.paid == [(EVIL, 50)]
 

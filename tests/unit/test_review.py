@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import PermissionDenied
-from llmagent_os.core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Message, Question, Usage
+from llmagent_os.core.records import NOTHING, Answer, Call, Chunk, GenerateRequest, Generation, Message, Question, Usage
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.review import Action, Finding, Review, Rules, Sink
 from llmagent_os.security.vault import Vault
@@ -113,7 +113,7 @@ def call(name: str, **args: Any) -> Call:
 
 def process(service: str | None = None) -> Any:
     """As much of a process as a filter looks at."""
-    return SimpleNamespace(pid=1, name="a", service=service)
+    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, hold=None)
 
 
 def answering(text: str) -> Callable[[Call], Any]:
@@ -168,9 +168,9 @@ class Boss:
     def __init__(self, allows: bool) -> None:
         self.allows, self.asked = allows, list[Question]()
 
-    async def ask(self, question: Question) -> bool:
+    async def ask(self, question: Question) -> Answer:
         self.asked.append(question)
-        return self.allows
+        return Answer(self.allows)
 
 
 async def test_a_person_is_asked_with_the_text_in_question() -> None:

@@ -13,6 +13,7 @@ from .records import (
     GenerateRequest,
     Generation,
     Grant,
+    Hidden,
     Message,
     Needs,
     Policy,
@@ -26,6 +27,8 @@ from .records import (
 
 
 def _default(value: Any) -> Any:
+    if isinstance(value, Hidden):
+        return "(hidden)"
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset)):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .records import (
+    Answer,
     Call,
     Chunk,
     Embeddings,
@@ -321,8 +322,8 @@ class Follower(Protocol):
 class Approver(Protocol):
     """Somebody who may allow what a policy does not."""
 
-    async def ask(self, question: Question) -> bool:
-        """Whether it may be done; asked again after a crash with the same id. May take as long as a person does."""
+    async def ask(self, question: Question) -> Answer:
+        """What a person says to it; asked again after a crash with the same id. May take as long as a person does."""
         ...
 
 

@@ -59,7 +59,7 @@ class Rule:
     of its arguments do, and one that fits settles the call, refusals first. Of an argument with several values, all
     have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers.
     `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent.
-    `trusted`: what the tool returns may direct it.
+    `trusted`: what the tool returns may direct it. `four_eyes`: whom the work is for cannot approve of the call.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where policies enter
@@ -69,19 +69,22 @@ class Rule:
     most: Mapping[str, float] = field(default_factory=dict)
     untrusted: Verdict | None = None
     trusted: bool | None = None
+    four_eyes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a process's calls of tools are judged: `tools` has rules by name, `untrusted` holds where none says so.
 
-    `approvals` is how often a person may be asked in one turn; what is beyond that is refused.
+    `approvals` is how often a person may be asked in one turn; what is beyond that is refused. With `four_eyes` whom
+    the work is for may refuse a call, but not approve of it: that takes somebody else, who holds `approvals:write`.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
     untrusted: Verdict = "ask"
     approvals: int = 5
     tools: Mapping[str, Rule] = field(default_factory=dict)
+    four_eyes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,6 +517,7 @@ class Call:
     decision: dict[str, Json] = field(default_factory=dict)
     outcome: Outcome = "ok"
     syscall: Any = None
+    clock: Any = None
     cost: Usage = Usage()
     meter: Callable[[], Usage] | None = None
     waited: float = 0.0
@@ -538,7 +542,8 @@ def repeats(key: str) -> int:
 class Question:
     """What a person is asked: may this process call that tool so? `id` names the same question for ever.
 
-    `origins` says of each argument in doubt who wrote it; `why` is the reason for asking, in words.
+    `principal` is whom the work is for, `turn` how many turns the process had finished. `origins` says of each argument
+    in doubt who wrote it; `why` is the reason for asking, in words. `four_eyes`: see `Policy`.
     """
 
     id: str
@@ -550,6 +555,26 @@ class Question:
     arguments: Mapping[str, Json]
     origins: Mapping[str, str]
     why: str
+    turn: int = 0
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question: whether it may be done, who says so, and when (seconds since the epoch)."""
+
+    allowed: bool
+    by: str = ""
+    at: float = 0.0
+
+
+class Hidden:
+    """A value that is passed in a call's arguments or result, and written nowhere: a row shows that it was there."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,16 @@ from .records import (
 class Sys:
     """Each method is one syscall, awaited until its outcome is durable."""
 
-    def __init__(self, door: Door, process: Caller, principal: str | None = None) -> None:
+    def __init__(self, door: Door, process: Caller, principal: str | None = None, by: Json = None) -> None:
+        """`by`: with which authority acts of administration are done; None: the system's own."""
         self._door = door
         self._process = process
         self._principal = principal
+        self._by = by
+
+    def under(self, by: Json) -> Sys:
+        """The same handle with somebody's authority (see `act`)."""
+        return Sys(self._door, self._process, self._principal, by)
 
     @property
     def pid(self) -> int:
@@ -41,6 +47,13 @@ class Sys:
     async def syscall(self, name: str, deadline: float | None = None, **args: Json) -> Any:
         """Make any call of the table, such as one that a plugin added."""
         return await self._call(name, args, deadline=deadline)
+
+    async def act(self, name: str, **args: Any) -> Any:
+        """Administer: a call that only services may make, as far as the authority of this handle goes.
+
+        Raises PermissionDenied. What is `Hidden` in arguments and result is passed on, and not recorded.
+        """
+        return await self._call(name, args if self._by is None else args | {"by": self._by})
 
     async def generate(
         self,

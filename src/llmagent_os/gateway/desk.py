@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from ..agent.manager import AgentManager
 from ..core.sys import Sys
 from ..kernel.process import Process
+from ..security.administration import authority
 from ..security.identity import Caller
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Desk:
 
 async def desk(system: System, caller: Caller) -> Desk:
     """Let a caller in."""
-    sys = await system.kernel.service("gateway", caller.principal, caller.tenant)
+    sys = (await system.kernel.service("gateway", caller.principal, caller.tenant)).under(authority(caller))
     return Desk(system, caller, sys, (await system.tenant(caller.tenant)).acting(sys))
 
 

@@ -26,8 +26,11 @@ class Asked(BaseModel):
     arguments: dict[str, Any]
     origins: dict[str, str]
     why: str
+    turn: int = Field(0, description="turns that the process had finished")
+    four_eyes: bool = Field(False, description="whether whom the work is for (`principal`) can only refuse")
     allowed: bool | None = Field(None, description="null while nobody has answered")
     by: str | None = None
+    at: float | None = Field(None, description="when it was answered, in seconds since the epoch")
 
 
 class Answer(Strict):
@@ -50,10 +53,9 @@ class Approving:
         return router
 
     async def waiting(self, here: Here) -> dict[str, list[Asked]]:
-        """The questions that nobody has answered yet."""
-        return {"approvals": [Asked(**each) for each in self._approvals.waiting(here.caller.tenant)]}
+        """The questions that wait for an answer: those about the caller's work, with `approvals:write` the tenant's."""
+        return {"approvals": [Asked(**each) for each in self._approvals.waiting(here.caller)]}
 
     async def answer(self, here: Here, identifier: str, body: Answer) -> Asked:
-        """Allow or refuse; the agent goes on at once."""
-        caller = here.caller
-        return Asked(**self._approvals.answer(identifier, body.allow, caller.principal, caller.tenant))
+        """Allow or refuse; the agent goes on at once. 409 says that it is too late, or that somebody else answered."""
+        return Asked(**await here.sys.act("approvals.answer", id=identifier, allow=body.allow))

@@ -37,6 +37,27 @@ Answer = tuple[Any, LLMAgentOSError | asyncio.CancelledError | None]
 UNWIND = 0.5  # seconds that a handler has to give back what it holds, once nobody waits for it any more
 
 
+class Clock:
+    """How long a call may still take; it can stand still while a person is asked. Made within the event loop."""
+
+    def __init__(self, seconds: float, expired: Callable[[], None]) -> None:
+        self._left, self._expired = seconds, expired
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Go on."""
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(self._left, self._expired)
+
+    def stop(self) -> None:
+        """Stand still; harmless where it does."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._left = None, self._left - (self._loop.time() - self._since)
+
+
 class Door:
     """The syscall table behind its filters, first filter outermost."""
 
@@ -103,12 +124,12 @@ class Door:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         task = loop.create_task(self._attempt(call, process, answer))
-        timer = loop.call_later(call.deadline, _expire, call, answer)
+        call.clock = Clock(call.deadline, lambda: _expire(call, answer))
         try:
             outcome = await answer
         except asyncio.CancelledError as gone:
             outcome = None, gone
-        timer.cancel()
+        call.clock.stop()
         return outcome if task.done() else await _unwind(task, outcome)
 
     async def _attempt(self, call: Call, process: Process, answer: asyncio.Future[Answer]) -> None:

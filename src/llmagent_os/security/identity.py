@@ -19,11 +19,11 @@ from ..core.records import DEFAULT, Json
 SCOPES = frozenset(
     {
         "chat", "agents:read", "agents:write", "processes:read", "processes:write", "models:read", "models:write",
-        "approvals", "keys", "keys:write", "privacy", "privacy:write", "system", "tenants",
+        "approvals", "approvals:write", "keys", "keys:write", "privacy", "privacy:write", "system", "tenants",
     }
 )  # fmt: skip
-"""What may be held. `keys` and `privacy` reach what is one's own, with `:write` what is the tenant's; `models:write`
-and `system` are about the machine, `tenants` reaches into every tenant."""
+"""What may be held. `approvals`, `keys` and `privacy` reach what is one's own, with `:write` what is the tenant's;
+`models:write` and `system` are about the machine, `tenants` reaches into every tenant."""
 
 READING = frozenset({"agents:read", "models:read"})
 ROLES: Mapping[str, frozenset[str]] = {
@@ -158,6 +158,10 @@ class Keys:
         while (key := self._keys.get(identifier)) is not None:
             yield key
             identifier = key.parent
+
+    def descends(self, identifier: str, tenant: str, principal: str) -> bool:
+        """Whether a key, or one that it was minted from, is a person's."""
+        return any((key.tenant, key.principal) == (tenant, principal) for key in self._lineage(identifier))
 
     def mint(self, by: Caller, wanted: Wanted) -> tuple[Key, str]:
         """Make a key and return it with its secret, which is not kept.

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ..core.errors import PermissionDenied
 from ..core.ports import Approver, Proceed
 from ..core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Json, Question
+from .asking import ABOUT, Asking
 from .masking import TOKEN, changed
 from .recognisers import recognise
 from .vault import Vault, squeezed
@@ -175,7 +176,8 @@ class Review:
 
         With a `vault`, values of the tenant are found that do not stand in the prompt: they came from elsewhere.
         """
-        self._rules, self._vault, self._approver, self._sink, self._sinks = rules, vault, approver, sink, sinks
+        self._rules, self._vault, self._sink, self._sinks = rules, vault, sink, sinks
+        self._asking = None if approver is None else Asking(approver)
         self._classifiers, self._judges = classifiers, judges
         self._topics = {word.casefold(): topic for topic, words in rules.topics.items() for word in words}
         words = sorted(map(re.escape, {*rules.phrases, *self._topics}), key=len, reverse=True)
@@ -274,9 +276,11 @@ class Review:
     async def _asked(self, text: str, why: str, call: Call, process: Any) -> bool:
         agent, tool = str(process.name or process.pid), call.args.get("tool", call.name)
         said: dict[str, Json] = {"text": text}
-        digest = hashlib.blake2b(text.encode(), digest_size=9).hexdigest()
-        question = Question(f"{call.key}.{digest}", call.pid, call.tenant, call.principal, agent, tool, said, {}, why)
-        return self._approver is not None and await self._approver.ask(question)
+        digest = hashlib.blake2b(text.encode(), digest_size=ABOUT // 2).hexdigest()
+        question = Question(
+            f"{digest}.{call.key}", call.pid, call.tenant, call.principal, agent, tool, said, {}, why, process.turn
+        )
+        return self._asking is not None and await self._asking.ask(question, call, process)
 
 
 def _edited(text: str, findings: Sequence[Finding]) -> str:
