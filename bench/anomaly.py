@@ -29,11 +29,13 @@ from llmagent_os.config import Config
 from llmagent_os.core.errors import Conflict, NotFound, PermissionDenied, ToolFailed
 from llmagent_os.core.records import GenerateRequest, Grant, Json, Meaning, Message, ModelSpec, Policy
 from llmagent_os.core.sys import Sys
+from llmagent_os.kernel.feed import Reader
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Anomalies, Settings
+from llmagent_os.security.anomaly_statistics import Statistics
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
@@ -144,6 +146,7 @@ class Tools:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.watch: Anomalies | None = None
+        self.reader: Reader | None = None
         self.runs: dict[int, Run] = {}
 
     @hookimpl
@@ -177,7 +180,7 @@ class Tools:
 
     async def works(self, sys: Sys, args: Json, state: Json) -> None:
         """Do the steps of a run, and note what was said of it."""
-        assert self.watch is not None
+        assert self.watch is not None and self.reader is not None
         doing = self.runs.pop(args["number"])
         for number, (tool, given) in enumerate(doing.steps):
             try:
@@ -187,6 +190,7 @@ class Tools:
                     await sys.call(tool, given)
             except (PermissionDenied, ToolFailed):
                 pass  # a pause is seen below
+            self.reader.catch_up()  # in a running system it looks ten times a second
             said = [each for each in self.watch.lately if each["pid"] == sys.pid][len(doing.said) :]
             doing.said += [(number, str(each["action"]), str(each["cause"])) for each in said]
             if doing.paused():
@@ -227,6 +231,9 @@ async def drive(options: argparse.Namespace) -> list[Run]:
         tools.watch = watch
         registry, found, _ = load_plugins(Config(), [tools], watch=watch)
         kernel = make_kernel(store, registry, found)
+        traits, unpack = (lambda name: found[name].traits), kernel.journal.unpack
+        statistics = Statistics(watch, traits, kernel.table.find, unpack, lambda row: now[0])
+        tools.reader = Reader(kernel.feed, statistics.take)
         model = ModelSpec("model", "scripted", window=1 << 20, options={"script": _answer})
         kernel.engines.add("model", lambda: open_engine(model))
         services = [await kernel.service("bench", "owner", f"tenant-{n}") for n in range(TENANTS)]

@@ -22,6 +22,7 @@ from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, T
 from .core.records import DEFAULT, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
+from .kernel.feed import Reader
 from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
@@ -32,6 +33,7 @@ from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
 from .security.administration import Administration
 from .security.anomaly import Anomalies
+from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
 from .security.identity import Keys
 from .security.masking import Masking
@@ -117,11 +119,11 @@ class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
     def __init__(
-        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], metrics: Metrics,
-        approver: Approver, sandbox: Sandbox, watch: Filter | None,
+        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], approver: Approver,
+        sandbox: Sandbox, watch: Filter | None,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops = config, tools, loops
-        self._metrics, self._approver, self._sandbox, self._watch = metrics, approver, sandbox, watch
+        self._approver, self._sandbox, self._watch = approver, sandbox, watch
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -130,9 +132,9 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """Metrics and the watch for anomalies, which see every outcome; what a process holds and may do; budgets."""
+        """The watch for anomalies, which also sees what is refused; what a process holds and may do; budgets."""
         watch = [self._watch] if self._watch is not None else []
-        return [self._metrics, *watch, Gate(self._tools, self._approver), budgets]
+        return [*watch, Gate(self._tools, self._approver), budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
@@ -183,11 +185,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         administration.takes({"approvals.answer": approvals.answer})
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
-            config.anomalies, lambda name: tools[name].traits if name in tools else Traits(),
-            lambda pid: kernel.runner.pause(pid), records,
-        )  # fmt: skip
-        metrics = Metrics(anomalies.seen)
-        registry, tools, loops = load_plugins(config, plugins, metrics, approvals, sandbox, anomalies)
+            config.anomalies, lambda name: traits(tools, name), lambda pid: kernel.runner.pause(pid), records
+        )
+        registry, tools, loops = load_plugins(config, plugins, approvals, sandbox, anomalies)
         vault = open_vault(config, records)
 
         def remote(model: str) -> bool:
@@ -197,6 +197,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         innermost = guards(config, vault, approvals, remote)
         kernel = make_kernel(store, registry, tools, config, innermost, administration)
         opened.push_async_callback(kernel.close)
+        metrics = Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen)
+        statistics = Statistics(anomalies, lambda name: traits(tools, name), kernel.table.find, kernel.journal.unpack)
+        kernel.worker("metrics", metrics.reader.run())
+        kernel.worker("anomalies", Reader(kernel.feed, statistics.take).run())
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
             kernel.worker("audit", audit.run())
@@ -231,7 +235,6 @@ def open_audit(config: Config) -> Audit | None:
 def load_plugins(
     config: Config,
     plugins: Sequence[object] = (),
-    metrics: Metrics | None = None,
     approver: Approver | None = None,
     sandbox: Sandbox | None = None,
     watch: Filter | None = None,
@@ -240,13 +243,19 @@ def load_plugins(
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     sandbox = sandbox or Sandbox(config.tools.sandbox)
-    builtin = Builtin(config, tools, loops, metrics or Metrics(), approver or Nobody(), sandbox, watch)
+    builtin = Builtin(config, tools, loops, approver or Nobody(), sandbox, watch)
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))
     loops.update(registry.mapping("loops"))
     return registry, tools, loops
+
+
+def traits(tools: Mapping[str, Tool], name: str) -> Traits:
+    """What a tool declares; of one that there is not, the most careful."""
+    tool = tools.get(name)
+    return tool.traits if tool is not None else Traits()
 
 
 async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> None:

@@ -130,6 +130,42 @@ async def test_a_loop_is_paused_and_once_somebody_looked_it_goes_on(tmp_path: Pa
         assert len(plugin.posted) == 11
 
 
+async def seen(api: Gate, action: str) -> dict[str, Any]:
+    """The first of its kind, once it is there: statistics come after the calls that they are about."""
+    async with asyncio.timeout(5):
+        while True:
+            for each in (await api.get("/v1/anomalies"))[1]["anomalies"]:
+                if each["action"] == action:
+                    return dict(each)
+            await asyncio.sleep(0.02)
+
+
+async def test_a_turn_unlike_those_before_is_noted_and_goes_on(tmp_path: Path) -> None:
+    plugin = Post()
+    async with watched(tmp_path, plugin, warm=5) as api:
+        for number in range(6):
+            await until(api, await start(api, to(f"letter {number}")), "done")
+        pid = await start(api, *(to(f"circular {number}") for number in range(60)))
+        await until(api, pid, "done")
+        found = await seen(api, "note")
+        assert (found["pid"], found["agent"]) == (pid, "clerk") and "is unusual" in found["reason"]
+        assert len(plugin.posted) == 66
+        metrics = (await api.get("/metrics"))[1].decode()
+        assert 'llmagent_os_anomalies_total{action="note"' in metrics
+        assert 'llmagent_os_calls_total{call="call",outcome="ok"} 66.0' in metrics
+
+
+async def test_where_it_is_configured_statistics_pause_a_turn_at_its_next_call(tmp_path: Path) -> None:
+    plugin = Post()
+    async with watched(tmp_path, plugin, warm=5, pause=4.0, most={"calls": 10_000}) as api:
+        for number in range(6):
+            await until(api, await start(api, to(f"letter {number}")), "done")
+        pid = await start(api, *(to(f"circular {number}") for number in range(3000)))
+        assert "is unusual" in (await until(api, pid, "paused"))["reason"]
+        assert (await seen(api, "pause"))["pid"] == pid and len(plugin.posted) < 3000
+        assert "look at `logs" in plugin.errors[0]
+
+
 async def test_a_caller_from_outside_is_refused_and_nothing_is_paused(tmp_path: Path) -> None:
     plugin = Post()
     async with watched(tmp_path, plugin) as api:

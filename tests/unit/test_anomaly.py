@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied, ToolFailed
 from llmagent_os.core.records import Call, Traits, Usage
-from llmagent_os.security.anomaly import Baseline, Habits, Profile, Settings, Span, Step, _forms
+from llmagent_os.kernel.journal import Row
+from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, Turn, _forms
+from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Profile, Span, Step
 from llmagent_os.security.recognisers import keys
 
+NOTHING = Usage()
 
-def call(tool: str, number: int = 0, size: int = 0, **arguments: str) -> Call:
-    return Call(1, "call", {"tool": tool, "arguments": arguments}, f"1.1.digest.{number}", "default", "owner", 60.0)
+
+def call(number: int = 0, cost: Usage = NOTHING) -> Call:
+    made = Call(1, "call", {"tool": "lookup", "arguments": {}}, f"1.1.digest.{number}", "default", "owner", 60.0)
+    made.cost = cost
+    return made
+
+
+def row(tokens: int) -> Row:
+    return Row(
+        1, 1, 1, "generate", "", b"{}", None, None, "default", "owner", None, None, "ok", None, 10, tokens, 0, 0.0,
+        0.0, 0.0, 0.0, 0,
+    )  # fmt: skip
+
+
+def padded(size: int) -> dict[str, str]:
+    """Arguments of about so many bytes."""
+    return {"q": "x" * (size - 8)}
 
 
 def worked(profile: Profile, turns: int, seed: int = 1) -> Profile:
@@ -19,8 +40,9 @@ def worked(profile: Profile, turns: int, seed: int = 1) -> Profile:
     for number in range(turns):
         span = Span(profile, number)
         for _ in range(1 + int(chance.expovariate(1))):
-            span.begins(call("lookup"), Traits("read"), chance.randrange(20, 60))
-        span.begins(call("mail", to=f"p{chance.randrange(5)}@x"), Traits(meanings={"to": "recipient"}), 400)
+            span.begins("lookup", padded(chance.randrange(20, 60)), 0, Traits("read"))
+        mail = {"to": f"p{chance.randrange(5)}@x", **padded(385)}
+        span.begins("mail", mail, 0, Traits(meanings={"to": "recipient"}))
         profile.learn(span)
     return profile
 
@@ -51,7 +73,7 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
     span, settings = Span(worked(Profile(), 60), 60), Settings()
     said = []
     for number in range(12):
-        span.begins(call("lookup", number), Traits("read"), 40)
+        span.begins("lookup", padded(40), number, Traits("read"))
         said.append(span.judge(settings, ("calls", "again", "odd")))
     first, found = next((n, each) for n, each in enumerate(said) if each is not None)
     assert first < 5 and found.action == "note"
@@ -60,24 +82,48 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
 
 
 def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the_first() -> None:
-    span, settings = Span(worked(Profile(), 5), 5), Settings(most={"again": 8})
-    said = []
+    span, turn, settings = Span(worked(Profile(), 5), 5), Turn(5), Settings()
+    said: list[Anomaly | None] = []
     for number in range(12):
-        span.begins(call("lookup", number), Traits("read"), 40)
-        said.append(span.judge(settings, ("calls", "again", "odd")))
-    assert said[:8] == [None] * 8
+        span.begins("lookup", padded(40), number, Traits("read"))
+        assert span.judge(settings, BEFORE) is None
+        turn.begins(call(number))
+        said.append(turn.judge({**MOST, "again": 8}))
+    assert said[:9] == [None] * 9
     assert said[9] is not None and (said[9].action, said[9].cause) == ("pause", "again")
     assert said[10:] == [None, None]  # somebody looked, and let it go on
 
 
+@pytest.mark.parametrize(
+    ("cost", "failure", "cause"),
+    [
+        (Usage(60, 50), None, "tokens"), (Usage(10, 41), None, "largest"), (Usage(), ToolFailed("no"), "errors"),
+        (Usage(), PermissionDenied("no"), "refusals"),
+    ],
+)  # fmt: skip
+def test_what_calls_came_to_is_limited_in_a_turn(cost: Usage, failure: LLMAgentOSError | None, cause: str) -> None:
+    turn, limits = Turn(1), dict[Feature, float](MOST) | {"tokens": 100, "largest": 50, "errors": 0, "refusals": 0}
+    limits = limits if cause != "tokens" else limits | {"largest": 1000}
+    turn.ends(call(cost=cost), failure)
+    found = turn.judge(limits)
+    assert found is not None and found.cause == cause and turn.judge(limits) is None
+
+
+def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
+    span, settings = Span(Profile(), 0), Settings(most={"places": 2})
+    for number in range(3):
+        assert span.judge(settings, BEFORE) is None
+        span.begins("mail", {"to": f"p{number}@x"}, 0, Traits(meanings={"to": "recipient"}))
+    found = span.judge(settings, BEFORE)
+    assert found is not None and found.stops and "places 3, over the limit of 2" in found.reason
+
+
 def test_statistics_pause_only_where_that_is_configured() -> None:
     for settings, action in ((Settings(), "note"), (Settings(slow=3.5), "slow"), (Settings(pause=3.5), "pause")):
-        span, made = Span(worked(Profile(), 60), 60), call("ignored")
-        made.cost = Usage(10, 1)
-        span.ends(made, None)
+        span = Span(worked(Profile(), 60), 60)
+        span.ends(row(1), None)
         assert span.judge(settings, ("tokens",)) is not None or span.profile.baselines["tokens"].z(11) < settings.note
-        made.cost = Usage(10, 90_000)
-        span.ends(made, None)
+        span.ends(row(90_000), None)
         found = span.judge(settings, ("largest",))
         assert found is not None and found.action == action, found
 

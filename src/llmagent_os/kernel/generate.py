@@ -82,6 +82,7 @@ class Model:
         self._attempts.append(attempt)
         mine.append(attempt)
         self._process.engine = engine.info.name
+        self._call.decision |= {"model": model, "engine": engine.info.name}
         try:
             async with aclosing(dispatcher.serve(job, request, self._process, self._call.key)) as chunks:
                 async for chunk in chunks:

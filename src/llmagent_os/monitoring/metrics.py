@@ -1,12 +1,11 @@
-"""Numbers for Prometheus: calls, tokens and money counted as they pass, the kernel's state read when asked."""
+"""Numbers for Prometheus: calls, tokens and money out of the journal's rows, the kernel's state when asked."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -14,9 +13,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..core.errors import LLMAgentOSError
-from ..core.ports import Proceed
-from ..core.records import Call, Json, Usage
+from ..core import codec
+from ..core.errors import JournalDamaged, NotFound
+from ..core.records import Json, Usage
+from ..kernel.feed import Feed, Reader
+from ..kernel.journal import MARKS, Row
 from ..kernel.kernel import Kernel
 
 BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
@@ -63,59 +64,63 @@ def _histogram(name: str, text: str, label: str, times: Mapping[str, Times]) -> 
 
 
 class Metrics(Collector):
-    """A filter that counts every call. It keeps plain numbers: a call must not wait for its own measurement."""
+    """A reader of the feed that counts every call since the start. The row is its one source, as it is the bill's."""
 
-    def __init__(self, anomalies: Mapping[tuple[str, str], int] | None = None) -> None:
-        """`anomalies` are counted elsewhere, by what was done and why."""
-        self._anomalies = anomalies if anomalies is not None else {}
+    def __init__(
+        self, feed: Feed, unpack: Callable[[bytes | None], Any], anomalies: Mapping[tuple[str, str], int]
+    ) -> None:
+        """`unpack` says what a packed value holds; `anomalies` are counted elsewhere, by what was done and why."""
+        self.reader = Reader(feed, self.take)
+        self._unpack, self._anomalies = unpack, anomalies
         self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._calls: defaultdict[str, Times] = defaultdict(Times)
         self._parts: defaultdict[str, Times] = defaultdict(Times)
         self._usage: defaultdict[tuple[str, str], Usage] = defaultdict(Usage)
         self._recent: deque[tuple[float, int]] = deque()
 
-    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
-        """Let the call proceed and note how it ended, how long it took and what it consumed."""
-        began, outcome = time.perf_counter(), "HandlerFailed"
-        result: Any = None
-        try:
-            result = await proceed(call)
-            outcome = "ok"
-            return result
-        except LLMAgentOSError as error:
-            outcome = type(error).__name__
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            self._outcomes[call.name, outcome] += 1
-            self._calls[call.name].add(seconds)
-            if call.name == "generate":
-                self._parts["waiting"].add(call.waited)
-                self._parts["service"].add(max(0.0, seconds - call.waited))
-                self._parts["turnaround"].add(seconds)
-            if call.cost.input_tokens or call.cost.output_tokens:  # however it ended
-                self._consumed(call, result)
+    def take(self, rows: Iterable[Row]) -> None:
+        """Take in rows in the order in which they were committed."""
+        for row in rows:
+            if row.name not in MARKS:
+                self._take(row)
 
-    def _consumed(self, call: Call, result: Any) -> None:
-        self._usage[getattr(result, "engine", ""), call.args["request"].model] += call.cost
-        self._recent.append((time.monotonic(), call.cost.output_tokens))
-        self._forget()
+    def _take(self, row: Row) -> None:
+        self._outcomes[row.name, self._outcome(row)] += 1
+        self._calls[row.name].add(row.seconds)
+        if row.name == "generate":
+            self._parts["waiting"].add(row.waited)
+            self._parts["service"].add(max(0.0, row.seconds - row.waited))
+            self._parts["turnaround"].add(row.seconds)
+        if row.input_tokens or row.output_tokens or row.money:
+            served = codec.loads(row.decision) if row.decision else {}
+            cost = Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.money)
+            self._usage[served.get("engine", ""), served.get("model", "")] += cost
+            self._recent.append((row.started + row.seconds, row.output_tokens))
+            self._forget()
+
+    def _outcome(self, row: Row) -> str:
+        """`ok`, `cancelled`, `deadline`, or the type of the error."""
+        if row.outcome != "error":
+            return row.outcome
+        try:
+            return str((self._unpack(row.error) or {}).get("type", row.outcome))  # erased: it has none
+        except (NotFound, JournalDamaged):
+            return row.outcome
 
     def _forget(self) -> None:
-        oldest = time.monotonic() - RECENT
+        oldest = time.time() - RECENT
         while self._recent and self._recent[0][0] < oldest:
             self._recent.popleft()
 
     def speed(self) -> float:
         """Generated tokens a second, over the answers that were finished lately."""
+        self.reader.catch_up()
         self._forget()
         return sum(tokens for _, tokens in self._recent) / RECENT
 
     def collect(self) -> Iterator[Metric]:
         """What was counted since the start."""
+        self.reader.catch_up()
         calls = CounterMetricFamily("llmagent_os_calls", "Syscalls by name and outcome", labels=("call", "outcome"))
         for (name, outcome), number in self._outcomes.items():
             calls.add_metric((name, outcome), number)
@@ -132,7 +137,9 @@ class Metrics(Collector):
     def _consumption(self) -> Iterator[Metric]:
         labels = ("engine", "model")
         tokens = CounterMetricFamily("llmagent_os_tokens", "Tokens consumed", labels=(*labels, "direction"))
-        money = CounterMetricFamily("llmagent_os_money_dollars", "Money by the models' prices", labels=labels)
+        money = CounterMetricFamily(
+            "llmagent_os_money_dollars", "Money spent, by the prices of models and tools", labels=labels
+        )
         for key, usage in self._usage.items():
             tokens.add_metric((*key, "in"), usage.input_tokens)
             tokens.add_metric((*key, "out"), usage.output_tokens)
