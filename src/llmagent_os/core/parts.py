@@ -1,0 +1,108 @@
+"""Values in parts: what is long in a value is kept once, under the hash of its content, and only named where it stands.
+
+A conversation is said again in every prompt, in the state that its process parks with, in the message and in the reply.
+Split, all of these name the same texts, and a list that grew by two items adds those two:
+
+    {"messages": [system, first, ..., last]}  ->  {"messages": ["\\x7flNAME", ..., last]}
+
+where NAME holds the items before, which begin with the name of those before them. Long texts and records are named, too.
+A name is 32 hexadecimal digits, so who looks for names finds them without knowing this form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+TEXT_FROM = 256  # characters: a longer text is a part of its own
+CHUNK = 512  # bytes: of a record that is a part of its own, of a list's items under one name
+MARK = "\x7f"  # begins what is named instead of said, and stands once more before a text that begins with it
+TEXT, LIST, VALUE = MARK + "s", MARK + "l", MARK + "v"  # no hexadecimal digit: it would blur the name that follows
+_MARK, _LIST = MARK.encode(), LIST.encode()
+
+Keep = Callable[[bytes], str]
+"""Keeps a content and returns its name."""
+Fetch = Callable[[str], bytes]
+"""The content of a name."""
+
+
+def split(data: bytes, keep: Keep) -> bytes:
+    """A value's JSON as JSON that names its long parts. Lists that begin alike share the parts of their beginning."""
+    return _named(orjson.loads(data), keep)
+
+
+def join(data: bytes, fetch: Fetch) -> Any:
+    """The value that was split; raises what `fetch` raises."""
+    return _said(orjson.loads(data), fetch)
+
+
+def _named(value: Any, keep: Keep) -> bytes:
+    """The JSON of a value whose parts are named, itself not."""
+    if isinstance(value, dict):
+        fields = (orjson.dumps(key) + b":" + _part(item, keep) for key, item in value.items())
+        return b"{" + b",".join(fields) + b"}"
+    if isinstance(value, list):
+        return _chain(value, keep)
+    if isinstance(value, str) and len(value) >= TEXT_FROM:
+        return _name(TEXT, value.encode(), keep)
+    return orjson.dumps(MARK + value if isinstance(value, str) and value.startswith(MARK) else value)
+
+
+def _part(value: Any, keep: Keep) -> bytes:
+    """The JSON of a value within another, or its name. What holds a list that goes on is new each time: it is said."""
+    data = orjson.dumps(value)
+    if len(data) < TEXT_FROM and _MARK not in data:
+        return data
+    data = _named(value, keep)
+    return data if len(data) < CHUNK or _LIST in data else _name(VALUE, data, keep)
+
+
+def _chain(items: list[Any], keep: Keep) -> bytes:
+    """The last items of a list, after the name of those before. Numbers are not worth a name each."""
+    if not any(isinstance(item, str | list | dict) for item in items):
+        return orjson.dumps(items)
+    parts: list[bytes] = []
+    size = 0
+    for item in items:
+        if size >= CHUNK:
+            parts, size = [_name(LIST, _list(parts), keep)], 0
+        part = _part(item, keep)
+        parts.append(part)
+        size += len(part)
+    return _list(parts)
+
+
+def _list(parts: list[bytes]) -> bytes:
+    return b"[" + b",".join(parts) + b"]"
+
+
+def _name(kind: str, content: bytes, keep: Keep) -> bytes:
+    return orjson.dumps(kind + keep(content))
+
+
+def _said(value: Any, fetch: Fetch) -> Any:
+    if isinstance(value, str):
+        return _text(value, fetch) if value.startswith(MARK) else value
+    if isinstance(value, dict):
+        return {key: _said(item, fetch) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_said(item, fetch) for item in _unchained(value, fetch)]
+    return value
+
+
+def _text(value: str, fetch: Fetch) -> Any:
+    """What stands for a text that begins with the mark."""
+    if value.startswith(TEXT):
+        return fetch(value[2:]).decode()
+    return join(fetch(value[2:]), fetch) if value.startswith(VALUE) else value[1:]
+
+
+def _unchained(items: list[Any], fetch: Fetch) -> list[Any]:
+    """All the items of a list."""
+    pieces = []
+    while items and isinstance(items[0], str) and items[0].startswith(LIST):
+        pieces.append(items[1:])
+        items = orjson.loads(fetch(items[0][2:]))
+    return [item for piece in (items, *reversed(pieces)) for item in piece]
