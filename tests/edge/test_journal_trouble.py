@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import subprocess
 import sys as system
@@ -127,7 +128,7 @@ async def test_a_full_disk_is_said_clearly_and_what_was_accepted_is_kept(tmp_pat
     accepted = []
     with pytest.raises(JournalFull, match="free some disk space"):
         for n in range(500):
-            await sys.send(actor, "x" * 1500, id=f"m{n}", reply_to=f"task/m{n}")
+            await sys.send(actor, random.randbytes(4000).hex(), id=f"m{n}", reply_to=f"task/m{n}")
             accepted.append(f"m{n}")
     assert kernel.health()["journal"] is not None
     await kernel.close()

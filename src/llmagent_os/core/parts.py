@@ -5,8 +5,8 @@ Split, all of these name the same texts, and a list that grew by two items adds 
 
     {"messages": [system, first, ..., last]}  ->  {"messages": ["\\x7flNAME", ..., last]}
 
-where NAME holds the items before, which begin with the name of those before them. Long texts and records are named, too.
-A name is 32 hexadecimal digits, so who looks for names finds them without knowing this form.
+where NAME holds the items before, which begin with the name of those before them. Long texts and records are named,
+too. A name is 32 hexadecimal digits, so who looks for names finds them without knowing this form.
 """
 
 from __future__ import annotations

@@ -156,9 +156,10 @@ class Door:
         if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
             return
         writes = call.writes if error is None else []
-        packed_args = journal.pack_bytes(args, writes)
-        packed_result = None if error is not None else journal.pack(result, writes)
-        packed_error = journal.pack(error.to_data(), writes) if isinstance(error, LLMAgentOSError) else None
+        packed_args, packed_result, packed_error = await journal.packed(
+            writes, args, None if error is not None else codec.dumps(result),
+            codec.dumps(error.to_data()) if isinstance(error, LLMAgentOSError) else None,
+        )  # fmt: skip
         process.seq = call.seq = process.seq + 1
         if process.row_status == "waiting":
             process.row_status = "running"

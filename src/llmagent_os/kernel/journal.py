@@ -12,11 +12,11 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
-from ..core import codec
+from ..core import codec, parts
 from ..core.errors import InvalidRequest, JournalDamaged, JournalFull, LLMAgentOSError, NotFound
 from ..core.ports import Store
 from ..core.records import Call
@@ -24,7 +24,9 @@ from ..core.records import Call
 Statement = tuple[str, tuple[Any, ...]]
 Committed = Callable[[Sequence[tuple[Any, ...]], bool], None]
 
-INLINE = 2048  # bytes; a larger value is stored once, compressed, under its hash
+INLINE = 1024  # bytes; a larger value is split into parts, which are stored once, compressed, under their hashes
+HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
+REMEMBERED = 50_000  # names of blobs that are known to be stored
 CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of megabytes
 
 
@@ -108,6 +110,8 @@ class Journal:
         self._scheduled = False
         self._written = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stored: set[bytes] = set()  # blobs that need not be written again; empty while blobs are collected
+        self._sweeps = self._swept = 0  # collections that run, and that have begun
 
     def append(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
         """Queue statements for the next commit; the future ends when they are durable, or with why they are not."""
@@ -126,6 +130,8 @@ class Journal:
             self._settle(group, self._commit([statements for statements, _ in group]))
         else:
             self._spawn(self._commit_in_thread(group))
+        if len(self._stored) > REMEMBERED:
+            self._stored.clear()
         if self._written >= CHECKPOINT_EVERY:
             self._written = 0
             self._spawn(self._checkpoint())
@@ -165,8 +171,10 @@ class Journal:
     def _settle(
         self, group: list[tuple[Sequence[Statement], asyncio.Future[None]]], outcomes: list[LLMAgentOSError | None]
     ) -> None:
-        for (_, future), error in zip(group, outcomes, strict=True):
+        for (statements, future), error in zip(group, outcomes, strict=True):
             self.trouble = error.message if error else None
+            if error is None and not self._sweeps:
+                self._stored.update(values[0] for name, values in statements if name == "blob.add")
             if future.cancelled():
                 continue
             if error:
@@ -194,24 +202,58 @@ class Journal:
         for task in list(self._tasks):
             await task
 
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[None]:
+        """A block in which blobs that nothing names are collected: whatever is packed meanwhile is written whole."""
+        self._sweeps, self._swept = self._sweeps + 1, self._swept + 1
+        self._stored.clear()
+        try:
+            await self.append(())  # and with it everything that relied on what was stored before
+            yield
+        finally:
+            self._sweeps -= 1
+
     def pack(self, value: Any, writes: list[Statement]) -> bytes:
-        """Encode a value for a row; a large one goes to `writes` as a blob and leaves its hash here."""
-        return self.pack_bytes(codec.dumps(value), writes)
+        """Encode a value for a row; the parts of a large one go to `writes` as blobs and leave their names here."""
+        return self._pack(codec.dumps(value), writes, ())
 
-    def pack_bytes(self, data: bytes, writes: list[Statement]) -> bytes:
-        """`pack` for a value that is JSON already."""
-        return data if len(data) <= INLINE else b"#" + bytes.fromhex(self.keep_blob(data, writes))
+    async def packed(self, writes: list[Statement], *values: bytes | None) -> list[Any]:
+        """`pack` for values that are JSON already, to be appended before anything else is awaited.
 
-    def unpack(self, packed: bytes | None) -> Any:
-        """Decode what `pack` made; raises JournalDamaged or NotFound where its blob is damaged or gone."""
+        Parts that are stored already are not written again; heavy values are packed in a thread.
+        """
+        if sum(len(value or b"") for value in values) < HEAVY:
+            return [value and self._pack(value, writes, self._stored) for value in values]
+        while True:
+            swept, made = self._swept, list[Statement]()
+            found = [value and await asyncio.to_thread(self._pack, value, made, self._stored) for value in values]
+            if swept == self._swept:  # else what it relied on may be gone
+                writes += made
+                return found
+
+    def _pack(self, data: bytes, writes: list[Statement], stored: Container[bytes]) -> bytes:
+        if len(data) <= INLINE:
+            return data
+
+        def keep(content: bytes) -> str:
+            return self.keep_blob(content, writes, stored)
+
+        made = b"@" + parts.split(data, keep)
+        return made if len(made) <= INLINE else b"#" + bytes.fromhex(keep(made))
+
+    def unpack(self, packed: bytes | None, fetch: parts.Fetch | None = None) -> Any:
+        """Decode what `pack` made; raises JournalDamaged or NotFound where a blob of it is damaged or gone."""
         if packed is None:
             return None
-        return codec.loads(self.blob(packed[1:].hex()) if packed[:1] == b"#" else packed)
+        fetch = fetch or self.blob
+        data = fetch(packed[1:].hex()) if packed[:1] == b"#" else packed
+        return parts.join(data[1:], fetch) if data[:1] == b"@" else codec.loads(data)
 
-    def keep_blob(self, data: bytes, writes: list[Statement]) -> str:
-        """Add a blob to `writes` and return its name, the hash of its content."""
+    def keep_blob(self, data: bytes, writes: list[Statement], stored: Container[bytes] = ()) -> str:
+        """Add a blob to `writes`, unless it is stored, and return its name, the hash of its content."""
         digest = _digest(data)
-        writes.append(("blob.add", (digest, zlib.compress(data, 1))))
+        if digest not in stored:
+            writes.append(("blob.add", (digest, zlib.compress(data, 1))))
         return digest.hex()
 
     def blob(self, name: str) -> bytes:
@@ -219,7 +261,10 @@ class Journal:
         rows = self.store.read("blob.get", _hash(name))
         if not rows:
             raise NotFound(f"no blob {name}", kind="blob", name=name)
-        data = zlib.decompress(rows[0][0])
+        try:
+            data = zlib.decompress(rows[0][0])
+        except zlib.error:
+            data = b""
         if _digest(data).hex() != name:
             raise JournalDamaged(f"blob {name} is damaged; restore the journal from a backup")
         return data

@@ -47,7 +47,7 @@ class Kernel:
         self.tools = {} if tools is None else tools  # shared with whoever may add to it
         self.feed = Feed(store)
         self.journal = Journal(store, threaded_commits, self.feed.committed)
-        self.table = ProcessTable(store)
+        self.table = ProcessTable(self.journal)
         self.engines = Engines()
         self.router = Router(self.engines)
         self.dispatchers: dict[str, Dispatcher] = {}
@@ -137,6 +137,6 @@ class Kernel:
         process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
         usage = codec.dumps(process.tally)
         park = (process.row_status, process.state, usage, process.upto, process.turn, process.pid)
-        await self.journal.append([("process.park", park) if pids else ("process.add", process.values())])
+        await self.journal.append([("process.park", park) if pids else ("process.add", process.values(b"null"))])
         process.row_status = process.status = "running"
         return Sys(self.door, process, principal)

@@ -162,10 +162,10 @@ class Process:
         """The name of its mailbox."""
         return f"pid/{self.pid}"
 
-    def values(self) -> tuple[Any, ...]:
-        """Its row, in the order of the store's columns."""
+    def values(self, args: bytes) -> tuple[Any, ...]:
+        """Its row, in the order of the store's columns; its arguments are given packed."""
         return (
-            self.pid, self.parent, self.name, self.program, codec.dumps(self.args), self.state, self.row_status,
+            self.pid, self.parent, self.name, self.program, args, self.state, self.row_status,
             self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
             codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
             None if self.grant == EVERYTHING else codec.dumps(self.grant),
@@ -191,12 +191,12 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
     return ProcessFailed(reason, pid=pid, reason=reason)
 
 
-def from_row(row: tuple[Any, ...]) -> Process:
+def from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
     """Rebuild a process from its row."""
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
      upto, turn, created, nice, held, origins, owner_turn, restarts) = row  # fmt: skip
     return Process(
-        pid, parent, name, program, codec.loads(args), state, status, reason, result, tenant, principal,
+        pid, parent, name, program, unpack(args), state, status, reason, result, tenant, principal,
         Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
         upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING,
         codec.loads(origins) if origins else {}, owner_turn,

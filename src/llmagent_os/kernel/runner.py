@@ -132,7 +132,7 @@ class Runner:
     async def _park(self, process: Process, state: Json) -> bool:
         """Write the snapshot; go on at once if a message came meanwhile, else leave only the row."""
         writes: list[Statement] = []
-        process.state = self._journal.pack(state, writes)
+        (process.state,) = await self._journal.packed(writes, codec.dumps(state))
         self._close_turn(process, "idle", process.state, writes)
         self._snapshot(process, "waiting", writes)
         if process.next_args is not None:
@@ -382,7 +382,7 @@ class Runner:
 
     def _set_args(self, process: Process, args: Json, writes: list[Statement]) -> None:
         process.args, process.next_args = args, None
-        writes.append(("process.args", (codec.dumps(args), process.upto, process.pid)))
+        writes.append(("process.args", (self._journal.pack(args, writes), process.upto, process.pid)))
 
     async def rename(self, pid: int, name: str | None) -> None:
         """Give a process another name: messages to the old one no longer reach it."""

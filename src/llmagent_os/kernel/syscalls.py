@@ -129,8 +129,8 @@ class Builtins:
         if reply_to == ANSWER:
             reply_to += owned(process.tenant, message)
         origins = listed([label[5:] for label in call.labels if label.startswith("from:")])
-        whose = (process.tenant, call.principal)
-        row = (message, box, codec.dumps(body), sender, reply_to, task, time.time(), origins, *whose)
+        whose, packed = (process.tenant, call.principal), self.kernel.journal.pack(body, call.writes)
+        row = (message, box, packed, sender, reply_to, task, time.time(), origins, *whose)
         call.writes.append(("message.add", row))
         call.after.append(lambda: self.kernel.mail.notify(box))
         return message
@@ -179,7 +179,7 @@ class Builtins:
             grant=codec.grant(call.args.get("grant") or {}),
         )  # fmt: skip
         child.nice = _niceness(call.args.get("nice", child.nice), process)
-        call.writes.append(("process.add", child.values()))
+        call.writes.append(("process.add", child.values(self.kernel.journal.pack(child.args, call.writes))))
         call.after.append(lambda: self.kernel.runner.start(child))
         return child.pid
 

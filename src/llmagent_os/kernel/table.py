@@ -9,9 +9,8 @@ from weakref import WeakValueDictionary
 
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
-from ..core.ports import Store
 from ..core.records import DEFAULT, ENDED, Budget, Envelope, Grant, Json, Supervision, Usage
-from .journal import MARKS
+from .journal import MARKS, Journal
 from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
@@ -19,12 +18,12 @@ from .supervisor import Child
 class ProcessTable:
     """Finds processes by pid, name and parent. `live` holds the awake ones; everything else is read when needed."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, journal: Journal) -> None:
+        self._store, self._unpack = journal.store, journal.unpack
         self.live: dict[int, Process] = {}
         self.quarantined: dict[int, str] = {}  # why their rows cannot be read
         self._known: WeakValueDictionary[int, Process] = WeakValueDictionary()  # one record a pid, however reached
-        self._last = int(store.read("process.last")[0][0])
+        self._last = int(self._store.read("process.last")[0][0])
 
     def create(
         self, program: str, args: Json, name: str | None, parent: Process | None, budget: Budget,
@@ -53,7 +52,7 @@ class ProcessTable:
         rows = self._store.read("process.get", pid) if abs(pid) < 2**63 else []  # more is no number to a database
         if not rows:
             raise _missing(pid)
-        process = self._known[pid] = from_row(rows[0])
+        process = self._known[pid] = from_row(rows[0], self._unpack)
         self._catch_up(process)
         if process.parent:
             process.up = self.get(process.parent)
@@ -81,7 +80,7 @@ class ProcessTable:
 
     def reload(self, process: Process) -> None:
         """Set a record back to its row: what was changed since and could not be committed is forgotten."""
-        row = from_row(self._store.read("process.get", process.pid)[0])
+        row = from_row(self._store.read("process.get", process.pid)[0], self._unpack)
         for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args"):
             setattr(process, name, getattr(row, name))
         self._catch_up(process)
@@ -102,7 +101,7 @@ class ProcessTable:
 
     def listed(self, after: int = 0, limit: int = 1000, tenant: str = DEFAULT) -> list[dict[str, Json]]:
         """A tenant's processes with a pid above `after`, as `ps` shows them."""
-        listed = [self._info(from_row(row)) for row in self._store.read("process.list", tenant, after, limit)]
+        listed = [self._info(from_row(row, _unread)) for row in self._store.read("process.list", tenant, after, limit)]
         for pid, reason in self.quarantined.items():
             for info in listed:
                 if info["pid"] == pid:
@@ -162,16 +161,22 @@ class ProcessTable:
 
     def messages(self, box: str, limit: int = 1) -> list[tuple[int, Envelope]]:
         """The oldest messages of a box that nobody took, with their numbers."""
-        return [(row[0], _envelope(row)) for row in self._store.read("message.first", box, limit)]
+        return [(row[0], self._envelope(row)) for row in self._store.read("message.first", box, limit)]
 
     def message(self, identifier: str, tenant: str = DEFAULT) -> Envelope | None:
         """A tenant's message by its id, taken or not."""
         rows = self._store.read("message.get", tenant, identifier)
-        return _envelope(rows[0]) if rows else None
+        return self._envelope(rows[0]) if rows else None
 
     def unanswered(self, box: str) -> list[Envelope]:
         """The messages of a box, taken or not, that want an answer and have none."""
-        return [_envelope(row) for row in self._store.read("message.unanswered", box)]
+        return [self._envelope(row) for row in self._store.read("message.unanswered", box)]
+
+    def _envelope(self, row: tuple[Any, ...]) -> Envelope:
+        """Rebuild a message from its row."""
+        _, identifier, box, body, sender, reply_to, task, _, origins, _, principal = row
+        told = codec.loads(origins) if origins else ()
+        return Envelope(identifier, box, self._unpack(body), sender, reply_to, task, told, principal)
 
     def loads(self, name: str, tenant: str = DEFAULT) -> list[tuple[int, int]]:
         """Of each living process of a name: how many messages it has before it, and its pid."""
@@ -183,11 +188,9 @@ class ProcessTable:
         return int(self._store.read("message.count", box)[0][0])
 
 
-def _envelope(row: tuple[Any, ...]) -> Envelope:
-    """Rebuild a message from its row."""
-    _, identifier, box, body, sender, reply_to, task, _, origins, _, principal = row
-    told = codec.loads(origins) if origins else ()
-    return Envelope(identifier, box, codec.loads(body), sender, reply_to, task, told, principal)
+def _unread(packed: bytes) -> Json:
+    """The arguments of a process of which only the rest is wanted."""
+    return None
 
 
 def _missing(pid: int) -> NotFound:

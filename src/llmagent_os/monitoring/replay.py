@@ -77,7 +77,7 @@ class Recorded:
 async def replay(store: Store, pid: int, programs: Mapping[str, Program], table: Mapping[str, Syscall]) -> Report:
     """Re-run every turn of a process; raises NotFound, JournalDamaged, or InvalidRequest for one without a program."""
     journal = Journal(store)
-    process = ProcessTable(store).get(pid)
+    process = ProcessTable(journal).get(pid)
     if process.program == "service":
         raise InvalidRequest(f"process {pid} is a service: its calls came from outside; see `logs {pid}`")
     program = programs.get(process.program)

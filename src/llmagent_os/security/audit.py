@@ -308,6 +308,7 @@ class _Verifier:
         self._store, self._journal, self._last = store, Journal(store), checkpoints[-1]
         self._path, self._checkpoints = folder / "rows.log", checkpoints
         self._amended: dict[Key, tuple[bytes, bool]] = {}
+        self._sound: set[str] = set()  # blobs that were read, with all that they name
         self._there = 0
         self.checked = self.waiting = 0
 
@@ -378,9 +379,17 @@ class _Verifier:
         return None
 
     def _blobs(self, row: Sequence[Any]) -> None:
-        """Read the large values of a row, which lie under their own hashes. Raises NotFound, JournalDamaged."""
+        """Read the large values of a row, whose parts lie under their own hashes. Raises NotFound, JournalDamaged."""
+        names: set[str] = set()
+
+        def fetch(name: str) -> bytes:
+            names.add(name)
+            return b"[]" if name in self._sound else self._journal.blob(name)
+
         for index in _BLOBS:
-            self._journal.blob(row[index][1:].hex()) if (row[index] or b"")[:1] == b"#" else None
+            if (row[index] or b"")[:1] in (b"#", b"@"):
+                self._journal.unpack(row[index], fetch)
+        self._sound |= names
 
     def extra(self) -> Iterator[Bad]:
         """The rows that the log knows nothing of; those that came after its last entry may still wait for it."""

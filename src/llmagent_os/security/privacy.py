@@ -95,7 +95,7 @@ class Privacy:
         """Everything that is a person's: `{kind, ...}`; large values in full, files by the names of their blobs."""
         read, unpack = self._archive.read, self._kernel.journal.unpack
         for row in read("person.processes", tenant, principal):
-            process = from_row(row)
+            process = from_row(row, unpack)
             more = {"args": process.args, "state": unpack(process.state), "result": unpack(process.result)}
             yield {"kind": "process", **process.info(), **more}
         for (pid,) in read("person.pids", tenant, principal):
@@ -103,7 +103,7 @@ class Privacy:
                 values = {name: unpack(getattr(call, name)) for name in ("args", "result", "error", "decision")}
                 yield {"kind": "call", **call._asdict(), **values}
         for n, name, box, body, *_, at, _, _, _ in read("person.messages", tenant, principal):
-            yield {"kind": "message", "n": n, "id": name, "box": box, "body": codec.loads(body), "at": at}
+            yield {"kind": "message", "n": n, "id": name, "box": box, "body": unpack(body), "at": at}
         for space, key, value in self._kept(tenant, principal):
             shown = {name: each for name, each in value.items() if name not in _SECRET}
             yield {"kind": "record", "space": space, "key": key, "value": shown}
@@ -150,7 +150,7 @@ class Privacy:
         await self._amended(keys, "erased")
         services = self._kernel.table.named_like("service/", tenant)
         self._kernel.forget({*pids, *services, *(pid for pid, _ in keys)})
-        blobs = await asyncio.to_thread(self._archive.collect, 0.0)
+        blobs = await self._blobs(0.0)
         if pids or keys or messages or records or forgotten or blobs:
             await asyncio.to_thread(self._archive.purge)
         found = await asyncio.to_thread(self._find, prove)
@@ -229,8 +229,10 @@ class Privacy:
         return len(pids)
 
     async def _blobs(self, age: float) -> int:
-        with self._kernel.journal.waiting():
-            return await asyncio.to_thread(self._archive.collect, age)
+        journal = self._kernel.journal
+        with journal.waiting():
+            async with journal.sweeping():
+                return await asyncio.to_thread(self._archive.collect, age)
 
     async def _processes(self, age: float) -> int:
         number, before = 0, time.time() - age

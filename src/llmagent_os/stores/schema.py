@@ -74,6 +74,10 @@ INSERT INTO message SELECT n, id, box, body, sender, reply_to, task, at, taken,
 UPDATE message SET origins = NULL WHERE origins = '[null]';
 DROP TABLE letter;
 CREATE INDEX message_waiting ON message(box, n) WHERE taken = 0;
+ALTER TABLE blob RENAME TO kept;
+CREATE TABLE blob(n INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL, at REAL NOT NULL);
+INSERT INTO blob(hash, data, at) SELECT hash, data, at FROM kept; -- in a table by rowid a page holds several
+DROP TABLE kept;
 ALTER TABLE process ADD COLUMN origins TEXT;
 ALTER TABLE process ADD COLUMN owner_turn INTEGER;
 ALTER TABLE process ADD COLUMN restarts TEXT;

@@ -1,0 +1,107 @@
+"""What a system keeps grows with what is said, and with nothing else; what nobody needs any more goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from pathlib import Path
+
+from llmagent_os.boot import System, boot
+from llmagent_os.config import load
+from llmagent_os.core.records import Json, ModelSpec
+from llmagent_os.core.sys import Sys
+from llmagent_os.kernel.kernel import Kernel
+from llmagent_os.kernel.process import Idle, Program
+from llmagent_os.llm.scripted import open_engine
+from llmagent_os.stores.sqlite import SQLiteStore
+
+WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo") for b in ("ran", "tel", "mis", "dor")]
+TURNS = 60
+
+
+async def started(folder: Path) -> System:
+    """A system with an agent `bot` whose model says `I see.` to everything."""
+    system = await boot(load({"data": folder, "model": "scripted"}))
+    spec = ModelSpec("short", "scripted", options={"rules": [{"match": "(.*)", "text": "I see."}]})
+    system.add_engine("short", await open_engine(spec))
+    return system
+
+
+def said(rng: random.Random) -> str:
+    """A kilobyte that compresses as people's words do."""
+    return " ".join(rng.choice(WORDS) for _ in range(180))
+
+
+async def test_a_conversation_costs_the_same_at_every_turn(tmp_path: Path) -> None:
+    system, rng, sizes = await started(tmp_path), random.Random(7), {}
+    await system.agents.create({"name": "bot", "model": "short"})
+    for turn in range(1, TURNS + 1):
+        await system.agents.ask("bot", said(rng), session="s", timeout=10)
+        if turn % 20 == 0:
+            await asyncio.sleep(0.05)  # the turn parks after its answer
+            sizes[turn] = size(tmp_path / "journal.db")
+    pid = system.kernel.table.named("bot@s")[0]
+    state = system.kernel.journal.unpack(system.kernel.table.get(pid).state)
+    assert len(state["history"]) == 2 * TURNS
+    await system.close()
+    early, late = (sizes[40] - sizes[20]) / 20, (sizes[60] - sizes[40]) / 20
+    assert late < 1.2 * early + 200  # pages are counted whole
+    assert late <= 5 * 1024
+
+
+def size(path: Path) -> int:
+    """The bytes of a journal's pages that are in use."""
+    with sqlite3.connect(path) as database:
+        pages = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
+    return int(pages[0] * pages[1])
+
+
+async def hoarder(sys: Sys, args: Json, state: Json) -> Idle:
+    """Remembers all it was told."""
+    message = await sys.receive()
+    told = [*(state or ()), message.body]
+    await sys.reply(message, len(told))
+    return Idle(told)
+
+
+async def tell(kernel: Kernel, pid: int, text: str) -> int:
+    task = str(random.getrandbits(60))
+    await (await kernel.service("test")).send(pid, text, reply_to=f"task/{task}", task=task, id=task)
+    return int((await kernel.mail.wait(f"task/{task}", 10)).body)
+
+
+async def test_collecting_blobs_keeps_every_part_that_is_named(tmp_path: Path) -> None:
+    """Also of what is packed while it runs, and relies on parts that were stored before."""
+    kernel = Kernel(SQLiteStore(tmp_path / "journal.db"), {"hoarder": Program(hoarder, wakes=True)})
+    pid = await (await kernel.service("test")).spawn("hoarder")
+    texts = [f"{n} " + "something that is long enough to be a part of its own " * 8 for n in range(40)]
+    for text in texts[:30]:
+        await tell(kernel, pid, text)
+    gone = 0
+    for text in texts[30:]:
+        async with kernel.journal.sweeping():
+            collecting = asyncio.create_task(asyncio.to_thread(kernel.store.collect, 0.0))
+            await tell(kernel, pid, text)
+            gone += await collecting
+    assert kernel.journal.unpack(kernel.table.get(pid).state) == texts
+    await kernel.close()
+    again = Kernel(SQLiteStore(tmp_path / "journal.db"), {"hoarder": Program(hoarder, wakes=True)})
+    assert again.journal.unpack(again.table.get(pid).state) == texts
+    await again.close()
+
+
+async def test_a_part_that_was_collected_is_written_again(tmp_path: Path) -> None:
+    kernel = Kernel(SQLiteStore(tmp_path / "journal.db"), {})
+    journal, text = kernel.journal, b'"' + b"a long text " * 200 + b'"'
+    for _ in range(2):
+        writes: list[tuple[str, tuple[object, ...]]] = []
+        (packed,) = await journal.packed(writes, text)
+        assert [name for name, _ in writes] == ["blob.add"]
+        await journal.append(writes)
+        again: list[tuple[str, tuple[object, ...]]] = []
+        assert await journal.packed(again, text) == [packed]
+        assert again == []
+        async with journal.sweeping():
+            assert await asyncio.to_thread(kernel.store.collect, 0.0) == 1
+    await kernel.close()
