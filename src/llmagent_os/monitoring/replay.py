@@ -153,9 +153,9 @@ class _Turn:
         if recorded is None:
             ended = ", ".join(sorted(self.marks)) or "no end"
             return state, f"the turn now ends with {mark}, the journal has {ended}"
-        packed = self.door.journal.pack(value, [])
-        if packed != recorded.result:
-            return state, f"the turn's {mark} has another value now: {_short(codec.dumps(value))}"
+        said = codec.dumps(value)
+        if said != codec.dumps(self.door.journal.unpack(recorded.result)):
+            return state, f"the turn's {mark} has another value now: {_short(said)}"
         return (value if mark == "idle" else state), None
 
 
