@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
+from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
 from ..core.ports import Records, Tool
-from ..core.records import DEFAULT, Budget, Chunk, Envelope, Json, Supervision, owned
+from ..core.records import DEFAULT, SHARED, Budget, Chunk, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from .loop import STOP, Loops
@@ -38,6 +40,10 @@ class AgentManager:
     A deployed agent has replicas: processes of one name, each message without a session going to the least busy one,
     as a conversation of its own. A session is a process of its own, `NAME@SESSION`, that remembers its conversation.
     All of it is one tenant's. `shared` names definitions of the default tenant that the others may use, not change.
+
+    Sessions, tasks and processes that answer once belong to a person, whom the handle `sys` names: two people who
+    choose the same name have two of them, and what is another's is not found. Replicas are everybody's, and so are the
+    sessions of an agent that is declared shared.
     """
 
     def __init__(
@@ -51,15 +57,25 @@ class AgentManager:
         self._loops = loops
         self._tenant, self._space = tenant, owned(tenant, SPACE)
         self._shared: Container[str] = frozenset(shared) if tenant != DEFAULT else ()
-        self._starting: dict[str, asyncio.Future[Any]] = {}
+        self._everybody = False  # whether it shows what belongs to others of the tenant
+        self._starting: dict[tuple[str, str], asyncio.Future[Any]] = {}
+        self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._scaling = asyncio.Lock()
         self._parsed: dict[str, tuple[tuple[int, Json], Defined]] = {}  # by name, with what it was parsed from
 
-    def acting(self, sys: Sys) -> AgentManager:
-        """The same agents, for somebody else of the tenant: what is sent and started is theirs."""
+    def acting(self, sys: Sys, everybody: bool = False) -> AgentManager:
+        """The same agents, for somebody else of the tenant: what is sent and started is theirs.
+
+        With `everybody` they are shown what belongs to others of the tenant, too.
+        """
         other = copy.copy(self)
-        other._sys = sys
+        other._sys, other._everybody = sys, everybody
         return other
+
+    @property
+    def person(self) -> str:
+        """Whose sessions and tasks these are."""
+        return self._sys.principal or SHARED
 
     def of(self, tenant: str, sys: Sys, shared: Iterable[str]) -> AgentManager:
         """The agents of another tenant."""
@@ -156,16 +172,16 @@ class AgentManager:
         async with self._scaling:
             pids = self._named(name)
             for _ in range(replicas - len(pids)):
-                pids.append(await self._spawn(defined, name))
+                pids.append(await self._spawn(defined, name, SHARED))
             for pid in pids[replicas:]:
                 await self._kernel.runner.rename(pid, f"{name}~retired-{pid}")
                 await self._sys.send(pid, STOP)
         return pids[:replicas]
 
-    async def _spawn(self, defined: Defined, name: str, **args: Json) -> int:
+    async def _spawn(self, defined: Defined, name: str, whose: str, **args: Json) -> int:
         spec = defined.spec
         helpers = [self.get(each) for each in spec.asks]
-        pid = await self._sys.spawn(
+        pid = await self._sys.acting(whose).spawn(
             PROGRAM,
             {"spec": spec.data(), "version": defined.version, **args},
             name=name,
@@ -175,7 +191,7 @@ class AgentManager:
             grant=spec.held(),
         )
         for each in helpers:  # after it, so that agents may ask one another
-            await self._one(each.spec.name, partial(self._spawn, each, each.spec.name))
+            await self._one(each.spec.name, SHARED, partial(self._spawn, each, each.spec.name, SHARED))
         return pid
 
     async def monitor(self, name: str) -> dict[str, Json]:
@@ -234,26 +250,60 @@ class AgentManager:
     # -- talking to agents
 
     async def send(self, name: str, body: Json, session: str | None = None, task: str | None = None) -> str:
-        """Accept a message and return its task id; once this returns the message survives a crash.
+        """Accept a message and return its task; once this returns the message survives a crash.
 
-        The same `task` id is accepted once: sending it again changes nothing.
+        The same `task` is accepted once: the same message to the same agent under it changes nothing, and any other
+        one is a Conflict.
         """
-        task = task or uuid.uuid4().hex
-        pid = await (self._session(name, session) if session else self._replica(name))
-        await self._deliver(pid, body, task)
+        if task is None:
+            task = uuid.uuid4().hex
+            await self._deliver(await self._receiver(name, session), body, task)
+            return task
+        if not re.fullmatch(r"[\w.:-]{1,128}", task):
+            text = "a task (an Idempotency-Key) is up to 128 letters, digits and _.:-"
+            raise InvalidRequest(text, parameter="Idempotency-Key")
+        kept = self._kept(task)
+        async with self._accepting.setdefault(kept, asyncio.Lock()):  # sent twice at once, it is accepted once too
+            if (known := self.accepted(task)) is None:
+                await self._deliver(await self._receiver(name, session), body, task)
+            elif not self._same(known, f"{name}@{session}" if session else name, body):
+                raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
         return task
 
+    def _kept(self, task: str) -> str:
+        """What the kernel knows a task of this person by: the id of its message, and the end of its box's name."""
+        return personal(self._tenant, self.person, task)
+
+    async def _receiver(self, name: str, session: str | None) -> int | str:
+        return await (self._session(name, session) if session else self._replica(name))
+
     async def _deliver(self, to: int | str, body: Json, task: str) -> None:
-        kept = owned(self._tenant, task)
+        kept = self._kept(task)
         await self._sys.send(to, body, reply_to=f"task/{kept}", task=kept, id=kept)
 
+    def _same(self, known: Envelope, receiver: str, body: Json) -> bool:
+        """Whether a message that was accepted is this one; of a receiver that is gone nobody knows."""
+        process = self._kernel.table.find(int(known.box.removeprefix("pid/")))
+        there = process is None or process.name is None or process.name.split("~")[0] == receiver
+        return there and codec.loads(codec.dumps(known.body)) == codec.loads(codec.dumps(body))
+
     def accepted(self, task: str) -> Envelope | None:
-        """The message that a task began with."""
-        return self._kernel.table.message(owned(self._tenant, task), self._tenant)
+        """The message that a task of this person began with; None for what was never accepted, or is another's."""
+        for kept in (self._kept(task), owned(self._tenant, task)):  # the latter: accepted before tasks were a person's
+            found = self._kernel.table.message(kept, self._tenant)
+            if found is not None and (found.principal, found.reply_to) == (self.person, f"task/{kept}"):
+                return found
+        return None
+
+    def _asked(self, task: str) -> Envelope:
+        found = self.accepted(task)
+        if found is None:
+            raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
+        return found
 
     def watch(self, task: str) -> AbstractContextManager[asyncio.Queue[Chunk]]:
         """The pieces of a task's answer from now on, as a queue that exists for the block."""
-        return self._kernel.streams.watch(owned(self._tenant, task))
+        return self._kernel.streams.watch(self._kept(task))
 
     async def ask(self, name: str, body: Json, session: str | None = None, timeout: float | None = None) -> Json:
         """Send a message and wait for its reply; raises what the agent failed with, or TimeoutError."""
@@ -261,25 +311,23 @@ class AgentManager:
 
     async def reply(self, task: str, timeout: float | None = None) -> Json:
         """The reply to a task, waited for; raises NotFound for a task that was never accepted."""
-        if self.accepted(task) is None:
-            raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
-        body = (await self._kernel.mail.wait(f"task/{owned(self._tenant, task)}", timeout)).body
+        body = (await self._kernel.mail.wait(str(self._asked(task).reply_to), timeout)).body
         if isinstance(body, dict) and "error" in body:
             raise from_data(body["error"])
         return body
 
     def answered(self, task: str) -> Envelope | None:
         """The reply to a task if it is there; raises NotFound for a task that was never accepted."""
-        if self.accepted(task) is None:
-            raise NotFound(f"no task {task!r}", kind="task", name=task)
-        found = self._kernel.table.messages(f"task/{owned(self._tenant, task)}")
+        found = self._kernel.table.messages(str(self._asked(task).reply_to))
         return found[0][1] if found else None
 
     async def cancel(self, task: str) -> None:
-        """Stop the turn that works on a task; its reply is an error. Raises Conflict where nobody works on it."""
-        kept = owned(self._tenant, task)
+        """Stop the turn that works on a task; its reply is an error. Raises NotFound for a task that was never
+        accepted, Conflict where nobody works on it.
+        """
+        asked = self._asked(task)
         for process in list(self._kernel.table.live.values()):
-            if process.serving is not None and process.serving.task == kept:
+            if process.serving is not None and process.serving.task == asked.task:
                 await self._kernel.runner.interrupt(process.pid, "its caller gave up")
                 return await self._kernel.runner.restart(process.pid)
         raise Conflict(f"nobody works on task {task!r}: it is answered, or was not taken up yet")
@@ -287,7 +335,7 @@ class AgentManager:
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
         task = task or uuid.uuid4().hex
-        pid = await self._spawn(self.get(name), f"{name}~once-{task[:12]}", once=True)
+        pid = await self._spawn(self.get(name), f"{name}~once-{task[:12]}", self.person, once=True)
         await self._deliver(pid, body, task)
         return pid, task
 
@@ -295,23 +343,27 @@ class AgentManager:
         defined = self.get(name)
         if not re.fullmatch(r"[\w.:-]{1,128}", session):
             raise InvalidRequest("a session is up to 128 letters, digits and _.:-", parameter="session")
-        full = f"{name}@{session}"
-        return await self._one(full, lambda: self._spawn(defined, full, session=True))
+        full, whose = f"{name}@{session}", SHARED if defined.spec.held().shared else self.person
+        return await self._one(full, whose, partial(self._spawn, defined, full, whose, session=True))
 
     async def _replica(self, name: str) -> str:
-        await self._one(name, lambda: self.deploy(name))
+        await self._one(name, SHARED, partial(self.deploy, name))
         return name
 
-    async def _one(self, full: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> int:
-        """A process of that name, started if there is none; who asks meanwhile waits for the same start."""
-        if not (pids := self._named(full)):
-            starting = self._starting.get(full)
+    async def _one(self, full: str, whose: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> int:
+        """Somebody's process of that name, started if there is none; who asks meanwhile waits for the same start."""
+        if not (pids := self._theirs(full, whose)):
+            starting = self._starting.get((full, whose))
             if starting is None:
-                starting = self._starting[full] = asyncio.ensure_future(start())
-                starting.add_done_callback(lambda _: self._starting.pop(full, None))
+                starting = self._starting[full, whose] = asyncio.ensure_future(start())
+                starting.add_done_callback(lambda _: self._starting.pop((full, whose), None))
             await asyncio.shield(starting)
-            pids = self._named(full)
+            pids = self._theirs(full, whose)
         return pids[0]
+
+    def _theirs(self, full: str, whose: str) -> list[int]:
+        """The living processes of a name; of sessions those of one owner, the shared ones having none."""
+        return self._kernel.table.named(full, self._tenant, whose if "@" in full else None)
 
     async def stop_task(self, pid: int) -> None:
         """End a one-shot process whose caller has gone; one that has ended is fine."""

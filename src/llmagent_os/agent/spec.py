@@ -48,7 +48,8 @@ class AgentSpec(BaseModel):
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
     another agent. `grant` is what its processes hold: the tools are those of `tools`, the model is `model`, and the
-    agents that it may send to are those of `tools` where it names none.
+    agents that it may send to are those of `tools` where it names none. `shared`: its sessions and its workspace are
+    everybody's in the tenant; without it each person has sessions and a workspace of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +72,7 @@ class AgentSpec(BaseModel):
     decoding: Decoding | None = None
     needs: Needs | None = None
     grant: Grant = Grant()
+    shared: bool = False
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class AgentSpec(BaseModel):
         given = self.grant
         models = (self.model,) if given.models is None else given.models
         agents = self.asks if given.agents is None else given.agents
-        return replace(given, tools=tuple(self.tools), models=models, agents=agents)
+        return replace(given, tools=tuple(self.tools), models=models, agents=agents, shared=self.shared or given.shared)
 
     def data(self) -> dict[str, Json]:
         """The JSON form, from which `parse` makes an equal spec."""

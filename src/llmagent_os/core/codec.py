@@ -118,8 +118,8 @@ def grant(data: Mapping[str, Any]) -> Grant:
     """Rebuild a Grant from its JSON form."""
     policy = data.get("policy") or {}
     rules = {name: _rule(each) for name, each in (policy.get("tools") or {}).items()}
-    held = {name: tuple(value) for name, value in data.items() if name != "policy" and value is not None}
-    return Grant(**held, policy=Policy(**{**policy, "tools": rules}))
+    held = {name: tuple(value) for name, value in data.items() if isinstance(value, list | tuple)}
+    return Grant(**held, policy=Policy(**{**policy, "tools": rules}), shared=data.get("shared", False))
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:

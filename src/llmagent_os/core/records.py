@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+from urllib.parse import quote
 
 Json = Any  # what `json.dumps` takes: None, bool, int, float, str, list, dict with str keys
 
@@ -94,7 +95,8 @@ class Grant:
     `paths` are below its workspace (`reports/*`), `hosts` as in URLs (`*.example.org`, `localhost:8080`), `agents` are
     those that it may send to and spawn, `syscalls` those that plugins brought. Money and tokens are its budget's. A
     call must be covered by the grants of the process and of all above it, and pass the policy of each: so a child can
-    only hold less.
+    only hold less. `shared`: its workspace and the files that it makes are everybody's in the tenant, not only theirs
+    whom it works for.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -105,13 +107,15 @@ class Grant:
     agents: tuple[str, ...] | None = None
     syscalls: tuple[str, ...] | None = None
     policy: Policy = Policy()
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Who calls a tool: `key` is the idempotency key (the same key means the same request again).
 
-    `home` names the folder that is its workspace, `TENANT/NAME`; `grant` is what it holds.
+    `home` names the folder that is its workspace: `TENANT/NAME@PERSON`, or `TENANT/NAME` of what is shared; `grant` is
+    what it holds.
     """
 
     key: str
@@ -607,8 +611,17 @@ def owned(tenant: str, name: str) -> str:
     return name if tenant == DEFAULT else f"{tenant}/{name}"
 
 
+SHARED = "*"
+"""The principal of what everybody in a tenant uses, such as an agent's replicas. No person has this name."""
+
+
+def personal(tenant: str, principal: str, name: str) -> str:
+    """The name under which something of a person's is kept: two people of a tenant may choose the same one."""
+    return f"{tenant}/{quote(principal, '')}/{name}"
+
+
 def owner_of(name: str) -> str:
-    """Whose a name is that `owned` made."""
+    """The tenant of a name that `owned` or `personal` made."""
     tenant, slash, _ = name.partition("/")
     return tenant if slash else DEFAULT
 

@@ -41,6 +41,15 @@ class Sys:
         """The process's own number."""
         return self._process.pid
 
+    @property
+    def principal(self) -> str | None:
+        """Whom its calls are made for; None: whoever the process works for."""
+        return self._principal
+
+    def acting(self, principal: str) -> Sys:
+        """The same handle with calls made for somebody else; for services, which act for many."""
+        return Sys(self._door, self._process, principal)
+
     def _call(self, name: str, args: dict[str, Any], **options: Any) -> Awaitable[Any]:
         return self._door.syscall(self._process, name, args, principal=self._principal, **options)
 

@@ -151,11 +151,12 @@ class Process:
         """The principal that it works for: of the message it serves, else its own."""
         return (self.serving.principal if self.serving is not None else "") or self.principal
 
-    @property
-    def home(self) -> str:
-        """The name of its workspace: `TENANT/NAME`, shared by the replicas and sessions of an agent."""
+    def home(self, principal: str) -> str:
+        """The name of the workspace in which it works for somebody: one for all processes of an agent, and theirs alone
+        unless the agent is shared.
+        """
         name = self.name.split("@")[0].split("~")[0] if self.name else ""
-        return f"{self.tenant}/{name or self.pid}"
+        return f"{self.tenant}/{name or self.pid}" + ("" if self.grant.shared else f"@{principal}")
 
     @property
     def box(self) -> str:

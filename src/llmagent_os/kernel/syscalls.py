@@ -91,7 +91,7 @@ class Builtins:
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
         call.cost = Usage(money=tool.traits.cost)
-        ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home, process.grant)
+        ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home(call.principal), process.grant)
         result = self._keep_files(await tool.run(call.args["arguments"], ticket), call)
         return self._in_part(result, call) if "show" in call.args else result
 

@@ -120,9 +120,11 @@ class ProcessTable:
                 counts[process.status] = counts.get(process.status, 0) + 1
         return {status: number for status, number in counts.items() if number > 0}
 
-    def named(self, name: str, tenant: str = DEFAULT) -> list[int]:
-        """The living processes of a name, oldest first."""
-        return [pid for (pid,) in self._store.read("process.named", tenant, name)]
+    def named(self, name: str, tenant: str = DEFAULT, principal: str | None = None) -> list[int]:
+        """The living processes of a name, oldest first; of one principal where one is given."""
+        if principal is None:
+            return [pid for (pid,) in self._store.read("process.named", tenant, name)]
+        return [pid for (pid,) in self._store.read("process.theirs", tenant, name, principal)]
 
     def named_like(self, prefix: str, tenant: str = DEFAULT) -> list[int]:
         """The living processes whose name begins so."""

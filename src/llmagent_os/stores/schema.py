@@ -85,6 +85,16 @@ UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_obje
     'input_tokens', coalesce(sum(input_tokens), 0), 'output_tokens', coalesce(sum(output_tokens), 0),
     'money', coalesce(sum(money), 0.0), 'steps', count(*)) AS BLOB) FROM call WHERE pid = process.pid)
     WHERE program = 'service'; -- what a service consumed is summed up once
+DROP INDEX process_named;
+CREATE INDEX process_named ON process(tenant, name, principal) WHERE name IS NOT NULL;
+CREATE INDEX process_person ON process(tenant, principal, pid);
+UPDATE process SET principal = '*' WHERE program = 'service' OR program = 'agent' AND name IS NOT NULL
+    AND instr(name, '@') = 0 AND instr(name, '~once-') = 0; -- replicas work for everybody
+ALTER TABLE file RENAME TO made;
+CREATE TABLE file(hash BLOB NOT NULL, tenant TEXT NOT NULL, principal TEXT NOT NULL,
+    PRIMARY KEY(hash, tenant, principal)) WITHOUT ROWID;
+INSERT INTO file SELECT hash, tenant, '*' FROM made; -- for whom they were made, nobody noted
+DROP TABLE made;
 CREATE TABLE account(
     account TEXT NOT NULL, resource TEXT NOT NULL, period TEXT NOT NULL, used REAL NOT NULL,
     PRIMARY KEY(account, resource, period)) WITHOUT ROWID;

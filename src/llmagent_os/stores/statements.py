@@ -33,9 +33,10 @@ WRITES = {
     "tenant, principal) VALUES (?,?,?,?,?,?,?,?,?,?)",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
-    "file.add": "INSERT OR IGNORE INTO file(hash, tenant) VALUES (?, ?)",
+    "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",
     "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
     "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
+    "erase.files": "DELETE FROM file WHERE tenant = ? AND principal = ?",
     "erase.calls": f"UPDATE call SET {EMPTY} WHERE tenant = ? AND principal = ?",
     "erase.calls_of": f"UPDATE call SET {EMPTY} WHERE pid IN (SELECT value FROM json_each(?))",
     "erase.messages": "DELETE FROM message WHERE tenant = ? AND principal = ?",
@@ -54,11 +55,15 @@ WRITES = {
 READS = {
     "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
     "process.list": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? ORDER BY pid LIMIT ?",
+    "process.list_of": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? AND principal = ? "
+    "ORDER BY pid LIMIT ?",
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
     "process.awake": "SELECT pid FROM process WHERE status = 'running'",
     "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
+    "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
+    "ORDER BY pid",
     "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
-    f"WHERE tenant = ? AND name = ? AND {LIVING}",
+    f"WHERE tenant = ? AND name = ? AND (instr(name, '@') = 0 OR principal IN (?, '*')) AND {LIVING}",
     "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
     "process.like": f"SELECT pid FROM process WHERE tenant = ? AND name >= ? AND name < ? AND {LIVING}",
     "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
@@ -70,6 +75,7 @@ READS = {
     "count(*) FILTER (WHERE name NOT IN (SELECT value FROM json_each(?3))), "
     "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), "
     "coalesce(sum(money), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
+    "call.page_of": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND principal = ? ORDER BY seq LIMIT ?",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
     "call.newest": "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call'",
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",
@@ -84,7 +90,7 @@ READS = {
     "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
     "message.get": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
-    "file.of": "SELECT 1 FROM file WHERE hash = ? AND tenant = ?",
+    "file.of": "SELECT 1 FROM file WHERE hash = ?1 AND tenant = ?2 AND (?3 IS NULL OR principal IN (?3, '*'))",
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
     "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
     "record.all": "SELECT space, key, value FROM record",
