@@ -59,7 +59,7 @@ class LLMAgentOS:
         """
         self.system.add_engine(name, agent.engine)
         definition = {"model": name, "loop": "template", "prompt": agent.prompt_template.template, **fields}
-        if name in self.system.agents.names():  # from an earlier run on this data folder
+        if self.system.agents.knows(name):  # from an earlier run on this data folder
             self._portal.call(self.system.agents.configure, name, definition)
         else:
             self.create(name=name, **definition)

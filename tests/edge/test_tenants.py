@@ -2,144 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from llmagent_os import File, ToolKit
 from llmagent_os.core.errors import NotFound
-from llmagent_os.core.records import Question
 from llmagent_os.gateway.auth import ROUTES
-from llmagent_os.plugins import hookimpl
-from tests.stand_ins.gateway import Gate, gate, user
-
-SECRET = "peregrine"  # in everything that the first tenant has
-TOOLS = ToolKit()
-WHO: list[tuple[str, str, str]] = []
-
-
-@TOOLS.add
-def draw(title: str) -> File:
-    """Draw a picture."""
-    return File(f"{title}.svg", f"<svg>{title}</svg>".encode(), "image/svg+xml")
-
-
-class Plugin:
-    """A tool, and a filter that notes for whom it was called."""
-
-    @hookimpl
-    def tools(self) -> Any:
-        return TOOLS
-
-    @hookimpl
-    def filters(self) -> Any:
-        async def note(call: Any, process: Any, proceed: Any) -> Any:
-            if call.name == "call":
-                WHO.append((call.args["tool"], call.tenant, call.principal))
-            return await proceed(call)
-
-        return [note]
+from tests.stand_ins.gateway import Gate, gate
+from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, WHO, Plugin, Tenant, blurred, filled, furnished, tenant
 
 
 @pytest.fixture
 async def api(tmp_path: Path, models_folder: Path) -> AsyncIterator[Gate]:
     async with gate(tmp_path / "data", Plugin()) as found:
         yield found
-
-
-class Tenant:
-    """Somebody with a key."""
-
-    def __init__(self, api: Gate, key: dict[str, Any]) -> None:
-        self.api, self.key = api, key
-
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        sent = {"Authorization": f"Bearer {self.key['key']}", **headers}
-        return await self.api.ask(method, path, json=body, headers=sent)
-
-
-async def tenant(api: Gate, name: str, principal: str = "ann", role: str = "admin") -> Tenant:
-    _, made = await api.post("/v1/keys", {"roles": [role], "tenant": name, "principal": principal})
-    return Tenant(api, made)
-
-
-BODIES: dict[str, Any] = {
-    "POST /v1/chat/completions": {"model": "{name}", "messages": user("hi")},
-    "POST /v1/completions": {"model": "{name}", "prompt": "hi"},
-    "POST /v1/responses": {"model": "scripted", "input": "hi", "previous_response_id": "{response}"},
-    "POST /v1/embeddings": {"model": "{name}", "input": "hi"},
-    "POST /v1/route": {"model": "{name}", "messages": user("hi")},
-    "POST /v1/models": {"name": "x", "engine": "scripted"},
-    "POST /v1/agents": {"name": "fresh", "model": "scripted"},
-    "PATCH /v1/agents/{name}": {"prompt": "x"},
-    "POST /v1/agents/{name}/scale": {"replicas": 1},
-    "POST /v1/agents/{name}/nice": {"nice": 1},
-    "POST /v1/agents/{name}/messages": {"text": "hi"},
-    "POST /v1/processes": {"program": "nothing"},
-    "POST /v1/processes/{pid}/nice": {"nice": 1},
-    "POST /v1/approvals/{identifier}": {"allow": True},
-    "POST /v1/tools/{name}": {"arguments": {}},
-    "POST /v1/keys": {"scopes": ["chat"], "principal": "ann"},
-    "POST /v1/privacy/erase": {"principal": "ann", "prove": ["nothing"]},
-    "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
-}
-THINGS = {"pid", "response", "task", "blob", "name", "key", "question"}
-
-
-async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
-    """One of everything, each with the secret in it; returns their names."""
-    agent = f"{SECRET}-agent"
-    status, _ = await owner.ask("POST", "/v1/agents", {"name": agent, "model": "scripted", "tools": ["draw"]})
-    assert status == 201
-    path, task = f"/v1/agents/{agent}/messages", f"{SECRET}-task"
-    body = {"text": f'call draw with {{"title": "{SECRET}"}}', "session": f"{SECRET}-session"}
-    status, answer = await owner.ask("POST", path, body, **{"Idempotency-Key": task})
-    assert status == 200, answer
-    blob = next(part["blob"] for part in answer["reply"]["parts"] if "blob" in part)
-    status, kept = await owner.ask("POST", "/v1/responses", {"model": "scripted", "input": SECRET})
-    assert status == 200, kept
-    processes = (await owner.ask("GET", "/v1/processes"))[1]["processes"]
-    pid = next(process["pid"] for process in processes if process["name"] == f"{agent}@{SECRET}-session")
-    identifier = f"{SECRET}-question"
-    question = Question(identifier, pid, "acme", "ann", agent, "draw", {"title": SECRET}, {}, SECRET)
-    api.kernel.worker("asks", api.system.approvals.ask(question))
-    await asyncio.sleep(0)
-    api.system.anomalies.quarantine("acme", agent, SECRET)
-    return {"pid": str(pid), "response": kept["id"], "task": task, "blob": blob, "name": agent,
-            "key": owner.key["id"], "question": identifier}  # fmt: skip
-
-
-NOWHERE = {"pid": "999999", "response": "resp_nobodys", "task": "nobodys", "blob": "0" * 32, "name": "nobodys",
-           "key": "key-nobodys", "question": "nobodys"}  # fmt: skip
-
-
-def filled(route: str, things: dict[str, str]) -> tuple[str, str, Any]:
-    """A route's method, path and body with the names of things in it."""
-    method, path = route.split()
-    names = things | {"identifier": things["question" if "approvals" in path else "key"]}
-    if "blobs" in path:
-        names["name"] = things["blob"]
-    path = re.sub(r"\{(\w+)(:path)?\}", lambda found: names[found[1]], path)
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: fill(each) for key, each in value.items()}
-        return re.sub(r"\{(\w+)\}", lambda found: names[found[1]], value) if isinstance(value, str) else value
-
-    return method, path, fill(BODIES.get(route))
-
-
-def blurred(answer: Any, things: dict[str, str]) -> str:
-    """An answer without the names that it was asked by."""
-    text = str(answer)
-    for value in sorted(things.values(), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.-]){re.escape(value)}(?![\w.-])", "*", text)
-    return text
 
 
 @pytest.mark.parametrize("role", ["admin", "owner of another tenant"])

@@ -6,10 +6,11 @@ import asyncio
 import copy
 import re
 import uuid
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -24,6 +25,8 @@ from .spec import AgentSpec, parse
 
 SPACE = "agent"
 PROGRAM = "agent"
+PAGE = 1000  # agents that are listed at once
+NEAR = 50  # names that a hint is looked for among
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class AgentManager:
         self._tools = tools
         self._loops = loops
         self._tenant, self._space = tenant, owned(tenant, SPACE)
-        self._shared: Container[str] = frozenset(shared) if tenant != DEFAULT else ()
-        self._everybody = False  # whether it shows what belongs to others of the tenant
+        self._shared: frozenset[str] = frozenset(shared if tenant != DEFAULT else ())
+        self._everybody = True  # whether it shows what belongs to others of the tenant
         self._starting: dict[tuple[str, str], asyncio.Future[Any]] = {}
         self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._scaling = asyncio.Lock()
@@ -118,7 +121,7 @@ class AgentManager:
         if found is None and name in self._shared:
             found = self._records.get(SPACE, name)
         if found is None:
-            raise not_found("agent", name, self.names())
+            raise not_found("agent", name, self.near(name))
         stored, defined = self._parsed.get(name, (None, None))
         if defined is None or stored != found:
             defined = Defined(parse(found[1]), found[0])
@@ -131,26 +134,37 @@ class AgentManager:
             raise PermissionDenied(f"agent {name!r} is everybody's; create one of your own, which may have its name")
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether there is an agent of that name."""
+        there = self._records.get(self._space, name) is not None
+        return there or (name in self._shared and self._records.get(SPACE, name) is not None)
+
+    def near(self, name: str) -> list[str]:
+        """Some names of agents, those beside a wrong one in the alphabet: a hint that costs no more with many."""
+        return sorted({*self._records.near(self._space, name), *islice(self._shared, NEAR)})
+
     def names(self) -> list[str]:
         """The agents that are defined."""
-        return sorted(self._definitions())
+        return sorted({*self._records.keys(self._space), *(name for name in self._shared if self.knows(name))})
 
-    def _definitions(self) -> dict[str, tuple[int, Json]]:
-        """The tenant's own, and those of the default tenant that are shared."""
-        own = self._records.list(self._space)
-        if self._tenant == DEFAULT:
-            return own
-        return {name: each for name, each in self._records.list(SPACE).items() if name in self._shared} | own
+    def listed(self, after: str = "", limit: int = PAGE) -> list[dict[str, Json]]:
+        """The agents after a name, with their versions, models and how many replicas and sessions live."""
+        found = self._records.list(self._space, after, limit)
+        for name in sorted(self._shared):
+            if name > after and name not in found and (shared := self._records.get(SPACE, name)) is not None:
+                found[name] = shared
+        names = sorted(found)[:limit]
+        alive = self._kernel.table.alive(names, self._tenant, self._sight)
+        return [self._summary(name, *found[name], *alive.get(name, (0, 0))) for name in names]
 
-    def listed(self) -> list[dict[str, Json]]:
-        """Every agent with its version, model and how many replicas and sessions live."""
-        found = self._definitions()
-        return [self._summary(name, version, data) for name, (version, data) in sorted(found.items())]
-
-    def _summary(self, name: str, version: int, data: Json) -> dict[str, Json]:
-        replicas, sessions = len(self._named(name)), len(self._sessions(name))
+    def _summary(self, name: str, version: int, data: Json, replicas: int, sessions: int) -> dict[str, Json]:
         shown = {key: data[key] for key in ("description", "model", "tools")}
         return {"name": name, "version": version, **shown, "replicas": replicas, "sessions": sessions}
+
+    @property
+    def _sight(self) -> str | None:
+        """The one person whose sessions are shown; None: everybody's."""
+        return None if self._everybody else self.person
 
     async def delete(self, name: str) -> None:
         """Terminate an agent and forget its definition."""
@@ -195,9 +209,12 @@ class AgentManager:
         return pid
 
     async def monitor(self, name: str) -> dict[str, Json]:
-        """An agent's definition, its processes with their states and usage, and the sum of that usage."""
+        """An agent's definition, its processes with their states and usage, and the sum of that usage.
+
+        Of sessions and of what answers once, those that belong to this person or to everybody.
+        """
         defined = self.get(name)
-        processes = [self._kernel.table.get(pid).info() for pid in self._pids(name)]
+        processes = [self._kernel.table.get(pid).info() for pid in self._pids(name, self._sight)]
         for process in processes:
             process["queued"] = self._kernel.table.waiting_messages(f"pid/{process['pid']}")
         usage: dict[str, float] = {}
@@ -236,16 +253,14 @@ class AgentManager:
             return False
         return True
 
-    def _pids(self, name: str) -> list[int]:
+    def _pids(self, name: str, sight: str | None = None) -> list[int]:
         self.get(name)
-        others = self._kernel.table.named_like(f"{name}~", self._tenant)
-        return [*self._named(name), *self._sessions(name), *others]
+        table = self._kernel.table
+        more = [table.named_like(f"{name}{sign}", self._tenant, sight) for sign in "@~"]
+        return [*self._named(name), *chain(*more)]
 
     def _named(self, name: str) -> list[int]:
         return self._kernel.table.named(name, self._tenant)
-
-    def _sessions(self, name: str) -> list[int]:
-        return self._kernel.table.named_like(f"{name}@", self._tenant)
 
     # -- talking to agents
 

@@ -257,8 +257,16 @@ class Records(Protocol):
         """The newest version's number and value, or None."""
         ...
 
-    def list(self, space: str) -> dict[str, tuple[int, Json]]:
-        """The newest version of every value of a space, by key."""
+    def list(self, space: str, after: str = "", limit: int = -1) -> dict[str, tuple[int, Json]]:
+        """The newest version of every value of a space, by key, in order; of `limit` of those after a key (-1: all)."""
+        ...
+
+    def keys(self, space: str) -> Sequence[str]:
+        """The keys of a space, without their values."""
+        ...
+
+    def near(self, space: str, key: str) -> Sequence[str]:
+        """Some keys about one that may not be there, in order; it takes no longer where there are many."""
         ...
 
 

@@ -47,10 +47,9 @@ class Answerers:
         try:
             self._kernel.engines.resolve(name)
         except NotFound as error:
-            agents = self._agents.names()
-            if name in agents:
+            if self._agents.knows(name):
                 return False
-            raise not_found("model", name, [*self._kernel.engines.names(), *agents]) from error
+            raise not_found("model", name, [*self._kernel.engines.names(), *self._agents.near(name)]) from error
         return True
 
     async def _ask_agent(self, request: GenerateRequest, stream: Stream | None) -> Generation:

@@ -27,14 +27,22 @@ class Desk:
     agents: AgentManager
 
     def process(self, pid: int) -> Process:
-        """A process of the caller's tenant; raises NotFound."""
-        return self.system.kernel.table.of(pid, self.caller.tenant)
+        """A process that is the caller's, or of the tenant for who sees all of it; raises NotFound."""
+        return self.system.kernel.table.of(pid, self.caller.tenant, self.caller.sight)
+
+    def tasks(self, principal: str | None = None) -> AgentManager:
+        """The agents, for looking after a person's tasks: the caller's own, or another's for who sees them."""
+        if principal in (None, self.caller.principal):
+            return self.agents
+        self.caller.need("people")
+        return self.agents.acting(self.sys.acting(principal), everybody=True)
 
 
 async def desk(system: System, caller: Caller) -> Desk:
     """Let a caller in."""
     sys = (await system.kernel.service("gateway", caller.principal, caller.tenant)).under(authority(caller))
-    return Desk(system, caller, sys, (await system.tenant(caller.tenant)).acting(sys))
+    agents = (await system.tenant(caller.tenant)).acting(sys, caller.sight is None)
+    return Desk(system, caller, sys, agents)
 
 
 async def _here(request: Request) -> Desk:

@@ -66,7 +66,7 @@ class Responses:
         parts: list[list[Message]] = []
         while identifier is not None:
             found = self._records.get(self._space, identifier)
-            if found is None:
+            if found is None or found[1]["principal"] != self._principal:
                 text = f"no response {identifier!r} is kept; send the conversation in `input`"
                 raise NotFound(text, kind="response", name=identifier, parameter="previous_response_id")
             parts.append([codec.message(message) for message in found[1]["messages"]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -11,9 +10,10 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
+from ..agent.manager import PAGE, AgentManager
 from ..agent.spec import AgentSpec
 from ..core import codec
-from ..core.errors import Conflict, InvalidRequest, LLMAgentOSError
+from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.records import Chunk, Json
 from .answering import live
 from .asgi import Exchange
@@ -22,7 +22,6 @@ from .errors import rest_body
 
 WAIT = 60.0  # seconds
 LONGEST = 3600.0  # seconds
-_TASK = re.compile(r"[\w.:-]{1,128}")
 
 
 class Strict(BaseModel):
@@ -79,6 +78,23 @@ class Waiting(Strict):
     wait: float = Field(0, ge=0, le=LONGEST, description="seconds")
 
 
+class Whose(Strict):
+    """Whose task it is."""
+
+    principal: str | None = Field(None, description="the caller's own without it; another's needs the scope `people`")
+
+
+class Answered(Waiting, Whose):
+    """A task's answer."""
+
+
+class Names(Strict):
+    """A part of a listing: names after `after`."""
+
+    after: str = Field("", max_length=64)
+    limit: int = Field(PAGE, ge=1, le=PAGE)
+
+
 class Niceness(Strict):
     """How a process, or all of an agent's, stands in line."""
 
@@ -129,9 +145,9 @@ class Agents:
         router.delete("/v1/tasks/{task}", status_code=204)(self.cancel)
         return router
 
-    async def list(self, here: Here) -> dict[str, Any]:
-        """Every agent with its version, model, tools, replicas and sessions."""
-        return {"agents": here.agents.listed()}
+    async def list(self, here: Here, page: Annotated[Names, Query()]) -> dict[str, Any]:
+        """The agents by name, each with its version, model, tools, replicas and the sessions that the caller sees."""
+        return {"agents": here.agents.listed(page.after, page.limit)}
 
     async def create(self, here: Here, definition: AgentSpec) -> Defined:
         """Define an agent; its first message, or `deploy`, starts it."""
@@ -190,46 +206,36 @@ class Agents:
         ] = None,
     ) -> Any:
         """Send a message and wait for its reply; 202 with the task where that takes longer than `wait` seconds."""
-        task = idempotency_key or uuid.uuid4().hex
-        message = said.message()
-        self._check(here, task, message)
         if said.stream:
-            return Live(self, here, name, said, task)
-        await here.agents.send(name, message, said.session, task)
-        return await self._wait(here, task, said.wait, request, response)
-
-    def _check(self, here: Desk, task: str, message: Json) -> None:
-        if not _TASK.fullmatch(task):
-            text = "an Idempotency-Key is up to 128 letters, digits and _.:-"
-            raise InvalidRequest(text, parameter="Idempotency-Key")
-        known = here.agents.accepted(task)
-        if known is not None and codec.dumps(known.body) != codec.dumps(message):
-            raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
+            return Live(self, here, name, said, idempotency_key)
+        task = await here.agents.send(name, said.message(), said.session, idempotency_key)
+        return await self._wait(here.agents, task, said.wait, request, response)
 
     async def task(
-        self, here: Here, task: str, query: Annotated[Waiting, Query()], request: Request, response: Response
+        self, here: Here, task: str, query: Annotated[Answered, Query()], request: Request, response: Response
     ) -> Task:
         """The reply to a task, 202 while there is none, or the error that it ended with."""
-        return await self._wait(here, task, query.wait, request, response)
+        return await self._wait(here.tasks(query.principal), task, query.wait, request, response)
 
-    async def cancel(self, here: Here, task: str) -> None:
-        """Stop the turn that works on a task; whoever waits for the reply gets an error."""
-        await here.agents.cancel(task)
+    async def cancel(self, here: Here, task: str, query: Annotated[Whose, Query()]) -> None:
+        """Stop the turn that works on a task; whoever waits for the reply gets an error. A pause stays."""
+        await here.tasks(query.principal).cancel(task)
 
-    async def _wait(self, here: Desk, task: str, seconds: float, request: Request, response: Response) -> Task:
+    async def _wait(
+        self, agents: AgentManager, task: str, seconds: float, request: Request, response: Response
+    ) -> Task:
         try:
-            if seconds == 0 and here.agents.answered(task) is None:
-                raise TimeoutError
             async with Exchange(request.scope, request.receive).attended():
-                reply = await here.agents.reply(task, seconds or None)
+                reply = await agents.reply(task, seconds)
             return Task(task=task, done=True, reply=reply)
         except TimeoutError:
             response.status_code = 202
             response.headers["Location"] = f"/v1/tasks/{task}"
             return Task(task=task, done=False)
 
-    async def events(self, http: Exchange, here: Desk, name: str, said: Said, task: str) -> None:
+    async def events(self, http: Exchange, here: Desk, name: str, said: Said, key: str | None) -> None:
         """Answer with events. A caller that leaves ends only the events: the task goes on."""
+        task = key or uuid.uuid4().hex
         with here.agents.watch(task) as chunks:
             await here.agents.send(name, said.message(), said.session, task)
             async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST))) as pieces:
@@ -255,9 +261,9 @@ def _event(name: str, data: Json) -> bytes:
 class Live(Response):
     """An answer in events, sent as they come."""
 
-    def __init__(self, agents: Agents, here: Desk, name: str, said: Said, task: str) -> None:
+    def __init__(self, agents: Agents, here: Desk, name: str, said: Said, key: str | None) -> None:
         super().__init__()
-        self._work = (here, name, said, task)
+        self._work = (here, name, said, key)
         self._agents = agents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

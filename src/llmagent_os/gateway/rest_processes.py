@@ -68,8 +68,9 @@ class Processes:
         return router
 
     async def list(self, here: Here, page: Annotated[Page, Query()]) -> dict[str, Any]:
-        """Processes in order of pid, ended ones included."""
-        return {"processes": here.system.kernel.table.listed(page.after, page.limit, here.caller.tenant)}
+        """The caller's processes in order of pid, ended ones included; with the scope `people` all of the tenant."""
+        table, caller = here.system.kernel.table, here.caller
+        return {"processes": table.listed(page.after, page.limit, caller.tenant, caller.sight)}
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
         """Start a process."""
@@ -109,7 +110,9 @@ class Processes:
 
     async def calls(self, here: Here, pid: int, page: Annotated[Page, Query()]) -> dict[str, Any]:
         """The finished calls of a process in order, out of the journal."""
-        rows = here.system.kernel.store.read("call.page", here.process(pid).pid, page.after, page.limit)
+        sight = here.caller.sight
+        query, whose = ("call.page", ()) if sight is None else ("call.page_of", (sight,))
+        rows = here.system.kernel.store.read(query, here.process(pid).pid, page.after, *whose, page.limit)
         return {"calls": [self._shown(here, Row(*row)) for row in rows]}
 
     def _shown(self, here: Desk, row: Row) -> dict[str, Json]:
@@ -127,5 +130,5 @@ class Processes:
     async def blob(self, here: Here, name: str, query: Annotated[BlobQuery, Query()]) -> Response:
         """A file by the name of its blob, as an answer's parts give it."""
         headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-        content = here.system.kernel.journal.file(name, here.caller.tenant)
+        content = here.system.kernel.journal.file(name, here.caller.tenant, here.caller.sight)
         return Response(content, media_type=query.mime, headers=headers)

@@ -112,9 +112,8 @@ class Overview:
 
     async def model(self, here: Here, name: str) -> dict[str, Any]:
         """One model or agent."""
-        for found in (*self._models(), *self._agents(here)):
-            if found["id"] == name:
-                return found
+        if name not in self._system.models() and here.agents.knows(name):
+            return _named(name, "agent")
         return _named(self._kernel.engines.resolve(name), "model")
 
     async def add(self, body: Model) -> dict[str, Any]:

@@ -269,9 +269,11 @@ class Journal:
             raise JournalDamaged(f"blob {name} is damaged; restore the journal from a backup")
         return data
 
-    def file(self, name: str, tenant: str) -> bytes:
-        """The content of a file that a tool made for a tenant; raises NotFound, also for what is another's."""
-        if not self.store.read("file.of", _hash(name), tenant):
+    def file(self, name: str, tenant: str, principal: str | None = None) -> bytes:
+        """The content of a file that a tool made for a tenant, or for one principal and for all of it; raises NotFound,
+        also for what is another's.
+        """
+        if not self.store.read("file.of", _hash(name), tenant, principal):
             raise NotFound(f"no blob {name}", kind="blob", name=name)
         return self.blob(name)
 

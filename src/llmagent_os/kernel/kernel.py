@@ -10,7 +10,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import InvalidRequest
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
-from ..core.records import DEFAULT, Budget, Supervision
+from ..core.records import DEFAULT, SHARED, Budget, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
@@ -130,7 +130,7 @@ class Kernel:
         if pids:
             process = self.table.get(pids[0])
         else:
-            process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, principal)
+            process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, SHARED)
         self._services[tenant, name] = process
         process.service = self._boot
         self.table.keep(process)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from ..core.errors import Conflict, NotFound, not_found
-from ..core.records import DEFAULT, ENDED, Envelope, owner_of
+from ..core.records import DEFAULT, ENDED, SHARED, Envelope, owner_of
 from .table import ProcessTable
 
 
@@ -19,10 +19,11 @@ class Mailbox:
         self._wake = wake
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
 
-    def address(self, to: int | str, tenant: str = DEFAULT) -> str:
+    def address(self, to: int | str, tenant: str = DEFAULT, principal: str = SHARED) -> str:
         """The box for a pid, a box's own name (it has a slash), or a name: of its processes the least busy one.
 
-        Raises NotFound, also for what is another tenant's, or Conflict for a process that has ended.
+        Of sessions, those of `principal`. Raises NotFound, also for what is another tenant's, or Conflict for a process
+        that has ended.
         """
         if isinstance(to, str) and "/" in to:
             return self._own(to, tenant)
@@ -31,7 +32,7 @@ class Mailbox:
             if process.row_status in ENDED:
                 raise Conflict(f"process {to} has ended ({process.reason or process.row_status})")
             return process.box
-        loads = self._table.loads(to, tenant)
+        loads = self._table.loads(to, tenant, principal)
         if not loads:
             raise not_found("process", to, self._table.names(tenant))
         return f"pid/{min(loads)[1]}"

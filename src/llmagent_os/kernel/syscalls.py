@@ -14,6 +14,7 @@ from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_f
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import (
     ANSWER,
+    SHARED,
     Budget,
     Call,
     Embeddings,
@@ -92,10 +93,10 @@ class Builtins:
             raise not_found("tool", name, self.kernel.tools)
         call.cost = Usage(money=tool.traits.cost)
         ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home(call.principal), process.grant)
-        result = self._keep_files(await tool.run(call.args["arguments"], ticket), call)
-        return self._in_part(result, call) if "show" in call.args else result
+        result = self._keep_files(await tool.run(call.args["arguments"], ticket), call, process)
+        return self._in_part(result, call, process) if "show" in call.args else result
 
-    def _in_part(self, result: Json, call: Call) -> Json:
+    def _in_part(self, result: Json, call: Call, process: Process) -> Json:
         """Of a result with more characters than are to be shown: the beginning, and all of it as a file."""
         words = isinstance(result, str)
         text = result if words else codec.dumps(result).decode()
@@ -104,25 +105,26 @@ class Builtins:
         name, mime = f"{call.args['tool']}.{'txt' if words else 'json'}", "text/plain" if words else "application/json"
         file = {"name": name, "mime": mime, "data": base64.b64encode(text.encode())}
         shown = text[: call.args["show"]]
-        return {**self._keep_files({"$file": file}, call), "shown": shown, "left_out": len(text) - len(shown)}
+        return {**self._keep_files({"$file": file}, call, process), "shown": shown, "left_out": len(text) - len(shown)}
 
-    def _keep_files(self, value: Json, call: Call) -> Json:
+    def _keep_files(self, value: Json, call: Call, process: Process) -> Json:
         """Replace `{"$file": {..., "data": base64}}` by a reference to a blob that is committed with the call."""
         if isinstance(value, list):
-            return [self._keep_files(item, call) for item in value]
+            return [self._keep_files(item, call, process) for item in value]
         if not isinstance(value, dict):
             return value
         file = value.get("$file")
         if isinstance(file, dict) and "data" in file:
             reference = self.kernel.journal.keep_blob(base64.b64decode(file["data"]), call.writes)
-            call.writes.append(("file.add", (bytes.fromhex(reference), call.tenant)))
+            whose = SHARED if process.grant.shared else call.principal
+            call.writes.append(("file.add", (bytes.fromhex(reference), call.tenant, whose)))
             return {"$file": {key: item for key, item in file.items() if key != "data"} | {"blob": reference}}
-        return {key: self._keep_files(item, call) for key, item in value.items()}
+        return {key: self._keep_files(item, call, process) for key, item in value.items()}
 
     async def send(self, call: Call, process: Process) -> str:
         """Put a message into a box: a pid, the name of an agent (its least busy replica), or a box's own name."""
         to, body = call.args["to"], call.args["body"]
-        box = self.kernel.mail.address(to, process.tenant)
+        box = self.kernel.mail.address(to, process.tenant, call.principal)
         message = call.args.get("id") or call.key
         sender = "" if process.service is not None else process.box
         reply_to, task = call.args.get("reply_to"), call.args.get("task")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
-from ..core.records import DEFAULT, ENDED, Budget, Envelope, Grant, Json, Supervision, Usage
+from ..core.records import DEFAULT, ENDED, SHARED, Budget, Envelope, Grant, Json, Supervision, Usage
 from .journal import MARKS, Journal
 from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
@@ -64,10 +64,10 @@ class ProcessTable:
         """From now on this is the record of its pid, for as long as somebody holds it."""
         self._known[process.pid] = process
 
-    def of(self, pid: int, tenant: str) -> Process:
-        """The record of a tenant's process; another tenant's is not found."""
+    def of(self, pid: int, tenant: str, principal: str | None = None) -> Process:
+        """The record of a tenant's process, or of one principal's; what is another's is not found."""
         process = self.get(pid)
-        if process.tenant != tenant:
+        if process.tenant != tenant or principal not in (None, process.principal):
             raise _missing(pid)
         return process
 
@@ -99,9 +99,12 @@ class ProcessTable:
             total.add(self._consumed_below(child))
         return total
 
-    def listed(self, after: int = 0, limit: int = 1000, tenant: str = DEFAULT) -> list[dict[str, Json]]:
-        """A tenant's processes with a pid above `after`, as `ps` shows them."""
-        listed = [self._info(from_row(row, _unread)) for row in self._store.read("process.list", tenant, after, limit)]
+    def listed(
+        self, after: int = 0, limit: int = 1000, tenant: str = DEFAULT, principal: str | None = None
+    ) -> list[dict[str, Json]]:
+        """A tenant's processes with a pid above `after`, or one principal's, as `ps` shows them."""
+        query, whose = ("process.list", ()) if principal is None else ("process.list_of", (principal,))
+        listed = [self._info(from_row(row, _unread)) for row in self._store.read(query, tenant, after, *whose, limit)]
         for pid, reason in self.quarantined.items():
             for info in listed:
                 if info["pid"] == pid:
@@ -126,9 +129,17 @@ class ProcessTable:
             return [pid for (pid,) in self._store.read("process.named", tenant, name)]
         return [pid for (pid,) in self._store.read("process.theirs", tenant, name, principal)]
 
-    def named_like(self, prefix: str, tenant: str = DEFAULT) -> list[int]:
-        """The living processes whose name begins so."""
-        return sorted(pid for (pid,) in self._store.read("process.like", tenant, prefix, prefix + "\U0010ffff"))
+    def named_like(self, prefix: str, tenant: str = DEFAULT, principal: str | None = None) -> list[int]:
+        """The living processes whose name begins so; where a principal is given, theirs and what is shared."""
+        rows = self._store.read("process.like", tenant, prefix, prefix + "\U0010ffff", principal)
+        return sorted(pid for (pid,) in rows)
+
+    def alive(self, names: Sequence[str], tenant: str, principal: str | None = None) -> dict[str, tuple[int, int]]:
+        """How many replicas and sessions live of each of some agents, given in order; of sessions as `named_like`."""
+        if not names:
+            return {}
+        rows = self._store.read("process.alive", tenant, names[0], names[-1] + "@\U0010ffff", principal)
+        return {name: (replicas, sessions) for name, replicas, sessions in rows}
 
     def names(self, tenant: str = DEFAULT) -> list[str]:
         """The names of living processes."""
@@ -180,10 +191,12 @@ class ProcessTable:
         told = codec.loads(origins) if origins else ()
         return Envelope(identifier, box, self._unpack(body), sender, reply_to, task, told, principal)
 
-    def loads(self, name: str, tenant: str = DEFAULT) -> list[tuple[int, int]]:
-        """Of each living process of a name: how many messages it has before it, and its pid."""
+    def loads(self, name: str, tenant: str = DEFAULT, principal: str = SHARED) -> list[tuple[int, int]]:
+        """Of each living process of a name: how many messages it has before it, and its pid; of sessions, those of
+        `principal` and the shared ones.
+        """
         busy = {pid for pid, process in self.live.items() if process.status != "waiting"}
-        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", tenant, name)]
+        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", tenant, name, principal)]
 
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""

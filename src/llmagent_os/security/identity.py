@@ -14,16 +14,17 @@ from dataclasses import asdict, dataclass
 
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, not_found
 from ..core.ports import Records
-from ..core.records import DEFAULT, Json
+from ..core.records import DEFAULT, SHARED, Json
 
 SCOPES = frozenset(
     {
         "chat", "agents:read", "agents:write", "processes:read", "processes:write", "models:read", "models:write",
-        "approvals", "approvals:write", "keys", "keys:write", "privacy", "privacy:write", "system", "tenants",
+        "approvals", "approvals:write", "keys", "keys:write", "people", "privacy", "privacy:write", "system", "tenants",
     }
 )  # fmt: skip
 """What may be held. `approvals`, `keys` and `privacy` reach what is one's own, with `:write` what is the tenant's;
-`models:write` and `system` are about the machine, `tenants` reaches into every tenant."""
+`people` shows what belongs to other people of the tenant, such as their processes, tasks and files; `models:write` and
+`system` are about the machine, `tenants` reaches into every tenant."""
 
 READING = frozenset({"agents:read", "models:read"})
 ROLES: Mapping[str, frozenset[str]] = {
@@ -60,6 +61,15 @@ class Caller:
         """Raise PermissionDenied for a scope that is not held."""
         if scope not in self.scopes:
             raise PermissionDenied(f"this needs the scope {scope!r}, which your key does not have", scope=scope)
+
+    def sees(self, principal: str) -> bool:
+        """Whether what belongs to a principal of the tenant is there for the caller: their own and what is shared."""
+        return principal in (self.principal, SHARED) or "people" in self.scopes
+
+    @property
+    def sight(self) -> str | None:
+        """The one principal whose things they see beside the shared ones; None: those of the whole tenant."""
+        return None if "people" in self.scopes else self.principal
 
     def person(self, tenant: str | None = None, principal: str | None = None) -> tuple[str, str]:
         """The tenant and principal that are meant, the caller's own where none is named.
@@ -151,7 +161,8 @@ class Keys:
 
     def _caller(self, key: Key) -> Caller:
         limits = tuple((each.id, each.rate) for each in self._lineage(key.id) if each.rate)
-        return Caller(key.tenant, key.principal, frozenset(key.scopes), key.id, key.ends, limits)
+        scopes = frozenset(key.scopes).union(*(ROLES[role] for role in key.roles))  # of which a release may add some
+        return Caller(key.tenant, key.principal, scopes, key.id, key.ends, limits)
 
     def _lineage(self, identifier: str) -> Iterator[Key]:
         """A key, the one that minted it, and so on up."""
@@ -247,8 +258,9 @@ def check_names(tenant: str, principal: str) -> None:
     """Raise InvalidRequest for what is no tenant's name (it is part of paths and of names) or no principal's."""
     if not _NAME.fullmatch(tenant):
         raise InvalidRequest("a tenant is up to 64 letters, digits and _.-, no sign first", parameter="tenant")
-    if not _PRINCIPAL.fullmatch(principal):
-        raise InvalidRequest("a principal is up to 128 characters without spaces", parameter="principal")
+    if not _PRINCIPAL.fullmatch(principal) or principal == SHARED:
+        text = f"a principal is up to 128 characters without spaces, and not {SHARED!r}, which stands for everybody"
+        raise InvalidRequest(text, parameter="principal")
 
 
 class Limiter:

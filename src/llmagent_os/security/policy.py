@@ -13,10 +13,10 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..core import codec
 from ..core.errors import PermissionDenied
+from ..core.places import allowed, host_of, resolved
 from ..core.ports import Approver, Proceed, Tool
 from ..core.records import (
     Call,
@@ -234,13 +234,15 @@ def _permitted(value: str, pattern: str) -> bool:
     if pattern != "*" and _UP.search(value):
         return False
     host = pattern.partition("://")[2]
-    return fnmatch.fnmatchcase(value, pattern) and (not host or fnmatch.fnmatchcase(_host(value), _host(host)))
+    return fnmatch.fnmatchcase(value, pattern) and (not host or fnmatch.fnmatchcase(host_of(value), host_of(host)))
 
 
 def _forbidden(value: str, pattern: str) -> bool:
     """Whether a pattern refuses a value, however it is written: in any case, with spaces, by detours."""
     plain, low = value.strip().lower(), pattern.lower()
-    return any(fnmatch.fnmatchcase(each, low) for each in {value.lower(), plain, _path(plain), "/" + _path(plain)})
+    return any(
+        fnmatch.fnmatchcase(each, low) for each in {value.lower(), plain, resolved(plain), "/" + resolved(plain)}
+    )
 
 
 def _names(schema: Json) -> set[str]:
@@ -265,10 +267,6 @@ def _over(value: Json, most: float) -> str | None:
     return None
 
 
-def _matches(value: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
-
-
 def _meanings(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
     """What arguments mean, by the policy's word before the tool's own."""
     return traits.meanings if rule.meanings is None else rule.meanings
@@ -281,38 +279,16 @@ def _within(holder: Process, tool: str, arguments: Mapping[str, Json], meanings:
         if kind is None or (patterns := getattr(holder.grant, kind)) is None:
             continue
         for leaf in leaves(arguments.get(name)):
-            value = _host(leaf) if kind == "hosts" else _path(leaf)
-            if not _matches(value, patterns):
+            value = host_of(leaf) if kind == "hosts" else resolved(leaf)
+            if not allowed(value, patterns):
                 raise _missing(holder, kind, meaning, value, tool)
-
-
-def _host(url: str) -> str:
-    """The host of a URL with its port; of what is none, all of it."""
-    try:
-        url = url.replace("\\", "/")  # as browsers do
-        return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2].lower()
-    except ValueError:  # half of an IPv6 address, or characters that would turn into others
-        return ""
-
-
-def _path(path: str) -> str:
-    """A path without `.` and `..`; one that leaves its root matches nothing."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if not parts:
-                return "../" + path
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def _covered(process: Process, kind: str, what: str, name: str) -> None:
     """Raise PermissionDenied unless the process and all above it hold a name."""
     for holder in process.lineage():
         patterns = getattr(holder.grant, kind)
-        if patterns is not None and not _matches(name, patterns):
+        if patterns is not None and not allowed(name, patterns):
             raise _missing(holder, kind, what, name)
 
 

@@ -144,6 +144,7 @@ class Privacy:
         messages = len(self._archive.read("person.messages", tenant, principal))
         await self._write([
             ("erase.calls", (*ERASED, *who)), ("erase.calls_of", (*ERASED, listed)), ("erase.messages", who),
+            ("erase.files", who),
             ("erase.messages_of", (listed,)), ("erase.process", (listed,)),
             *(("record.drop", each) for each in records),
         ])  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ..core import codec
 from ..core.ports import Store
 from ..core.records import Json
+
+NEAR = 100  # rows on each side
 
 
 class StoredRecords:
@@ -28,6 +31,19 @@ class StoredRecords:
         rows = self._store.read("record.get", space, key)
         return (rows[0][0], codec.loads(rows[0][1])) if rows else None
 
-    def list(self, space: str) -> dict[str, tuple[int, Json]]:
-        """The newest version of every value of a space, by key."""
-        return {key: (version, codec.loads(value)) for key, version, value in self._store.read("record.list", space)}
+    def list(self, space: str, after: str = "", limit: int = -1) -> dict[str, tuple[int, Json]]:
+        """The newest version of every value of a space, by key, in order; of `limit` of those after a key."""
+        rows = self._store.read("record.list", space, after, limit)
+        return {key: (version, codec.loads(value)) for key, version, value in rows}
+
+    def keys(self, space: str) -> Sequence[str]:
+        """The keys of a space, without their values."""
+        return [key for (key,) in self._store.read("record.keys", space)]
+
+    def near(self, space: str, key: str) -> Sequence[str]:
+        """Some keys about one that may not be there, in order; it takes no longer where there are many."""
+        rows = [
+            *self._store.read("record.before", space, key, NEAR),
+            *self._store.read("record.from", space, key, NEAR),
+        ]
+        return sorted({found for (found,) in rows})

@@ -8,6 +8,7 @@ CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, label
 CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
 MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
+AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
 LIVING = "status NOT IN ('stopped', 'done')"
 
 EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
@@ -65,7 +66,11 @@ READS = {
     "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
     f"WHERE tenant = ? AND name = ? AND (instr(name, '@') = 0 OR principal IN (?, '*')) AND {LIVING}",
     "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
-    "process.like": f"SELECT pid FROM process WHERE tenant = ? AND name >= ? AND name < ? AND {LIVING}",
+    "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
+    f"AND (?4 IS NULL OR principal IN (?4, '*')) AND {LIVING}",
+    "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
+    "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
+    f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",
     "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
     "process.children_all": "SELECT pid FROM process WHERE parent = ?",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
@@ -92,7 +97,11 @@ READS = {
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
     "file.of": "SELECT 1 FROM file WHERE hash = ?1 AND tenant = ?2 AND (?3 IS NULL OR principal IN (?3, '*'))",
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
-    "record.list": "SELECT key, version, value FROM record WHERE space = ? ORDER BY key, version",
+    "record.list": "SELECT key, max(version), value FROM record WHERE space = ? AND key > ? GROUP BY key ORDER BY key "
+    "LIMIT ?",
+    "record.keys": "SELECT DISTINCT key FROM record WHERE space = ?",
+    "record.from": "SELECT key FROM record WHERE space = ? AND key >= ? ORDER BY key, version LIMIT ?",
+    "record.before": "SELECT key FROM record WHERE space = ? AND key < ? ORDER BY key DESC, version DESC LIMIT ?",
     "record.all": "SELECT space, key, value FROM record",
     "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
     "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",

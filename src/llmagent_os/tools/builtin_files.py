@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from urllib.parse import quote
 
 from ..core.errors import PermissionDenied, ToolFailed
+from ..core.places import allowed, folders, steps
 from ..core.records import Json, Ticket
-from .toolkit import allowed
 
 LARGEST = 64 << 20  # bytes of a file that is read or written
 LISTED = 1000  # files
@@ -29,7 +28,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Workspaces:
-    """The folders `TENANT/NAME` below `root`, by tickets. Paths that a grant does not cover are refused."""
+    """The folders of workspaces (`Ticket.home`) below `root`. Paths that a grant does not cover are refused."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -129,7 +128,7 @@ class Workspaces:
     @contextmanager
     def _folder(self, ticket: Ticket, parts: list[str], make: bool = False) -> Iterator[int]:
         """A folder of the workspace, open for the block; the workspace itself is made where it is not there yet."""
-        home = ["%2E" * len(part) if part in (".", "..") else quote(part, "") for part in ticket.home.split("/", 1)]
+        home = folders(ticket.home)
         self._root.mkdir(parents=True, exist_ok=True)
         folder = os.open(self._root, _FOLDER & ~os.O_NOFOLLOW)
         try:
@@ -147,9 +146,9 @@ class Workspaces:
 
 def _parts(path: str, ticket: Ticket, covered: bool = True) -> list[str]:
     """The steps of a path; raises PermissionDenied for one that leads out or that the grant does not cover."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if path.startswith("/") or ".." in parts or "\0" in path or (covered and not parts):
-        raise PermissionDenied(f"{path!r} is no path in the workspace; paths are like notes/today.txt", path=path)
+    parts = steps(path)
+    if covered and not parts:
+        raise PermissionDenied(f"{path!r} is no file in the workspace; paths are like notes/today.txt", path=path)
     if covered and not allowed("/".join(parts), ticket.grant.paths):
         raise PermissionDenied(f"the grant does not cover the path {path!r}; add it to `paths` of the grant", path=path)
     return parts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ..core.errors import PermissionDenied, ToolFailed
+from ..core.places import allowed, inside, named
 from ..core.records import Json, Ticket
-from .toolkit import File, allowed, in_thread
+from .toolkit import File, in_thread
 
 SECONDS = 30.0  # for a page, redirects included
 LARGEST = 2 << 20  # bytes of a page; the rest is left out
@@ -47,7 +47,6 @@ _BLOCKS = frozenset(
         "title",
     ]
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Web:
@@ -82,7 +81,7 @@ class Web:
         """Raise PermissionDenied for a URL that may not be asked for."""
         if url.scheme not in ("http", "https") or not url.host or url.user is not None:
             raise PermissionDenied(f"{url} is no web address without a password", url=str(url))
-        name = named(url)
+        name = named(url.host, url.port, url.scheme)
         for whose, patterns in (("`tools.hosts` of the configuration", self._hosts), ("the grant", ticket.grant.hosts)):
             if not allowed(name, patterns):
                 raise PermissionDenied(f"{name!r} is not among the hosts of {whose}; add it there", host=name)
@@ -101,28 +100,15 @@ class _Resolver(ThreadedResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
-        if not allowed(host if port in (80, 443) else f"{host}:{port}", self._private):
+        if not allowed(named(host, port), self._private):
             for each in found:
                 _refuse_inside(host, each["host"])
         return found
 
 
-def named(url: URL) -> str:
-    """A URL's host as patterns name it: in small letters, with the port where it is not the scheme's own."""
-    host = f"[{url.host}]" if ":" in (url.host or "") else (url.host or "").lower().rstrip(".")
-    return host if url.is_default_port() else f"{host}:{url.port}"
-
-
 def _refuse_inside(name: str, address: str) -> None:
     """Raise PermissionDenied for an address of this network; of a name the resolver sees where it leads."""
-    try:
-        known = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return
-    if isinstance(known, ipaddress.IPv6Address):
-        hidden = known.ipv4_mapped or known.sixtofour
-        known = hidden or (ipaddress.ip_address("127.0.0.1") if known in _NAT64 else known)
-    if not known.is_global or known.is_multicast:
+    if inside(address):
         text = f"{name!r} is at {address}, inside this network; `tools.private` of the configuration would allow it"
         raise PermissionDenied(text, host=name, address=address)
 

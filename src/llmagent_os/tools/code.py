@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 from pydantic import Field
 
+from ..core.places import allowed, folders
 from ..core.records import Json, Ticket
 from .sandbox import Job, Sandbox
-from .toolkit import ToolKit, allowed
+from .toolkit import ToolKit
 
 Seconds = Annotated[float, Field(gt=0)]
 
 
 class Code:
-    """Hands code to the sandbox. Workspaces are those of `builtin_files.Workspaces`: `TENANT/NAME` below `root`."""
+    """Hands code to the sandbox. Workspaces are those of `builtin_files.Workspaces`, below `root`."""
 
     def __init__(self, sandbox: Sandbox, root: Path) -> None:
         self._sandbox, self._root = sandbox, root
@@ -42,8 +42,7 @@ class Code:
         """The caller's folder. Code cannot be kept to some of its paths: where a grant names those, it gets none."""
         if not allowed("", ticket.grant.paths):
             return None
-        names = ["%2E" * len(part) if part in (".", "..") else quote(part, "") for part in ticket.home.split("/", 1)]
-        folder = self._root.joinpath(*names).absolute()
+        folder = self._root.joinpath(*folders(ticket.home)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -17,10 +17,10 @@ from yarl import URL
 
 from ..core import codec, documents
 from ..core.errors import FetchFailed, InvalidRequest, PermissionDenied, ToolFailed
+from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
-from .builtin_web import named
 from .settings import Document
-from .toolkit import Bounds, File, allowed, as_json, shown_name
+from .toolkit import Bounds, File, as_json, shown_name
 
 LARGEST = 8 << 20  # bytes of a document or an answer
 CHAIN = 12  # references that lead to one another
@@ -56,8 +56,9 @@ class OperationTool:
     async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Make the request; raises ToolFailed for arguments that do not fit and with what the server refused."""
         url, query, headers = self._request(arguments)
-        if not allowed(named(url), ticket.grant.hosts):
-            raise PermissionDenied(f"{named(url)!r} is not among the hosts of the grant; add it there", host=named(url))
+        name = named(url.host, url.port, url.scheme)
+        if not allowed(name, ticket.grant.hosts):
+            raise PermissionDenied(f"{name!r} is not among the hosts of the grant; add it there", host=name)
         body = arguments.get("body")
         headers |= {"Idempotency-Key": ticket.key} | ({} if body is None else {"Content-Type": "application/json"})
         data = None if body is None else codec.dumps(body)

@@ -9,9 +9,8 @@ import contextvars
 import inspect
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
@@ -165,11 +164,6 @@ def as_json(value: Any) -> Json:
         return codec.loads(codec.dumps(value))
     except TypeError as error:
         raise ToolFailed(f"the result is not JSON data: {error}") from error
-
-
-def allowed(value: str, patterns: Sequence[str] | None) -> bool:
-    """Whether a value matches one of some patterns (`*` for anything); None: everything does."""
-    return patterns is None or any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def shown_name(name: str) -> str:

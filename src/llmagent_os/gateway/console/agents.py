@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from ...core.records import Json
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples
 from .output import emit, say, show, table
+from .processes import pages
 
 app = commands()
 agents = commands(no_args_is_help=True, help="Create, change, deploy and remove agents.")
@@ -27,13 +29,18 @@ Replicas = Annotated[int, typer.Argument(min=0, help="How many processes share i
 @agents.command("list", epilog=examples("agents list", "agents list --json"))
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the agents."""
-    found = ask(data, lambda client: client.get("/v1/agents"))["agents"]
+    found = ask(data, _all)
     if as_json:
         for agent in found:
             emit(agent)
         return
     headers = ("NAME", "VERSION", "MODEL", "TOOLS", "REPLICAS", "SESSIONS", "DESCRIPTION")
     show(table(headers, map(_row, found)))
+
+
+async def _all(client: Client) -> list[dict[str, Any]]:
+    async with aclosing(pages(client, "/v1/agents", "agents", "name", "")) as found:
+        return [agent async for agent in found]
 
 
 def _row(agent: dict[str, Any]) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ _ENDED = ("stopped", "done")
 HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "NI", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
 
 
-async def pages(client: Client, path: str, rows: str, key: str, after: int = 0) -> AsyncGenerator[dict[str, Any]]:
+async def pages(client: Client, path: str, rows: str, key: str, after: int | str = 0) -> AsyncGenerator[dict[str, Any]]:
     """Every row of a listing, page by page; `key` is the field that the next page begins after."""
     while True:
         page = (await client.get(path, after=after, limit=_PAGE))[rows]

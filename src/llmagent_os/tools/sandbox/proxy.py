@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import tempfile
@@ -12,10 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..toolkit import allowed
+from ...core.places import allowed, inside, named
 
 _HEAD, _SECONDS = 16 << 10, 10.0
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -104,15 +102,13 @@ class Proxy:
 
 async def resolve(host: str, port: int, lists: Sequence[Sequence[str] | None], private: Sequence[str]) -> str:
     """The address to connect to; raises Refused for what is not on every list, OSError for no address."""
-    named = host if port in _PORTS.values() else f"{host}:{port}"
-    if not host or not all(allowed(named, patterns) for patterns in lists):
-        raise Refused(f"{named} is not on the list of hosts that this sandbox may reach")
+    name = named(host, port)
+    if not host or not all(allowed(name, patterns) for patterns in lists):
+        raise Refused(f"{name} is not on the list of hosts that this sandbox may reach")
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     address = str(found[0][4][0])
-    known = ipaddress.ip_address(address)
-    inside = not (getattr(known, "ipv4_mapped", None) or known).is_global or known in _NAT64
-    if inside and not allowed(named, private):
-        raise Refused(f"{named} is inside this network; the list of private hosts does not name it")
+    if inside(address) and not allowed(name, private):
+        raise Refused(f"{name} is inside this network; the list of private hosts does not name it")
     return address
 
 
