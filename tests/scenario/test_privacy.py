@@ -260,8 +260,8 @@ async def test_a_blob_that_is_named_is_kept(api: Gate) -> None:
     (blob,) = [part["blob"] for part in answer["reply"]["parts"] if "blob" in part]
     assert api.kernel.store.collect(0.0) == 0
     assert (await api.get(f"/v1/blobs/{blob}", **ann))[0] == 200
-    api.kernel.store.write([("blob.add", (b"x" * 16, b"unnamed")), ("file.add", (b"x" * 16, "acme"))])
+    api.kernel.store.write([("blob.add", (b"x" * 16, b"unnamed")), ("file.add", (b"x" * 16, "acme", "ann"))])
     await asyncio.sleep(0.01)
     assert api.kernel.store.collect(1000.0) == 0  # too young
     assert api.kernel.store.collect(0.0) == 1
-    assert api.kernel.store.read("file.of", b"x" * 16, "acme") == []
+    assert api.kernel.store.read("file.of", b"x" * 16, "acme", "ann") == []

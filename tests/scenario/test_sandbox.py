@@ -234,7 +234,7 @@ async def test_an_agent_runs_code_and_the_system_closes_its_sandboxes(tmp_path: 
         await system.agents.create({"name": "coder", "tools": ["python"]})
         answer = await system.agents.ask("coder", 'call python with {"code": "print(6 * 7)"}', timeout=20)
         assert "42" in str(answer)
-        assert (tmp_path / "workspaces" / "default" / "coder").is_dir()
+        assert (tmp_path / "workspaces" / "default" / "coder@owner").is_dir()
     finally:
         await system.close()
     assert not left_over()

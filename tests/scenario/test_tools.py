@@ -79,7 +79,7 @@ async def test_a_large_result_is_shown_in_part_and_kept_whole(start: Start) -> N
 
     system = await start(script=script)
     await system.agents.create({"name": "bot", "model": "script", "tools": ["read_file"]})
-    folder = system.config.data / "workspaces" / "default" / "bot"
+    folder = system.config.data / "workspaces" / "default" / "bot@owner"
     folder.mkdir(parents=True)
     (folder / "big.txt").write_text("0123456789" * 5000)
     reply = await system.agents.ask("bot", "go", timeout=10)

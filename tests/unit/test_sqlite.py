@@ -19,5 +19,5 @@ def test_the_log_does_not_grow_from_crash_to_crash(tmp_path: Path) -> None:
         store.close()
     assert sizes[3] < 2 * sizes[0]
     last = SQLiteStore(tmp_path / "4" / "journal.db")
-    assert [len(last.read("record.list", f"run {n}")) for n in range(4)] == [100] * 4
+    assert [len(last.read("record.list", f"run {n}", "", -1)) for n in range(4)] == [100] * 4
     last.close()

@@ -53,7 +53,7 @@ def folders(home: str) -> list[str]:
 def _folder(name: str) -> str:
     if name in (".", ".."):
         return "%2E" * len(name)
-    quoted = quote(name, "")
+    quoted = quote(name, "@")
     if len(quoted) <= LONGEST:
         return quoted
     return f"{quoted[:LONGEST]}~{blake2b(name.encode(), digest_size=9).hexdigest()}"

@@ -48,7 +48,7 @@ class Sys:
 
     def acting(self, principal: str) -> Sys:
         """The same handle with calls made for somebody else; for services, which act for many."""
-        return Sys(self._door, self._process, principal)
+        return Sys(self._door, self._process, principal, self._by)
 
     def _call(self, name: str, args: dict[str, Any], **options: Any) -> Awaitable[Any]:
         return self._door.syscall(self._process, name, args, principal=self._principal, **options)
