@@ -269,6 +269,19 @@ def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:
     assert "Paris." in busy.ok("logs", pid, "--follow")  # ends with the process
 
 
+def test_events_are_followed_until_somebody_stops_it(busy: Shell) -> None:
+    busy.ok("run", "assistant", "capital of France")
+    command = [COMMAND, "events", "--after", "0"]
+    with subprocess.Popen(command, env=busy.environment, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        seen = ""
+        while "generate" not in seen:
+            seen = following.stdout.readline()
+        assert "default/owner" in seen and "tokens of robot" in seen and "ok" in seen
+        following.send_signal(signal.SIGINT)
+    assert following.returncode == 0
+
+
 def test_top_shows_one_frame(busy: Shell) -> None:
     busy.ok("run", "assistant", "hello", "--session", "seen")
     assert "waiting" in (frame := busy.ok("top", "--once")) and "robot" in frame

@@ -45,7 +45,7 @@ class Gateway:
         self._lock = lock
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange."""
@@ -56,7 +56,7 @@ class Gateway:
         try:
             await self._serve(http)
         except asyncio.CancelledError:
-            if not self._closing:
+            if not self._stopping.is_set():
                 raise
             await self._fail(http, EngineUnavailable("the system is stopping; send the request again later"))
         except Gone:
@@ -75,7 +75,7 @@ class Gateway:
             await self._rest(http.scope, *http.channels())
             return
         caller = await self._lock.admit(http.scope)
-        http.scope["logins"] = self._lock.logins
+        http.scope["logins"], http.scope["stopping"] = self._lock.logins, self._stopping
         here = http.scope["desk"] = await desk(self._system, caller)
         handler = FAST.get(path)
         if handler is not None and method == "POST":
@@ -93,8 +93,11 @@ class Gateway:
         await http.json(status, body, headers(error))
 
     async def close(self, seconds: float) -> None:
-        """Give running exchanges some seconds to end by themselves, then break them off."""
-        self._closing = True
+        """Give running exchanges some seconds to end by themselves (those without an end do at once), then break them
+
+        off.
+        """
+        self._stopping.set()
         if self._working:
             await asyncio.wait(self._working, timeout=seconds)
         for task in self._working:

@@ -20,6 +20,7 @@ COMMANDS = {
     "ps": ("processes", "List the processes."),
     "top": ("top", "Watch the system at work."),
     "logs": ("logs", "Show the calls that a process made."),
+    "events": ("events", "Follow every call of the system as it ends."),
     "pause": ("processes", "Hold a process or an agent at its next step."),
     "resume": ("processes", "Let a paused process or agent go on."),
     "kill": ("processes", "End a process, or every process of an agent."),

@@ -92,13 +92,14 @@ class Client:
     async def events(self, path: str, body: Json) -> AsyncGenerator[tuple[str, Json]]:
         """POST and give the server-sent events of the answer as (name, data)."""
         async with self._request("POST", path, body) as response:
-            name = "message"
-            async for line in response.content:
-                field, _, value = line.decode().rstrip("\r\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    yield name, codec.loads(value)
+            async for event in _events(response):
+                yield event
+
+    async def follow(self, path: str, **query: Any) -> AsyncGenerator[tuple[str, Json]]:
+        """GET and give the server-sent events of an answer that goes on until the system stops, as (name, data)."""
+        async with self._request("GET", path, query=query) as response:
+            async for event in _events(response):
+                yield event
 
     async def _json(self, method: str, path: str, body: Json = None, query: Any = None) -> Json:
         async with self._request(method, path, body, query) as response:
@@ -123,6 +124,16 @@ class Client:
             raise not_running(self._url) from None
         except aiohttp.ClientError as error:
             raise NotRunning(f"{self._url} stopped answering ({error}); look with: llmagent-os doctor") from error
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[tuple[str, Json]]:
+    name = "message"
+    async for line in response.content:
+        field, _, value = line.decode().rstrip("\r\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, codec.loads(value)
 
 
 def _error(status: int, body: bytes) -> LLMAgentOSError:

@@ -22,6 +22,7 @@ from .responses_bodies import ResponsesBody
 from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
+from .rest_events import Events
 from .rest_identity import Identity
 from .rest_login import Entrance
 from .rest_processes import Processes
@@ -49,7 +50,7 @@ def make_rest(system: System) -> FastAPI:
     app = FastAPI(
         title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
     )
-    about = (Overview, Identity, Approving, Anomalous, Tools)
+    about = (Overview, Events, Identity, Approving, Anomalous, Tools)
     for part in (Agents(), Processes(), Entrance(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
