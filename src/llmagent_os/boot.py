@@ -285,7 +285,6 @@ def make_kernel(
         partial(sharing, config or Config()),
         PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,
         pages.checkpoint,
-        threaded_commits=config is not None and config.durability == "power",
     )
 
 

@@ -18,7 +18,7 @@ from ..core.errors import (
     ContextOverflow,
     InvalidRequest,
     JournalDamaged,
-    JournalFull,
+    JournalUnavailable,
     LLMAgentOSError,
     from_data,
     not_found,
@@ -249,7 +249,7 @@ class Agent:
                 result = await sys.call(call.name, dict(call.arguments), show=RESULT_CHARACTERS)
             else:
                 raise not_found("tool", call.name, [*self.spec.tools, *self._agents])
-        except (BudgetExceeded, JournalFull, JournalDamaged):
+        except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:
             return Message("tool", f"error: {error.message}", tool_call_id=call.id, name=call.name)
@@ -324,7 +324,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
             if spec.loop not in loops:
                 raise not_found("loop", spec.loop, loops)
             reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)
-        except (BudgetExceeded, JournalFull, JournalDamaged):
+        except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:
             reply, memory = {"error": error.to_data()}, Memory.load(state)

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from .errors import InvalidRequest
 from .records import (
     Alternative,
     Decoding,
@@ -42,6 +43,25 @@ def dumps(value: Any) -> bytes:
 
 
 loads = orjson.loads
+
+
+def arguments(name: str, takes: Mapping[str, tuple[type, ...]], args: Mapping[str, Any]) -> bytes:
+    """A syscall's arguments as JSON; raises InvalidRequest for what is none, or not what it `takes`."""
+    for field, kinds in takes.items():
+        value = args.get(field)
+        if value is None:
+            continue
+        kind = type(value)
+        if kind not in kinds:
+            wanted = " or ".join(each.__name__ for each in kinds)
+            raise InvalidRequest(f"{field} of {name} is {kind.__name__}, not {wanted}", parameter=field)
+        if (kind is str and "\0" in value) or (kind is int and not -(2**63) <= value < 2**63):
+            text = f"{field} of {name} has a NUL, or is over 63 bits: no column holds it"
+            raise InvalidRequest(text, parameter=field)
+    try:
+        return dumps(args)
+    except (TypeError, ValueError, RecursionError) as error:  # such as half of a letter (a lone surrogate)
+        raise InvalidRequest(f"the arguments of {name} are no JSON data: {error}") from error
 
 
 def tool_call(data: Mapping[str, Any]) -> ToolCall:

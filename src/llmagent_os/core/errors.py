@@ -76,7 +76,11 @@ class ProcessFailed(LLMAgentOSError):
     """The process that was waited for did not end well; facts: `pid`, `reason`."""
 
 
-class JournalFull(LLMAgentOSError):
+class JournalUnavailable(LLMAgentOSError):
+    """The journal cannot be written now, or not in time: try again under the same id. What was accepted is kept."""
+
+
+class JournalFull(JournalUnavailable):
     """The disk is full: the call was not accepted, everything accepted before is kept."""
 
 

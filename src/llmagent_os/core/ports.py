@@ -14,7 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -161,8 +161,15 @@ class Tool(Protocol):
 class Store(Protocol):
     """Durable rows for the journal. Statements are named; `stores/` holds their SQL."""
 
+    concurrent: bool
+    """Whether `write` may run in another thread beside `read`."""
+
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        """Commit all of `batch` or nothing. Raises JournalFull on a full disk, JournalDamaged on a damaged page."""
+        """Commit all of `batch` or nothing.
+
+        Raises JournalUnavailable where nothing can be written now (JournalFull on a full disk), JournalDamaged on a
+        damaged page, InvalidRequest for a value that no column takes, Conflict for a message whose id another has.
+        """
         ...
 
     def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
@@ -360,7 +367,8 @@ class Syscall:
     """A row of the syscall table. `deadline` in seconds; `decode` turns the journal's JSON into what callers expect.
 
     `covers` and `brings` are its declaration for the gate; one that leaves a part of it out is refused when the door
-    is built. `covers=uncovered` and `brings=own` say so on purpose.
+    is built. `covers=uncovered` and `brings=own` say so on purpose. `takes` has the types of arguments that become
+    columns or numbers, by name: anything else is refused at the door, so is a text with NUL or a number over 63 bits.
     """
 
     handler: Handler
@@ -368,3 +376,4 @@ class Syscall:
     covers: Covers | None = None
     brings: Brings | None = None
     decode: Callable[[Any], Any] = lambda value: value
+    takes: Mapping[str, tuple[type, ...]] = field(default_factory=dict)

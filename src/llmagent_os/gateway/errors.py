@@ -18,6 +18,7 @@ from ..core.errors import (
     InvalidRequest,
     JournalDamaged,
     JournalFull,
+    JournalUnavailable,
     LLMAgentOSError,
     MissingExtra,
     NotFound,
@@ -66,6 +67,7 @@ STATUS: dict[type[BaseException], int] = {
     DeadlineExceeded: 504,
     TimeoutError: 504,
     JournalFull: 507,
+    JournalUnavailable: 503,
 }
 """The nearest class in an error's ancestry counts."""
 

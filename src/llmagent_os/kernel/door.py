@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..core import codec
@@ -19,6 +20,7 @@ from ..core.errors import (
     HandlerFailed,
     InvalidRequest,
     JournalDamaged,
+    JournalUnavailable,
     LLMAgentOSError,
     from_data,
     not_found,
@@ -31,9 +33,12 @@ from .process import Process
 
 log = logging.getLogger(__name__)
 
-Answer = tuple[Any, LLMAgentOSError | asyncio.CancelledError | None]
-"""A result, or the error instead; CancelledError where the caller has gone."""
+Ended = LLMAgentOSError | asyncio.CancelledError | None
+"""How a call ended: CancelledError where the caller has gone."""
+Answer = tuple[Any, Ended]
+"""A result, or the error instead."""
 
+GRACE = 0.5  # seconds beyond its deadline that a call's commit may take
 UNWIND = 0.5  # seconds that a handler has to give back what it holds, once nobody waits for it any more
 
 
@@ -97,7 +102,7 @@ class Door:
             raise not_found("syscall", name, self.table)
         if process.hold is not None:
             await process.hold.wait()
-        packed = codec.dumps(args)
+        packed = codec.arguments(name, entry.takes, args)
         key = process.key(name, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
             return self._answer(process, entry, row, args)
@@ -107,7 +112,7 @@ class Door:
         started, began = time.time(), time.perf_counter()
         try:
             result, error = await self._perform(call, process)
-            await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
+            error = await self._record(call, process, packed, result, error, (started, time.perf_counter() - began))
         except LLMAgentOSError as trouble:
             if call.outcome != "cancelled":
                 raise
@@ -145,16 +150,18 @@ class Door:
             answer.set_result(outcome)
 
     async def _record(
-        self, call: Call, process: Process, args: bytes, result: Any,
-        error: LLMAgentOSError | asyncio.CancelledError | None, times: tuple[float, float],
-    ) -> None:  # fmt: skip
-        """Commit the call's row, with what it consumed and what its handler wrote, and let that take effect."""
+        self, call: Call, process: Process, args: bytes, result: Any, error: Ended, times: tuple[float, float]
+    ) -> Ended:
+        """Commit the call's row, with what it consumed and what its handler wrote, and let that take effect.
+
+        Returns its error; where the journal does not take what was to be written, that is its outcome and its row.
+        """
         journal = self.journal
         call.outcome = _outcome(error)
         if call.meter is not None:
             call.cost = call.meter()
         if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
-            return
+            return error
         writes = call.writes if error is None else []
         packed_args, packed_result, packed_error = await journal.packed(
             writes, args, None if error is not None else codec.dumps(result),
@@ -165,16 +172,24 @@ class Door:
             process.row_status = "running"
             writes.append(("process.status", ("running", None, process.pid)))
         writes.append(journal.row(call, process.turn + 1, packed_args, packed_result, packed_error, times))
-        committed = journal.append(writes)
+        then = partial(self._happen, call, process, result, error is None)
         try:
-            await committed
-        finally:  # also where the caller went meanwhile: what is written has happened
-            if committed.done() and committed.exception() is None:
-                process.charge(call.cost, 1)
-                if error is None:
-                    for effect in call.after:
-                        effect()
-                    self._follow(process, call.name, call.args, result)
+            await journal.append(writes, then, max(0.0, call.deadline - times[1]) + GRACE)
+        except (JournalUnavailable, JournalDamaged):
+            raise
+        except LLMAgentOSError as refused:
+            if error is not None:
+                raise
+            return await self._record(call, process, args, None, refused, times)
+        return error
+
+    def _happen(self, call: Call, process: Process, result: Any, well: bool) -> None:
+        """A call is durable, whoever still waits: charge for it, and let it take effect."""
+        process.charge(call.cost, 1)
+        if well:
+            for effect in call.after:
+                effect()
+            self._follow(process, call.name, call.args, result)
 
     def _answer(self, process: Process, entry: Syscall, row: Row, args: Mapping[str, Any]) -> Any:
         """Answer from the journal what was finished before, and was paid for then (see `ProcessTable.get`)."""

@@ -12,22 +12,21 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from ..core import codec, parts
-from ..core.errors import InvalidRequest, JournalDamaged, JournalFull, LLMAgentOSError, NotFound
+from ..core.commits import Commits, Statement
+from ..core.errors import InvalidRequest, JournalDamaged, NotFound
 from ..core.ports import Store
 from ..core.records import Call
 
-Statement = tuple[str, tuple[Any, ...]]
 Committed = Callable[[Sequence[tuple[Any, ...]], bool], None]
 
 INLINE = 1024  # bytes; a larger value is split into parts, which are stored once, compressed, under their hashes
 HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
 REMEMBERED = 50_000  # names of blobs that are known to be stored
-CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of megabytes
 
 
 class Row(NamedTuple):
@@ -85,122 +84,33 @@ ERASED = ("", b"{}", _crc("", b"{}", None, None))
 """The key, arguments and checksum of a row whose content was erased; it has no result and no error."""
 
 
-class _Commit(asyncio.Future[None]):
-    """What a commit becomes. Whoever waits for it may go; it is written all the same, so they hear that first."""
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Not possible: who is cancelled while it waits goes on when it is written, or was not."""
-        return False
-
-
 class Journal:
-    """Collects statements of one event-loop tick and commits them together.
+    """Rows and blobs over a store: `append` commits statements, `row` and `pack` make them, `rows` reads them back.
 
-    With `threaded` the commit runs in a worker thread, so that a disk that takes its time does not stop the loop;
-    what arrives meanwhile makes the next group. `committed` is told the values of new rows, in order, and whether
-    that is all that can have been committed.
+    `committed` is told the values of new rows, in order, and whether that is all that can have been committed.
     """
 
-    def __init__(self, store: Store, threaded: bool = False, committed: Committed | None = None) -> None:
+    def __init__(self, store: Store, threaded: bool = True, committed: Committed | None = None) -> None:
         self.store = store
-        self.trouble: str | None = None  # why the last commit failed; None once one succeeds again
-        self._threaded, self._committed = threaded, committed
-        self._long = 0  # how many blocks there are in which a commit may have to wait long
-        self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
-        self._scheduled = False
-        self._written = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._committed = committed
+        self._commits = Commits(store, threaded, self._taken)
+        self.append, self.hurry, self.drain = self._commits.append, self._commits.hurry, self._commits.drain
         self._stored: set[bytes] = set()  # blobs that need not be written again; empty while blobs are collected
         self._sweeps = self._swept = 0  # collections that run, and that have begun
 
-    def append(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
-        """Queue statements for the next commit; the future ends when they are durable, or with why they are not."""
-        loop = asyncio.get_running_loop()
-        future = _Commit(loop=loop)
-        self._pending.append((statements, future))
-        if not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._start)
-        return future
+    @property
+    def trouble(self) -> str | None:
+        """Why the last commit failed, or that one takes too long; None once one succeeds again."""
+        return self._commits.trouble
 
-    def _start(self) -> None:
-        group, self._pending = self._pending, []
-        if not self._threaded and not self._long:
-            self._scheduled = False
-            self._settle(group, self._commit([statements for statements, _ in group]))
-        else:
-            self._spawn(self._commit_in_thread(group))
+    def _taken(self, statements: Sequence[Statement], sure: bool) -> None:
+        """Keep in mind what was committed, and tell who reads along."""
         if len(self._stored) > REMEMBERED:
             self._stored.clear()
-        if self._written >= CHECKPOINT_EVERY:
-            self._written = 0
-            self._spawn(self._checkpoint())
-
-    async def _commit_in_thread(self, group: list[tuple[Sequence[Statement], asyncio.Future[None]]]) -> None:
-        outcomes = await asyncio.to_thread(self._commit, [statements for statements, _ in group])
-        self._settle(group, outcomes)
-        if self._pending:
-            asyncio.get_running_loop().call_soon(self._start)
-        else:
-            self._scheduled = False
-
-    async def _checkpoint(self) -> None:
-        try:
-            await asyncio.to_thread(self.store.checkpoint)
-        except LLMAgentOSError as error:
-            self.trouble = error.message
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _commit(self, entries: list[Sequence[Statement]]) -> list[LLMAgentOSError | None]:
-        """Commit all entries at once; where that fails, one by one, so that a damaged page stops only who uses it."""
-        try:
-            self.store.write([statement for entry in entries for statement in entry])
-        except JournalFull as error:
-            return [error] * len(entries)
-        except JournalDamaged as error:
-            if len(entries) == 1:
-                return [error]
-            return [outcome for entry in entries for outcome in self._commit([entry])]
-        self._written += len(entries)
-        return [None] * len(entries)
-
-    def _settle(
-        self, group: list[tuple[Sequence[Statement], asyncio.Future[None]]], outcomes: list[LLMAgentOSError | None]
-    ) -> None:
-        for (statements, future), error in zip(group, outcomes, strict=True):
-            self.trouble = error.message if error else None
-            if error is None and not self._sweeps:
-                self._stored.update(values[0] for name, values in statements if name == "blob.add")
-            if future.cancelled():
-                continue
-            if error:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
+        if not self._sweeps:
+            self._stored.update(values[0] for name, values in statements if name == "blob.add")
         if self._committed is not None:
-            done = [entry for (entry, _), error in zip(group, outcomes, strict=True) if error is None]
-            rows = [values for entry in done for name, values in entry if name == "call.add"]
-            self._committed(rows, len(done) == len(group))
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Commit in a thread for a block in which somebody may hold the store for long."""
-        self._long += 1
-        try:
-            yield
-        finally:
-            self._long -= 1
-
-    async def drain(self) -> None:
-        """Wait until everything queued so far is committed."""
-        while self._pending or self._scheduled:
-            await asyncio.sleep(0)
-        for task in list(self._tasks):
-            await task
+            self._committed([values for name, values in statements if name == "call.add"], sure)
 
     @asynccontextmanager
     async def sweeping(self) -> AsyncIterator[None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core import codec
-from ..core.errors import InvalidRequest
+from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
 from ..core.records import DEFAULT, SHARED, Budget, Supervision
 from ..core.stream import Streams
@@ -25,6 +26,8 @@ from .runner import Runner
 from .syscalls import Builtins
 from .table import ProcessTable
 
+log = logging.getLogger(__name__)
+
 
 class Kernel:
     """Everything behind the door, over one store. Made by `boot`; started with `start_all`, ended with `close`."""
@@ -40,7 +43,7 @@ class Kernel:
         sharing: Callable[[str], Settings] = lambda model: Settings(),
         pages: PageStore | None = None,
         checkpoint: int = 0,
-        threaded_commits: bool = False,
+        threaded_commits: bool = True,
     ) -> None:
         self.store = store
         self.programs = dict(programs)
@@ -68,18 +71,22 @@ class Kernel:
 
     async def close(self) -> None:
         """Stop all work where it stands; the next start resumes it."""
+        self.journal.hurry()
         self.door.closing = True
         await self.runner.close()
         for task in self.workers.values():
             task.cancel()
         await asyncio.gather(*self.workers.values(), return_exceptions=True)
-        await self.journal.drain()
+        written = await self.journal.drain()
         for dispatcher in self.dispatchers.values():
             await dispatcher.close()
         await self.engines.close()
         if self._pages is not None:
             await self._pages.close()
-        self.store.close()
+        if written:
+            self.store.close()
+        else:
+            log.error("the disk did not take the last commits in time; what was answered is kept")
 
     def dispatcher(self, name: str, engine: Engine) -> Dispatcher:
         """Who serves the calls to a model; an engine that was opened anew gets a new one."""
@@ -137,6 +144,10 @@ class Kernel:
         process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
         usage = codec.dumps(process.tally)
         park = (process.row_status, process.state, usage, process.upto, process.turn, process.pid)
-        await self.journal.append([("process.park", park) if pids else ("process.add", process.values(b"null"))])
+        try:
+            await self.journal.append([("process.park", park) if pids else ("process.add", process.values(b"null"))])
+        except LLMAgentOSError:
+            del self._services[tenant, name]
+            raise
         process.row_status = process.status = "running"
         return Sys(self.door, process, principal)

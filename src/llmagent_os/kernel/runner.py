@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core import codec
+from ..core.commits import Statement
 from ..core.errors import (
     BudgetExceeded,
     Conflict,
     JournalDamaged,
-    JournalFull,
+    JournalUnavailable,
     LLMAgentOSError,
     NotFound,
     ProcessFailed,
@@ -23,7 +24,7 @@ from ..core.errors import (
 from ..core.records import ENDED, Call, Envelope, Grant, Json, Supervision
 from ..core.sys import Sys
 from .door import Door
-from .journal import History, Journal, Statement
+from .journal import History, Journal
 from .mailbox import Mailbox
 from .process import Ended, Idle, Process, Program, RowStatus, failure
 from .supervisor import Child, Decision, decide
@@ -87,8 +88,8 @@ class Runner:
                 process.history = None
         except JournalDamaged as error:
             self._detach(self._quarantine(process, error))
-        except JournalFull:
-            log.error("process %d waits for disk space", process.pid)
+        except JournalUnavailable:
+            log.error("process %d waits until the journal can be written", process.pid)
             self._detach(self._start_later(process, RETRY_FULL))
         finally:
             if self._table.live.get(process.pid) is process and process.task is asyncio.current_task():
@@ -114,7 +115,7 @@ class Runner:
             if program is None:
                 raise not_found("program", process.program, self.programs)
             outcome = await program.run(Sys(self._door, process), process.args, state)
-        except (JournalFull, JournalDamaged):
+        except (JournalUnavailable, JournalDamaged):
             raise
         except asyncio.CancelledError:
             if process.stopping or self._closing:
@@ -315,6 +316,8 @@ class Runner:
 
     async def _start_later(self, process: Process, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        while self._journal.trouble is not None:  # also what was written last may come through only now
+            await asyncio.sleep(seconds / 10)
         self._table.reload(process)  # as after a crash: from the last park, answered by the rows since
         self.start(process)
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 MINUTE, DAY = 60.0, 86400.0
+TEXT, WHOLE = (str,), (int,)
+SENT = {"to": (int, str), "reply_to": TEXT, "task": TEXT, "id": TEXT}
+SPAWNED = {"program": TEXT, "name": TEXT, "nice": WHOLE}
 
 
 class Builtins:
@@ -51,16 +54,18 @@ class Builtins:
             "generate": Syscall(self.generate, 10 * MINUTE, _model, own, codec.generation),
             "measure": Syscall(self.measure, MINUTE, _model, own),
             "embed": Syscall(self.embed, 2 * MINUTE, _model, own, _embeddings),
-            "call": Syscall(self.call, 5 * MINUTE, _tool, _by_tool),
-            "send": Syscall(self.send, MINUTE, _receiver, own),
+            "call": Syscall(
+                self.call, 5 * MINUTE, _tool, _by_tool, takes={"tool": TEXT, "arguments": (dict,), "show": WHOLE}
+            ),
+            "send": Syscall(self.send, MINUTE, _receiver, own, takes=SENT),
             "receive": Syscall(self.receive, 7 * DAY, uncovered, _by_sender, _message),
-            "answer": Syscall(self.answer, 10 * MINUTE, uncovered, _by_sender, _message),
-            "spawn": Syscall(self.spawn, MINUTE, _agent, own),
-            "wait": Syscall(self.wait, 7 * DAY, uncovered, _by_process),
-            "kill": Syscall(self.kill, MINUTE, uncovered, own),
+            "answer": Syscall(self.answer, 10 * MINUTE, uncovered, _by_sender, _message, {"id": TEXT}),
+            "spawn": Syscall(self.spawn, MINUTE, _agent, own, takes=SPAWNED),
+            "wait": Syscall(self.wait, 7 * DAY, uncovered, _by_process, takes={"pid": WHOLE}),
+            "kill": Syscall(self.kill, MINUTE, uncovered, own, takes={"pid": WHOLE, "reason": TEXT}),
             "now": Syscall(self.now, MINUTE, uncovered, own),
             "random": Syscall(self.random, MINUTE, uncovered, own),
-            "sleep": Syscall(self.sleep, 30 * DAY, uncovered, own),
+            "sleep": Syscall(self.sleep, 30 * DAY, uncovered, own, takes={"until": (float, int)}),
         }
 
     async def generate(self, call: Call, process: Process) -> Generation:

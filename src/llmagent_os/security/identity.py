@@ -40,7 +40,7 @@ PREFIX = "key-"  # of the ids of keys that were minted
 MOST = 1000  # living keys that one key may have minted
 DEEPEST = 8  # keys minted by keys minted by keys
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_PRINCIPAL = re.compile(r"\S{1,128}")
+_PRINCIPAL = re.compile(r"[^\s\0-\x1f\x7f\ud800-\udfff]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +258,10 @@ def check_names(tenant: str, principal: str) -> None:
     """Raise InvalidRequest for what is no tenant's name (it is part of paths and of names) or no principal's."""
     if not _NAME.fullmatch(tenant):
         raise InvalidRequest("a tenant is up to 64 letters, digits and _.-, no sign first", parameter="tenant")
-    if not _PRINCIPAL.fullmatch(principal) or principal == SHARED:
-        text = f"a principal is up to 128 characters without spaces, and not {SHARED!r}, which stands for everybody"
+    whole = isinstance(principal, str) and _PRINCIPAL.fullmatch(principal)  # a token's `sub` may be anything
+    if not whole or principal == SHARED:
+        text = "a principal is up to 128 whole characters, none of them a space or a control character, "
+        text += f"and not {SHARED!r}, which stands for everybody"
         raise InvalidRequest(text, parameter="principal")
 
 

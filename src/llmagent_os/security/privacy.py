@@ -128,8 +128,7 @@ class Privacy:
         to it waits that long.
         """
         async with self._erasing:
-            with self._kernel.journal.waiting():
-                return await self._erase(tenant, principal, prove)
+            return await self._erase(tenant, principal, prove)
 
     async def _erase(self, tenant: str, principal: str, prove: Sequence[str]) -> Erased:
         data = []
@@ -177,8 +176,7 @@ class Privacy:
 
     async def _write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Commit in a thread, since it may be much."""
-        with self._kernel.journal.waiting():
-            await asyncio.to_thread(self._archive.write, statements)
+        await asyncio.to_thread(self._archive.write, statements)
 
     async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
         if keys and self._amend is not None:
@@ -230,10 +228,8 @@ class Privacy:
         return len(pids)
 
     async def _blobs(self, age: float) -> int:
-        journal = self._kernel.journal
-        with journal.waiting():
-            async with journal.sweeping():
-                return await asyncio.to_thread(self._archive.collect, age)
+        async with self._kernel.journal.sweeping():
+            return await asyncio.to_thread(self._archive.collect, age)
 
     async def _processes(self, age: float) -> int:
         number, before = 0, time.time() - age

@@ -13,11 +13,22 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import JournalDamaged, JournalFull, LLMAgentOSError
+from ..core.errors import Conflict, InvalidRequest, JournalDamaged, JournalFull, JournalUnavailable, LLMAgentOSError
 from .schema import migrate
 from .statements import READS, WRITES
 
 Durability = Literal["crash", "power"]
+
+PATIENCE = 5.0  # seconds that a write waits for a lock that somebody else holds
+READ_BUSY = 0.2  # and a read, which the event loop makes: only at odd moments is there anything to wait for
+ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+"""What SQLite's driver raises; the last two for integers over 63 bits and lone surrogates."""
+UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
+    }
+)  # fmt: skip
 
 
 class SQLiteStore:
@@ -28,9 +39,10 @@ class SQLiteStore:
     """
 
     def __init__(self, path: Path | None = None, durability: Durability = "crash") -> None:
+        self.concurrent = path is not None
         self._lock = threading.Lock()
         self._writer = _connect(path, durability)
-        self._reader = self._writer if path is None else _connect(path, durability)
+        self._reader = self._writer if path is None else _connect(path, durability, busy=READ_BUSY)
         self._path = path
         try:
             migrate(self._writer)
@@ -46,16 +58,17 @@ class SQLiteStore:
                 for name, group in itertools.groupby(sorted(batch, key=_name), key=_name):
                     self._writer.executemany(WRITES[name], (params for _, params in group))
                 self._writer.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._writer.in_transaction:
-                    self._writer.rollback()
+            except ERRORS as error:
                 raise _translate(error) from error
+            finally:
+                if self._writer.in_transaction:  # whatever went wrong: the next group begins anew
+                    self._writer.rollback()
 
     def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a query from READS."""
         try:
             return self._reader.execute(READS[query], params).fetchall()
-        except sqlite3.DatabaseError as error:
+        except ERRORS as error:
             raise _translate(error) from error
 
     def checkpoint(self) -> None:
@@ -64,6 +77,7 @@ class SQLiteStore:
             return
         connection = sqlite3.connect(self._path)
         try:
+            connection.execute("PRAGMA busy_timeout = 0")  # waiting for a long reader, it would make writers wait too
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # the bulk, beside running commits
             connection.execute("PRAGMA wal_checkpoint(RESTART)")  # the rest, so that the log starts over
         except sqlite3.DatabaseError as error:
@@ -121,10 +135,10 @@ class SQLiteStore:
                 raise _translate(error) from error
 
     def close(self) -> None:
-        """Close both connections; SQLite folds the WAL into the file."""
-        with self._lock:
-            self._reader.close()
-            self._writer.close()
+        """Close both connections; SQLite folds the WAL into the file. Left open where a commit never comes back."""
+        if self._lock.acquire(timeout=PATIENCE):
+            with closing(self._reader), closing(self._writer):
+                self._lock.release()
 
 
 REFERENCES = (
@@ -146,7 +160,7 @@ def _name(statement: tuple[str, tuple[Any, ...]]) -> str:
     return statement[0]
 
 
-def _connect(path: Path | None, durability: Durability) -> sqlite3.Connection:
+def _connect(path: Path | None, durability: Durability, busy: float = PATIENCE) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64
     )
@@ -154,20 +168,31 @@ def _connect(path: Path | None, durability: Durability) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # done by `checkpoint`, off the event loop
-        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute(f"PRAGMA busy_timeout = {busy * 1000:.0f}")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _translate(error) from error
     return connection
 
 
-def _translate(error: sqlite3.Error) -> LLMAgentOSError | sqlite3.Error:
-    """Name the two troubles that a caller handles; anything else is ours and stays what it is."""
+def _translate(error: Exception) -> Exception:
+    """Name the troubles that a caller handles; anything else is ours and stays what it is."""
+    if isinstance(error, OverflowError | UnicodeEncodeError) or _untyped(error):
+        return InvalidRequest(f"a value cannot be stored ({error})")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return JournalFull(f"the journal cannot be written ({error}); free some disk space and send the call again")
+    if code in UNAVAILABLE:
+        return JournalUnavailable(f"the journal cannot be written ({error}); see who holds it, and send the call again")
+    if code == sqlite3.SQLITE_CONSTRAINT and "message.body" in str(error):  # see `message.add`
+        return Conflict("a message of this id, with other content, is in this box already; send it under another id")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return JournalDamaged(
             f"the journal is damaged ({error}); restore it from a backup, or go on without these rows"
         )
     return error
+
+
+def _untyped(error: Exception) -> bool:
+    """Whether SQLite has no type for a parameter (an error without a code of its own)."""
+    return isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError) and "binding parameter" in str(error)

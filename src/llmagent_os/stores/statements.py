@@ -30,8 +30,9 @@ WRITES = {
     "process.held": "UPDATE process SET held = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
-    "message.add": "INSERT OR IGNORE INTO message(id, box, body, sender, reply_to, task, at, origins, "
-    "tenant, principal) VALUES (?,?,?,?,?,?,?,?,?,?)",
+    "message.add": "INSERT INTO message(id, box, body, sender, reply_to, task, at, origins, tenant, principal) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(tenant, id, box) DO UPDATE SET body = "
+    "iif(body = excluded.body, body, NULL)",  # another body: refused, for there is none without one
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",
