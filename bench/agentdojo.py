@@ -207,7 +207,8 @@ async def system(stage: Stage, policy: Mapping[str, Any]) -> AsyncIterator[Agent
     registry, tools, loops = load_plugins(Config(), [stage], approver=stage)
     kernel = make_kernel(store, registry, tools)
     kernel.engines.add("worst", stage.engine)
-    agents = AgentManager(kernel, StoredRecords(store), await kernel.service("bench"), tools, loops)
+    records = StoredRecords(store, kernel.journal.append)
+    agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
     prompt = load_system_message(None)  # AgentDojo's own
     spec = {"name": "dojo", "model": "worst", "prompt": prompt, "tools": list(stage.tools()), "max_steps": MANY}
     await agents.create(spec | {"grant": {"policy": policy}})

@@ -224,7 +224,8 @@ async def drive(options: argparse.Namespace) -> list[Run]:
     tools, now = Tools(random.Random(options.seed + 2)), [1.8e9]
     with folder() as path:
         store = SQLiteStore(path / "journal.db")
-        settings, records = Settings(canaries=(CANARY,), note=options.note), StoredRecords(store)
+        settings = Settings(canaries=(CANARY,), note=options.note)
+        records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
         watch = Anomalies(
             settings, lambda name: found[name].traits, lambda pid: kernel.runner.pause(pid), records, lambda: now[0]
         )

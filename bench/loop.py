@@ -67,7 +67,7 @@ async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentMan
     registry, tools, loops = load_plugins(Config(), [Places()])
     kernel = make_kernel(store, registry, tools)
     kernel.engines.add("model", lambda: open_engine(model))
-    records = StoredRecords(store)
+    records = StoredRecords(store, kernel.journal.append)
     agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
     await agents.create({"name": "looker", "model": "model", "tools": ["look"]})
     try:

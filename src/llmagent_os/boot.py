@@ -179,7 +179,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if audit is not None:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
-        records = StoredRecords(store)
+        records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
         administration, keys = Administration(), Keys(records)
         approvals = Approvals(records, lambda pid: kernel.table.find(pid), keys.descends)
         administration.takes({"approvals.answer": approvals.answer})

@@ -30,6 +30,7 @@ from llmagent_os.core.records import (
     ToolSpec,
     Traits,
 )
+from llmagent_os.kernel.journal import Journal
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.scripted import ScriptedEngine
@@ -230,13 +231,16 @@ def test_the_fields_of_json_say_what_is_in_them() -> None:
 
 @pytest.fixture
 def records(tmp_path: Path) -> StoredRecords:
-    return StoredRecords(SQLiteStore(tmp_path / "journal.db"))
+    store = SQLiteStore(tmp_path / "journal.db")
+    return StoredRecords(store, Journal(store).append)
 
 
-def test_a_vault_on_disk_is_encrypted_and_outlives_a_restart(records: StoredRecords, tmp_path: Path) -> None:
+async def test_a_vault_on_disk_is_encrypted_and_outlives_a_restart(records: StoredRecords, tmp_path: Path) -> None:
     key = key_file(tmp_path / "vault.key")
     assert (tmp_path / "vault.key").stat().st_mode & 0o777 == 0o600
-    token = Vault(key, records).token("t", "EMAIL", "a@example.com")
+    vault = Vault(key, records)
+    token = vault.token("t", "EMAIL", "a@example.com")
+    await vault.kept()
     assert "example" not in str(records.list("vault/t"))
     again = Vault(key_file(tmp_path / "vault.key"), records)
     assert again.known("t").values == {token: "a@example.com"}
@@ -249,11 +253,11 @@ def test_a_damaged_key_is_named(tmp_path: Path) -> None:
         key_file(tmp_path / "vault.key")
 
 
-def test_values_are_forgotten(records: StoredRecords) -> None:
+async def test_values_are_forgotten(records: StoredRecords) -> None:
     vault = Vault(KEY, records)
     vault.token("t", "EMAIL", "a@example.com")
     kept = vault.token("t", "EMAIL", "b@example.com")
-    assert vault.forget("t", lambda value: value.startswith("a@")) == 1
+    assert await vault.forget("t", lambda value: value.startswith("a@")) == 1
     assert vault.known("t").values == {kept: "b@example.com"} == Vault(KEY, records).known("t").values
     assert not list(vault.known("t").find("a@example.com"))
 

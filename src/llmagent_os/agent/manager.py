@@ -91,7 +91,7 @@ class AgentManager:
         spec = self._check(definition)
         if self._records.get(self._space, spec.name) is not None:
             raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
-        self._records.put(self._space, spec.name, spec.data(), 1)
+        await self._records.put(self._space, spec.name, spec.data(), 1)
         return Defined(spec, 1)
 
     async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
@@ -100,11 +100,12 @@ class AgentManager:
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
         spec = self._check(old.spec.data() | dict(changes))
-        self._records.put(self._space, name, spec.data(), old.version + 1)
-        for pid in self._pids(name):
-            args = self._kernel.table.get(pid).args
-            args = args | {"spec": spec.data(), "version": old.version + 1}
-            await self._kernel.runner.configure(pid, args, spec.held())
+        new = {"spec": spec.data(), "version": old.version + 1}
+        table, configure = self._kernel.table, self._kernel.runner.configure
+        await asyncio.gather(  # at once, so that all of it is one commit
+            self._records.put(self._space, name, new["spec"], old.version + 1),
+            *(configure(pid, table.get(pid).args | new, spec.held()) for pid in self._pids(name)),
+        )
         return Defined(spec, old.version + 1)
 
     def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
@@ -170,7 +171,7 @@ class AgentManager:
         """Terminate an agent and forget its definition."""
         self._changeable(name)
         await self.terminate(name)
-        self._records.drop(self._space, name)
+        await self._records.drop(self._space, name)
 
     # -- processes
 

@@ -250,14 +250,14 @@ class PageStore(Protocol):
 
 
 class Records(Protocol):
-    """Small durable facts by space, key and version."""
+    """Small durable facts by space, key and version. What is written is read at once, and durable once awaited."""
 
-    def put(self, space: str, key: str, value: Json, version: int = 1) -> None:
-        """Write a version of a value; durable when this returns."""
+    def put(self, space: str, key: str, value: Json, version: int = 1) -> Awaitable[None]:
+        """Write a version of a value with the next commit; awaiting it may raise JournalFull."""
         ...
 
-    def drop(self, space: str, key: str) -> None:
-        """Delete every version of a value."""
+    def drop(self, space: str, key: str) -> Awaitable[None]:
+        """Delete every version of a value, likewise."""
         ...
 
     def get(self, space: str, key: str) -> tuple[int, Json] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from ..core import codec
@@ -33,27 +33,27 @@ class Responses:
         request = body.request(self._conversation(body.previous_response_id), said)
         wire = Wire(body)
 
-        def keep(answer: Generation) -> None:
+        async def keep(answer: Generation) -> None:
             if body.store is not False:
-                self._keep(wire.id, body.previous_response_id, [*said, _spoken(answer)])
+                await self._keep(wire.id, body.previous_response_id, [*said, _spoken(answer)])
 
         async with http.attended():
             if body.stream:
                 await self._stream(http, request, wire, keep)
                 return
             answer = await self._answerers.answer(request)
-        keep(answer)
+        await keep(answer)
         await http.json(200, wire.whole(answer))
 
     async def _stream(
-        self, http: Exchange, request: GenerateRequest, wire: Wire, keep: Callable[[Generation], None]
+        self, http: Exchange, request: GenerateRequest, wire: Wire, keep: Callable[[Generation], Awaitable[None]]
     ) -> None:
         try:
             async with aclosing(follow(self._answerers, [request])) as batches:
                 async for batch in batches:
                     begun = b"" if http.started else wire.begin()
                     for answer in (piece for _, piece in batch if isinstance(piece, Generation)):
-                        keep(answer)
+                        await keep(answer)
                     await http.events(begun + b"".join(wire.piece(piece) for _, piece in batch))
         except (LLMAgentOSError, TimeoutError) as error:
             if not http.started:
@@ -73,9 +73,9 @@ class Responses:
             identifier = found[1]["previous"]
         return [message for part in reversed(parts) for message in part]
 
-    def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
+    async def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
         kept = {"previous": previous, "messages": list(messages), "principal": self._principal}
-        self._records.put(self._space, identifier, kept)
+        await self._records.put(self._space, identifier, kept)
 
 
 def _read(data: bytes) -> ResponsesBody:

@@ -107,7 +107,7 @@ class Identity:
 
     async def decide(self, here: Here, body: Consent) -> dict[str, bool]:
         """Say whether a person's traffic may be learned from, from now on."""
-        self._privacy.consent(*_person(here, body), body.learning)
+        await self._privacy.consent(*_person(here, body), body.learning)
         return {"learning": body.learning}
 
     async def retention(self) -> dict[str, float | None]:

@@ -56,7 +56,7 @@ class Approvals:
             return _answer(found[1])
         if name not in self._open:
             self._open[name] = asdict(question) | {"allowed": None, "by": None, "at": None}
-            self._records.put(SPACE, name, self._open[name])
+            await self._records.put(SPACE, name, self._open[name])
             if len(self._open) > MANY:
                 self._close_what_is_over()
         self._left.discard(name)

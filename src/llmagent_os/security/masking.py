@@ -29,6 +29,7 @@ TOKEN = re.compile(r"<[A-Z]{2,12}_[A-Z2-7]{8}>", re.IGNORECASE | re.ASCII)
 _LONGEST = 23  # characters of a token
 Said = TypeVar("Said", Chunk, Generation)
 _LARGE = 10**8  # a number from here on may be an account or a phone number
+_LONG = 20_000  # characters, from which on a thread does the looking
 _REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
 
 
@@ -181,19 +182,20 @@ class Masking:
         """See `core.ports.Filter`."""
         request = call.args.get("request")
         if isinstance(request, GenerateRequest | EmbedRequest) and self._remote(request.model):
-            if self._recognisers:  # they may be models
-                await asyncio.to_thread(lambda: [self._find(text) for text in _texts(request)])
             return await self._ask(call, request, proceed)
         if call.name == "call" and self._exposed(call.args["tool"]):
             session = Session(self._vault, call.tenant, self._find)
-            return session.filled(await changed(call, proceed, arguments=session.json(call.args["arguments"])))
+            arguments = await self._masked(session.json, call.args["arguments"])
+            return session.filled(await changed(call, proceed, arguments=arguments))
         return await proceed(call)
 
     async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
         session = Session(self._vault, call.tenant, self._find)
         if isinstance(request, EmbedRequest):
-            return await changed(call, proceed, request=replace(request, texts=tuple(map(session.mask, request.texts))))
-        masked, stream, restorer = session.request(request), call.stream, session.restorer(request)
+            texts = await self._masked(lambda texts: tuple(map(session.mask, texts)), request.texts)
+            return await changed(call, proceed, request=replace(request, texts=texts))
+        masked = await self._masked(session.request, request)
+        stream, restorer = call.stream, session.restorer(request)
         if stream is not None:
             call.stream = lambda chunk: stream(session.chunk(chunk, restorer))
         try:
@@ -201,6 +203,15 @@ class Masking:
         finally:
             call.stream = stream
         return session.back(answer, restorer.fill(answer.text), restorer) if isinstance(answer, Generation) else answer
+
+    async def _masked(self, mask: Callable[[Any], Any], what: Any) -> Any:
+        """What is masked, once its tokens are kept. Long texts are looked through in a thread, as by models."""
+        if self._recognisers or _characters(what) > _LONG:
+            masked = await asyncio.to_thread(mask, what)
+        else:
+            masked = mask(what)
+        await self._vault.kept()
+        return masked
 
 
 async def changed(call: Call, proceed: Proceed, **args: Any) -> Any:
@@ -212,10 +223,11 @@ async def changed(call: Call, proceed: Proceed, **args: Any) -> Any:
         call.args = given
 
 
-def _texts(request: GenerateRequest | EmbedRequest) -> Sequence[str]:
-    if isinstance(request, EmbedRequest):
-        return request.texts
-    return [request.prompt or "", *(message.text for message in request.messages)]
+def _characters(what: Any) -> int:
+    """About how much text there is to look through."""
+    if isinstance(what, GenerateRequest):
+        return len(what.prompt or "") + sum(len(message.text) for message in what.messages)
+    return len(str(what))
 
 
 def scrubbed(text: str, spare: Sequence[str] = ("NAME",)) -> str:

@@ -63,7 +63,7 @@ class VaultShare:
     async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
         """Forget the values that occur in it."""
         texts = [each.decode() for each in data]
-        return self._vault.forget(tenant, lambda value: any(value in text for text in texts))
+        return await self._vault.forget(tenant, lambda value: any(value in text for text in texts))
 
 
 class Privacy:
@@ -85,9 +85,9 @@ class Privacy:
         found = self._records.get(owned(tenant, CONSENT), principal)
         return found is not None and found[1]["learning"] is True
 
-    def consent(self, tenant: str, principal: str, learning: bool) -> None:
+    async def consent(self, tenant: str, principal: str, learning: bool) -> None:
         """Note what a person decided; it holds from now on."""
-        self._records.put(owned(tenant, CONSENT), principal, {"principal": principal, "learning": learning})
+        await self._records.put(owned(tenant, CONSENT), principal, {"principal": principal, "learning": learning})
 
     # -- export
 

@@ -6,12 +6,14 @@ as the key lives, and nobody can guess the token of a value, or write one into a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import importlib
 import os
 import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -142,6 +144,9 @@ class Vault:
         self._key, self._records = key, records
         self._seal = Seal(key) if records is not None else None
         self._tenants: dict[str, Known] = {}
+        self._new: list[tuple[str, str, str]] = []  # tenant, token and sealed value of what is not on its way yet
+        self._writing: set[asyncio.Future[None]] = set()
+        self._lock = threading.Lock()
 
     def known(self, tenant: str) -> Known:
         """The values of a tenant, read when first asked for."""
@@ -154,10 +159,14 @@ class Vault:
         return found
 
     def token(self, tenant: str, kind: str, value: str) -> str:
-        """The token for a value, kept from now on: `<EMAIL_7KQ2MX5D>`. Raises JournalFull where it cannot be kept."""
+        """The token for a value: `<EMAIL_7KQ2MX5D>`. Before it is told to anybody, `kept` is to be awaited."""
         known = self.known(tenant)
         if (made := known.tokens.get((kind, value))) is not None:
             return made
+        with self._lock:  # long texts are masked in threads
+            return known.tokens.get((kind, value)) or self._made(known, tenant, kind, value)
+
+    def _made(self, known: Known, tenant: str, kind: str, value: str) -> str:
         for number in count():  # 40 bits: two values rarely meet, and then one has another number
             said = "\0".join((tenant, kind, value, str(number))).encode()
             digest = hmac.new(self._key, said, hashlib.sha256).digest()[:5]
@@ -165,17 +174,38 @@ class Vault:
             if token not in known.values:
                 break
         if self._records is not None and self._seal is not None:
-            self._records.put(_SPACE + tenant, token, self._seal.shut(value, f"{tenant} {token}"))
+            self._new.append((tenant, token, self._seal.shut(value, f"{tenant} {token}")))
         known.add(token, value)
         return token
 
-    def forget(self, tenant: str, wanted: Callable[[str], bool] = lambda value: True) -> int:
+    async def kept(self) -> None:
+        """Wait until every token made so far is durable, in one commit. Raises JournalFull; then it is tried again."""
+        with self._lock:
+            new, self._new = self._new, []
+        self._writing |= {asyncio.ensure_future(self._keep(*each)) for each in new}
+        if not self._writing:
+            return
+        done, _ = await asyncio.wait(self._writing)
+        self._writing -= done
+        for each in done:
+            each.result()
+
+    async def _keep(self, tenant: str, token: str, sealed: str) -> None:
+        assert self._records is not None  # else nothing is new
+        try:
+            await self._records.put(_SPACE + tenant, token, sealed)
+        except BaseException:
+            with self._lock:
+                self._new.append((tenant, token, sealed))
+            raise
+
+    async def forget(self, tenant: str, wanted: Callable[[str], bool] = lambda value: True) -> int:
         """Erase the values of a tenant that are wanted (all); returns how many."""
         values = self.known(tenant).values
         gone = {token for token, value in values.items() if wanted(value)}
         if self._records is not None:
-            for token in gone:
-                self._records.drop(_SPACE + tenant, token)
+            await self.kept()
+            await asyncio.gather(*(self._records.drop(_SPACE + tenant, token) for token in gone))
         known = self._tenants[tenant] = Known()
         for token, value in values.items():
             if token not in gone:
