@@ -352,12 +352,12 @@ async def test_the_call_is_itself_again_when_it_is_over() -> None:
 
     async def proceed(passed: Call) -> Generation:
         seen.append(passed.args["request"].messages[0].text)
-        passed.adapter = "tuned"
+        passed.decision["adapter"] = "tuned"
         raise ValueError
 
     with pytest.raises(ValueError):
         await masking(made, None, proceed)
-    assert made.args["request"] is request and made.stream is stream and made.adapter == "tuned"
+    assert made.args["request"] is request and made.stream is stream and made.decision["adapter"] == "tuned"
     assert TOKEN.fullmatch(seen[0])
 
 

@@ -46,7 +46,7 @@ async def test_many_records_are_one_commit_and_durable_once_awaited(store: Count
     await asyncio.gather(*(records.put("space", str(n), {"n": n}) for n in range(50)))
     assert store.commits == 1
     assert records.list("space") == {str(n): (1, {"n": n}) for n in range(50)}
-    assert len(store.read("record.list", "space")) == 50
+    assert len(store.read("record.list", "space", "", -1)) == 50
 
 
 async def test_what_is_queued_is_read_at_once(store: Counting, records: StoredRecords) -> None:
