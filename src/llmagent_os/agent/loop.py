@@ -40,7 +40,7 @@ from ..core.records import (
 from ..core.sys import Sys
 from ..kernel.process import Idle, Program
 from .prompt import PromptTemplate
-from .spec import AGENT, AgentSpec, parse
+from .spec import AGENT, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
@@ -126,8 +126,13 @@ class Agent:
         names = tuple(self.spec.intents)
         question = f"Which of {', '.join(names)} fits this message best?\n\nMessage: {turn.message.text}"
         asked = Message("user", question, name=turn.message.name)
-        request = GenerateRequest(self.spec.model, (asked,), choices=names, stream=False)
+        request = self._aside(asked, choices=names)
         return (await self._generate(sys, turn, request, shown=False)).text
+
+    def _aside(self, question: Message, **options: Any) -> GenerateRequest:
+        """A question of the loop's own, whose answer nobody sees."""
+        spec = self.spec
+        return GenerateRequest(spec.model, (question,), stream=False, service=spec.service, needs=spec.needs, **options)
 
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
         """Put system prompt, summary, history and message together, fitted to the model's window."""
@@ -141,6 +146,9 @@ class Agent:
             tools=self.tools,
             schema=turn.options.get("schema") or self.spec.answer_schema,
             decoding=self.spec.decoding,
+            service=self.spec.service,
+            needs=self.spec.needs,
+            stream=turn.envelope.task is not None,
         )
         if memory.tokens:
             grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
@@ -199,7 +207,7 @@ class Agent:
         message = Message("user", task + text, name=RELAYED)
         window = turn.memory.window
         message = shorten(message, len(message.text), window)  # a token is at least a character: it surely fits
-        request = GenerateRequest(self.spec.model, (message,), sampling=Sampling(max_tokens=window // 8 or 64))
+        request = self._aside(message, sampling=Sampling(max_tokens=window // 8 or 64))
         turn.memory.summary = (await self._generate(sys, turn, request, shown=False)).text.strip()
 
     async def infer(self, sys: Sys, turn: Turn, request: GenerateRequest) -> None:
@@ -266,9 +274,8 @@ class Agent:
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
-        request = replace(request, service=self.spec.service, needs=self.spec.needs)
         if task is None:
-            answer = await sys.generate(replace(request, stream=False))
+            answer = await sys.generate(request)
         else:
             answer = await sys.generate(request, stream=lambda chunk: sys.publish(task, chunk))
         turn.usage += answer.usage
@@ -320,7 +327,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
             return None
         memory = Memory.load(state)
         try:
-            spec = parse(args["spec"])
+            spec = stored(args["spec"])
             if spec.loop not in loops:
                 raise not_found("loop", spec.loop, loops)
             reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core import documents
+from ..core import codec, documents
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Decoding, Grant, Json, Needs, Service
 
@@ -103,6 +103,21 @@ def parse(data: Any) -> AgentSpec:
         if name not in SAMPLING_NAMES:
             hint = nearest(name, SAMPLING_NAMES)
             raise InvalidRequest(f"unknown sampling parameter {name!r}; {hint}", parameter=f"sampling.{name}")
+    return spec
+
+
+_PARSED: dict[bytes, AgentSpec] = {}
+MANY = 1000  # definitions that are kept parsed
+
+
+def stored(data: Json) -> AgentSpec:
+    """A definition that was parsed before it was stored: parsed once more for all the processes that have it."""
+    packed = codec.dumps(data)
+    spec = _PARSED.get(packed)
+    if spec is None:
+        if len(_PARSED) >= MANY:
+            _PARSED.clear()
+        spec = _PARSED[packed] = parse(data)
     return spec
 
 

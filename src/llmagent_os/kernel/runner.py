@@ -97,6 +97,8 @@ class Runner:
                 process.task = None
 
     def _history(self, process: Process) -> History | None:
+        if process.seq == process.upto:
+            return None
         rows = self._journal.rows(process.pid, process.upto)
         for row in rows:
             if row.name == "configure" and row.turn > process.turn + 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,6 +15,8 @@ from .journal import MARKS, Journal
 from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
+RECENT = 256  # records that stay in memory although nobody holds them
+
 
 class ProcessTable:
     """Finds processes by pid, name and parent. `live` holds the awake ones; everything else is read when needed."""
@@ -23,6 +26,7 @@ class ProcessTable:
         self.live: dict[int, Process] = {}
         self.quarantined: dict[int, str] = {}  # why their rows cannot be read
         self._known: WeakValueDictionary[int, Process] = WeakValueDictionary()  # one record a pid, however reached
+        self._recent: deque[Process] = deque(maxlen=RECENT)  # keeps them known between two uses
         self._last = int(self._store.read("process.last")[0][0])
 
     def create(
@@ -40,8 +44,11 @@ class ProcessTable:
             budget, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant,
             up=parent, row_status="waiting" if parked else "running",
         )  # fmt: skip
-        if not parked:
-            self._known[process.pid] = process
+        return self._keep(process)
+
+    def _keep(self, process: Process) -> Process:
+        self._known[process.pid] = process
+        self._recent.append(process)
         return process
 
     def get(self, pid: int) -> Process:
@@ -52,7 +59,7 @@ class ProcessTable:
         rows = self._store.read("process.get", pid) if abs(pid) < 2**63 else []  # more is no number to a database
         if not rows:
             raise _missing(pid)
-        process = self._known[pid] = from_row(rows[0], self._unpack)
+        process = self._keep(from_row(rows[0], self._unpack))
         self._catch_up(process)
         if process.parent:
             process.up = self.get(process.parent)
