@@ -203,7 +203,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         kernel.worker("anomalies", Reader(kernel.feed, statistics.take).run())
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
-            kernel.worker("audit", audit.run())
+            kernel.worker("audit", audit.run(kernel.feed))
         sys = await kernel.service("system")
         agents = AgentManager(kernel, records, sys, tools, loops)
         await connect(kernel, config, tools)

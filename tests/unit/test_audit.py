@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import zlib
@@ -14,6 +15,7 @@ import pytest
 from llmagent_os.core.errors import InvalidRequest, NotFound
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Journal, Statement
+from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.security.audit import Audit, Bad, read_checkpoints, verify
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
@@ -272,3 +274,33 @@ def test_rows_from_before_the_log_are_taken_in_by_time(tmp_path: Path) -> None:
     place.run(range(4, 6))
     store = SQLiteStore(place.database)
     assert (verify(store, place.folder).rows, verify(store, place.folder).bad) == (12, [])
+
+
+class Unread(SQLiteStore):
+    """Counts how often the feed is read from the file."""
+
+    reads = 0
+
+    def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        self.reads += query == "call.feed"
+        return super().read(query, *params)
+
+
+async def test_rows_are_signed_as_they_were_committed_whatever_was_done_to_the_file_since(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    store = Unread(place.database)
+    audit = Audit(store, place.folder, every=0.5)
+    kernel = Kernel(SQLiteStore(place.database), {})
+    kernel.worker("audit", audit.run(kernel.feed))
+    sys = await kernel.service("test")
+    for _ in range(30):
+        await sys.random()
+    place.sql("UPDATE call SET result = '0.5' WHERE seq = 7", "DELETE FROM call WHERE seq = 9")
+    async with asyncio.timeout(5):
+        while audit.at < kernel.feed.last:
+            await asyncio.sleep(0.02)
+    assert store.reads == 0
+    await kernel.close()
+    audit.close()
+    store.close()
+    assert [(bad.kind, bad.seq) for bad in place.bad()] == [("changed", 7), ("missing", 9)]

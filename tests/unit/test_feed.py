@@ -88,7 +88,7 @@ async def test_who_is_behind_reads_what_memory_no_longer_holds(tmp_path: Path, k
         rows += part
         n = part[-1].n
     assert rows == kept(kernel) and 0 < kernel.store.reads < 5
-    assert kernel.feed.after(kernel.feed.last) == ()
+    assert kernel.feed.after(kernel.feed.last) == []
 
 
 async def test_numbers_go_on_after_a_restart_and_none_is_given_twice(tmp_path: Path) -> None:

@@ -60,13 +60,17 @@ class Feed:
 
     def after(self, n: int, limit: int = PART) -> Sequence[Row]:
         """The rows that come after number `n`, oldest first, at most `limit`."""
-        new = self.last - n
-        if new <= 0:
-            return ()
-        if new <= len(self._recent):
-            rows = list(islice(reversed(self._recent), new))
-            return rows[: -limit - 1 : -1]
+        held = self.held(n, limit)
+        if held is not None:
+            return held
         return [Row._make((*values, number)) for number, *values in self._store.read("call.feed", n, limit)]
+
+    def held(self, n: int, limit: int = PART) -> Sequence[Row] | None:
+        """The same from memory, or None where it no longer holds them all."""
+        new = max(0, self.last - n)
+        if new > len(self._recent):
+            return None
+        return list(islice(reversed(self._recent), new))[: -limit - 1 : -1]
 
     async def beyond(self, n: int) -> None:
         """Wait until there are rows after number `n`."""

@@ -192,13 +192,13 @@ class Journal:
         times: tuple[float, float],
     ) -> Statement:  # fmt: skip
         """The statement that records a finished call; `times` are (started, seconds)."""
-        cost = call.cost
+        cost = call.cost  # numbers as the columns give them back: who reads along is to see what the file has
         return "call.add", (
             call.pid, call.seq, turn, call.name, call.key, args, result, error, call.tenant, call.principal,
             listed(call.labels), listed(call.origins), call.outcome,
             codec.dumps(call.decision) if call.decision else None,
-            cost.input_tokens, cost.output_tokens, cost.cached_tokens,
-            cost.money, *times, call.waited, _crc(call.key, args, result, error),
+            int(cost.input_tokens), int(cost.output_tokens), int(cost.cached_tokens), float(cost.money),
+            *times, float(call.waited), _crc(call.key, args, result, error),
         )  # fmt: skip
 
     def rows(self, pid: int, after: int = 0) -> list[Row]:

@@ -5,8 +5,9 @@ before (after Haber and Stornetta 1991), and at least once a second or 1,000 row
 of rows are signed (Ed25519) in `checkpoints.jsonl`. So `verify` names a row that was changed, taken out or put in, and
 notices a tail that was cut. Ed25519 and not a shared secret, so that whoever verifies cannot forge.
 
-A background task reads the rows after they were committed: the door waits for nothing of it. What is not promised: rows
-younger than the last checkpoint are not covered yet; who can write the database *and* this folder can set both back to
+A background task reads the feed after the commits: the door waits for nothing of it, and who changes the file before a
+row is signed changes nothing of what is signed. What is not promised: rows younger than the last checkpoint are not
+covered once the system has crashed; who can write the database *and* this folder can set both back to
 an earlier checkpoint, which a copy of a later one elsewhere shows; who has the signing key can write anything.
 """
 
@@ -30,7 +31,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ..core import codec
 from ..core.errors import InvalidRequest, JournalDamaged, NotFound
 from ..core.ports import Store
-from ..kernel.journal import Journal
+from ..kernel.feed import Feed
+from ..kernel.journal import Journal, Row
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,10 @@ def digest(row: Sequence[Any], old: bool = False) -> bytes:
         judged = [labels, origins, outcome, decision.decode() if isinstance(decision, bytes) else repr(decision)]
     plain = codec.dumps([*row[:5], *sizes, tenant, principal, *judged, *rest])
     return hashlib.blake2b(b"".join((plain, *filter(_is_bytes, blobs))), digest_size=32).digest()
+
+
+def _record(row: Sequence[Any]) -> bytes:
+    return RECORD.pack(ROW, row[0], row[1], digest(row))
 
 
 def _is_bytes(value: Any) -> bool:
@@ -193,14 +199,35 @@ class Audit:
         else:
             self._log.append([], newest, "opened")
 
-    async def run(self) -> None:
-        """Catch up until cancelled; a full disk is said in the log of the system and tried again."""
+    async def run(self, feed: Feed) -> None:
+        """Keep up with the feed until cancelled; a full disk is said in the log of the system and tried again."""
         while True:
+            await feed.beyond(self.at)
             await asyncio.sleep(self._every)
             try:
-                await asyncio.to_thread(self.catch_up)
+                while self.at < feed.last:
+                    rows = feed.held(self.at, MOST)
+                    await (asyncio.to_thread(self.catch_up) if rows is None else asyncio.to_thread(self._take, rows))
             except (OSError, JournalDamaged) as error:
                 log.error("the audit log cannot be written (%s); it is tried again", error)
+
+    @property
+    def at(self) -> int:
+        """The number of the last row that was taken in."""
+        assert self._log.last is not None  # `__init__` wrote one
+        return self._log.last.last
+
+    def _take(self, rows: Sequence[Row]) -> None:
+        """Take in rows that were just committed, as they were then, whatever somebody did to the file since."""
+        with self._lock:
+            new = [row for row in rows if row.n > self.at]  # `amend` may have come first
+            records = []
+            for count, row in enumerate(new, 1):
+                records.append(_record(row[:-1]))
+                if count % _PART == 0:
+                    time.sleep(0)  # lets the event loop have its turn
+            if new:
+                self._log.append(records, new[-1].n)
 
     def catch_up(self) -> int:
         """Take in what was committed since; returns how many rows. Raises OSError, JournalDamaged."""
@@ -208,11 +235,10 @@ class Audit:
             return self._catch_up()
 
     def _catch_up(self) -> int:
-        assert self._log.last is not None  # `__init__` wrote one
-        cursor, taken, records = self._log.last.last, 0, []
+        cursor, taken, records = self.at, 0, []
         while rows := self.store.read("call.feed", cursor, _PART):
             for number, *row in rows:
-                records.append(RECORD.pack(ROW, row[0], row[1], digest(row)))
+                records.append(_record(row))
                 cursor = number
             if len(records) >= MOST or len(rows) < _PART:
                 self._log.append(records, cursor)
@@ -229,9 +255,8 @@ class Audit:
         """
         with self._lock:
             self._catch_up()
-            assert self._log.last is not None
             records = [RECORD.pack(AMENDED, *key, self._present(key)) for key in keys]
-            self._log.append(records, self._log.last.last, f"amended {len(records)} rows: {why}")
+            self._log.append(records, self.at, f"amended {len(records)} rows: {why}")
 
     def _present(self, key: Key) -> bytes:
         rows = self.store.read("audit.row", *key)
@@ -241,8 +266,7 @@ class Audit:
         """Take in the rest and say that nothing comes after it. The store is the caller's to close."""
         with self._lock:
             self._catch_up()
-            assert self._log.last is not None
-            self._log.append([], self._log.last.last, "closed")
+            self._log.append([], self.at, "closed")
 
 
 Kind = Literal["changed", "missing", "inserted", "cut", "log", "checkpoint"]
