@@ -13,6 +13,7 @@ from llmagent_os.core.records import Json, ModelSpec
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
+from llmagent_os.kernel.table import CROWD
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -104,4 +105,24 @@ async def test_a_part_that_was_collected_is_written_again(tmp_path: Path) -> Non
         assert again == []
         async with journal.sweeping():
             assert await asyncio.to_thread(kernel.store.collect, 0.0) == 1
+    await kernel.close()
+
+
+async def sleeper(sys: Sys, args: Json, state: Json) -> None:
+    await sys.sleep(3600)
+
+
+async def test_a_message_by_name_costs_the_same_however_many_wait(tmp_path: Path) -> None:
+    """And where all are crowded they take turns: the next one goes where the last message is the oldest."""
+    kernel = Kernel(SQLiteStore(tmp_path / "journal.db"), {"sleeper": Program(sleeper)})
+    sys = await kernel.service("test")
+    pids = [await sys.spawn("sleeper", name="queue") for _ in range(3)]
+    waiting = [(f"{n}-{pid}", f"pid/{pid}", b"1", "", None, None, 0.0, None, "default", "owner")
+               for n in range(300 + CROWD) for pid in pids[: 2 + (n < CROWD)]]  # fmt: skip
+    kernel.store.write([("message.add", values) for values in waiting])
+    assert {count for count, *_ in kernel.table.loads("queue")} == {CROWD}
+    assert kernel.mail.address("queue") == f"pid/{pids[2]}"
+    for _ in range(6):
+        await sys.send("queue", "x")
+    assert [kernel.table.waiting_messages(f"pid/{pid}") - CROWD for pid in pids] == [302, 302, 2]
     await kernel.close()

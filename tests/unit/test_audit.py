@@ -7,16 +7,19 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from llmagent_os.core import codec
 from llmagent_os.core.errors import InvalidRequest, NotFound
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Journal, Statement
 from llmagent_os.kernel.kernel import Kernel
-from llmagent_os.security.audit import Audit, Bad, read_checkpoints, verify
+from llmagent_os.security.audit import RECENT, Audit, Bad, Log, parse, read_checkpoints, verify
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.stores.statements import CALL
@@ -251,6 +254,39 @@ def test_a_set_back_log_is_shown_by_a_copy_of_a_checkpoint(place: Place) -> None
     assert [bad.text for bad in place.bad(copies=[copy])] == [
         "the log ends at entry 60; a copy of a checkpoint has 120"
     ]
+
+
+def year(folder: Path, lines: int) -> None:
+    """Put as many checkpoints before the last one as a system that is busy for so many seconds makes."""
+    *_, last = read_checkpoints(folder)
+    private = Ed25519PrivateKey.from_private_bytes((folder / "signing.key").read_bytes())
+    made = [replace(last, at=last.at - number, note="") for number in range(lines, 0, -1)]
+    made[lines // 2] = replace(made[lines // 2], note="amended 7 rows: a person's data")
+    signed = [replace(each, signature=private.sign(each.body()).hex()) for each in made]
+    with (folder / "checkpoints.jsonl").open("wb") as file:
+        file.writelines(codec.dumps(each) + b"\n" for each in [*signed, last])
+
+
+def test_old_checkpoints_are_thinned_out_and_the_log_stays_verifiable(place: Place) -> None:
+    path, hours = place.folder / "checkpoints.jsonl", 2
+    *_, copy = read_checkpoints(place.folder)[:2]
+    year(place.folder, hours * 3600)
+    before = path.stat().st_size
+    place.run(range(41, 43))
+    kept = read_checkpoints(place.folder)
+    assert RECENT <= len(kept) <= RECENT + hours + 2
+    assert path.stat().st_size < before / 4
+    assert place.bad() == [] == place.bad(copies=[copy])
+    assert verify(SQLiteStore(place.database), place.folder).notes == ["amended 7 rows: a person's data"]
+    place.sql("UPDATE call SET principal = 'bob' WHERE pid = 1 AND seq = 1")
+    assert [(bad.kind, bad.pid, bad.seq) for bad in place.bad()] == [("changed", 1, 1)]
+
+
+def test_a_start_reads_the_last_checkpoint_alone(place: Place) -> None:
+    year(place.folder, 500)
+    data = (place.folder / "checkpoints.jsonl").read_bytes().splitlines(True)
+    (place.folder / "checkpoints.jsonl").write_bytes(b"what?\n" * 100_000 + data[-1] + data[0][:50])
+    assert Log(place.folder).last == parse(data[-1])
 
 
 def test_the_key_is_its_owners(place: Place) -> None:

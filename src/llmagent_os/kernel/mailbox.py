@@ -35,7 +35,7 @@ class Mailbox:
         loads = self._table.loads(to, tenant, principal)
         if not loads:
             raise not_found("process", to, self._table.names(tenant))
-        return f"pid/{min(loads)[1]}"
+        return f"pid/{min(loads)[-1]}"
 
     def _own(self, box: str, tenant: str) -> str:
         """A box's name, unless it is another tenant's."""

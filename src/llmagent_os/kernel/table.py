@@ -16,6 +16,7 @@ from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
 RECENT = 256  # records that stay in memory although nobody holds them
+CROWD = 100  # messages: of processes that all have so many before them it does not matter which has more
 
 
 class ProcessTable:
@@ -198,12 +199,16 @@ class ProcessTable:
         told = codec.loads(origins) if origins else ()
         return Envelope(identifier, box, self._unpack(body), sender, reply_to, task, told, principal)
 
-    def loads(self, name: str, tenant: str = DEFAULT, principal: str = SHARED) -> list[tuple[int, int]]:
-        """Of each living process of a name: how many messages it has before it, and its pid; of sessions, those of
-        `principal` and the shared ones.
+    def loads(self, name: str, tenant: str = DEFAULT, principal: str = SHARED) -> list[tuple[int, int, int]]:
+        """Of each living process of a name: how many messages it has before it, up to a crowd, the last one's number,
+
+        and its pid. Of sessions, those of `principal`.
         """
-        busy = {pid for pid, process in self.live.items() if process.status != "waiting"}
-        return [(n + (pid in busy), pid) for pid, n in self._store.read("process.loads", tenant, name, principal)]
+        rows = self._store.read("process.loads", CROWD, tenant, name, principal)
+        return [(min(before + self._is_busy(pid), CROWD), last or 0, pid) for pid, before, last in rows]
+
+    def _is_busy(self, pid: int) -> bool:
+        return pid in self.live and self.live[pid].status != "waiting"
 
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""

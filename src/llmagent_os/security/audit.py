@@ -20,6 +20,7 @@ import os
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,11 @@ GONE = bytes(32)
 """The digest of a row that is not there."""
 
 MOST = 1000  # rows under one checkpoint
+RECENT, HOUR = 1000, 3600.0  # checkpoints, and then seconds between two of those that stay
+LARGE = 1 << 20  # bytes of checkpoints that have come since they were thinned out
+SILENT = ("", "begun", "opened", "closed")
+"""Notes of checkpoints that say nothing of interest."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _PART = 100  # rows at a time: a longer stretch would keep the event loop from running
 _BLOBS = (5, 6, 7)  # args, result and error among a row's columns
 
@@ -123,7 +129,8 @@ class Log:
         self.key = self._private.public_key().public_bytes_raw().hex()
         self._rows.touch(mode=0o600)
         self._checkpoints.touch(mode=0o600)
-        self.last = next(reversed(read_checkpoints(folder)), None)
+        self.last = _last(self._checkpoints)
+        self._large = LARGE  # bytes of checkpoints after which they are thinned out
 
     def append(self, records: Sequence[bytes], last: int, note: str = "") -> None:
         """Add entries and sign what is there now; on disk when this returns. Raises OSError and changes nothing."""
@@ -142,8 +149,37 @@ class Log:
             file.seek(_whole_lines(self._checkpoints))
             file.truncate()
             file.write(codec.dumps(made) + b"\n")
+            size = file.tell()
             _sync(file)
         self.last = made
+        if size > self._large:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Leave out checkpoints that are not needed any more; a crash leaves the file as it was, or as it will be."""
+        part = self._checkpoints.with_suffix(".part")
+        with self._checkpoints.open("rb") as old, open(os.open(part, _NEW, 0o600), "wb") as new:
+            new.writelines(thinned(old))
+            self._large = new.tell() + LARGE
+            _sync(new)
+        part.replace(self._checkpoints)
+
+
+def thinned(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Of checkpoints, oldest first: the last ones, those that say something, and of the others one an hour.
+
+    Each signs all that came before it, so the log stays as verifiable without those between as it was with them.
+    """
+    last: deque[bytes] = deque()
+    kept = -HOUR
+    for line in lines:
+        last.append(line)
+        if len(last) > RECENT:
+            found = parse(line := last.popleft())
+            if found.note not in SILENT or abs(found.at - kept) >= HOUR:
+                kept = found.at
+                yield line
+    yield from last
 
 
 def _sync(file: Any) -> None:
@@ -157,6 +193,15 @@ def _whole_lines(path: Path, tail: int = 4096) -> int:
     with path.open("rb") as file:
         start = file.seek(max(0, size - tail))
         return start + file.read().rfind(b"\n") + 1
+
+
+def _last(path: Path, tail: int = 4096) -> Checkpoint | None:
+    """The last whole checkpoint of a file, without reading the others; None where there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, _whole_lines(path) - tail))
+        data = file.read(tail)
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    return parse(lines[-1]) if lines else None
 
 
 def read_checkpoints(folder: Path) -> list[Checkpoint]:
@@ -307,7 +352,7 @@ def verify(store: Store, folder: Path, key: str | None = None, copies: Iterable[
     if not checkpoints:
         raise NotFound(f"there is no audit log in {folder}; a system that runs with one makes it", kind="audit log")
     found = Findings(key or checkpoints[0].key, checkpoints=len(checkpoints))
-    found.notes = [each.note for each in checkpoints if each.note not in ("", "begun", "opened", "closed")]
+    found.notes = [each.note for each in checkpoints if each.note not in SILENT]
     found.bad += _unsigned(checkpoints, found.key)
     verifier = _Verifier(store, folder, checkpoints)
     found.bad += verifier.chain(copies)

@@ -64,7 +64,9 @@ READS = {
     "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
     "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
     "ORDER BY pid",
-    "process.loads": "SELECT pid, (SELECT count(*) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
+    "process.loads": "SELECT pid, "
+    "(SELECT count(*) FROM (SELECT 1 FROM message WHERE box = 'pid/' || pid AND taken = 0 LIMIT ?)), "
+    "(SELECT max(n) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
     f"WHERE tenant = ? AND name = ? AND (instr(name, '@') = 0 OR principal IN (?, '*')) AND {LIVING}",
     "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
     "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
