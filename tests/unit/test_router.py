@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -71,8 +72,20 @@ def ask(text: str = TEXT, model: str = "r", **fields) -> GenerateRequest:
     return GenerateRequest(model, (Message("user", text),), sampling=Sampling(**sampling), **fields)
 
 
+async def stream(router: Router, request: GenerateRequest, serve=serve) -> AsyncIterator[Chunk]:
+    """A call on its way, as the kernel takes it along."""
+    course = router.course(request)
+    while (leg := await course.leg()) is not None:
+        with leg:
+            async with aclosing(serve(leg.model, leg.engine, leg.request)) as chunks:
+                async for chunk in chunks:
+                    yield leg.take(chunk)
+    if course.ending is not None:
+        yield course.ending
+
+
 async def answer(router: Router, request: GenerateRequest) -> Generation:
-    return await collect(router.stream(request, serve))
+    return await collect(stream(router, request))
 
 
 deaths = st.lists(st.integers(0, 20), max_size=3)
@@ -159,7 +172,7 @@ async def test_an_engine_that_keeps_failing_rests_and_is_tried_out_by_one_call()
         assert (await answer(router, ask())).text == TEXT
     assert len(broken.asked) == 3 and "a died" in dict(reasons(await router.plan(ask())))["a"]
     clock.now = 2.0
-    probing = router.stream(ask(), serve)
+    probing = stream(router, ask(), serve)
     await anext(probing)  # answered: closed again
     assert (await router.plan(ask())).order[0].model == "a"
     await probing.aclose()
@@ -172,21 +185,21 @@ def reasons(plan) -> list[tuple[str, str]]:
 async def test_only_one_call_tries_out_an_engine_that_failed():
     clock = Clock()
     router = routed(FlakyEngine("a"), FlakyEngine("b"), clock=clock)
-    router._standings["a"].breaker.failed(0.0, "it was down", down=True)
-    router._standings["b"].running = 1_000_000
+    router.standings["a"].breaker.failed(0.0, "it was down", down=True)
+    router.standings["b"].running = 1_000_000
     clock.now = 1.5
 
     async def never(model: str, engine: Engine, request: GenerateRequest) -> AsyncIterator[Chunk]:
         await asyncio.Event().wait()
         yield Chunk()
 
-    trying = asyncio.ensure_future(collect(router.stream(ask(), never)))
-    await until(lambda: router._standings["a"].running == 1)
+    trying = asyncio.ensure_future(collect(stream(router, ask(), never)))
+    await until(lambda: router.standings["a"].running == 1)
     assert dict(reasons(await router.plan(ask())))["a"] == "one call is trying it out: it was down"
     trying.cancel()
     await asyncio.wait([trying])
     assert (await router.plan(ask())).order[0].model == "a"  # who left gave no verdict: the next one tries
-    assert router._standings["a"].running == 0
+    assert router.standings["a"].running == 0
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -258,7 +271,7 @@ async def test_a_conversation_goes_back_to_who_has_read_it():
         longer = replace(first, messages=(*first.messages, Message("assistant", "one"), Message("user", "two")))
         plan = await router.plan(longer)
         assert max(plan.candidates, key=lambda each: each.cached).model == served
-        for standing in router._standings.values():  # alike in all but what they have read
+        for standing in router.standings.values():  # alike in all but what they have read
             standing.first, standing.pace = Average(1.0, 0.0), Average(100.0, 0.0)
         assert (await router.plan(longer)).order[0].model == served
 
@@ -283,7 +296,7 @@ async def test_what_was_measured_decides():
             yield chunk
 
     for n in range(30):
-        await collect(router.stream(ask(f"{n} {TEXT}"), timed))
+        await collect(stream(router, ask(f"{n} {TEXT}"), timed))
     assert (await router.plan(ask("another"))).order[0].model == "b"
-    assert router._standings["b"].first.value == pytest.approx(0.2, abs=0.02)
-    assert router._standings["b"].pace.value > 60
+    assert router.standings["b"].first.value == pytest.approx(0.2, abs=0.02)
+    assert router.standings["b"].pace.value > 60

@@ -64,6 +64,9 @@ async def close(chunks: AsyncIterator[Chunk]) -> None:
         await end()
 
 
+NOTHING_SPENT = Usage()
+
+
 class Continuation:
     """An answer that one engine begins and another one may have to end: what was shown of it, and what is left.
 
@@ -77,7 +80,7 @@ class Continuation:
         self._texts: list[str] = []
         self._tokens = self._logprobs = 0
         self._skip, self._skip_logprobs = "", 0
-        self._spent = Usage()
+        self._spent = NOTHING_SPENT
 
     @property
     def shown(self) -> bool:
@@ -99,15 +102,19 @@ class Continuation:
 
     def take(self, chunk: Chunk) -> Chunk:
         """What is new in a piece; raises EngineFailed where an answer that was asked for again is another one."""
-        self.pieces += tokens_in(chunk)
+        tokens = tokens_in(chunk)
+        self.pieces += tokens
         if self._skip or self._skip_logprobs:
             chunk = self._unseen(chunk)
+            tokens = tokens_in(chunk)
         if chunk.text:
             self._texts.append(chunk.text)
-        self._tokens += tokens_in(chunk)
+        self._tokens += tokens
         self._logprobs += len(chunk.logprobs)
         self.finished = chunk.finish is not None
-        return replace(chunk, usage=chunk.usage + self._spent) if chunk.usage is not None else chunk
+        if chunk.usage is None or self._spent is NOTHING_SPENT:
+            return chunk
+        return replace(chunk, usage=chunk.usage + self._spent)
 
     def _unseen(self, chunk: Chunk) -> Chunk:
         """A piece without what was shown before."""

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.ports import Engine, Stepper
 from ..core.records import Call, Chunk, Embeddings, EmbedRequest, EngineInfo, GenerateRequest, Generation, Usage
 from ..core.stream import collect, priced
 from ..sched.dispatch import Dispatcher, now
+from ..sched.router import Course, Leg
 from ..sched.scheduler import CLASSES, Job
 from . import budget
 from .process import Process
@@ -25,10 +25,12 @@ _NUMBERS = itertools.count(1)
 
 async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
-    name, engine, request = await kernel.router.take(call.args["request"])
+    course = kernel.router.course(call.args["request"])
+    name, engine, request = await course.begin()
     if request.adapter is not None:
         call.decision["adapter"] = request.adapter
-    model = (SteppedModel if isinstance(engine, Stepper) else Model)(kernel, call, process, name, engine)
+    model = (SteppedModel if kernel.dispatcher(name, engine).stepped else Model)(kernel, call, process, course, engine)
+    model.name = name
     call.meter = model.consumed
     try:
         answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)
@@ -54,8 +56,11 @@ class Attempt:
 class Model:
     """An Engine as a strategy sees it: every question waits for its turn, is bounded by budgets, and is counted."""
 
-    def __init__(self, kernel: Kernel, call: Call, process: Process, name: str, engine: Engine) -> None:
-        self.name, self.info = name, engine.info
+    name = ""
+
+    def __init__(self, kernel: Kernel, call: Call, process: Process, course: Course, engine: Engine) -> None:
+        self.info = engine.info
+        self._course: Course | None = course  # until it has been taken
         self._attempts: list[Attempt] = []
         self._kernel, self._call, self._process, self._engine = kernel, call, process, engine
 
@@ -66,31 +71,34 @@ class Model:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Stream an answer; see `core.ports.Engine`."""
         request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens)
+        kernel, call, process = self._kernel, self._call, self._process
+        course, self._course = self._course or kernel.router.course(request), None
+        course.ask(request)
         mine: list[Attempt] = []
-        async with aclosing(self._kernel.router.stream(request, partial(self._serve, mine))) as chunks:
-            async for chunk in chunks:
-                yield chunk if chunk.usage is None else replace(chunk, usage=_total(mine))
+        try:
+            while (leg := await course.leg()) is not None:
+                attempt = self._attempt(leg, mine)
+                dispatcher = kernel.dispatcher(leg.model, leg.engine)
+                with leg:
+                    async with aclosing(dispatcher.serve(attempt.job, leg.request, process, call.key)) as chunks:
+                        async for chunk in chunks:
+                            attempt.counted = chunk.usage
+                            piece = leg.take(chunk)
+                            yield piece if chunk.usage is None else replace(piece, usage=_total(mine))
+            if course.ending is not None:
+                yield replace(course.ending, usage=_total(mine))
+        finally:
+            process.engine = None
+            call.waited += sum(each.job.waited for each in mine)
 
-    async def _serve(
-        self, mine: list[Attempt], model: str, engine: Engine, request: GenerateRequest
-    ) -> AsyncGenerator[Chunk]:  # fmt: skip
-        """Ask one engine, when its scheduler says so."""
-        self.info = engine.info
-        dispatcher = self._kernel.dispatcher(model, engine)
-        job = self._job(request)
-        attempt = Attempt(job, engine.info)
+    def _attempt(self, leg: Leg, mine: list[Attempt]) -> Attempt:
+        self.info = info = leg.engine.info
+        attempt = Attempt(self._job(leg.request), info)
         self._attempts.append(attempt)
         mine.append(attempt)
-        self._process.engine = engine.info.name
-        self._call.decision |= {"model": model, "engine": engine.info.name}
-        try:
-            async with aclosing(dispatcher.serve(job, request, self._process, self._call.key)) as chunks:
-                async for chunk in chunks:
-                    attempt.counted = chunk.usage
-                    yield chunk
-        finally:
-            self._process.engine = None
-            self._call.waited += job.waited
+        self._process.engine = info.name
+        self._call.decision |= {"model": leg.model, "engine": info.name}
+        return attempt
 
     def _job(self, request: GenerateRequest, places: int = 1) -> Job:
         call, process = self._call, self._process

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.errors import DeadlineExceeded, EngineFailed, LLMAgentOSError
-from ..core.ports import Engine, Owner, PageStore, Slotted, Work
+from ..core.ports import Engine, Owner, PageStore, Slotted, Stepper, Work
 from ..core.records import NOTHING, Chunk, GenerateRequest, Json, Page
 from ..core.stream import estimate, tokens_in
 from .limit import Limit
@@ -73,6 +73,7 @@ class Dispatcher:
         self.scheduler = Scheduler(settings, engine.info.limit)
         self.contexts = Contexts()
         self._slotted = engine if isinstance(engine, Slotted) else None  # asked once: a protocol is slow to ask for
+        self.stepped = isinstance(engine, Stepper)
         self.slots = [Slot(number) for number in range(self._slotted.slots if self._slotted is not None else 0)]
         self.served = 0
         self.counts = Counts()

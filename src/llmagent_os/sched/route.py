@@ -184,16 +184,21 @@ def _unfit(demand: Demand, candidate: Candidate, info: EngineInfo) -> Refusal | 
         return Unsupported, f"does not take {', '.join(sorted(demand.parameters - info.parameters))}"
     if info.window and candidate.tokens >= info.window:
         return ContextOverflow, f"its window of {info.window} tokens cannot hold the prompt of {candidate.tokens}"
-    if demand.shown and not (demand.again or resumes(demand, info)):
+    if demand.shown and not (demand.again or resumes(demand.open, info)):
         return Unsupported, "cannot go on from the beginning of an answer, nor give the same one again"
     if demand.max_price < math.inf and (price := worst_price(demand, candidate)) > demand.max_price:
         return BudgetExceeded, f"may cost ${price:.4g}, over the ceiling of ${demand.max_price:.4g}; set max_tokens"
     return None
 
 
-def resumes(demand: Demand, info: EngineInfo) -> bool:
+def is_open(request: GenerateRequest) -> bool:
+    """Whether the beginning of an answer is only text: then one can go on from it."""
+    return request.schema is None and request.choices is None and not request.tools
+
+
+def resumes(is_open: bool, info: EngineInfo) -> bool:
     """Whether an engine can go on from the text that was shown."""
-    return demand.open and "said" in info.abilities
+    return is_open and "said" in info.abilities
 
 
 def none_left(name: str, plan: Plan) -> LLMAgentOSError:
@@ -215,7 +220,7 @@ def demand_of(request: GenerateRequest, route: Route, shown: bool = False) -> De
         min(route.max_price, ceiling if ceiling is not None else math.inf), route.patience,
         request.decoding or route.strategies.get(task), shown,
         again=sampling.temperature == 0 or sampling.seed is not None,
-        open=request.schema is None and request.choices is None and not request.tools,
+        open=is_open(request),
     )  # fmt: skip
 
 

@@ -7,8 +7,7 @@ import math
 import random
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import (
@@ -22,13 +21,11 @@ from ..core.errors import (
 )
 from ..core.ports import Engine
 from ..core.records import Chunk, EngineInfo, GenerateRequest, Route
-from ..core.stream import Continuation
+from ..core.stream import Continuation, estimate
 from .prefixes import of_texts
-from .route import FIRST, PACE, Breaker, Candidate, Demand, Plan, choose, demand_of, none_left, resumes, unread
+from .route import FIRST, PACE, Breaker, Candidate, Demand, Plan, choose, demand_of, is_open, none_left, resumes, unread
 
 Opener = Callable[[], Awaitable[Engine]]
-Serve = Callable[[str, Engine, GenerateRequest], AsyncGenerator[Chunk]]
-"""Streams an answer of one engine: `(model, engine, request)`."""
 
 SMOOTH = 0.1  # the weight of a new measurement in an average of many
 TIGHT = 2  # a prompt whose estimate times this is over the window is counted
@@ -180,52 +177,32 @@ class Standing:
         self.quality[task] += SMOOTH * (succeeded - self.quality[task])
 
 
-@dataclass(slots=True)
-class Course:
-    """What one call has been through: its answer so far, failures by model, and its prompt's length as models count."""
-
-    request: GenerateRequest
-    route: Route
-    answer: Continuation
-    beginnings: list[tuple[bytes, int]]
-    failed: Counter[str] = field(default_factory=Counter)
-    counted: Counter[str] = field(default_factory=Counter)
-
-
 class Router:
     """Asks the best of the models behind a name, and on a failure goes on with the next where the first broke off."""
 
     def __init__(self, engines: Engines, clock: Callable[[], float] = time.monotonic) -> None:
         self.engines = engines
-        self._clock = clock
-        self._standings: defaultdict[str, Standing] = defaultdict(Standing)
+        self.clock = clock
+        self.standings: defaultdict[str, Standing] = defaultdict(Standing)
         self._read: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # beginnings of prompts, the latest last
 
     async def plan(self, request: GenerateRequest) -> Plan:
         """Whom a request would be put to now, and why; raises NotFound for an unknown name."""
-        return await self._plan(self._course(request))
+        return await self.look(self.course(request))
 
-    async def take(self, request: GenerateRequest) -> tuple[str, Engine, GenerateRequest]:
-        """The model that a request would be put to first, its engine, and the request with the decoding for its task.
+    def course(self, request: GenerateRequest) -> Course:
+        """The way of one call through the models of its name, of which a plain one is the only one.
 
-        Raises as `stream` does.
+        Raises NotFound for an unknown name.
         """
-        if request.model not in self.engines.routes:
-            return self.engines.resolve(request.model), await self.engines.get(request.model), request
-        plan = await self.plan(request)
-        model = self._first(plan, request.model).model
-        return model, await self.engines.get(model), replace(request, decoding=plan.strategy)
-
-    def _course(self, request: GenerateRequest) -> Course:
-        """A plain model is a route of itself."""
         route = self.engines.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
-        return Course(request, route, Continuation(request), list(_beginnings(request)) if route.shared else [])
+        return Course(self, request, route)
 
-    async def _plan(self, course: Course) -> Plan:
-        """Choose. Opens the engine that comes first, and has it count a prompt that may not fit."""
+    async def look(self, course: Course) -> Plan:
+        """Choose for a call as it stands. Opens the engine that comes first, and has it count what may not fit."""
         demand, roles = demand_of(course.request, course.route, course.answer.shown), course.route.roles()
         while True:
-            now, seen = self._clock(), [self._standings[model] for model in roles]
+            now, seen = self.clock(), [self.standings[model] for model in roles]
             firsts = _measured([each.first for each in seen], now, FIRST)
             paces = _measured([each.pace for each in seen], now, PACE)
             models = zip(roles, roles.values(), firsts, paces, strict=True)
@@ -242,12 +219,12 @@ class Router:
             except (EngineFailed, NotFound, MissingExtra) as error:
                 if not course.route.shared:
                     raise
-                self._standings[model].breaker.failed(self._clock(), error.message, down=True)
+                self.standings[model].breaker.failed(self.clock(), error.message, down=True)
 
     def _candidate(
         self, course: Course, demand: Demand, model: str, role: int, first: float, pace: float
     ) -> Candidate:  # fmt: skip
-        seen, engine, route = self._standings[model], self.engines.opened(model), course.route
+        seen, engine, route = self.standings[model], self.engines.opened(model), course.route
         info = engine.info if engine is not None else None
         cached = next((length for key, length in reversed(course.beginnings) if (model, key) in self._read), 0)
         quality = seen.quality[demand.task] * route.quality.get(model, {}).get(demand.task, 1.0)
@@ -257,7 +234,8 @@ class Router:
             route.languages.get(model, ()), rests, probed, seen.breaker.trouble, course.failed[model],
         )  # fmt: skip
 
-    def _first(self, plan: Plan, name: str) -> Candidate:
+    def first(self, plan: Plan, name: str) -> Candidate:
+        """The model to ask now; raises, with a reason for every model, where none of a route can answer."""
         if plan.order:
             return plan.order[0]
         alone = plan.candidates[0]
@@ -265,69 +243,156 @@ class Router:
             raise none_left(name, plan)
         return alone  # its own driver says best what it cannot do
 
-    async def stream(self, request: GenerateRequest, serve: Serve) -> AsyncGenerator[Chunk]:
-        """Stream an answer, from as many engines as it takes: nothing is repeated, nothing left out.
-
-        Raises what the last engine did when the route's retries are used up; EngineUnavailable, Unsupported,
-        ContextOverflow or BudgetExceeded, with a reason for every model, when none of them can answer (any more).
-        """
-        course = self._course(request)
-        while not course.answer.finished:
-            plan = await self._plan(course)
-            chosen = self._first(plan, request.model)
-            try:
-                async with aclosing(self._ask(chosen, course, plan.demand, serve)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-            except EngineFailed:
-                failed, route = course.failed, course.route
-                failed[chosen.model] += 1
-                if course.answer.finished or failed.total() > route.retries:
-                    raise
-                if all(failed[each.model] for each in plan.order):  # full jitter (Brooker, AWS Architecture Blog, 2015)
-                    await asyncio.sleep(random.random() * min(LONGEST, route.pause * 2.0 ** (failed.total() - 1)))
-
-    async def _ask(self, chosen: Candidate, course: Course, demand: Demand, serve: Serve) -> AsyncGenerator[Chunk]:
-        """Put what is left of a call to one engine, and note how it does."""
-        model, answer = chosen.model, course.answer
-        engine, seen = await self.engines.get(model), self._standings[model]
-        rest = answer.rest(resumes(demand, engine.info))
-        if rest is None:
-            yield answer.end()
-            return
-        began, crowd = self._clock(), 1.0 + chosen.load  # a crowd makes it slower; that is not its fault
-        seen.running += 1
-        seen.breaker.begin()
-        try:
-            async with aclosing(serve(model, engine, rest)) as chunks:
-                async for chunk in chunks:
-                    if not answer.pieces:
-                        first = self._clock()
-                        seen.first.add((first - began) / crowd / unread(demand, chosen), first)
-                        seen.breaker.succeeded()
-                    if chunk.finish is not None and answer.pieces > 1:
-                        seen.pace.add(answer.pieces / max(1e-6, self._clock() - first) * crowd, first)
-                    yield answer.take(chunk)
-            if not answer.finished:
-                raise EngineFailed("the answer broke off before its end; try again", engine=model)
-            self._remember(model, course.beginnings)
-            seen.judge(demand.task, True)
-        except EngineFailed as error:
-            seen.judge(demand.task, False)
-            seen.breaker.failed(self._clock(), error.message, down=engine.health() is not None)
-            answer.broke(demand.tokens, engine.info)
-            raise
-        finally:
-            seen.running -= 1
-            seen.breaker.probed = False  # also where the caller left before there was a verdict
-
-    def _remember(self, model: str, beginnings: list[tuple[bytes, int]]) -> None:
+    def remember(self, model: str, beginnings: list[tuple[bytes, int]]) -> None:
         """Note what a model has read."""
         for key, _ in beginnings:
             self._read[model, key] = None
             self._read.move_to_end((model, key))
         while len(self._read) > READ:
             self._read.popitem(last=False)
+
+
+class Course:
+    """The way of one call: its answer so far, failures by model, and its prompt's length as models count.
+
+    Nothing is repeated and nothing left out, however many engines it takes. For each in turn:
+
+        while (leg := await course.leg()) is not None:
+            with leg:  # takes in an EngineFailed where another engine may be asked
+                async for chunk in ...generate(leg.request): yield leg.take(chunk)
+    """
+
+    def __init__(self, router: Router, request: GenerateRequest, route: Route) -> None:
+        self.router, self.request, self.route = router, request, route
+        self.answer = Continuation(request)
+        self.open = is_open(request)
+        self.beginnings = list(_beginnings(request)) if route.shared else []
+        self.failed: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()
+        self.plan: Plan | None = None  # the last one
+        self.ending: Chunk | None = None  # of an answer that had all its tokens when it broke off
+
+    async def begin(self) -> tuple[str, Engine, GenerateRequest]:
+        """The model that is asked first, its engine, and the request with the decoding for its task. Raises as `leg`.
+
+        The first leg goes by the same plan.
+        """
+        model = await self._choose()
+        plan = self.plan
+        if plan is not None and plan.strategy is not self.request.decoding:
+            self.request = replace(self.request, decoding=plan.strategy)
+        return model, await self.router.engines.get(model), self.request
+
+    def ask(self, request: GenerateRequest) -> None:
+        """Put it so: the same question within what a budget leaves, or as a strategy wants it."""
+        self.request, self.answer, self.open = request, Continuation(request), is_open(request)
+
+    async def leg(self) -> Leg | None:
+        """The next engine to ask and what for; None once the answer is whole.
+
+        Raises what the last engine did when the route's retries are used up; EngineUnavailable, Unsupported,
+        ContextOverflow or BudgetExceeded, with a reason for every model, when none of them can answer (any more).
+        """
+        if self.answer.finished or self.ending is not None:
+            return None
+        if self.failed and all(self.failed[model] for model in self._order()):
+            pause = self.route.pause * 2.0 ** (self.failed.total() - 1)
+            await asyncio.sleep(random.random() * min(LONGEST, pause))  # full jitter (Brooker, AWS Blog, 2015)
+        fresh = self.plan is None or self.answer.shown or self.failed
+        model = await self._choose() if fresh else self._model()
+        engine = await self.router.engines.get(model)
+        rest = self.answer.rest(resumes(self.open, engine.info))
+        if rest is None:
+            self.ending = self.answer.end()
+            return None
+        return Leg(self, model, engine, rest)
+
+    async def _choose(self) -> str:
+        if self.request.needs is None and self.request.model not in self.router.engines.routes:
+            return self.route.replicas[0]  # there is nothing to choose; its own driver says best what it cannot do
+        self.plan = await self.router.look(self)
+        return self._model()
+
+    def _model(self) -> str:
+        assert self.plan is not None
+        return self.router.first(self.plan, self.request.model).model
+
+    def _order(self) -> Iterable[str]:
+        return [each.model for each in self.plan.order] if self.plan is not None else self.route.replicas
+
+    def may_go_on(self) -> bool:
+        """Whether another engine may be asked after one has failed."""
+        return not self.answer.finished and self.failed.total() <= self.route.retries
+
+
+class Leg:
+    """One engine's part of an answer: `request` is what is left to ask for."""
+
+    def __init__(self, course: Course, model: str, engine: Engine, request: GenerateRequest) -> None:
+        self.model, self.engine, self.request = model, engine, request
+        self._course, self._answer, self._seen = course, course.answer, course.router.standings[model]
+        self._began, self._crowd = 0.0, 1.0
+        self._first: float | None = None  # when its first piece came
+
+    def __enter__(self) -> None:
+        seen = self._seen
+        self._crowd += seen.load(self.engine.info)  # a crowd makes it slower; that is not its fault
+        self._began = self._course.router.clock()
+        seen.running += 1
+        seen.breaker.begin()
+
+    def take(self, chunk: Chunk) -> Chunk:
+        """What is new in a piece of the engine's."""
+        if self._first is None:
+            self._answers()
+        return self._answer.take(chunk)
+
+    def _answers(self) -> None:
+        course, seen, plan = self._course, self._seen, self._course.plan
+        self._first = first = course.router.clock()
+        share = unread(plan.demand, _candidate(plan, self.model)) if plan is not None else 1.0
+        seen.first.add((first - self._began) / self._crowd / share, first)
+        seen.breaker.succeeded()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        course, seen, answer = self._course, self._seen, self._answer
+        seen.running -= 1
+        seen.breaker.probed = False  # also where the caller left before there was a verdict
+        if error is None and not answer.finished:
+            broken = EngineFailed("the answer broke off before its end; try again", engine=self.model)
+            self._failed(broken)
+            if not course.may_go_on():
+                raise broken
+        elif error is None:
+            self._succeeded()
+        elif isinstance(error, EngineFailed):
+            self._failed(error)
+            return course.may_go_on()
+        return False
+
+    def _succeeded(self) -> None:
+        """Note how it did."""
+        course, seen, pieces = self._course, self._seen, self._answer.pieces
+        if pieces > 1 and self._first is not None:
+            seconds = max(1e-6, course.router.clock() - self._first)
+            seen.pace.add(pieces / seconds * self._crowd, self._first)
+        course.router.remember(self.model, course.beginnings)
+        seen.judge(_task(course.request), True)
+
+    def _failed(self, error: EngineFailed) -> None:
+        course, seen = self._course, self._seen
+        course.failed[self.model] += 1
+        seen.judge(_task(course.request), False)
+        seen.breaker.failed(course.router.clock(), error.message, down=self.engine.health() is not None)
+        self._answer.broke(estimate(course.request), self.engine.info)
+
+
+def _task(request: GenerateRequest) -> str:
+    return request.needs.task if request.needs is not None else ""
+
+
+def _candidate(plan: Plan, model: str) -> Candidate:
+    return next(each for each in plan.candidates if each.model == model)
 
 
 def _open_question(demand: Demand, candidate: Candidate, route: Route) -> str | None:
