@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
+from .core.places import allowed
 from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
 from .core.records import DEFAULT, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
@@ -194,7 +194,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             """Whether any model behind a name is somebody else's."""
             return bool(kernel.engines.remote(model).difference(config.masking.own))
 
-        innermost = guards(config, vault, approvals, remote)
+        innermost = guards(config, vault, approvals, remote, registry)
         kernel = make_kernel(store, registry, tools, config, innermost, administration)
         opened.push_async_callback(kernel.close)
         metrics = Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen)
@@ -303,12 +303,20 @@ def open_vault(config: Config, records: Records) -> Vault | None:
         return None
 
 
-def guards(config: Config, vault: Vault | None, approver: Approver, remote: Callable[[str], bool]) -> list[Filter]:
+def guards(
+    config: Config, vault: Vault | None, approver: Approver, remote: Callable[[str], bool],
+    registry: Plugins | None = None,
+) -> list[Filter]:  # fmt: skip
     """The innermost filters: review, then masking, for what goes past them leaves. `remote` tells of a model's name."""
-    found: list[Filter] = [] if config.review is None else [Review(config.review, vault, approver)]
+    classifiers, judges, recognisers = (
+        registry.sequence(hook) if registry is not None else () for hook in ("classifiers", "judges", "recognisers")
+    )
+    found: list[Filter] = []
+    if config.review is not None:
+        found.append(Review(config.review, vault, approver, classifiers, judges))
     if vault is not None:
         exposed = config.masking.tools
-        found.append(Masking(vault, remote, lambda tool: any(fnmatchcase(tool, pattern) for pattern in exposed)))
+        found.append(Masking(vault, remote, lambda tool: allowed(tool, exposed), recognisers))
     return found
 
 

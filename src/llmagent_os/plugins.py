@@ -42,6 +42,18 @@ class Hooks:
         """Decoding strategies: name -> `(request, engine) -> chunks`."""
 
     @hookspec
+    def recognisers(self) -> Sequence[Callable[[str], Any]]:  # type: ignore[empty-body]
+        """What finds values to mask, beside the built-in ones: text -> `security.recognisers.Span`s."""
+
+    @hookspec
+    def classifiers(self) -> Sequence[Callable[[str], Any]]:  # type: ignore[empty-body]
+        """What finds faults in answers under review: text -> `security.review.Finding`s."""
+
+    @hookspec
+    def judges(self) -> Sequence[Callable[..., Awaitable[Any]]]:  # type: ignore[empty-body]
+        """What is asked about answers that nothing else refused: `async (text, sink) -> Finding | None`."""
+
+    @hookspec
     def syscalls(self) -> Mapping[str, Any]:  # type: ignore[empty-body]
         """New syscalls: name -> `kernel.door.Syscall`."""
 

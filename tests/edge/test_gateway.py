@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 from llmagent_os.config import Config
 from llmagent_os.core import codec
 from llmagent_os.core.errors import PortTaken
-from llmagent_os.core.records import ModelSpec
+from llmagent_os.core.records import Chunk, GenerateRequest, Generation, Message, ModelSpec
+from llmagent_os.gateway.answering import follow
 from llmagent_os.gateway.client import Client, find
 from llmagent_os.gateway.server import running
 from llmagent_os.llm.scripted import ScriptedEngine
@@ -378,3 +380,23 @@ async def test_an_accepted_task_survives_a_kill(start: Callable[[], subprocess.P
         server.send_signal(signal.SIGTERM)
         assert server.wait(5) == 0
     assert not (tmp_path / "data" / "server.json").exists()
+
+
+async def test_answers_that_are_broken_off_have_ended_when_that_is_said() -> None:
+    ended: list[GenerateRequest] = []
+
+    class Slow:
+        async def answer(self, request: GenerateRequest, stream: Any) -> Generation:
+            try:
+                stream(Chunk("x"))
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.05)
+                ended.append(request)
+            raise AssertionError
+
+    requests = [GenerateRequest("m", (Message("user", text),)) for text in ("one", "two")]
+    async with aclosing(follow(Slow(), requests)) as batches:  # type: ignore[arg-type]
+        async for _ in batches:
+            break
+    assert sorted(request.messages[0].text for request in ended) == ["one", "two"]

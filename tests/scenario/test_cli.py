@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -256,6 +258,49 @@ def test_nice_takes_a_process_or_an_agent_and_negative_numbers(busy: Shell) -> N
     assert nice() == 4
     busy.ok("nice", "assistant", "0")
     busy.fails("nice", pid, "20", code=2)
+
+
+LEAKY = """
+from llmagent_os.core.ports import Syscall, own, uncovered
+from llmagent_os.core.secrets import secret
+from llmagent_os.kernel.process import Program
+from llmagent_os.plugins import hookimpl
+
+async def spill(call, process):
+    raise RuntimeError(f"cannot send to ada@example.org with password: hunter2zz and {secret('SHOP')}")
+
+async def runs(sys, args, state):
+    return await sys.syscall("spill")
+
+@hookimpl
+def syscalls():
+    return {"spill": Syscall(spill, 5.0, uncovered, own)}
+
+@hookimpl
+def programs():
+    return {"runs": Program(runs)}
+"""
+
+
+def test_the_log_of_up_has_no_values_of_people_and_no_secrets(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, RULES)
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    (tmp_path / "SHOP").write_text("no-pattern-knows-this-one")
+    shell.environment["LLMAGENT_OS_SECRETS"] = str(tmp_path)
+    with shell.system("--plugin", str(tmp_path / "leaky.py")):
+        where = json.loads((shell.data / "server.json").read_text())["url"]
+        sent = {
+            "Authorization": f"Bearer {(shell.data / 'key').read_text().strip()}",
+            "Content-Type": "application/json",
+        }
+        asked = urllib.request.Request(f"{where}/v1/processes", b'{"program": "runs"}', sent)
+        urllib.request.urlopen(asked).read()
+        deadline = time.monotonic() + 10
+        while "spill failed" not in (log := (shell.data / "log").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert "cannot send to <EMAIL> with" in log and "Traceback" in log
+    for value in ("ada@example.org", "hunter2zz", "no-pattern-knows-this-one"):
+        assert value not in log
 
 
 def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:

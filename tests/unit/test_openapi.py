@@ -134,6 +134,19 @@ async def test_a_key_comes_from_the_environment_in_the_document_s_way(
     assert all("s3cret" not in file.read_text() for file in tmp_path.iterdir())
 
 
+async def test_a_key_comes_from_a_file_of_secrets_too(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    monkeypatch.setenv("LLMAGENT_OS_SECRETS", str(secrets))
+    tools = await shop(url, tmp_path, key_env="SHOP_KEY")
+    with pytest.raises(ToolFailed, match=str(secrets / "SHOP_KEY")):
+        await tools["shop_getItem"].run({"id": "1"}, TICKET)
+    (secrets / "SHOP_KEY").write_text("s3cret\n")
+    assert (await tools["shop_getItem"].run({"id": "1"}, TICKET))["Authorization"] == "Bearer s3cret"
+
+
 async def test_what_does_not_fit_and_what_the_server_refuses_is_told(url: str, tmp_path: Path) -> None:
     tools = await shop(url, tmp_path)
     with pytest.raises(InvalidRequest, match="cannot read"):

@@ -174,7 +174,7 @@ class Boss:
 
 
 async def test_a_person_is_asked_with_the_text_in_question() -> None:
-    sinks: Callable[[str], dict[str, Sink]] = lambda tool: {"query": "sql"} if tool == "db" else {}  # noqa: E731
+    rules = Rules(sinks={"d*": {"query": "sql"}})
     statement = "SELECT 1; DROP TABLE t"
 
     async def proceed(passed: Call) -> Any:
@@ -182,13 +182,13 @@ async def test_a_person_is_asked_with_the_text_in_question() -> None:
 
     boss = Boss(True)
     made = call("call", tool="db", arguments={"query": statement, "other": ";"})
-    assert (await Review(approver=boss, sinks=sinks)(made, process(), proceed))["query"] == statement
+    assert (await Review(rules, approver=boss)(made, process(), proceed))["query"] == statement
     assert boss.asked[0].tool == "db" and boss.asked[0].arguments == {"text": statement}
-    for refusing in (Review(approver=Boss(False), sinks=sinks), Review(sinks=sinks)):
+    for refusing in (Review(rules, approver=Boss(False)), Review(rules)):
         with pytest.raises(PermissionDenied, match="more than one statement"):
             await refusing(made, process(), proceed)
     free = call("call", tool="notes", arguments={"query": statement})
-    assert await Review(sinks=sinks)(free, process(), proceed) == {"query": statement}
+    assert await Review(rules)(free, process(), proceed) == {"query": statement}
 
 
 async def test_what_an_agent_sends_is_edited_on_its_way_and_kept_as_it_was() -> None:

@@ -14,16 +14,38 @@ KEYRING = "llmagent-os"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
+SHORTEST = 8  # characters of a secret that is looked for in texts: shorter ones stand anywhere by chance
+
+_given: set[str] = set()
+
+
 def secret(name: str) -> str:
     """The secret of a name, from the first place that has it; empty where none does."""
     if not _NAME.fullmatch(name):
         return ""
-    return os.environ.get(name, "") or _file(name) or _keyring(name)
+    found = os.environ.get(name, "") or _file(name) or _keyring(name)
+    if len(found) >= SHORTEST:
+        _given.add(found)
+    return found
+
+
+def missing(name: str) -> str:
+    """What to do about a secret that is nowhere."""
+    return f"set the environment variable {name}, or put the key into {_folder() / name} or the keyring"
+
+
+def places(text: str) -> list[tuple[int, int]]:
+    """Where a secret that was handed out stands in a text, as (start, end)."""
+    return [match.span() for each in _given if each in text for match in re.finditer(re.escape(each), text)]
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("LLMAGENT_OS_SECRETS", FOLDER))
 
 
 def _file(name: str) -> str:
     try:
-        return (Path(os.environ.get("LLMAGENT_OS_SECRETS", FOLDER)) / name).read_text().strip()
+        return (_folder() / name).read_text().strip()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
 

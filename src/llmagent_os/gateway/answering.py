@@ -124,7 +124,7 @@ def _generation(model: str, reply: dict[str, Json]) -> Generation:
 
 
 async def follow(answerers: Answerers, requests: Sequence[GenerateRequest]) -> AsyncGenerator[list[Piece]]:
-    """Answer several requests at once and give what came since the last time; closing it cancels them.
+    """Answer several requests at once and give what came since the last time; closing it ends them, and waits for it.
 
     Each answer's last piece is its Generation. The first error of any ends it, after what came before.
     """
@@ -154,3 +154,4 @@ async def follow(answerers: Answerers, requests: Sequence[GenerateRequest]) -> A
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -92,7 +92,7 @@ class Names(Strict):
     """A part of a listing: names after `after`."""
 
     after: str = Field("", max_length=64)
-    limit: int = Field(PAGE, ge=1, le=PAGE)
+    limit: int = Field(100, ge=1, le=PAGE)
 
 
 class Niceness(Strict):

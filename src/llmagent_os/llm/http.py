@@ -13,7 +13,7 @@ from yarl import URL
 from ..core import codec
 from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
 from ..core.records import Json, ModelSpec
-from ..core.secrets import secret
+from ..core.secrets import missing, secret
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 300.0
@@ -191,7 +191,7 @@ def api_key(spec: ModelSpec) -> str:
     """Read the secret that `key_env` names; empty when it names none. Raises EngineFailed if there is none."""
     key = secret(spec.key_env)
     if spec.key_env and not key:
-        raise EngineFailed(f"the key for {spec.name!r} is missing; set the environment variable {spec.key_env}")
+        raise EngineFailed(f"the key for {spec.name!r} is missing; {missing(spec.key_env)}")
     return key
 
 

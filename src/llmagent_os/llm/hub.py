@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from ..core.errors import FetchFailed
+from ..core.secrets import secret
 from .partfile import PartFile
 
 OFFICIAL = "https://huggingface.co"
@@ -95,7 +96,7 @@ class Hub:
 @asynccontextmanager
 async def open_hub() -> AsyncIterator[Hub]:
     """The hub at HF_ENDPOINT (default: the official one), with HF_TOKEN sent where it is set."""
-    token = os.environ.get("HF_TOKEN")
+    token = secret("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     endpoint = os.environ.get("HF_ENDPOINT", OFFICIAL).rstrip("/")
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers, trust_env=True) as session:

@@ -14,7 +14,7 @@ import json
 import logging
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from ..core.ports import Proceed
 from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, Message, ToolCall, ToolSpec
+from ..core.secrets import places
 from .recognisers import Recogniser, Span, apart, recognise
 from .vault import Vault, extra
 
@@ -87,7 +88,7 @@ class Session:
         found = (Span(max(0, s.start - shift), s.end - shift, s.kind) for s in self._find(cue + text) if s.end > shift)
         planted = (Span(match.start(), match.end(), "TOKEN") for match in TOKEN.finditer(text) if "<" in text)
         parts, end = [], 0
-        for span in apart([*found, *planted, *self._known.find(text)]):
+        for span in apart([*found, *planted, *given(text), *self._known.find(text)]):
             value = text[span.start : span.end]
             token = self._vault.token(self._tenant, span.kind, value)
             self.tokens[token] = value
@@ -230,9 +231,14 @@ def _characters(what: Any) -> int:
     return len(str(what))
 
 
+def given(text: str) -> Iterator[Span]:
+    """Where a secret that the system itself was given stands in a text: it is known, not guessed."""
+    return (Span(start, end, "KEY") for start, end in places(text))
+
+
 def scrubbed(text: str, spare: Sequence[str] = ("NAME",)) -> str:
     """A text with `<KIND>` for every value, for good."""
-    for span in reversed(recognise(text)):
+    for span in reversed(apart([*recognise(text), *given(text)])):
         if span.kind not in spare:
             text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
     return text
@@ -252,6 +258,8 @@ class CleanLogs(logging.Filter):
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = scrubbed(record.exc_text)
+        if record.stack_info:
+            record.stack_info = scrubbed(record.stack_info)
         return True
 
 

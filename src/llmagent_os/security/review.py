@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,8 +20,8 @@ from ..core.errors import PermissionDenied
 from ..core.ports import Approver, Proceed
 from ..core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Json, Question
 from .asking import ABOUT, Asking
-from .masking import TOKEN, changed
-from .recognisers import recognise
+from .masking import TOKEN, changed, given
+from .recognisers import apart, recognise
 from .vault import Vault, squeezed
 
 Action = Literal["allow", "edit", "ask", "refuse"]
@@ -61,14 +62,17 @@ class Rules:
     """What is looked for. `topics` are words by topic, looked for like `phrases`: whole, in any case.
 
     `secrets` are kinds of values (see `recognisers.KINDS`) that no answer may carry. `hosts` are those that pictures
-    may be loaded from: a picture's address can carry data away without a click. `actions` is what becomes of a finding
-    by rule: `secret`, `vault`, `token`, `phrase`, `topic`, `markdown`, `html`, `sql`, `template`, `shell`, `code`.
+    may be loaded from: a picture's address can carry data away without a click. `sink` is what shows answers; `sinks`
+    says, by patterns of tools, which of their arguments go to which sink. `actions` is what becomes of a finding by
+    rule: `secret`, `vault`, `token`, `phrase`, `topic`, `markdown`, `html`, `sql`, `template`, `shell`, `code`.
     """
 
     phrases: tuple[str, ...] = ()
     topics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: tuple[str, ...] = ("KEY",)
     hosts: tuple[str, ...] = ()
+    sink: Sink = "markdown"
+    sinks: Mapping[str, Mapping[str, Sink]] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
 
 
@@ -169,20 +173,21 @@ class Review:
 
     def __init__(
         self, rules: Rules = _RULES, vault: Vault | None = None, approver: Approver | None = None,
-        sink: Sink = "markdown", sinks: Callable[[str], Mapping[str, Sink]] = lambda tool: {},
         classifiers: Sequence[Classifier] = (), judges: Sequence[Judge] = (),
     ) -> None:  # fmt: skip
-        """`sink` is what shows answers; `sinks` says, of a tool, which arguments go to which sink.
-
-        With a `vault`, values of the tenant are found that do not stand in the prompt: they came from elsewhere.
-        """
-        self._rules, self._vault, self._sink, self._sinks = rules, vault, sink, sinks
+        """With a `vault`, values of the tenant are found that do not stand in the prompt: they came from elsewhere."""
+        self._rules, self._vault, self._sink = rules, vault, rules.sink
         self._asking = None if approver is None else Asking(approver)
         self._classifiers, self._judges = classifiers, judges
         self._topics = {word.casefold(): topic for topic, words in rules.topics.items() for word in words}
         words = sorted(map(re.escape, {*rules.phrases, *self._topics}), key=len, reverse=True)
         either = "|".join(words).replace(r"\ ", r"\s+") or "(?!)"
         self._phrases = re.compile(rf"(?<![0-9A-Za-z])(?:{either})(?![0-9A-Za-z])", re.IGNORECASE)
+
+    def _sinks(self, tool: str) -> dict[str, Sink]:
+        """Which arguments of a tool go to which sink."""
+        found = [sinks for pattern, sinks in self._rules.sinks.items() if fnmatchcase(tool, pattern)]
+        return {name: sink for sinks in found for name, sink in sinks.items()}
 
     async def judge(self, text: str, sink: Sink, tenant: str = "default", known: str | None = None) -> Judgement:
         """What becomes of a text that goes to a sink. `known` is what its reader knows; None: whatever it is."""
@@ -197,7 +202,7 @@ class Review:
 
     def _certain(self, text: str, sink: Sink, tenant: str, known: str | None) -> Iterator[Finding]:
         """What needs no opinion."""
-        for span in recognise(text):
+        for span in apart([*recognise(text), *given(text)]):
             if span.kind in self._rules.secrets:
                 yield Finding("secret", f"a {span.kind}", span.start, span.end, f"<{span.kind}>")
         for match in TOKEN.finditer(text):

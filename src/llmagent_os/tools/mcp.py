@@ -28,6 +28,7 @@ from ..core import codec
 from ..core.errors import ToolFailed
 from ..core.ports import Tool
 from ..core.records import Json, Ticket, ToolSpec, Traits
+from ..core.secrets import secret
 from .settings import MCPServer
 from .toolkit import Bounds, File, shown_name
 
@@ -142,12 +143,12 @@ class Connection:
     @asynccontextmanager
     async def _logged(self) -> AsyncIterator[Transport]:
         if self.server.url:
-            token = os.environ.get(self.server.key_env, "")
+            token = secret(self.server.key_env)
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             async with httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http:
                 yield streamable_http_client(self.server.url, http_client=http)
             return
-        given = {name: os.environ[name] for name in self.server.env if name in os.environ}
+        given = {name: value for name in self.server.env if (value := os.environ.get(name) or secret(name))}
         command, *arguments = self.server.command
         with self._log.open("a") as file:
             yield self._watched(StdioServerParameters(command=command, args=arguments, env=given), file)

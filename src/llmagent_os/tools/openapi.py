@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from ..core import codec, documents
 from ..core.errors import FetchFailed, InvalidRequest, PermissionDenied, ToolFailed
 from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
+from ..core.secrets import missing, secret
 from .settings import Document
 from .toolkit import Bounds, File, as_json, shown_name
 
@@ -96,9 +96,9 @@ class OperationTool:
         name = self._document.key_env
         if not name:
             return
-        key = os.environ.get(name)
-        if key is None:
-            raise ToolFailed(f"{self.spec.name} needs a key: set the environment variable {name} and start again")
+        key = secret(name)
+        if not key:
+            raise ToolFailed(f"{self.spec.name} needs a key: {missing(name)}")
         for place, field, scheme in self._operation.auth or (("header", "Authorization", "Bearer "),):
             value = scheme + (base64.b64encode(key.encode()).decode() if scheme == "Basic " else key)
             if place == "query":

@@ -20,6 +20,7 @@ from ...config import Config, load
 from ...core.errors import DataFolderBusy, LLMAgentOSError
 from ...llm.known import models_folder
 from ...llm.progress import shown
+from ...security.masking import CleanLogs
 from ..auth import key_file
 from ..client import Address, find
 from ..server import Running, running, serve
@@ -86,9 +87,10 @@ def _at_hand(config: Config) -> str:
 
 
 def _log_to(file: Path) -> None:
-    """Keep the log in the data folder, so that the terminal is the conversation's."""
+    """Keep the log in the data folder, so that the terminal is the conversation's; no keys or values of people."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2)
+    handler.addFilter(CleanLogs())
     logging.basicConfig(
         handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
