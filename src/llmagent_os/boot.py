@@ -285,6 +285,7 @@ def make_kernel(
         partial(sharing, config or Config()),
         PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,
         pages.checkpoint,
+        budgets=[each.budget(name, name == "person") for name, each in (config or Config()).budgets.items()],
     )
 
 

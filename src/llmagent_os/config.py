@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .agent.spec import Allowance
 from .core import documents
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
@@ -140,6 +141,7 @@ class Config(BaseModel):
     `routes` are names that several models serve, usable wherever a model's name is. `tools` says what tools may reach.
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
     when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly.Settings`).
+    `budgets` are what each tenant, and each person, may consume, whatever they use it for.
     `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is deleted.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
@@ -159,6 +161,7 @@ class Config(BaseModel):
     review: Rules | None = None
     anomalies: Anomalous = Anomalous()
     oidc: Oidc | None = None
+    budgets: dict[Literal["tenant", "person"], Allowance] = Field(default_factory=dict)
     retention: Retention = Retention()
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None

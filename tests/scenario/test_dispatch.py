@@ -226,10 +226,10 @@ async def test_calls_of_one_budget_at_once_do_not_overdraw_it(tmp_path: Path) ->
     async with host(tmp_path, engine, programs={"spender": Program(spender)}) as system:
         pid = await system.sys.spawn("spender", budget=Budget(tokens=70))
         names = await system.sys.wait(pid)
-        process = system.kernel.table.get(pid)
-        assert process.tokens_used() <= 70
+        (draft,) = system.kernel.ledger.drawn(system.kernel.table.get(pid), "owner")
+        assert 0 < draft.account.used["tokens"] <= 70
         assert set(names) == {"Generation", BudgetExceeded.__name__}
-        assert process.reserved == 0
+        assert draft.account.reserved == 0
 
 
 async def test_what_waited_is_recorded(tmp_path: Path) -> None:

@@ -211,10 +211,10 @@ async def test_a_caller_that_goes_while_its_row_is_written_leaves_nothing_half_d
     before, append = kernel.table.get(service).tally.steps, kernel.journal.append
     sending = asyncio.ensure_future(sys.send(pid, "hurried", reply_to="task/b", id="b"))
 
-    def cancels(statements: Any) -> Any:
+    def cancels(*written: Any) -> Any:
         kernel.journal.append = append  # type: ignore[method-assign]
         asyncio.get_running_loop().call_soon(sending.cancel)
-        return append(statements)
+        return append(*written)
 
     kernel.journal.append = cancels  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):

@@ -169,7 +169,7 @@ async def test_a_process_of_its_own(api: Gate) -> None:
     status, made = await api.post("/v1/processes", {"program": "agent", "args": {"spec": spec}, "budget": {"steps": 5}})
     assert status == 201
     _, process = await api.get(f"/v1/processes/{made['pid']}")
-    assert process["budget"]["steps"] == 5
+    assert process["budgets"][0]["steps"] == 5
     assert (await api.post(f"/v1/processes/{made['pid']}/pause"))[1]["status"] == "paused"
     assert (await api.post(f"/v1/processes/{made['pid']}/resume"))[1]["status"] == "waiting"
     _, listed = await api.get(f"/v1/processes?after={made['pid'] - 1}")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from llmagent_os.core.records import Budget as NoBudget
 from llmagent_os.core.records import Envelope, GenerateRequest, Grant, Json, Message, Policy, Rule, Supervision, Traits
 from llmagent_os.kernel.process import Process, Tally
 from llmagent_os.security.labels import Context, Labels, Source, links, normal
@@ -98,7 +97,7 @@ def test_values_are_compared_without_case_scheme_and_spaces() -> None:
 def process(grant: Grant = Grant(), **fields: Any) -> Process:  # noqa: B008 - frozen
     return Process(
         7, 0, "worker", "agent", {"spec": {"prompt": "You pay bills for Dora."}}, None, "running", None, None, "t", "p",
-        NoBudget(), Supervision(), Tally(), 0, fields.get("turn", 0), 0.0, 0, grant,
+        (), Supervision(), Tally(), 0, fields.get("turn", 0), 0.0, 0, grant,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import pytest
 from llmagent_os.core.records import (
     RELAYED,
     SUMMARY,
-    Budget,
     Envelope,
     GenerateRequest,
     Grant,
@@ -41,7 +40,7 @@ def verdict(said: str, arguments: Mapping[str, Json], **rule: Any) -> str:
 def process(pid: int = 7, up: Process | None = None, args: Json = None) -> Process:
     made = Process(
         pid, 0, "worker", "agent", args, None, "running", None, None, "t", "p",
-        Budget(), Supervision(), Tally(), 0, 0, 0.0, 0, Grant(),
+        (), Supervision(), Tally(), 0, 0, 0.0, 0, Grant(),
     )  # fmt: skip
     made.up = up
     return made

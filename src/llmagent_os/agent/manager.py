@@ -17,9 +17,10 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
 from ..core.ports import Records, Tool
-from ..core.records import DEFAULT, SHARED, Budget, Chunk, Envelope, Json, Supervision, owned, personal
+from ..core.records import DEFAULT, SHARED, Chunk, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
+from ..kernel.process import Process
 from .loop import STOP, Loops
 from .spec import AgentSpec, parse
 
@@ -101,12 +102,16 @@ class AgentManager:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
         spec = self._check(old.spec.data() | dict(changes))
         new = {"spec": spec.data(), "version": old.version + 1}
-        table, configure = self._kernel.table, self._kernel.runner.configure
+        processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
         await asyncio.gather(  # at once, so that all of it is one commit
             self._records.put(self._space, name, new["spec"], old.version + 1),
-            *(configure(pid, table.get(pid).args | new, spec.held()) for pid in self._pids(name)),
+            *(self._configure(process, spec, new) for process in processes),
         )
         return Defined(spec, old.version + 1)
+
+    async def _configure(self, process: Process, spec: AgentSpec, new: dict[str, Json]) -> None:
+        drawn = spec.drawn(process.name or "", process.principal)
+        await self._kernel.runner.configure(process.pid, process.args | new, spec.held(), drawn)
 
     def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
         spec = definition if isinstance(definition, AgentSpec) else parse(definition)
@@ -195,13 +200,13 @@ class AgentManager:
 
     async def _spawn(self, defined: Defined, name: str, whose: str, **args: Json) -> int:
         spec = defined.spec
-        helpers = [self.get(each) for each in spec.asks]
+        helpers, once = [self.get(each) for each in spec.asks], args.get("once")
         pid = await self._sys.acting(whose).spawn(
             PROGRAM,
             {"spec": spec.data(), "version": defined.version, **args},
             name=name,
-            budget=Budget(**spec.budget.model_dump()),
-            supervision=Supervision(**spec.supervision.model_dump()),
+            budget=spec.drawn(name, whose),
+            supervision=Supervision(**spec.supervision.model_dump() | ({"restart": "temporary"} if once else {})),
             nice=spec.nice,
             grant=spec.held(),
         )

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Decoding, Grant, Json, Needs, Service
+from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, Service
 
 AGENT = "agent:"
 """What stands before an agent's name among tools."""
 
 
-class BudgetSpec(BaseModel):
-    """The most one process of the agent may consume; see `core.records.Budget` for units."""
+class Allowance(BaseModel):
+    """The most that may be consumed, in all or in each `period` (UTC); see `core.records.Budget` for units."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     tokens: int | None = Field(None, gt=0)
@@ -26,6 +27,21 @@ class BudgetSpec(BaseModel):
     steps: int | None = Field(None, gt=0)
     seconds: float | None = Field(None, gt=0)
     depth: int | None = Field(None, ge=0)
+    period: Period | None = None
+
+    def budget(self, account: str = "", apiece: bool = False) -> Budget:
+        """As a budget on an account."""
+        return Budget(**self.model_dump(include=set(Allowance.model_fields)), account=account, apiece=apiece)
+
+
+class BudgetSpec(Allowance):
+    """The most that an agent may consume, in all or in each `period` (UTC); see `core.records.Budget` for units.
+
+    `of` says whose it is: the `agent`'s, with all its replicas, sessions and requests; a `session`'s (what belongs to
+    none shares one); a `person`'s with this agent; or a `process`'s.
+    """
+
+    of: Literal["agent", "session", "person", "process"] = "agent"
 
 
 class RestartSpec(BaseModel):
@@ -49,7 +65,8 @@ class AgentSpec(BaseModel):
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
     another agent. `grant` is what its processes hold: the tools are those of `tools`, the model is `model`, and the
     agents that it may send to are those of `tools` where it names none. `shared`: its sessions and its workspace are
-    everybody's in the tenant; without it each person has sessions and a workspace of their own.
+    everybody's in the tenant; without it each person has sessions and a workspace of their own. Beside its `budget`, it
+    keeps to all of `budgets`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +82,7 @@ class AgentSpec(BaseModel):
     window: Literal["summarise", "drop"] = "drop"
     max_steps: int = Field(10, ge=1)
     budget: BudgetSpec = BudgetSpec()
+    budgets: list[BudgetSpec] = Field(default_factory=list)
     supervision: RestartSpec = RestartSpec()
     loop: str = "default"
     nice: int = Field(0, ge=-20, le=19)
@@ -85,6 +103,14 @@ class AgentSpec(BaseModel):
         models = (self.model,) if given.models is None else given.models
         agents = self.asks if given.agents is None else given.agents
         return replace(given, tools=tuple(self.tools), models=models, agents=agents, shared=self.shared or given.shared)
+
+    def drawn(self, process: str, whose: str) -> tuple[Budget, ...]:
+        """What a process of the agent, by its name and whose it is, draws on."""
+        agent = f"agent/{self.name}"
+        session = f"session/{process}/{quote(whose, '')}" if "@" in process else f"session/{self.name}"
+        accounts = {"agent": agent, "session": session, "person": agent, "process": ""}
+        drawn = [each.budget(accounts[each.of], each.of == "person") for each in (self.budget, *self.budgets)]
+        return tuple([each for each in drawn if each.limits])
 
     def data(self) -> dict[str, Json]:
         """The JSON form, from which `parse` makes an equal spec."""

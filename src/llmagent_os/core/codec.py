@@ -10,6 +10,7 @@ import orjson
 from .errors import InvalidRequest
 from .records import (
     Alternative,
+    Budget,
     Decoding,
     GenerateRequest,
     Generation,
@@ -140,6 +141,12 @@ def grant(data: Mapping[str, Any]) -> Grant:
     rules = {name: _rule(each) for name, each in (policy.get("tools") or {}).items()}
     held = {name: tuple(value) for name, value in data.items() if isinstance(value, list | tuple)}
     return Grant(**held, policy=Policy(**{**policy, "tools": rules}), shared=data.get("shared", False))
+
+
+def budgets(data: Any) -> tuple[Budget, ...]:
+    """Rebuild budgets from their JSON form: one, a list of them, or none."""
+    found = (Budget(**each) for each in ([data] if isinstance(data, dict) else data or ()))
+    return tuple([each for each in found if each.limits])
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:

@@ -450,12 +450,18 @@ class Route:
         return dict.fromkeys(self.replicas, 0) | {model: n for n, model in enumerate(self.fallback, 1)}
 
 
+Period = Literal["hour", "day", "month"]
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most a process and its descendants may consume. None is no limit.
+    """The most that may be drawn on an account. None is no limit.
 
     `tokens` (input + output) and `steps` (syscalls) are counts, `money` US dollars, `seconds` wall time while a turn
-    runs, `depth` how many generations of children it may have below it.
+    runs, `depth` how many generations of children a process may have below it. `account` names an account of the
+    tenant, with everybody who draws on it; empty is a process's own, with everything below it. `apiece`: each person
+    has one of that name. It is full again with each new `period` (UTC); None: never. Used up it stays so until then, or
+    until somebody raises it.
     """
 
     tokens: int | None = None
@@ -463,6 +469,14 @@ class Budget:
     steps: int | None = None
     seconds: float | None = None
     depth: int | None = None
+    account: str = ""
+    period: Period | None = None
+    apiece: bool = False
+
+    @property
+    def limits(self) -> bool:
+        """Whether it limits anything."""
+        return (self.tokens, self.money, self.steps, self.seconds, self.depth) != (None,) * 5
 
 
 Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
@@ -501,11 +515,11 @@ class Call:
     question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model`, `engine`
     (the replica), `adapter`, `strategy`, `definition` (NAME@VERSION), `candidates`, `probability`, `consent`. `outcome`
     is how it ended. `meter` says what it has cost up to now, should its handler be cut off. `syscall` is its row of the
-    table (`ports.Syscall`). `key` is the idempotency key: the same call re-issued after a crash carries the same key.
-    `deadline` is in seconds from the start of the call. `stream` gets the chunks of a generation as they come. `waited`
-    is how many seconds it waited for an engine; `ends` are called when it is over, however it ended. `writes` are
-    statements committed together with the call's own row, `after` runs once they are durable: a handler's effect on our
-    own tables is all or nothing with its record.
+    table (`ports.Syscall`), `ledger` where the accounts of budgets are. `key` is the idempotency key: the same call
+    re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets the
+    chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called when it
+    is over, however it ended. `writes` are statements committed together with the call's own row, `after` runs once
+    they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
     pid: int
@@ -521,6 +535,7 @@ class Call:
     decision: dict[str, Json] = field(default_factory=dict)
     outcome: Outcome = "ok"
     syscall: Any = None
+    ledger: Any = None
     clock: Any = None
     cost: Usage = Usage()
     meter: Callable[[], Usage] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from . import codec
@@ -127,12 +127,15 @@ class Sys:
         program: str,
         args: Json = None,
         name: str | None = None,
-        budget: Budget | None = None,
+        budget: Budget | Sequence[Budget] | None = None,
         supervision: Supervision | None = None,
         nice: int | None = None,
         grant: Grant | None = None,
     ) -> int:
-        """Start a child and return its pid. `nice`: not less than its own; None: the same. `grant`: what it holds."""
+        """Start a child and return its pid. `nice`: not less than its own; None: the same. `grant`: what it holds.
+
+        `budget` is its own, or several; only a service may name an account in one.
+        """
         wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
         if nice is not None:
             wanted["nice"] = nice

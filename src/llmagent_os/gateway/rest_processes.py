@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from ..agent.spec import BudgetSpec, RestartSpec
+from ..agent.spec import Allowance, RestartSpec
 from ..core import codec
-from ..core.records import Budget, Json, Supervision
+from ..core.records import Json, Supervision
 from ..kernel.journal import Row
 from ..monitoring.replay import replay
 from .desk import Desk, Here
@@ -30,7 +30,7 @@ class Spawn(Strict):
     program: str
     args: Any = None
     name: str | None = Field(None, min_length=1, max_length=128, pattern=r"^[^/]+$")
-    budget: BudgetSpec = BudgetSpec()
+    budget: Allowance = Allowance()
     supervision: RestartSpec = RestartSpec(restart="temporary")
 
 
@@ -74,9 +74,8 @@ class Processes:
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
         """Start a process."""
-        budget = Budget(**body.budget.model_dump())
         supervision = Supervision(**body.supervision.model_dump())
-        return {"pid": await here.sys.spawn(body.program, body.args, body.name, budget, supervision)}
+        return {"pid": await here.sys.spawn(body.program, body.args, body.name, body.budget.budget(), supervision)}
 
     async def get(self, here: Here, pid: int) -> dict[str, Any]:
         """A process's state, usage, and result once it is done."""

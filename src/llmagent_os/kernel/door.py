@@ -28,6 +28,7 @@ from ..core.errors import (
 from ..core.ports import Filter, Follower, Handler, Syscall
 from ..core.records import Call, Chunk, Outcome, Usage
 from ..core.stream import Streams
+from .budget import Entry, Ledger, book, statements
 from .journal import Journal, Row
 from .process import Process
 
@@ -67,8 +68,9 @@ class Door:
     """The syscall table behind its filters, first filter outermost."""
 
     def __init__(
-        self, journal: Journal, streams: Streams, table: Mapping[str, Syscall], filters: Sequence[Filter]
-    ) -> None:
+        self, journal: Journal, streams: Streams, table: Mapping[str, Syscall], filters: Sequence[Filter],
+        ledger: Ledger,
+    ) -> None:  # fmt: skip
         """Raises InvalidRequest for a syscall that does not declare what covers it and what its result brings."""
         for name, entry in table.items():
             if entry.covers is None or entry.brings is None:
@@ -77,7 +79,7 @@ class Door:
                     "and whose words its result holds (see core.ports.Syscall)",
                     parameter=name,
                 )  # fmt: skip
-        self.journal = journal
+        self.journal, self.ledger = journal, ledger
         self.publish = streams.publish
         self.table = dict(table)
         self._chains = {name: _compose(_around(name, filters), entry.handler) for name, entry in table.items()}
@@ -108,7 +110,7 @@ class Door:
             return self._answer(process, entry, row, args)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
         call = Call(process.pid, name, args, key, process.tenant, principal or process.acting, limit, stream=stream)
-        call.syscall = entry
+        call.syscall, call.ledger = entry, self.ledger
         started, began = time.time(), time.perf_counter()
         try:
             result, error = await self._perform(call, process)
@@ -171,8 +173,11 @@ class Door:
         if process.row_status == "waiting":
             process.row_status = "running"
             writes.append(("process.status", ("running", None, process.pid)))
+        amounts = {"tokens": call.cost.input_tokens + call.cost.output_tokens, "money": call.cost.money, "steps": 1}
+        entries = self.ledger.entries(process, call.principal, amounts)
+        writes += statements(entries)
         writes.append(journal.row(call, process.turn + 1, packed_args, packed_result, packed_error, times))
-        then = partial(self._happen, call, process, result, error is None)
+        then = partial(self._happen, call, process, result, error is None, entries)
         try:
             await journal.append(writes, then, max(0.0, call.deadline - times[1]) + GRACE)
         except (JournalUnavailable, JournalDamaged):
@@ -183,9 +188,10 @@ class Door:
             return await self._record(call, process, args, None, refused, times)
         return error
 
-    def _happen(self, call: Call, process: Process, result: Any, well: bool) -> None:
+    def _happen(self, call: Call, process: Process, result: Any, well: bool, entries: list[Entry]) -> None:
         """A call is durable, whoever still waits: charge for it, and let it take effect."""
-        process.charge(call.cost, 1)
+        process.tally.charge(call.cost, 1)
+        book(entries)
         if well:
             for effect in call.after:
                 effect()

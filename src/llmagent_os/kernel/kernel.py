@@ -17,6 +17,7 @@ from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
 from ..sched.router import Engines, Router
 from ..sched.scheduler import Settings
+from .budget import Ledger
 from .door import Door
 from .feed import Feed
 from .journal import Journal
@@ -44,12 +45,14 @@ class Kernel:
         pages: PageStore | None = None,
         checkpoint: int = 0,
         threaded_commits: bool = True,
+        budgets: Sequence[Budget] = (),
     ) -> None:
         self.store = store
         self.programs = dict(programs)
         self.tools = {} if tools is None else tools  # shared with whoever may add to it
         self.feed = Feed(store)
         self.journal = Journal(store, threaded_commits, self.feed.committed)
+        self.ledger = Ledger(store, budgets)
         self.table = ProcessTable(self.journal)
         self.engines = Engines()
         self.router = Router(self.engines)
@@ -57,7 +60,8 @@ class Kernel:
         self.decode = decode
         self.streams = Streams()
         self.mail = Mailbox(self.table, lambda pid: self.runner.wake(pid))
-        self.door = Door(self.journal, self.streams, Builtins(self).table() | dict(syscalls or {}), filters)
+        table = Builtins(self).table() | dict(syscalls or {})
+        self.door = Door(self.journal, self.streams, table, filters, self.ledger)
         self.runner = Runner(self.journal, self.table, self.mail, self.door, self.programs)
         self.workers: dict[str, asyncio.Task[Any]] = {}
         self._sharing, self._pages, self._checkpoint = sharing, pages, checkpoint
@@ -137,7 +141,7 @@ class Kernel:
         if pids:
             process = self.table.get(pids[0])
         else:
-            process = self.table.create("service", None, full, None, Budget(), Supervision(), True, tenant, SHARED)
+            process = self.table.create("service", None, full, None, (), Supervision(), True, tenant, SHARED)
         self._services[tenant, name] = process
         process.service = self._boot
         self.table.keep(process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -55,14 +54,6 @@ class Tally:
         self.money += cost.money
         self.steps += steps
 
-    def add(self, other: Tally) -> None:
-        """Add another process's consumption."""
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.money += other.money
-        self.steps += other.steps
-        self.seconds += other.seconds
-
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Process:
@@ -79,7 +70,7 @@ class Process:
     result: bytes | None
     tenant: str
     principal: str
-    budget: Budget
+    budgets: tuple[Budget, ...]  # its own, and those of accounts that it draws on
     supervision: Supervision
     tally: Tally
     upto: int  # rows up to here are covered by `state`
@@ -91,7 +82,6 @@ class Process:
     owner_turn: int | None = None  # the turn of its parent that it ends with; None: it ends with its parent
 
     up: Process | None = None  # its parent's record, for budgets
-    below: Tally = field(default_factory=Tally)  # what its descendants consumed
     seq: int = 0  # the last row written
     row_status: RowStatus = "running"  # what its row shows; `running`: in a turn, however far
     history: History | None = None  # finished calls of an interrupted turn
@@ -107,8 +97,6 @@ class Process:
     next_args: tuple[Json] | None = None  # arguments from the next turn on
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
     engine: str | None = None
-    reserved: int = 0  # tokens of its budget that calls in flight, its own and those below, may still take
-    settled: asyncio.Event | None = None  # set when one of those is over
 
     def lineage(self) -> Iterator[Process]:
         """This process, its parent, and so on up."""
@@ -116,13 +104,6 @@ class Process:
         while process is not None:
             yield process
             process = process.up
-
-    def charge(self, cost: Usage, steps: int = 0) -> None:
-        """Book a finished call here and with every ancestor."""
-        self.tally.charge(cost, steps)
-        if self.up is not None:
-            for ancestor in self.up.lineage():
-                ancestor.below.charge(cost, steps)
 
     def key(self, name: str, args: bytes) -> str:
         """The idempotency key of the next call: the same program run again gets the same keys.
@@ -136,15 +117,6 @@ class Process:
         number = self.repeats.get(digest, 0)
         self.repeats[digest] = number + 1
         return f"{self.pid}.{self.turn + 1}.{digest}.{number}"
-
-    def tokens_used(self) -> int:
-        """Input and output tokens of it and its descendants."""
-        return sum(t.input_tokens + t.output_tokens for t in (self.tally, self.below))
-
-    def seconds_used(self) -> float:
-        """Wall time of its turns, the present one included, and of its descendants' finished ones."""
-        now = time.monotonic() - self.turn_began if self.turn_began else 0.0
-        return self.tally.seconds + self.below.seconds + now
 
     @property
     def acting(self) -> str:
@@ -167,7 +139,7 @@ class Process:
         """Its row, in the order of the store's columns; its arguments are given packed."""
         return (
             self.pid, self.parent, self.name, self.program, args, self.state, self.row_status,
-            self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budget),
+            self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budgets),
             codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
             None if self.grant == EVERYTHING else codec.dumps(self.grant),
             codec.dumps(self.origins).decode() if self.origins else None, self.owner_turn,
@@ -179,7 +151,7 @@ class Process:
         return {
             "pid": self.pid, "parent": self.parent, "name": self.name, "program": self.program, "status": self.status,
             "reason": self.reason, "tenant": self.tenant, "principal": self.principal, "engine": self.engine,
-            "turns": self.turn, "usage": asdict(self.tally), "budget": asdict(self.budget),
+            "turns": self.turn, "usage": asdict(self.tally), "budgets": [asdict(each) for each in self.budgets],
             "supervision": asdict(self.supervision), "created": self.created, "nice": self.nice,
         }  # fmt: skip
 
@@ -198,7 +170,7 @@ def from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
      upto, turn, created, nice, held, origins, owner_turn, restarts) = row  # fmt: skip
     return Process(
         pid, parent, name, program, unpack(args), state, status, reason, result, tenant, principal,
-        Budget(**codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
+        codec.budgets(codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
         upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING,
         codec.loads(origins) if origins else {}, owner_turn,
         row_status=status, restarts=codec.loads(restarts) if restarts else [],

@@ -21,8 +21,9 @@ from ..core.errors import (
     ProcessFailed,
     not_found,
 )
-from ..core.records import ENDED, Call, Envelope, Grant, Json, Supervision
+from ..core.records import ENDED, Budget, Call, Envelope, Grant, Json, Supervision
 from ..core.sys import Sys
+from .budget import book, statements
 from .door import Door
 from .journal import History, Journal
 from .mailbox import Mailbox
@@ -160,8 +161,12 @@ class Runner:
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: list[Statement]) -> None:
         """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
-        process.tally.seconds += time.monotonic() - process.turn_began if process.turn_began else 0.0
+        seconds = time.monotonic() - process.turn_began if process.turn_began else 0.0
+        process.tally.seconds += seconds
         process.turn_began = 0.0
+        entries = self._door.ledger.entries(process, process.acting, {"seconds": seconds})
+        writes += statements(entries)
+        book(entries)
         process.turn += 1
         process.seq = process.upto = process.seq + 1
         writes.append(self._mark(process, mark, process.turn, b"{}", outcome))
@@ -183,9 +188,7 @@ class Runner:
         if status == "stopped":
             error = ProcessFailed(reason or "stopped", pid=process.pid, reason=reason)
             self._answer_with_error(process, error, writes)
-            for n, message in self._table.messages(process.box, 1_000_000):
-                writes.append(("message.take", (n,)))
-                self._refuse(process, message, error, writes)
+            self._refuse_all(process, error, writes)
         await self._commit(writes)
         process.status = status
         for child in reversed(self._table.children(process.pid)):
@@ -199,6 +202,12 @@ class Runner:
         if process.serving is not None:
             self._refuse(process, process.serving, error, writes)
             process.serving = None
+
+    def _refuse_all(self, process: Process, error: LLMAgentOSError, writes: list[Statement]) -> None:
+        """The messages that it did not take get the error as their answer."""
+        for n, message in self._table.messages(process.box, 1_000_000):
+            writes.append(("message.take", (n,)))
+            self._refuse(process, message, error, writes)
 
     def _refuse(self, process: Process, message: Envelope, error: LLMAgentOSError, writes: list[Statement]) -> None:
         if not message.reply_to:
@@ -214,12 +223,19 @@ class Runner:
         if known is not error:
             log.error("process %d (%s) failed", process.pid, process.program, exc_info=error)
         writes: list[Statement] = []
+        spent, served = isinstance(error, BudgetExceeded), process.serving is not None
+        parks = spent and self.programs[process.program].wakes and process.supervision.restart != "temporary"
         self._answer_with_error(process, known, writes)
+        if parks and not served:
+            self._refuse_all(process, known, writes)
         packed = self._journal.pack(known.to_data(), writes)
         self._close_turn(process, "fail", packed, writes)
-        self._snapshot(process, "running", writes)
+        self._snapshot(process, "waiting" if parks else "running", writes)
         await self._commit(writes)
-        if isinstance(error, BudgetExceeded):  # restarting cannot help: the budget stays used up
+        if parks:  # it remembers what it knew: the next message is answered when there is a budget again
+            process.status = "waiting"
+            return bool(self._table.messages(process.box))
+        if spent:  # restarting cannot help
             await self._end(process, "stopped", reason, None)
             return False
         process.reason = reason
@@ -366,8 +382,8 @@ class Runner:
             if interrupted:
                 self.start(process)
 
-    async def configure(self, pid: int, args: Json, grant: Grant) -> None:
-        """Give a process new arguments from its next turn on, and another grant at once."""
+    async def configure(self, pid: int, args: Json, grant: Grant, budgets: tuple[Budget, ...] = ()) -> None:
+        """Give a process new arguments from its next turn on, and another grant and other budgets at once."""
         process = self._table.get(pid)
         if process.row_status in ENDED:
             raise Conflict(f"process {pid} has ended; start a new one")
@@ -376,8 +392,8 @@ class Runner:
         in_turn = bool(process.turn_began) or process.seq > process.upto
         process.seq += 1
         writes.append(self._mark(process, "configure", process.turn + (2 if in_turn else 1), old, new))
-        writes.append(("process.held", (codec.dumps(grant), pid)))
-        process.grant = grant
+        writes.append(("process.held", (codec.dumps(grant), codec.dumps(budgets), pid)))
+        process.grant, process.budgets = grant, budgets
         if in_turn:
             process.next_args = (args,)
         else:

@@ -15,7 +15,6 @@ from ..core.ports import Syscall, own, uncovered
 from ..core.records import (
     ANSWER,
     SHARED,
-    Budget,
     Call,
     Embeddings,
     EmbedRequest,
@@ -179,10 +178,12 @@ class Builtins:
         name, programs = call.args["program"], self.kernel.programs
         if name not in programs:
             raise not_found("program", name, programs)
-        wanted, parked = {key: call.args.get(key) or {} for key in ("budget", "supervision")}, programs[name].wakes
+        budgets, parked = codec.budgets(call.args.get("budget")), programs[name].wakes
+        if process.service is None and any(each.account for each in budgets):
+            raise PermissionDenied(f"process {process.pid} may give its children budgets of their own only")
         child = self.kernel.table.create(
-            name, call.args.get("args"), call.args.get("name"), process, Budget(**wanted["budget"]),
-            Supervision(**wanted["supervision"]), parked, principal=call.principal,
+            name, call.args.get("args"), call.args.get("name"), process, budgets,
+            Supervision(**call.args.get("supervision") or {}), parked, principal=call.principal,
             grant=codec.grant(call.args.get("grant") or {}),
         )  # fmt: skip
         child.nice = _niceness(call.args.get("nice", child.nice), process)

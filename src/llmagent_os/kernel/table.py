@@ -31,7 +31,7 @@ class ProcessTable:
         self._last = int(self._store.read("process.last")[0][0])
 
     def create(
-        self, program: str, args: Json, name: str | None, parent: Process | None, budget: Budget,
+        self, program: str, args: Json, name: str | None, parent: Process | None, budgets: tuple[Budget, ...],
         supervision: Supervision, parked: bool, tenant: str = DEFAULT, principal: str = "owner",
         grant: Grant = EVERYTHING,
     ) -> Process:  # fmt: skip
@@ -42,7 +42,7 @@ class ProcessTable:
             parent = None if parent.service is not None else parent
         process = Process(
             self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
-            budget, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant,
+            budgets, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant,
             up=parent, row_status="waiting" if parked else "running",
         )  # fmt: skip
         return self._keep(process)
@@ -64,8 +64,6 @@ class ProcessTable:
         self._catch_up(process)
         if process.parent:
             process.up = self.get(process.parent)
-        if process.budget != Budget():
-            process.below = self._consumed_below(pid)
         return process
 
     def keep(self, process: Process) -> None:
@@ -98,14 +96,6 @@ class ProcessTable:
         read = self._store.read("call.since", process.pid, process.upto, codec.dumps(sorted(MARKS)).decode())
         process.seq, steps, *consumed = read[0]
         process.tally.charge(Usage(*consumed), steps)
-
-    def _consumed_below(self, pid: int) -> Tally:
-        total = Tally()
-        for (child,) in self._store.read("process.children_all", pid):
-            process = self.get(child)
-            total.add(process.tally)
-            total.add(self._consumed_below(child))
-        return total
 
     def listed(
         self, after: int = 0, limit: int = 1000, tenant: str = DEFAULT, principal: str | None = None

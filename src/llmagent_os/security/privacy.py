@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, NotFound
@@ -143,7 +144,7 @@ class Privacy:
         messages = len(self._archive.read("person.messages", tenant, principal))
         await self._write([
             ("erase.calls", (*ERASED, *who)), ("erase.calls_of", (*ERASED, listed)), ("erase.messages", who),
-            ("erase.files", who),
+            ("erase.files", who), ("erase.accounts", (tenant, quote(principal, ""))),
             ("erase.messages_of", (listed,)), ("erase.process", (listed,)),
             *(("record.drop", each) for each in records),
         ])  # fmt: skip
@@ -235,7 +236,9 @@ class Privacy:
         number, before = 0, time.time() - age
         while pids := [pid for (pid,) in self._archive.read("retain.ended", before)]:
             keys = [key for pid in pids for key in self._archive.read("retain.keys", pid, 1 << 62, before)]
-            await self._write([(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process")])
+            await self._write(
+                [(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process", "retain.account")]
+            )
             await self._amended(keys, "past their time")
             number += len(pids)
         return number

@@ -98,6 +98,20 @@ DROP TABLE made;
 CREATE TABLE account(
     account TEXT NOT NULL, resource TEXT NOT NULL, period TEXT NOT NULL, used REAL NOT NULL,
     PRIMARY KEY(account, resource, period)) WITHOUT ROWID;
+WITH RECURSIVE below(root, pid) AS (
+    SELECT pid, pid FROM process WHERE program != 'service' AND budget IS NOT NULL
+        AND EXISTS (SELECT 1 FROM json_each(CAST(budget AS TEXT)) WHERE value IS NOT NULL)
+    UNION ALL SELECT root, process.pid FROM below JOIN process ON process.parent = below.pid),
+had(root, tokens, money, steps, seconds) AS (
+    SELECT root, sum(u ->> 'input_tokens' + u ->> 'output_tokens'), sum(u ->> 'money'), sum(u ->> 'steps'),
+        sum(u ->> 'seconds') FROM (SELECT root, CAST(usage AS TEXT) AS u FROM below NATURAL JOIN process) GROUP BY root
+    UNION ALL SELECT root, sum(input_tokens + output_tokens), sum(money), count(*), 0
+        FROM below NATURAL JOIN process JOIN call ON call.pid = below.pid AND call.seq > upto GROUP BY root)
+INSERT INTO account
+    SELECT 'process/' || root, resource, '', sum(used) FROM (
+        SELECT root, 'tokens' AS resource, tokens AS used FROM had UNION ALL SELECT root, 'money', money FROM had
+        UNION ALL SELECT root, 'steps', steps FROM had UNION ALL SELECT root, 'seconds', seconds FROM had)
+    WHERE used > 0 GROUP BY root, resource; -- what processes with a budget had of it, with all below them
 """
 
 MIGRATIONS = (FIRST, SECOND)

@@ -27,9 +27,11 @@ WRITES = {
     "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
-    "process.held": "UPDATE process SET held = ? WHERE pid = ?",
+    "process.held": "UPDATE process SET held = ?, budget = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
+    "account.add": "INSERT INTO account(account, resource, period, used) VALUES (?,?,?,?) "
+    "ON CONFLICT DO UPDATE SET used = used + excluded.used",
     "message.add": "INSERT INTO message(id, box, body, sender, reply_to, task, at, origins, tenant, principal) "
     "VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(tenant, id, box) DO UPDATE SET body = "
     "iif(body = excluded.body, body, NULL)",  # another body: refused, for there is none without one
@@ -48,6 +50,9 @@ WRITES = {
     "retain.calls": "DELETE FROM call WHERE pid = ? AND seq < ? AND started < ?",
     "retain.calls_of": "DELETE FROM call WHERE pid = ?",
     "retain.process": "DELETE FROM process WHERE pid = ?",
+    "retain.account": "DELETE FROM account WHERE account = 'process/' || ?",
+    "erase.accounts": "DELETE FROM account WHERE substr(account, 1, length(?1) + 1) = ?1 || '/' "
+    "AND substr(account, -length(?2) - 1) = '/' || ?2",
     "retain.messages": f"DELETE FROM message WHERE n IN ({OLD_MESSAGES})",
     "retain.records": "DELETE FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
     "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
@@ -75,8 +80,8 @@ READS = {
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",
     "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
-    "process.children_all": "SELECT pid FROM process WHERE parent = ?",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
+    "account.get": "SELECT resource, used FROM account WHERE account = ? AND period = ?",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
     "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
     "call.since": "SELECT coalesce(max(seq), ?2), "

@@ -1,0 +1,276 @@
+"""Budgets are accounts: they outlive processes, retention and restarts, and what is used up stays used up."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagent_os.boot import System, boot
+from llmagent_os.config import load
+from llmagent_os.core.errors import BudgetExceeded, PermissionDenied
+from llmagent_os.core.records import Budget, GenerateRequest, Json, Message, Retention, Supervision
+from llmagent_os.core.sys import Sys
+from llmagent_os.kernel.budget import Account, Ledger, book, budgets, statements
+from llmagent_os.kernel.journal import Journal
+from llmagent_os.kernel.kernel import Kernel
+from llmagent_os.kernel.process import Idle, Program
+from llmagent_os.kernel.table import ProcessTable
+from llmagent_os.security.privacy import Privacy
+from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.schema import FIRST
+from llmagent_os.stores.sqlite import SQLiteStore
+
+LONG = "x" * 400
+
+
+@asynccontextmanager
+async def started(folder: Path, **config: Any) -> AsyncIterator[System]:
+    system = await boot(load({"data": folder, "model": "scripted", **config}))
+    try:
+        yield system
+    finally:
+        await system.close()
+
+
+async def told(system: System, name: str, text: str, session: str | None = None) -> str:
+    """The answer's text, or the name of the error instead."""
+    try:
+        return str((await system.agents.ask(name, text, session=session, timeout=5))["text"])
+    except BudgetExceeded as error:
+        return type(error).__name__
+
+
+async def once(system: System, name: str, text: str) -> str:
+    """The same, as `/v1/chat/completions` asks an agent."""
+    _, task = await system.agents.once(name, {"text": text})
+    try:
+        return str((await system.agents.reply(task, 5))["text"])
+    except BudgetExceeded as error:
+        return type(error).__name__
+
+
+async def test_what_is_used_up_stays_used_up_and_nothing_is_forgotten(tmp_path: Path, models_folder: Path) -> None:
+    async with started(tmp_path) as system:
+        await system.agents.create({"name": "poor", "model": "scripted", "budget": {"tokens": 40}})
+        assert await told(system, "poor", "hi, I am Ada", "s") == "hi, I am Ada"
+        for text in (LONG, LONG, LONG):
+            assert await told(system, "poor", text, "s") == "BudgetExceeded"
+        (pid,) = system.kernel.table.named("poor@s")
+    async with started(tmp_path) as system:  # neither does a restart
+        assert await told(system, "poor", LONG, "s") == "BudgetExceeded"
+        assert system.kernel.table.named("poor@s") == [pid]
+        await system.agents.configure("poor", {"budget": {"tokens": 400}})  # somebody raises it
+        assert await told(system, "poor", "and now?", "s") == "and now?"
+        assert system.kernel.table.named("poor@s") == [pid]
+        while system.kernel.table.get(pid).row_status != "waiting":
+            await asyncio.sleep(0.01)
+        state = system.kernel.journal.unpack(system.kernel.table.get(pid).state)
+        assert [m["content"] for m in state["history"] if m["role"] == "user"] == ["hi, I am Ada", "and now?"]
+
+
+async def test_an_agents_budget_is_that_of_all_it_does(tmp_path: Path, models_folder: Path) -> None:
+    async with started(tmp_path) as system:
+        await system.agents.create({"name": "poor", "model": "scripted", "budget": {"tokens": 60}})
+        answers = [await once(system, "poor", "hi") for _ in range(10)]
+        assert answers[0] == "hi" and answers[-1] == "BudgetExceeded"
+        assert await told(system, "poor", "hi", "other") == await told(system, "poor", "hi") == "BudgetExceeded"
+        infos = [info for info in system.kernel.table.listed() if (info["name"] or "").startswith("poor")]
+        assert sum(info["usage"]["input_tokens"] + info["usage"]["output_tokens"] for info in infos) <= 60
+        assert all(info["status"] in ("done", "stopped") for info in infos if "~once" in info["name"])  # none is left
+
+
+@pytest.mark.parametrize(("of", "sessions"), [("session", ["BudgetExceeded", "hi"]), ("process", ["hi", "hi"])])
+async def test_whose_a_budget_is(tmp_path: Path, models_folder: Path, of: str, sessions: list[str]) -> None:
+    async with started(tmp_path) as system:
+        await system.agents.create({"name": "poor", "model": "scripted", "budget": {"steps": 6, "of": of}})
+        while await told(system, "poor", "hi", "a") != "BudgetExceeded":
+            pass
+        for pid in system.kernel.table.named("poor@a"):
+            await system.sys.kill(pid)
+        assert [await told(system, "poor", "hi", name) for name in ("a", "b")] == sessions
+        bob = system.agents.acting(await system.kernel.service("web", "bob"))  # whose session "a" is another one
+        assert (await bob.ask("poor", "hi", session="a", timeout=5))["text"] == "hi"
+
+
+async def test_a_budget_of_each_person_and_several_at_once(tmp_path: Path, models_folder: Path) -> None:
+    async with started(tmp_path) as system:
+        limits = {"budget": {"tokens": 1000, "period": "day"}, "budgets": [{"steps": 8, "of": "person"}]}
+        await system.agents.create({"name": "bot", "model": "scripted", **limits})
+        people = [system.agents.acting(await system.kernel.service("web", who)) for who in ("ada", "bob")]
+        for agents in people:
+            assert (await agents.ask("bot", "hi", timeout=5))["text"] == "hi"
+        while True:
+            try:
+                await people[0].ask("bot", "hi", timeout=5)
+            except BudgetExceeded as error:
+                assert error.facts["account"] == "default/agent/bot/ada"
+                break
+        assert (await people[1].ask("bot", "hi", timeout=5))["text"] == "hi"
+        found = sqlite3.connect(tmp_path / "journal.db").execute("SELECT account, resource, period FROM account")
+        today = datetime.now(UTC).strftime("%Y-%m-%d")
+        assert ("default/agent/bot", "tokens", today) in found.fetchall()
+
+
+async def test_budgets_of_every_person_and_tenant(tmp_path: Path, models_folder: Path) -> None:
+    async with started(tmp_path, budgets={"person": {"tokens": 20, "period": "month"}}) as system:
+        request = GenerateRequest("scripted", (Message("user", "hello"),))
+        ada, bob = [await system.kernel.service("web", who) for who in ("ada", "bob")]
+        with pytest.raises(BudgetExceeded, match="person/ada"):
+            for _ in range(20):
+                await ada.generate(request)
+        assert (await bob.generate(request)).text == "hello"
+    async with started(tmp_path, budgets={"tenant": {"tokens": 5}}) as system:
+        sys = await system.kernel.service("web", "bob")
+        with pytest.raises(BudgetExceeded, match="tenant"):
+            for _ in range(5):
+                await sys.generate(request)
+
+
+# -- the kernel's own
+
+
+async def parent(sys: Sys, args: Json, state: Json) -> Any:
+    message = await sys.receive()
+    await sys.wait(await sys.spawn("child"))
+    await sys.reply(message, "done")
+    return Idle()
+
+
+async def child(sys: Sys, args: Json, state: Json) -> Any:
+    for _ in range(20):
+        await sys.now()
+
+
+async def usurper(sys: Sys, args: Json, state: Json) -> Any:
+    try:
+        await sys.spawn("child", budget=Budget(steps=1, account="agent/other"))
+    except PermissionDenied:
+        return "refused"
+
+
+PROGRAMS = {"parent": Program(parent, wakes=True), "child": Program(child), "usurper": Program(usurper)}
+Start = Callable[..., Awaitable[Kernel]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts kernels on one journal file; a second start is a restart."""
+    kernels: list[Kernel] = []
+
+    async def start(store: SQLiteStore | None = None) -> Kernel:
+        if kernels:
+            await kernels[-1].close()
+        kernels.append(Kernel(store or SQLiteStore(tmp_path / "journal.db"), PROGRAMS, filters=[budgets]))
+        await kernels[-1].start_all()
+        return kernels[-1]
+
+    yield start
+    await kernels[-1].close()
+
+
+def steps(kernel: Kernel, pid: int) -> float:
+    (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+    return draft.account.used["steps"]
+
+
+async def turn(kernel: Kernel, pid: int, task: str) -> None:
+    sys = await kernel.service("test")
+    await sys.send(pid, "go", reply_to=f"task/{task}", id=task)
+    await kernel.mail.wait(f"task/{task}", 5)
+
+
+async def test_retention_gives_nothing_back(start: Start, tmp_path: Path) -> None:
+    kernel = await start()
+    pid = await (await kernel.service("test")).spawn("parent", budget=Budget(steps=1000))
+    for n in range(3):
+        await turn(kernel, pid, str(n))
+    await (await kernel.service("test")).spawn("child")  # so that the newest process is another's
+    before = steps(kernel, pid)
+    assert before >= 60
+    records = StoredRecords(kernel.store, kernel.journal.append)
+    gone = await Privacy(kernel, kernel.store, records, tmp_path, Retention(processes=0.0)).tidy()
+    assert gone["processes"] == 3
+    kernel = await start()
+    assert steps(kernel, pid) == before
+
+
+async def test_charging_reads_no_children(start: Start, tmp_path: Path) -> None:
+    class Counting(SQLiteStore):
+        reads = 0
+
+        def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+            self.reads += 1
+            return super().read(query, *params)
+
+    kernel = await start()
+    pid = await (await kernel.service("test")).spawn("parent", budget=Budget(steps=10_000))
+    seen = []
+    for number in (1, 30):
+        for n in range(number):
+            await turn(kernel, pid, f"{number}.{n}")
+        store = Counting(tmp_path / "journal.db")
+        kernel = await start(store)
+        await kernel.service("test")
+        store.reads = 0
+        await turn(kernel, pid, f"last {number}")
+        seen.append(store.reads)
+    assert seen[0] == seen[1]
+
+
+async def test_only_a_service_names_accounts(start: Start) -> None:
+    kernel = await start()
+    sys = await kernel.service("test")
+    assert await sys.wait(await sys.spawn("usurper")) == "refused"
+
+
+@pytest.mark.parametrize("period", ["hour", "day", "month", None])
+def test_a_period_that_ends_makes_a_budget_full_again(period: Any) -> None:
+    now = [datetime(2026, 1, 31, 23, 59, tzinfo=UTC).timestamp()]
+    store = SQLiteStore()
+    standing = [Budget(tokens=10, account="shared", period=period)]
+    ledger = Ledger(store, standing, clock=lambda: now[0])
+    process = ProcessTable(Journal(store)).create("any", None, None, None, (), Supervision(), True)
+
+    def account() -> Account:
+        return ledger.drawn(process, "ada")[0].account
+
+    entries = ledger.entries(process, "ada", {"tokens": 10, "money": 1.0})
+    store.write(statements(entries))
+    book(entries)
+    assert account().used == {"tokens": 10}
+    ledger = Ledger(store, standing, clock=lambda: now[0])  # a restart
+    assert account().used == {"tokens": 10}
+    now[0] += 61
+    assert account().used == ({"tokens": 10} if period is None else {})
+
+
+def test_what_processes_of_an_earlier_folder_had_is_on_their_accounts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    database = sqlite3.connect(path)
+    database.executescript(FIRST)
+    used = b'{"input_tokens":3,"output_tokens":4,"money":0.5,"steps":2,"seconds":1.5}'
+    none = b'{"tokens":null,"money":null,"steps":null,"seconds":null,"depth":null}'
+    for pid, parent, budget in ((1, 0, b'{"tokens":99,"money":null}'), (2, 1, none), (3, 2, none), (4, 0, none)):
+        columns = "pid, parent, program, status, tenant, principal, budget, supervision, usage, upto, created"
+        row = (pid, parent, "p", "done", "default", "owner", budget, b"{}", used, 1, 0.0)
+        database.execute(f"INSERT INTO process({columns}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
+    columns = (
+        "pid, seq, turn, name, key, tenant, principal, input_tokens, output_tokens, cached_tokens, money, started, "
+    )
+    for seq in (1, 2):  # the second is of a turn that was cut off
+        row = (3, seq, 1, "generate", "k", "default", "owner", 10, 20, 0, 1.0, 0.0, 0.0, 0.0, 0)
+        database.execute(f"INSERT INTO call({columns} seconds, waited, crc) VALUES ({','.join('?' * 15)})", row)
+    database.commit()
+    database.close()
+    store = SQLiteStore(path)
+    found = dict(store.read("account.get", "process/1", ""))
+    store.close()
+    assert found == {"tokens": 51, "money": 2.5, "steps": 7, "seconds": 4.5}
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM account").fetchone() == (4,)
