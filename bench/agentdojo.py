@@ -40,13 +40,14 @@ from agentdojo_attacks import WORKSPACE
 from common import Report, run, say
 from pydantic_core import to_jsonable_python
 
-from llmagent_os.agent.manager import AgentManager
+from llmagent_os.agent.manager import AgentManager, acts
 from llmagent_os.boot import load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.errors import ToolFailed
 from llmagent_os.core.ports import Engine
 from llmagent_os.core.records import (
     Answer,
+    Call,
     Effect,
     GenerateRequest,
     Json,
@@ -59,6 +60,7 @@ from llmagent_os.core.records import (
 from llmagent_os.llm.script import Called, Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.plugins import hookimpl
+from llmagent_os.security.administration import Administration
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -205,10 +207,16 @@ async def system(stage: Stage, policy: Mapping[str, Any]) -> AsyncIterator[Agent
     """A kernel as `boot` makes it, its journal in memory, with one agent that has every tool of the suite."""
     store = SQLiteStore()
     registry, tools, loops = load_plugins(Config(), [stage], approver=stage)
-    kernel = make_kernel(store, registry, tools)
+    administration = Administration()
+    kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("worst", stage.engine)
     records = StoredRecords(store, kernel.journal.append)
     agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
+
+    async def acting(call: Call) -> AgentManager:
+        return agents
+
+    administration.takes(acts(acting))
     prompt = load_system_message(None)  # AgentDojo's own
     spec = {"name": "dojo", "model": "worst", "prompt": prompt, "tools": list(stage.tools()), "max_steps": MANY}
     await agents.create(spec | {"grant": {"policy": policy}})

@@ -22,12 +22,13 @@ from typing import Any
 
 from common import Report, cpu, folder, gather, interleaved, mock, run, user_cpu
 
-from llmagent_os.agent.manager import AgentManager
+from llmagent_os.agent.manager import AgentManager, acts
 from llmagent_os.boot import load_plugins, make_kernel
 from llmagent_os.config import Config
-from llmagent_os.core.records import ModelSpec
+from llmagent_os.core.records import Call, ModelSpec
 from llmagent_os.llm.engines import open_engine
 from llmagent_os.plugins import hookimpl
+from llmagent_os.security.administration import Administration
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
@@ -65,10 +66,16 @@ class Forgetful(SQLiteStore):
 async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentManager]:
     """A kernel with one agent that has the tool, as `boot` makes it, over any store."""
     registry, tools, loops = load_plugins(Config(), [Places()])
-    kernel = make_kernel(store, registry, tools)
+    administration = Administration()
+    kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("model", lambda: open_engine(model))
     records = StoredRecords(store, kernel.journal.append)
     agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
+
+    async def acting(call: Call) -> AgentManager:
+        return agents
+
+    administration.takes(acts(acting))
     await agents.create({"name": "looker", "model": "model", "tools": ["look"]})
     try:
         yield agents

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .agent.loop import Agent, program
 from .agent.manager import AgentManager
+from .agent.manager import acts as agent_acts
 from .agent.spec import AgentSpec, parse
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
@@ -19,7 +20,7 @@ from .config import Config, PageBudget, Routing, Sharing
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
 from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
-from .core.records import DEFAULT, ModelSpec, Retention, Route, Traits
+from .core.records import DEFAULT, Call, Hidden, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
 from .kernel.feed import Reader
@@ -31,11 +32,11 @@ from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import Settings
-from .security.administration import Administration
+from .security.administration import Administration, Work, processes
 from .security.anomaly import Anomalies
 from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
-from .security.identity import Keys
+from .security.identity import Caller, Keys
 from .security.masking import Masking
 from .security.policy import Gate
 from .security.privacy import Privacy, VaultShare
@@ -99,16 +100,17 @@ class System:
         absent = {listed.spec.name for listed in catalog.list_models() if not listed.present}
         return [*self.kernel.engines.routes, *(name for name in self.kernel.engines.names() if name not in absent)]
 
-    async def add_model(self, spec: ModelSpec) -> ModelSpec:
-        """Register a model for this and later starts; raises as `catalog.add` does."""
-        added = catalog.add(spec, self.plugins.mapping("engines"))
-        add_model(self.kernel, self.config, self.plugins, added)
+    async def add_model(self, spec: ModelSpec, sys: Sys | None = None) -> ModelSpec:
+        """Register a model for this and later starts, as whom `sys` acts for; raises as `catalog.add` does."""
+        told = {name: value for name, value in asdict(spec).items() if name not in ("source", "options")}
+        told["source"] = spec.source.rpartition("@")[2].partition("?")[0]  # without passwords
+        act = (sys or self.sys).act("models.add", **told, options=sorted(spec.options), spec=Hidden(spec))
+        added: ModelSpec = (await act).value
         return added
 
-    async def remove_model(self, name: str) -> None:
+    async def remove_model(self, name: str, sys: Sys | None = None) -> None:
         """Close a model and forget it, deleting what was fetched for it; raises NotFound."""
-        catalog.remove(name)
-        await self.kernel.engines.remove(name)
+        await (sys or self.sys).act("models.remove", name=name)
 
     async def close(self) -> None:
         """Stop; what was accepted goes on at the next start."""
@@ -182,11 +184,11 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
         administration, keys = Administration(), Keys(records)
         approvals = Approvals(records, lambda pid: kernel.table.find(pid), keys.descends)
-        administration.takes({"approvals.answer": approvals.answer})
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
-            config.anomalies, lambda name: traits(tools, name), lambda pid: kernel.runner.pause(pid), records
-        )
+            config.anomalies, lambda name: traits(tools, name), lambda pid: kernel.runner.pause(pid), records,
+            keep=lambda tenant, agent, reason: quarantine(kernel, tenant, agent, reason),
+        )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, approvals, sandbox, anomalies)
         vault = open_vault(config, records)
 
@@ -206,6 +208,13 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("audit", audit.run(kernel.feed))
         sys = await kernel.service("system")
         agents = AgentManager(kernel, records, sys, tools, loops)
+
+        async def acting(call: Call) -> AgentManager:
+            """The agents that an act is about, for who does it."""
+            own = agents if call.tenant == DEFAULT else await system.tenant(call.tenant)
+            return own.acting(await kernel.service("gateway", call.principal, call.tenant))
+
+        administration.takes(agent_acts(acting))
         await connect(kernel, config, tools)
         add_models(kernel, config, registry)
         shared = await add_agents(agents, registry, config)
@@ -214,11 +223,39 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         privacy = Privacy(kernel, store, records, config.data, config.retention, holders, amend)
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
-        await kernel.start_all()
-        return System(
+        administration.takes({
+            **processes(kernel), **models(kernel, config, registry), "approvals.answer": approvals.answer,
+            "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
+            "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
+            "privacy.tidy": privacy.clean,
+        })  # fmt: skip
+        system = System(
             config, kernel, agents, sys, records, registry, metrics, approvals, anomalies, keys, privacy,
-            {DEFAULT: agents}, shared, tools, audit, opened.pop_all(),
+            {DEFAULT: agents}, shared, tools, audit, opened,
         )  # fmt: skip
+        await kernel.start_all()
+        system.closing = opened.pop_all()
+        return system
+
+
+async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> None:
+    """Put an agent into quarantine, which is the system's own act."""
+    await (await kernel.service("system", tenant=tenant)).act("anomalies.quarantine", agent=agent, reason=reason)
+
+
+def models(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, Work]:
+    """What does the acts about models."""
+
+    async def add(call: Call, by: Caller) -> Hidden:
+        added = catalog.add(call.args["spec"].value, registry.mapping("engines"))
+        add_model(kernel, config, registry, added)
+        return Hidden(added)
+
+    async def remove(call: Call, by: Caller) -> None:
+        catalog.remove(call.args["name"])
+        await kernel.engines.remove(call.args["name"])
+
+    return {"models.add": add, "models.remove": remove}
 
 
 def open_audit(config: Config) -> Audit | None:

@@ -197,8 +197,9 @@ async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_fold
                 await asyncio.sleep(0.05)
         fresh = {"text": "still here", "session": "fresh"}
         assert (await api.post("/v1/agents/clerk/messages", fresh, **boss))[0] == 200
-        _, more = await api.post("/v1/privacy/retention")  # what this turn has replaced may go now
-        assert more["idle"] == more["messages"] == 0
+        for _ in "ab":  # what this turn has replaced may go now, and what the row about that has
+            _, more = await api.post("/v1/privacy/retention")
+            assert more["idle"] == more["messages"] == 0
         assert set((await api.post("/v1/privacy/retention"))[1].values()) == {0}
         living = api.kernel.table.named("clerk", "acme")
         assert api.kernel.table.named("clerk@fresh", "acme") and len(living) == 1

@@ -96,7 +96,7 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     question = Question(identifier, pid, "acme", "ann", agent, "draw", {"title": SECRET}, {}, SECRET)
     api.kernel.worker("asks", api.system.approvals.ask(question))
     await asyncio.sleep(0)
-    api.system.anomalies.quarantine("acme", agent, SECRET)
+    await api.system.anomalies.quarantine("acme", agent, SECRET)
     return {"pid": str(pid), "response": kept["id"], "task": task, "blob": blob, "name": agent,
             "key": owner.key["id"], "question": identifier}  # fmt: skip
 

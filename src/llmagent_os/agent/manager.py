@@ -6,7 +6,7 @@ import asyncio
 import copy
 import re
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
 from ..core.ports import Records, Tool
-from ..core.records import DEFAULT, SHARED, Chunk, Envelope, Json, Supervision, owned, personal
+from ..core.records import DEFAULT, SHARED, Call, Chunk, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -65,6 +65,7 @@ class AgentManager:
         self._starting: dict[tuple[str, str], asyncio.Future[Any]] = {}
         self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._scaling = asyncio.Lock()
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._parsed: dict[str, tuple[tuple[int, Json], Defined]] = {}  # by name, with what it was parsed from
 
     def acting(self, sys: Sys, everybody: bool = False) -> AgentManager:
@@ -89,14 +90,33 @@ class AgentManager:
 
     async def create(self, definition: AgentSpec | Mapping[str, Any]) -> Defined:
         """Store a new agent. Raises Conflict if the name is taken, InvalidRequest or NotFound for a bad definition."""
+        spec = definition if isinstance(definition, AgentSpec) else parse(definition)
+        return _defined(await self._sys.act("agents.create", definition=spec.data()))
+
+    async def _create(self, call: Call, definition: Json) -> Json:
         spec = self._check(definition)
+        await self._alone(call, spec.name)
         if self._records.get(self._space, spec.name) is not None:
             raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
-        await self._records.put(self._space, spec.name, spec.data(), 1)
-        return Defined(spec, 1)
+        return self._store(call, Defined(spec, 1))
+
+    async def _alone(self, call: Call, name: str) -> None:
+        """Change an agent's definition alone, until the call is over and so committed."""
+        lock = self._changing.setdefault(name, asyncio.Lock())
+        await lock.acquire()
+        call.ends.append(lock.release)
+
+    def _store(self, call: Call, defined: Defined) -> Json:
+        data = defined.spec.data()
+        call.writes.append(self._records.written(self._space, defined.spec.name, data, defined.version))
+        return {"spec": data, "version": defined.version}
 
     async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
         """Store a new version with some fields changed; running processes use it from their next turn on."""
+        return _defined(await self._sys.act("agents.configure", name=name, changes=dict(changes)))
+
+    async def _configure(self, call: Call, name: str, changes: Mapping[str, Any]) -> Json:
+        await self._alone(call, name)
         old = self._changeable(name)
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
@@ -104,17 +124,16 @@ class AgentManager:
         new = {"spec": spec.data(), "version": old.version + 1}
         processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
         await asyncio.gather(  # at once, so that all of it is one commit
-            self._records.put(self._space, name, new["spec"], old.version + 1),
-            *(self._configure(process, spec, new) for process in processes),
+            *(self._reconfigure(process, spec, new) for process in processes)
         )
-        return Defined(spec, old.version + 1)
+        return self._store(call, Defined(spec, old.version + 1))
 
-    async def _configure(self, process: Process, spec: AgentSpec, new: dict[str, Json]) -> None:
+    async def _reconfigure(self, process: Process, spec: AgentSpec, new: dict[str, Json]) -> None:
         drawn = spec.drawn(process.name or "", process.principal)
         await self._kernel.runner.configure(process.pid, process.args | new, spec.held(), drawn)
 
-    def _check(self, definition: AgentSpec | Mapping[str, Any]) -> AgentSpec:
-        spec = definition if isinstance(definition, AgentSpec) else parse(definition)
+    def _check(self, definition: Mapping[str, Any]) -> AgentSpec:
+        spec = parse(definition)
         if spec.loop not in self._loops:
             raise not_found("loop", spec.loop, self._loops)
         self._loops[spec.loop](spec, self._tools).check()
@@ -174,9 +193,13 @@ class AgentManager:
 
     async def delete(self, name: str) -> None:
         """Terminate an agent and forget its definition."""
+        await self._sys.act("agents.delete", name=name)
+
+    async def _delete(self, call: Call, name: str) -> None:
+        await self._alone(call, name)
         self._changeable(name)
-        await self.terminate(name)
-        await self._records.drop(self._space, name)
+        await self._terminate(call, name)
+        call.writes.append(self._records.dropped(self._space, name))
 
     # -- processes
 
@@ -186,6 +209,10 @@ class AgentManager:
 
     async def scale(self, name: str, replicas: int) -> list[int]:
         """Start or retire replicas; one that retires answers what it was sent first. Returns the pids that stay."""
+        pids: list[int] = await self._sys.act("agents.scale", name=name, replicas=replicas)
+        return pids
+
+    async def _scale(self, call: Call, name: str, replicas: int) -> list[int]:
         if replicas < 0:
             raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
         defined = self.get(name)
@@ -193,6 +220,7 @@ class AgentManager:
             pids = self._named(name)
             for _ in range(replicas - len(pids)):
                 pids.append(await self._spawn(defined, name, SHARED))
+            call.decision["processes"] = pids[replicas:]
             for pid in pids[replicas:]:
                 await self._kernel.runner.rename(pid, f"{name}~retired-{pid}")
                 await self._sys.send(pid, STOP)
@@ -232,21 +260,32 @@ class AgentManager:
 
     async def pause(self, name: str) -> list[int]:
         """Hold every process of an agent at its next step; returns those that were not paused before."""
+        return await self._sys.act("agents.pause", name=name)
+
+    async def _pause(self, call: Call, name: str) -> list[int]:
         return [pid for pid in self._pids(name) if await self._try(self._kernel.runner.pause(pid))]
 
     async def resume(self, name: str) -> list[int]:
         """Let the paused processes of an agent go on; returns them."""
+        return await self._sys.act("agents.resume", name=name)
+
+    async def _resume(self, call: Call, name: str) -> list[int]:
         return [pid for pid in self._pids(name) if await self._try(self._kernel.runner.resume(pid))]
 
     async def terminate(self, name: str) -> list[int]:
         """End every replica and session of an agent now; messages they have not answered are answered with an error."""
-        self.get(name)
+        return await self._sys.act("agents.terminate", name=name)
+
+    async def _terminate(self, call: Call, name: str) -> list[int]:
         reason = f"agent {name} was terminated"
         return [pid for pid in self._pids(name) if await self._try(self._sys.kill(pid, reason))]
 
     async def renice(self, name: str, nice: int) -> list[int]:
         """Change how the living processes of an agent stand in line; returns them."""
-        pids = self._pids(name)
+        return await self._sys.act("agents.nice", name=name, nice=nice)
+
+    async def _nice(self, call: Call, name: str, nice: int) -> list[int]:
+        pids = call.decision["processes"] = self._pids(name)
         for pid in pids:
             await self._kernel.renice(pid, nice)
         return pids
@@ -368,8 +407,14 @@ class AgentManager:
         return await self._one(full, whose, partial(self._spawn, defined, full, whose, session=True))
 
     async def _replica(self, name: str) -> str:
-        await self._one(name, SHARED, partial(self.deploy, name))
+        await self._one(name, SHARED, partial(self._first, name))
         return name
+
+    async def _first(self, name: str) -> None:
+        """Start an agent that somebody talks to, which takes no more than talking does."""
+        async with self._scaling:
+            if not self._named(name):
+                await self._spawn(self.get(name), name, SHARED)
 
     async def _one(self, full: str, whose: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> int:
         """Somebody's process of that name, started if there is none; who asks meanwhile waits for the same start."""
@@ -392,3 +437,29 @@ class AgentManager:
             await self._sys.kill(pid, "its caller has gone")
         except (Conflict, NotFound):
             return
+
+
+Work = Callable[[Call, Any], Awaitable[Json]]
+
+
+def acts(agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Work]:
+    """What does the acts about agents (see `security.administration`): on those that a call is about."""
+
+    def on(work: Callable[..., Awaitable[Json]]) -> Work:
+        async def does(call: Call, by: Any) -> Json:
+            given = {name: value for name, value in call.args.items() if name != "by"}
+            return await work(await agents(call), call, **given)
+
+        return does
+
+    manager = AgentManager
+    return {
+        "agents.create": on(manager._create), "agents.configure": on(manager._configure),
+        "agents.delete": on(manager._delete), "agents.scale": on(manager._scale), "agents.pause": on(manager._pause),
+        "agents.resume": on(manager._resume), "agents.terminate": on(manager._terminate),
+        "agents.nice": on(manager._nice),
+    }  # fmt: skip
+
+
+def _defined(stored: Json) -> Defined:
+    return Defined(parse(stored["spec"]), stored["version"])

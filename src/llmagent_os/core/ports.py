@@ -260,6 +260,14 @@ class Records(Protocol):
         """Delete every version of a value, likewise."""
         ...
 
+    def written(self, space: str, key: str, value: Json, version: int = 1) -> tuple[str, tuple[Any, ...]]:
+        """The statement of `put`, for who commits it together with a call's row."""
+        ...
+
+    def dropped(self, space: str, key: str) -> tuple[str, tuple[Any, ...]]:
+        """The statement of `drop`."""
+        ...
+
     def get(self, space: str, key: str) -> tuple[int, Json] | None:
         """The newest version's number and value, or None."""
         ...

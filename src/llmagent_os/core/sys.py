@@ -57,12 +57,12 @@ class Sys:
         """Make any call of the table, such as one that a plugin added."""
         return await self._call(name, args, deadline=deadline)
 
-    async def act(self, name: str, **args: Any) -> Any:
+    async def act(self, act: str, /, **args: Any) -> Any:
         """Administer: a call that only services may make, as far as the authority of this handle goes.
 
         Raises PermissionDenied. What is `Hidden` in arguments and result is passed on, and not recorded.
         """
-        return await self._call(name, args if self._by is None else args | {"by": self._by})
+        return await self._call(act, args if self._by is None else args | {"by": self._by})
 
     async def generate(
         self,

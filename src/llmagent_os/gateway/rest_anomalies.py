@@ -52,4 +52,4 @@ class Anomalous:
 
     async def release(self, here: Here, name: str) -> None:
         """End the quarantine of an agent; its processes stay paused until they are resumed."""
-        self._anomalies.release(here.caller.tenant, name)
+        await here.sys.act("anomalies.release", agent=name)

@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from ..core import codec
-from ..security.identity import Key, Wanted
+from ..core.records import Hidden
+from ..security.identity import shown
 from .desk import Desk, Here
 from .rest_agents import Strict
 
@@ -75,18 +76,18 @@ class Identity:
 
     async def keys(self, here: Here) -> dict[str, Any]:
         """The keys that were minted from the caller's, or with `keys:write` all of the tenant."""
-        return {"keys": [_shown(key) for key in self._keys.listed(here.caller)]}
+        return {"keys": [shown(key) for key in self._keys.listed(here.caller)]}
 
     async def mint(self, here: Here, body: NewKey) -> dict[str, Any]:
         """Mint a key. Its secret is in the answer and nowhere else."""
         wanted = body.model_dump(exclude={"days"})
         expires = None if body.days is None else time.time() + body.days * _DAY
-        key, secret = self._keys.mint(here.caller, Wanted(**wanted, expires=expires))
-        return {**_shown(key), "key": secret}
+        made = await here.sys.act("keys.mint", **wanted, expires=expires)
+        return made | {"key": made["key"].value}
 
     async def revoke(self, here: Here, identifier: str) -> dict[str, list[str]]:
         """End a key and every key that was minted from it, at once."""
-        return {"revoked": self._keys.revoke(here.caller, identifier)}
+        return {"revoked": await here.sys.act("keys.revoke", id=identifier)}
 
     async def export(self, here: Here, whose: Annotated[Whose, Query()]) -> StreamingResponse:
         """Everything that is a person's, a JSON object a line."""
@@ -99,7 +100,9 @@ class Identity:
 
     async def erase(self, here: Here, body: Erasure) -> dict[str, Any]:
         """Erase everything that is a person's, keys included; says where the texts to be proved gone still are."""
-        return asdict(await self._privacy.erase(*_person(here, body), body.prove))
+        tenant, principal = _person(here, body)
+        erased = await here.sys.act("privacy.erase", person=Hidden((tenant, principal)), prove=Hidden(body.prove))
+        return erased | {"found": erased["found"].value}
 
     async def consent(self, here: Here, whose: Annotated[Whose, Query()]) -> dict[str, bool]:
         """Whether a person lets their traffic be learned from."""
@@ -107,21 +110,18 @@ class Identity:
 
     async def decide(self, here: Here, body: Consent) -> dict[str, bool]:
         """Say whether a person's traffic may be learned from, from now on."""
-        await self._privacy.consent(*_person(here, body), body.learning)
+        tenant, principal = _person(here, body)
+        await here.sys.act("privacy.consent", tenant=tenant, principal=principal, learning=body.learning)
         return {"learning": body.learning}
 
     async def retention(self) -> dict[str, float | None]:
         """After how many days data is deleted, by kind; null: never."""
         return asdict(self._privacy.keep)
 
-    async def tidy(self) -> dict[str, int]:
+    async def tidy(self, here: Here) -> dict[str, int]:
         """Delete what is past its time now; says how much, by kind."""
-        return await self._privacy.tidy()
+        return await here.sys.act("privacy.tidy")
 
 
 def _person(here: Desk, whose: Whose) -> tuple[str, str]:
     return here.caller.person(whose.tenant, whose.principal)
-
-
-def _shown(key: Key) -> dict[str, Any]:
-    return {name: value for name, value in asdict(key).items() if name != "digest"}

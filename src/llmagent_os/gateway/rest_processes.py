@@ -84,12 +84,12 @@ class Processes:
 
     async def pause(self, here: Here, pid: int) -> dict[str, Any]:
         """Hold a process at its next step, also across a restart of the system."""
-        await here.system.kernel.runner.pause(here.process(pid).pid)
+        await here.sys.act("processes.pause", pid=pid)
         return await self.get(here, pid)
 
     async def resume(self, here: Here, pid: int) -> dict[str, Any]:
         """Let a paused process go on."""
-        await here.system.kernel.runner.resume(here.process(pid).pid)
+        await here.sys.act("processes.resume", pid=pid)
         return await self.get(here, pid)
 
     async def kill(self, here: Here, pid: int, body: Reason = NO_REASON) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Processes:
 
     async def nice(self, here: Here, pid: int, body: Niceness) -> dict[str, Any]:
         """Change how a process stands in line, also for what it waits for now."""
-        await here.system.kernel.renice(here.process(pid).pid, body.nice)
+        await here.sys.act("processes.nice", pid=pid, nice=body.nice)
         return await self.get(here, pid)
 
     async def replay(self, here: Here, pid: int) -> dict[str, Any]:

@@ -116,14 +116,14 @@ class Overview:
             return _named(name, "agent")
         return _named(self._kernel.engines.resolve(name), "model")
 
-    async def add(self, body: Model) -> dict[str, Any]:
+    async def add(self, here: Here, body: Model) -> dict[str, Any]:
         """Register a model and make it known at once."""
-        spec = await self._system.add_model(ModelSpec(**body.model_dump()))
+        spec = await self._system.add_model(ModelSpec(**body.model_dump()), here.sys)
         return {**_named(spec.name, "model"), "engine": spec.engine, "source": spec.source}
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, here: Here, name: str) -> None:
         """Close a model and forget it; a file that was fetched is deleted, one of your own stays."""
-        await self._system.remove_model(name)
+        await self._system.remove_model(name, here.sys)
 
 
 def _named(name: str, kind: str) -> dict[str, Json]:

@@ -1,7 +1,7 @@
 """Administration: every act of it is a call of a service, permitted by what its caller holds, and journalled.
 
-An act's row has who did it, with which key and scopes, and, in `decision.wrote`, the records that it wrote, which are
-committed with it: the audit log signs those, so that a change behind the system's back is found.
+An act's row has who did it, with which key and scopes, and in its decision what changed: `wrote`, the records, which
+are committed with it, and `processes`. The audit log signs those, so that a change behind the system's back is found.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from ..core.errors import PermissionDenied
 from ..core.ports import Syscall, own
 from ..core.records import Call, Json
+from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .identity import SCOPES, Caller
 
@@ -32,8 +33,29 @@ class Act:
 
 
 ACTS: Mapping[str, Act] = {
+    "agents.create": Act("agents:write", "Store a new agent."),
+    "agents.configure": Act("agents:write", "Store a new version of an agent; its processes use it from then on."),
+    "agents.delete": Act("agents:write", "End an agent's processes and forget its definition."),
+    "agents.scale": Act("agents:write", "Start or retire replicas."),
+    "agents.pause": Act("agents:write", "Hold every process of an agent at its next step."),
+    "agents.resume": Act("agents:write", "Let the paused processes of an agent go on."),
+    "agents.terminate": Act("agents:write", "End every process of an agent."),
+    "agents.nice": Act("agents:write", "Change how the processes of an agent stand in line."),
+    "processes.pause": Act("processes:write", "Hold a process at its next step."),
+    "processes.resume": Act("processes:write", "Let a paused process go on."),
+    "processes.nice": Act("processes:write", "Change how a process stands in line."),
+    "anomalies.quarantine": Act("processes:write", "Let no process of an agent call a tool or send a message."),
+    "anomalies.release": Act("processes:write", "End a quarantine."),
     "approvals.answer": Act("approvals", "Allow or refuse what an agent waits for."),
+    "keys.mint": Act("keys", "Make a key."),
+    "keys.revoke": Act("keys", "End a key and all that were minted from it."),
+    "privacy.consent": Act("privacy", "Say whether somebody's traffic may be learned from."),
+    "privacy.erase": Act("privacy", "Erase everything that is a person's.", 86400.0),
+    "privacy.tidy": Act("system", "Delete what is past its time.", 86400.0),
+    "models.add": Act("models:write", "Register a model."),
+    "models.remove": Act("models:write", "Close a model and forget it."),
 }
+"""All there are. What is not here is no act: nobody can do it."""
 
 
 class Administration:
@@ -59,6 +81,26 @@ class Administration:
         written = (values[:2] for name, values in call.writes if name in ("record.put", "record.drop"))
         call.decision |= {"key": by.key, "scope": ACTS[call.name].scope, "wrote": sorted(map(list, set(written)))}
         return result
+
+
+def processes(kernel: Kernel) -> dict[str, Work]:
+    """What does the acts about single processes (`pid`)."""
+
+    async def pause(call: Call, by: Caller) -> None:
+        await kernel.runner.pause(changed(call))
+
+    async def resume(call: Call, by: Caller) -> None:
+        await kernel.runner.resume(changed(call))
+
+    async def nice(call: Call, by: Caller) -> None:
+        await kernel.renice(changed(call), call.args["nice"])
+
+    def changed(call: Call) -> int:
+        pid: int = kernel.table.of(call.args["pid"], call.tenant).pid
+        call.decision["processes"] = [pid]
+        return pid
+
+    return {"processes.pause": pause, "processes.resume": resume, "processes.nice": nice}
 
 
 def _covers(name: str, args: Mapping[str, Any]) -> list[tuple[str, str]]:

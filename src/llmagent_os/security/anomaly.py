@@ -134,9 +134,11 @@ class Anomalies:
     def __init__(
         self, settings: Settings, traits: Callable[[str], Traits], pause: Callable[[int], Awaitable[None]],
         records: Records, clock: Callable[[], float] = time.time,
+        keep: Callable[[str, str, str], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
+        """`keep(tenant, agent, reason)` makes a quarantine last, by the act `anomalies.quarantine`."""
         self.settings, self._traits, self._pause = settings, traits, pause
-        self._records, self._clock = records, clock
+        self._records, self._clock, self._keep = records, clock, keep
         self._limits = {feature: settings.most.get(feature, most) for feature, most in MOST.items()}
         self._turns: dict[int, Turn] = {}
         self._canaries = [form for canary in settings.canaries for form in _forms(canary)]
@@ -192,16 +194,25 @@ class Anomalies:
         """The agents of a tenant that may do nothing, and why."""
         return {agent: reason for (owner, agent), reason in self._held.items() if owner == tenant}
 
-    def quarantine(self, tenant: str, agent: str, reason: str) -> None:
-        """Let no process of an agent call a tool or send a message, until it is released."""
+    async def quarantine(self, tenant: str, agent: str, reason: str) -> None:
+        """Let no process of an agent call a tool or send a message, until it is released; from now on."""
         self._held[tenant, agent] = reason
-        self._records.put(SPACE, owned(tenant, agent), reason)
+        if self._keep is not None:
+            await self._keep(tenant, agent, reason)
 
-    def release(self, tenant: str, agent: str) -> None:
-        """End a quarantine; its processes stay paused until they are resumed. Raises NotFound."""
-        if self._held.pop((tenant, agent), None) is None:
-            raise not_found("quarantine", agent, self.quarantined(tenant))
-        self._records.drop(SPACE, owned(tenant, agent))
+    async def hold(self, call: Call, by: Any) -> None:
+        """The act `anomalies.quarantine` (`agent`, `reason`)."""
+        agent, reason = call.args["agent"], call.args["reason"]
+        self._held[call.tenant, agent] = reason
+        call.writes.append(self._records.written(SPACE, owned(call.tenant, agent), reason))
+
+    async def release(self, call: Call, by: Any) -> None:
+        """The act `anomalies.release` (`agent`): its processes stay paused until they are resumed. Raises NotFound."""
+        agent = call.args["agent"]
+        if (call.tenant, agent) not in self._held:
+            raise not_found("quarantine", agent, self.quarantined(call.tenant))
+        call.writes.append(self._records.dropped(SPACE, owned(call.tenant, agent)))
+        call.after.append(lambda: self._held.__delitem__((call.tenant, agent)))
 
     def _exact(self, call: Call, process: Process) -> Anomaly | None:
         """What a call itself shows."""
@@ -223,7 +234,7 @@ class Anomalies:
     async def _stop(self, found: Anomaly, call: Call, process: Process) -> None:
         call.labels += (LABEL + found.cause,)
         if found.action == "quarantine":
-            self.quarantine(call.tenant, agent_of(process), found.reason)
+            await self.quarantine(call.tenant, agent_of(process), found.reason)
         if process.service is None:
             with suppress(Conflict):  # paused already
                 await self._pause(call.pid)

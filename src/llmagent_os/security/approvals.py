@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..core import codec
 from ..core.errors import Conflict, PermissionDenied, not_found
 from ..core.ports import Records
 from ..core.records import ENDED, Answer, Call, Question
@@ -110,7 +109,7 @@ class Approvals:
             raise PermissionDenied(text, id=name)
         value = kept | {"allowed": allow, "by": by.principal, "at": time.time()}
         del self._open[name]  # at once: of two answers one counts
-        call.writes.append(("record.put", (SPACE, name, 1, codec.dumps(value), value["at"])))
+        call.writes.append(self._records.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
         return value
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, not_found
 from ..core.ports import Records
-from ..core.records import DEFAULT, SHARED, Json
+from ..core.records import DEFAULT, SHARED, Call, Hidden, Json
 
 SCOPES = frozenset(
     {
@@ -174,25 +174,29 @@ class Keys:
         """Whether a key, or one that it was minted from, is a person's."""
         return any((key.tenant, key.principal) == (tenant, principal) for key in self._lineage(identifier))
 
-    def mint(self, by: Caller, wanted: Wanted) -> tuple[Key, str]:
-        """Make a key and return it with its secret, which is not kept.
+    async def mint(self, call: Call, by: Caller) -> Json:
+        """The act `keys.mint` (fields of `Wanted`): makes a key; the result has its secret, `key`, which is not kept.
 
         Raises PermissionDenied for more than `by` holds, NotFound for unknown roles and scopes, Conflict for too many.
         """
+        wanted = Wanted(**{name: value for name, value in call.args.items() if name != "by"})
         scopes, tenant, principal = wanted.held(), wanted.tenant or by.tenant, wanted.principal or by.principal
         self._check(by, scopes, tenant, principal)
         expires = by.expires if wanted.expires is None else wanted.expires
         if expires > by.expires:
             raise PermissionDenied("a key cannot outlive the one that it is minted with; let it expire sooner")
-        self._make_room(by)
+        self._make_room(call, by)
         secret = "sk-" + secrets.token_urlsafe(BITS // 8)
         key = Key(
             PREFIX + secrets.token_hex(6), wanted.name, tenant, principal, tuple(wanted.roles), sorted(scopes),
             None if math.isinf(expires) else expires, wanted.rate, by.key, time.time(), _digest(secret),
         )  # fmt: skip
-        self._records.put(SPACE, key.id, asdict(key))
+        call.writes.append(self._records.written(SPACE, key.id, asdict(key)))
+        call.after.append(lambda: self._add(key))
+        return shown(key) | {"key": Hidden(secret)}
+
+    def _add(self, key: Key) -> None:
         self._keys[key.id] = self._found[key.digest] = key
-        return key, secret
 
     def _check(self, by: Caller, scopes: frozenset[str], tenant: str, principal: str) -> None:
         if not scopes:
@@ -205,10 +209,10 @@ class Keys:
         if excess := sorted(scopes - by.scopes):
             raise PermissionDenied(f"a key can only pass on what it holds, and yours lacks {', '.join(excess)}")
 
-    def _make_room(self, by: Caller) -> None:
-        for key in [key for key in self._keys.values() if key.ends <= time.time()]:
-            self._drop(key)
-        if sum(key.parent == by.key for key in self._keys.values()) >= MOST:
+    def _make_room(self, call: Call, by: Caller) -> None:
+        over = [key for key in self._keys.values() if key.ends <= time.time()]
+        self._drop(call, over)
+        if sum(key.parent == by.key and key not in over for key in self._keys.values()) >= MOST:
             raise Conflict(f"this key has minted {MOST} keys; revoke some, or let them expire sooner")
         if sum(1 for _ in self._lineage(by.key)) >= DEEPEST:
             raise Conflict(f"this key is the {DEEPEST}th in a row minted by one another; use one nearer to the first")
@@ -222,23 +226,31 @@ class Keys:
             return True
         return key.tenant == by.tenant and any(each.parent == by.key for each in self._lineage(key.id))
 
-    def revoke(self, by: Caller, identifier: str) -> list[str]:
-        """End a key and all that were minted from it; returns their ids. Raises NotFound, also for others' keys."""
+    async def revoke(self, call: Call, by: Caller) -> Json:
+        """The act `keys.revoke` (`id`): ends a key and all that were minted from it; returns their ids.
+
+        Raises NotFound, also for others' keys.
+        """
+        identifier = call.args["id"]
         key = self._keys.get(identifier)
         if key is None or not self._visible(by, key):
             raise NotFound(f"no key {identifier!r}; `keys list` shows yours", kind="key", name=identifier)
-        return self._end(key)
+        return self._drop(call, self._below(key))
 
-    def _end(self, key: Key) -> list[str]:
-        gone = [each for each in self._keys.values() if key in self._lineage(each.id)]
-        for each in gone:
-            self._drop(each)
-        return [each.id for each in gone]
+    def _below(self, key: Key) -> list[Key]:
+        return [each for each in self._keys.values() if key in self._lineage(each.id)]
 
-    def _drop(self, key: Key) -> None:
-        self._records.drop(SPACE, key.id)
-        self._keys.pop(key.id, None)
-        self._found.pop(key.digest, None)
+    def _drop(self, call: Call, gone: Iterable[Key]) -> list[str]:
+        """Forget keys with a call that is committed."""
+        names = [key.id for key in gone]
+        call.writes += [self._records.dropped(SPACE, name) for name in names]
+        call.after.append(lambda: self._forget(names))
+        return names
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            if (key := self._keys.pop(name, None)) is not None:
+                self._found.pop(key.digest, None)
 
     def export(self, tenant: str, principal: str) -> Iterable[Json]:
         """Nothing that is not in the records; see `core.ports.Personal`."""
@@ -247,7 +259,16 @@ class Keys:
     async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
         """End every key of a person; returns how many ended."""
         theirs = [key for key in self._keys.values() if (key.tenant, key.principal) == (tenant, principal)]
-        return sum(len(self._end(key)) for key in theirs if key.id in self._keys)
+        gone = {each.id for key in theirs for each in self._below(key)}
+        for name in gone:
+            self._records.drop(SPACE, name)
+        self._forget(gone)
+        return len(gone)
+
+
+def shown(key: Key) -> dict[str, Json]:
+    """A key as whoever may see it is shown it."""
+    return {name: value for name, value in asdict(key).items() if name != "digest"}
 
 
 def _digest(secret: str) -> str:

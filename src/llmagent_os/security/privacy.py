@@ -21,10 +21,11 @@ from urllib.parse import quote
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, NotFound
 from ..core.ports import Archive, Personal, Records
-from ..core.records import Json, Retention, owned, owner_of
+from ..core.records import Call, Hidden, Json, Retention, owned, owner_of
 from ..kernel.journal import ERASED, Row
 from ..kernel.kernel import Kernel
 from ..kernel.process import from_row
+from .identity import Caller
 from .vault import Vault
 
 log = logging.getLogger(__name__)
@@ -86,9 +87,11 @@ class Privacy:
         found = self._records.get(owned(tenant, CONSENT), principal)
         return found is not None and found[1]["learning"] is True
 
-    async def consent(self, tenant: str, principal: str, learning: bool) -> None:
-        """Note what a person decided; it holds from now on."""
-        await self._records.put(owned(tenant, CONSENT), principal, {"principal": principal, "learning": learning})
+    async def consent(self, call: Call, by: Caller) -> None:
+        """The act `privacy.consent` (`tenant`, `principal`, `learning`): what a person decided holds from now on."""
+        tenant, principal = by.person(call.args["tenant"], call.args["principal"])
+        value = {"principal": principal, "learning": call.args["learning"]}
+        call.writes.append(self._records.written(owned(tenant, CONSENT), principal, value))
 
     # -- export
 
@@ -121,6 +124,19 @@ class Privacy:
                 yield from [(space, key, value)] if theirs else ()
 
     # -- erasure
+
+    async def act(self, call: Call, by: Caller) -> Json:
+        """The act `privacy.erase`: `person` and `prove` are hidden, for nothing of them is to be left in its row."""
+        tenant, principal = by.person(*call.args["person"].value)
+        before = self._names()
+        erased = await self.erase(tenant, principal, call.args["prove"].value)
+        call.writes += [self._records.dropped(*name) for name in sorted(before - self._names())]
+        if (tenant, principal) == (call.tenant, call.principal):
+            call.principal = ""
+        return asdict(erased) | {"found": Hidden(erased.found)}
+
+    def _names(self) -> set[tuple[str, str]]:
+        return {(space, key) for space, key, _ in self._archive.read("record.all")}
 
     async def erase(self, tenant: str, principal: str, prove: Sequence[str] = ()) -> Erased:
         """Erase everything that is a person's, and say of the texts in `prove` where they still are.
@@ -214,6 +230,10 @@ class Privacy:
             except LLMAgentOSError as error:
                 log.error("what is past its time could not be deleted (%s); it is tried again", error.message)
             await asyncio.sleep(every)
+
+    async def clean(self, call: Call, by: Caller) -> Json:
+        """The act `privacy.tidy`."""
+        return await self.tidy()
 
     async def tidy(self) -> dict[str, int]:
         """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long."""

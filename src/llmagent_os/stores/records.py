@@ -39,12 +39,20 @@ class StoredRecords:
 
     def put(self, space: str, key: str, value: Json, version: int = 1) -> Awaitable[None]:
         """See `core.ports.Records`."""
-        data = codec.dumps(value)
-        return self._queue(space, key, version, data, ("record.put", (space, key, version, data, time.time())))
+        statement = self.written(space, key, value, version)
+        return self._queue(space, key, version, statement[1][3], statement)
 
     def drop(self, space: str, key: str) -> Awaitable[None]:
         """See `core.ports.Records`."""
-        return self._queue(space, key, 0, None, ("record.drop", (space, key)))
+        return self._queue(space, key, 0, None, self.dropped(space, key))
+
+    def written(self, space: str, key: str, value: Json, version: int = 1) -> Statement:
+        """See `core.ports.Records`."""
+        return "record.put", (space, key, version, codec.dumps(value), time.time())
+
+    def dropped(self, space: str, key: str) -> Statement:
+        """See `core.ports.Records`."""
+        return "record.drop", (space, key)
 
     def _queue(self, space: str, key: str, version: int, data: bytes | None, statement: Statement) -> Awaitable[None]:
         queued = self._queued[space]
