@@ -43,6 +43,7 @@ from .security.privacy import Privacy, VaultShare
 from .security.review import Review
 from .security.vault import Vault, extra, key_file
 from .stores.folder import Claim
+from .stores.homes import Homes
 from .stores.pages import PageFiles
 from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
@@ -218,7 +219,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         await connect(kernel, config, tools)
         add_models(kernel, config, registry)
         shared = await add_agents(agents, registry, config)
-        holders: list[Personal] = [keys, *([VaultShare(vault)] if vault is not None else [])]
+        homes = Homes(config.data / "workspaces")
+        await homes.adopt(records)
+        holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
         amend = audit.amend if audit is not None else None
         privacy = Privacy(kernel, store, records, config.data, config.retention, holders, amend)
         if config.retention != Retention():

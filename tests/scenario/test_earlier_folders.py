@@ -12,6 +12,7 @@ import pytest
 
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
+from llmagent_os.core.errors import NotFound
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.security.audit import verify
@@ -93,3 +94,19 @@ async def test_its_audit_log_still_holds(folder: Path) -> None:
     await system.close()
     found = verify(SQLiteStore(folder / "journal.db"), folder / "audit")
     assert found.rows > 52 and not found.bad
+
+
+async def test_tasks_and_workspaces_are_those_of_the_person_who_began_them(folder: Path) -> None:
+    files = folder / "workspaces" / "default" / "teller"
+    files.mkdir(parents=True)
+    (files / "notes.txt").write_text("kept")
+    system = await start(folder)
+    await answer(system, "bobs")
+    asked = system.kernel.table.message("bobs")
+    assert asked is not None and asked.principal == "owner"
+    mine, eve = (system.agents.acting(system.sys.acting(name)) for name in ("owner", "eve"))
+    assert "noted" in (await mine.reply("bobs", 5))["text"]
+    with pytest.raises(NotFound):
+        await eve.reply("bobs", 0)
+    assert (folder / "workspaces" / "default" / "teller@owner" / "notes.txt").read_text() == "kept"
+    await system.close()

@@ -88,6 +88,12 @@ UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_obje
 DROP INDEX process_named;
 CREATE INDEX process_named ON process(tenant, name, principal) WHERE name IS NOT NULL;
 CREATE INDEX process_person ON process(tenant, principal, pid);
+INSERT INTO record(space, key, version, value, at) -- whose the workspaces are that were an agent's (see `homes`)
+    SELECT 'workspace', tenant || '/' || agent, 1, CAST(json_object('principal', min(who)) AS BLOB), 0 FROM (
+    SELECT tenant, substr(n, 1, instr(n || '~', '~') - 1) AS agent, who FROM (
+    SELECT p.tenant, substr(name, 1, instr(name || '@', '@') - 1) AS n, m.principal AS who FROM process AS p
+    JOIN message AS m ON m.box = 'pid/' || pid WHERE program = 'agent' AND name IS NOT NULL AND m.principal != ''))
+    GROUP BY tenant, agent HAVING count(DISTINCT who) = 1;
 UPDATE process SET principal = '*' WHERE program = 'service' OR program = 'agent' AND name IS NOT NULL
     AND instr(name, '@') = 0 AND instr(name, '~once-') = 0; -- replicas work for everybody
 ALTER TABLE file RENAME TO made;

@@ -1,0 +1,59 @@
+"""The folders that agents work in, by whose they are: shown to their person, deleted with their data."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote
+
+from ..core.places import folders
+from ..core.ports import Records
+from ..core.records import Json
+
+SPACE = "workspace"
+"""Where the migration to schema 2 noted, of each agent that one person alone had used, who that was."""
+
+
+class Homes:
+    """The workspaces below a folder, as something that holds what belongs to people (see `core.ports.Personal`)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def export(self, tenant: str, principal: str) -> Iterator[Json]:
+        """Their files, text as it is, anything else in base64."""
+        for folder in self._theirs(tenant, principal):
+            for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
+                about = {"workspace": unquote(folder.name), "path": file.relative_to(folder).as_posix()}
+                data = file.read_bytes()
+                try:
+                    yield about | {"text": data.decode()}
+                except UnicodeDecodeError:
+                    yield about | {"data": base64.b64encode(data).decode()}
+
+    async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
+        """Delete their workspaces; returns how many there were."""
+        theirs = list(self._theirs(tenant, principal))
+        for folder in theirs:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
+        return len(theirs)
+
+    def _theirs(self, tenant: str, principal: str) -> Iterator[Path]:
+        above = self._root / folders(f"{tenant}/x")[0]
+        for folder in sorted(above.iterdir()) if above.is_dir() else ():
+            agent, at, _ = folder.name.partition("@")
+            if at and folder.name == folders(f"{tenant}/{unquote(agent)}@{principal}")[1]:
+                yield folder
+
+    async def adopt(self, records: Records) -> None:
+        """Give the workspaces of an earlier data folder, which were an agent's, to the one person who had used it."""
+        for home, (_, value) in records.list(SPACE).items():
+            old, new = (self._root.joinpath(*folders(each)) for each in (home, f"{home}@{value['principal']}"))
+            if not new.exists():
+                with suppress(FileNotFoundError):
+                    old.rename(new)
+            await records.drop(SPACE, home)
