@@ -7,7 +7,7 @@ import random
 import pytest
 
 from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied, ToolFailed
-from llmagent_os.core.records import Call, Traits, Usage
+from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Row
 from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, Turn, _forms
 from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Profile, Span, Step
@@ -29,20 +29,14 @@ def row(tokens: int) -> Row:
     )  # fmt: skip
 
 
-def padded(size: int) -> dict[str, str]:
-    """Arguments of about so many bytes."""
-    return {"q": "x" * (size - 8)}
-
-
 def worked(profile: Profile, turns: int, seed: int = 1) -> Profile:
     """After so many turns of looking things up and writing to one of a few people."""
     chance = random.Random(seed)
     for number in range(turns):
         span = Span(profile, number)
         for _ in range(1 + int(chance.expovariate(1))):
-            span.begins("lookup", padded(chance.randrange(20, 60)), 0, Traits("read"))
-        mail = {"to": f"p{chance.randrange(5)}@x", **padded(385)}
-        span.begins("mail", mail, 0, Traits(meanings={"to": "recipient"}))
+            span.begins("lookup", chance.randrange(20, 60), 0, set())
+        span.begins("mail", 400, 0, {f"p{chance.randrange(5)}@x"})
         profile.learn(span)
     return profile
 
@@ -73,7 +67,7 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
     span, settings = Span(worked(Profile(), 60), 60), Settings()
     said = []
     for number in range(12):
-        span.begins("lookup", padded(40), number, Traits("read"))
+        span.begins("lookup", 40, number, set())
         said.append(span.judge(settings, ("calls", "again", "odd")))
     first, found = next((n, each) for n, each in enumerate(said) if each is not None)
     assert first < 5 and found.action == "note"
@@ -85,7 +79,7 @@ def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the
     span, turn, settings = Span(worked(Profile(), 5), 5), Turn(5), Settings()
     said: list[Anomaly | None] = []
     for number in range(12):
-        span.begins("lookup", padded(40), number, Traits("read"))
+        span.begins("lookup", 40, number, set())
         assert span.judge(settings, BEFORE) is None
         turn.begins(call(number))
         said.append(turn.judge({**MOST, "again": 8}))
@@ -113,7 +107,7 @@ def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
     span, settings = Span(Profile(), 0), Settings(most={"places": 2})
     for number in range(3):
         assert span.judge(settings, BEFORE) is None
-        span.begins("mail", {"to": f"p{number}@x"}, 0, Traits(meanings={"to": "recipient"}))
+        span.begins("mail", 40, 0, {f"p{number}@x"})
     found = span.judge(settings, BEFORE)
     assert found is not None and found.stops and "places 3, over the limit of 2" in found.reason
 

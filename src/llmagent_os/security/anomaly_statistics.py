@@ -8,21 +8,22 @@ seen, and who changes them slowly is learned. It reads the feed, so the calls wa
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from statistics import median
-from typing import Any, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound, PermissionDenied
-from ..core.records import Json, Traits, repeats
+from ..core.records import Json, Meaning, Traits, repeats
 from ..kernel.journal import ENDS, Row
 from ..kernel.process import Process
 from .anomaly import LABEL, MOST, Action, Anomalies, Anomaly, Feature, Settings, agent_of, over
 from .labels import leaves
+
+T = TypeVar("T")
 
 BEFORE: tuple[Feature, ...] = ("calls", "again", "places", "odd")
 AFTER: tuple[Feature, ...] = ("tokens", "largest", "errors", "refusals", "odd")
@@ -42,17 +43,18 @@ class Baseline:
         self._window: deque[float] = deque(maxlen=KEPT)
         self._seen = 0
         self._mean = self._variance = self._center = 0.0
-        self._spread = LEAST
+        self._deviation = self._spread = LEAST
 
     def add(self, count: float) -> None:
         """Learn a finished turn."""
         value = math.log1p(count)
         self._window.append(value)
         self._seen += 1
-        widest = 3 * max(math.sqrt(self._variance), LEAST) if self._seen > EVERY else math.inf
+        widest = 3 * self._deviation if self._seen > EVERY else math.inf
         weight, off = max(WEIGHT, 1 / self._seen), min(max(value - self._mean, -widest), widest)  # nor move this far
         self._mean += weight * off
         self._variance = (1 - weight) * (self._variance + weight * off * off)
+        self._deviation = max(math.sqrt(self._variance), LEAST)
         if self._seen % EVERY == 1:  # sorting takes longer than all the rest
             self._center = median(self._window)
             self._spread = max(1.4826 * median(abs(each - self._center) for each in self._window), LEAST)
@@ -64,12 +66,10 @@ class Baseline:
         by median and MAD (Iglewicz and Hoaglin 1993), which a few odd turns do not move.
         """
         value = math.log1p(count)
-        moving = (value - self._mean) / max(math.sqrt(self._variance), LEAST)
-        return min(moving, (value - self._center) / self._spread)
+        return min((value - self._mean) / self._deviation, (value - self._center) / self._spread)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A tool call or a generation: its size (bytes of arguments, tokens), and what else may be odd about it."""
 
     tool: str
@@ -82,11 +82,11 @@ class Habits:
     """Which step follows which (a first-order Markov chain over tools), what steps are like, and where they go to."""
 
     def __init__(self) -> None:
-        self._pairs: Counter[tuple[str, str]] = Counter()
-        self._after: Counter[str] = Counter()
-        self._tools: Counter[str] = Counter()
+        self._pairs: dict[tuple[str, str], int] = {}
+        self._after: dict[str, int] = {}
+        self._tools: dict[str, int] = {}
         self._steps = 0
-        self._like: Counter[tuple[str, str, object]] = Counter()
+        self._like: dict[tuple[str, str, object], int] = {}
         self._sizes: dict[str, Baseline] = {}
         self._places: OrderedDict[str, None] = OrderedDict()
         self.usual = SLACK  # mean surprise of a step, nats
@@ -100,16 +100,17 @@ class Habits:
 
         What comes now is smoothed by how common the tool is alone, what a step is like by half a case.
         """
-        tool, seen = step.tool, self._tools[step.tool]
+        tool = step.tool
+        seen = self._tools.get(tool, 0)
         alone = (seen + 0.5) / (self._steps + 0.5 * len(self._tools) + 0.5)
-        follows = -math.log((self._pairs[before, tool] + 2 * alone) / (self._after[before] + 2))
-        again, *rest = (-math.log((self._like[tool, *each] + 0.5) / (seen + 1)) for each in self._is(step))
+        follows = -math.log((self._pairs.get((before, tool), 0) + 2 * alone) / (self._after.get(before, 0) + 2))
+        again, *rest = [-math.log((self._like.get(each, 0) + 0.5) / (seen + 1)) for each in self._is(step)]
         return follows, again, follows + again + sum(rest)
 
-    def _is(self, step: Step) -> tuple[tuple[str, object], ...]:
-        sizes = self._sizes.get(step.tool)
+    def _is(self, step: Step) -> tuple[tuple[str, str, object], ...]:
+        tool, sizes = step.tool, self._sizes.get(step.tool)
         z = sizes.z(step.size) if sizes is not None else 0.0
-        return ("again", step.again), ("fresh", step.fresh), ("size", (z >= LARGE) + (z >= HUGE))
+        return (tool, "again", step.again), (tool, "fresh", step.fresh), (tool, "size", (z >= LARGE) + (z >= HUGE))
 
     def learn(self, steps: Sequence[Step], places: Iterable[str], nats: float) -> None:
         """Take in the steps of a turn, and how much they surprised in all."""
@@ -117,14 +118,17 @@ class Habits:
         for step in steps:
             tool = step.tool
             if tool in self._tools or len(self._tools) < TOOLS:
-                self._like.update((tool, *each) for each in self._is(step))
-                self._pairs[before, tool] += 1
-                self._after[before] += 1
-                self._tools[tool] += 1
+                for each in self._is(step):
+                    _count(self._like, each)
+                _count(self._pairs, (before, tool))
+                _count(self._after, before)
+                _count(self._tools, tool)
                 self._steps += 1
-                self._sizes.setdefault(tool, Baseline()).add(step.size)
+                if tool not in self._sizes:
+                    self._sizes[tool] = Baseline()
+                self._sizes[tool].add(step.size)
             before, row = _state(before, row, tool)
-        self._after[before] += 1  # nothing came after it
+        _count(self._after, before)  # nothing came after it
         if steps:
             self.usual += WEIGHT * (nats / len(steps) - self.usual)
         for place in places:
@@ -132,6 +136,10 @@ class Habits:
             self._places.move_to_end(place)
         while len(self._places) > PLACES:
             self._places.popitem(last=False)
+
+
+def _count(counts: dict[T, int], key: T) -> None:
+    counts[key] = counts.get(key, 0) + 1
 
 
 class Profile:
@@ -165,17 +173,17 @@ class Span:
         self.stopped = False
         self.told: dict[str, Action] = {}
 
-    def begins(self, tool: str, arguments: Mapping[str, Json], times: int, traits: Traits) -> None:
-        """Count a tool call that was made `times` times before in its turn."""
-        counts, habits = self.counts, self.profile.habits
+    def begins(self, tool: str, size: int, times: int, places: Set[str]) -> None:
+        """Count a tool call of so many bytes, made `times` times before in its turn, that goes to `places`."""
+        counts = self.counts
         self._row = self._row + 1 if times else 0
-        places = set(_places(arguments, traits)) - self.places
-        fresh = sum(not habits.known(place) for place in places)
+        fresh = sum(not self.profile.habits.known(place) for place in places - self.places) if places else 0
         self.places |= places
         counts["calls"] += 1
         counts["again"] = max(counts["again"], self._row)
         counts["places"] += fresh
-        self._step(Step(tool, len(codec.dumps(arguments)), times > 0, fresh > 0))
+        if not self._shared:
+            self._step(Step(tool, size, times > 0, fresh > 0))
 
     def ends(self, row: Row, failure: str | None) -> None:
         """Count what a call came to; `failure` is the type of its error."""
@@ -183,14 +191,13 @@ class Span:
         if tokens:
             counts["tokens"] += tokens
             counts["largest"] = max(counts["largest"], tokens)
-            self._step(Step("generate", row.output_tokens))
+            if not self._shared:
+                self._step(Step("generate", row.output_tokens))
         if failure is not None:
             counts["refusals" if failure == PermissionDenied.__name__ else "errors"] += 1
 
     def _step(self, step: Step) -> None:
         """Sum up what surprises more than usual (CUSUM; Page 1954), and how unlikely a row of the like is."""
-        if self._shared:
-            return
         follows, again, nats = self.profile.habits.surprise(self._before, step)
         self._before, self._alike = _state(self._before, self._alike, step.tool)
         self._sum = max(0.0, self._sum + nats - self.profile.habits.usual - SLACK)
@@ -202,9 +209,13 @@ class Span:
 
     def judge(self, settings: Settings, features: Sequence[Feature]) -> Anomaly | None:
         """The gravest thing to say about some counts as they are; what was said of one is not said again."""
-        counted = (each for each in features if self.counts[each] and (not self._shared or each in TENANTS))
-        found = [self._judged(feature, settings) for feature in counted]
-        worst = max((each for each in found if each is not None), key=_rank, default=None)
+        if self.profile.turns < settings.warm and (self._shared or settings.most.keys() <= MOST.keys()):
+            return None
+        worst: Anomaly | None = None
+        for feature in features:
+            if self.counts[feature] and (not self._shared or feature in TENANTS):
+                found = self._judged(feature, settings)
+                worst = found if _rank(found) > _rank(worst) else worst
         if worst is not None:
             self.told[worst.cause] = worst.action
             self.stopped |= worst.stops
@@ -263,8 +274,9 @@ class Statistics:
         if row.name == "call":
             asked = self._read(row.args)
             tool, arguments = asked.get("tool", ""), asked.get("arguments", {})  # an erased row has neither
+            size, times, places = len(codec.dumps(arguments)), repeats(row.key), _places(arguments, self._traits(tool))
             for span in spans:
-                span.begins(tool, arguments, repeats(row.key), self._traits(tool))
+                span.begins(tool, size, times, places)
         if _stopped(row):
             if turn is not None:
                 turn.stopped = True
@@ -342,12 +354,18 @@ def _state(before: str, row: int, tool: str) -> tuple[str, int]:
     return f"{tool} {min(row, ROW)}", row
 
 
-def _places(arguments: Mapping[str, Json], traits: Traits) -> Iterator[str]:
+def _places(arguments: Mapping[str, Json], traits: Traits) -> Set[str]:
     """The recipients and hosts that a call goes to."""
-    for name, meaning in traits.meanings.items():
-        if meaning in ("recipient", "url") and name in arguments:
-            for each in leaves(arguments[name]):
-                text = each.strip().casefold()[:200]
-                with suppress(ValueError):  # no URL
-                    text = (urlsplit(text).hostname if meaning == "url" else None) or text
-                yield text
+    return {
+        _place(each, meaning)
+        for name, meaning in traits.meanings.items()
+        if meaning in ("recipient", "url") and name in arguments
+        for each in leaves(arguments[name])
+    }
+
+
+def _place(text: str, meaning: Meaning) -> str:
+    text = text.strip().casefold()[:200]
+    with suppress(ValueError):  # no URL
+        text = (urlsplit(text).hostname if meaning == "url" else None) or text
+    return text
