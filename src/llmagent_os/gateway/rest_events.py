@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,7 @@ class Wanted(Strict):
     after: int | None = Field(None, ge=0, lt=2**63, description="go on after this number; without it, from now on")
     pid: int | None = Field(None, ge=0, lt=2**63, description="of this process only")
     tenant: str | None = Field(None, description="another tenant's, or `*` for every one's: takes the scope `tenants`")
+    follow: bool = Field(True, description="wait for more; without it the stream ends with what there is now")
     heartbeat: float = Field(
         15.0, ge=1, le=300, description="seconds without an event after which there is a sign of life"
     )
@@ -54,7 +56,8 @@ class Events:
     ) -> Response:
         """Follow the journal: an event a finished call, its number as `id`; `Last-Event-ID` goes on after that one.
 
-        Whoever holds `processes:read` sees the tenant's calls, others see those that were made for them.
+        One sees the calls that were made for oneself; with `processes:read` those of shared processes too, and with
+        `people` as well all of the tenant.
         """
         if wanted.tenant not in (None, here.caller.tenant):
             here.caller.need("tenants")
@@ -75,6 +78,7 @@ class Stream(Response):
         super().__init__()
         self._here, self._wanted, self._n = here, wanted, after
         self._feed = here.system.kernel.feed
+        self._end = math.inf if wanted.follow else self._feed.last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -82,17 +86,20 @@ class Stream(Response):
         try:
             async with http.attended():
                 await http.events(b": hello\n\n")
-                while not stopping.done() and self._here.system.keys.again(self._here.caller) is not None:
+                while self._goes_on(stopping) and self._here.system.keys.again(self._here.caller) is not None:
                     await http.events(await self._next(stopping))
             await http.end()
         finally:
             stopping.cancel()
 
+    def _goes_on(self, stopping: asyncio.Future[bool]) -> bool:
+        return self._n < self._end and not stopping.done()
+
     async def _next(self, stopping: asyncio.Future[bool]) -> bytes:
         """The next events, or a sign of life; either says how far the feed was read."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._wanted.heartbeat
-        while (left := until - loop.time()) > 0 and not stopping.done():
+        while (left := until - loop.time()) > 0 and self._goes_on(stopping):
             if not await self._more(left, stopping):
                 continue
             rows = self._feed.after(self._n, PART)
@@ -122,7 +129,10 @@ class Stream(Response):
             return False
         if wanted.tenant != "*" and row.tenant != (wanted.tenant or caller.tenant):
             return False
-        return "processes:read" in caller.scopes or (row.tenant, row.principal) == (caller.tenant, caller.principal)
+        if row.tenant == caller.tenant and row.principal == caller.principal:
+            return True
+        shown = caller.sees(row.principal) if row.tenant == caller.tenant else "people" in caller.scopes
+        return shown and "processes:read" in caller.scopes
 
 
 def _event(row: Row) -> bytes:
