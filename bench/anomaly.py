@@ -260,7 +260,7 @@ async def drive(options: argparse.Namespace) -> list[Run]:
                 with contextlib.suppress(Conflict, NotFound):
                     await kernel.runner.kill(pid, "it was paused")
                 for name in watch.quarantined(f"tenant-{tenant}"):
-                    watch.release(f"tenant-{tenant}", name)
+                    watch.lift(f"tenant-{tenant}", name)
                 if not warm:
                     done.append(made)
         finally:

@@ -212,7 +212,11 @@ class Anomalies:
         if (call.tenant, agent) not in self._held:
             raise not_found("quarantine", agent, self.quarantined(call.tenant))
         call.writes.append(self._records.dropped(SPACE, owned(call.tenant, agent)))
-        call.after.append(lambda: self._held.__delitem__((call.tenant, agent)))
+        call.after.append(lambda: self.lift(call.tenant, agent))
+
+    def lift(self, tenant: str, agent: str) -> None:
+        """Let an agent act again, as far as it is not for the records to say."""
+        self._held.pop((tenant, agent), None)
 
     def _exact(self, call: Call, process: Process) -> Anomaly | None:
         """What a call itself shows."""
