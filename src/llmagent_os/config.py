@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .agent.spec import Allowance
 from .core import documents
@@ -72,6 +73,15 @@ class Routing(BaseModel):
     patience: float = Field(600.0, ge=0)
     retries: int = Field(3, ge=0)
     pause: float = Field(0.1, ge=0)
+
+
+KEPT = Retention(calls=90.0, messages=30.0, processes=30.0, approvals=90.0, versions=90.0, blobs=1.0)
+"""How long what a run leaves behind is kept; sessions and what people keep in them are not ended by themselves."""
+
+
+def _retained(given: Any) -> Any:
+    """What is not named goes by default."""
+    return asdict(KEPT) | given if isinstance(given, dict) else given
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -142,7 +152,8 @@ class Config(BaseModel):
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
     when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly.Settings`).
     `budgets` are what each tenant, and each person, may consume, whatever they use it for.
-    `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is deleted.
+    `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is
+    deleted: what it does not name as by default, null for ever.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
 
@@ -162,7 +173,7 @@ class Config(BaseModel):
     anomalies: Anomalous = Anomalous()
     oidc: Oidc | None = None
     budgets: dict[Literal["tenant", "person"], Allowance] = Field(default_factory=dict)
-    retention: Retention = Retention()
+    retention: Annotated[Retention, BeforeValidator(_retained)] = KEPT
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None
 

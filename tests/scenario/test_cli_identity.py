@@ -41,7 +41,7 @@ def test_a_persons_data_is_exported_and_erased(busy: Shell) -> None:
     done = busy.run("privacy", "erase", "owner", "--prove", "peregrine")
     assert done.returncode == 0 and "'peregrine' is nowhere" in done.stderr
     busy.ok("run", "assistant", "hello again")
-    assert "calls: kept" in busy.run("privacy", "retention").stderr
+    assert "calls: 90 days" in busy.run("privacy", "retention").stderr
     assert json.loads(busy.ok("privacy", "retention", "--now", "--json"))["calls"] == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.kernel.table import CROWD
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.stores.sqlite import SQLiteStore
+from llmagent_os.stores.statements import READS
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo") for b in ("ran", "tel", "mis", "dor")]
 TURNS = 60
@@ -126,3 +128,44 @@ async def test_a_message_by_name_costs_the_same_however_many_wait(tmp_path: Path
         await sys.send("queue", "x")
     assert [kernel.table.waiting_messages(f"pid/{pid}") - CROWD for pid in pids] == [302, 302, 2]
     await kernel.close()
+
+
+async def test_what_a_run_leaves_behind_goes_when_its_time_is_over(tmp_path: Path) -> None:
+    """One-shot processes with their calls and messages, answered questions, replaced definitions, and their blobs."""
+    keep = {"calls": 0.0, "messages": 0.0, "processes": 0.0, "approvals": 0.0, "versions": 0.0, "blobs": 0.0}
+    system = await boot(load({"data": tmp_path, "model": "scripted", "retention": keep}))
+    await system.agents.create({"name": "bot", "model": "scripted"})
+    for _ in range(20):
+        _, task = await system.agents.once("bot", {"text": "a question " * 200})
+        await system.agents.reply(task, 5)
+    for n in range(20):
+        await system.agents.configure("bot", {"description": f"v{n}"})
+        await system.records.put("approval", f"q{n}", {"id": f"q{n}", "allowed": n < 10 or None})
+    await asyncio.sleep(0.1)
+    await system.privacy.tidy()
+    left = rows(tmp_path / "journal.db")
+    assert left.pop("record") == 10 + 2  # open questions, and the agents
+    assert left["call"] + left["process"] < 20 and left["message"] == 0
+    assert left["blob"] <= 2  # of the newest process, whose number is not to be given again
+    assert system.agents.get("bot").version == 21
+    await system.close()
+
+
+def rows(path: Path) -> dict[str, int]:
+    """How many rows there are, by table."""
+    with sqlite3.connect(path) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+
+
+def test_no_statement_on_the_event_loop_reads_a_whole_table() -> None:
+    """Those that do are named `person`, `erase`, `retain` and `audit`, and run in threads; or are rare."""
+    store = SQLiteStore()
+    scans = set()
+    for name, statement in READS.items():
+        number = max((int(n) for n in re.findall(r"\?(\d)", statement)), default=statement.count("?"))
+        plan = [row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * number)]
+        if any(step.startswith("SCAN") and "(subquery" not in step and "json_each" not in step for step in plan):
+            scans.add(name)
+    aside = {name for name in scans if name.partition(".")[0] in ("person", "erase", "retain", "audit")}
+    assert scans - aside == {"process.count", "message.unanswered", "record.all"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llmagent_os.config import load
+from llmagent_os.config import KEPT, load
 from llmagent_os.core.errors import InvalidRequest
 
 
@@ -27,3 +28,11 @@ def test_the_environment_goes_over_the_file_and_lists_are_yaml(tmp_path: Path, m
     monkeypatch.setenv("LLMAGENT_OS_LIMITS", "{a: 2001-99-99}")
     with pytest.raises(InvalidRequest, match="LLMAGENT_OS_LIMITS"):
         load({"data": tmp_path})
+
+
+def test_a_retention_that_names_a_few_kinds_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    assert load({"data": tmp_path}).retention == KEPT
+    assert load({"data": tmp_path, "retention": {"calls": 7}}).retention == replace(KEPT, calls=7)
+    assert load({"data": tmp_path, "retention": {"calls": None}}).retention == replace(KEPT, calls=None)
+    with pytest.raises(InvalidRequest, match="retention"):
+        load({"data": tmp_path, "retention": {"cals": 7}})

@@ -124,7 +124,7 @@ class AgentManager:
         new = {"spec": spec.data(), "version": old.version + 1}
         processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
         await asyncio.gather(  # at once, so that all of it is one commit
-            *(self._reconfigure(process, spec, new) for process in processes)
+            *(self._try(self._reconfigure(process, spec, new)) for process in processes)
         )
         return self._store(call, Defined(spec, old.version + 1))
 

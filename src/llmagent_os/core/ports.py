@@ -188,6 +188,10 @@ class Store(Protocol):
 class Archive(Store, Protocol):
     """A store whose content can be thrown away for good. Each of these may take long; call them in a thread."""
 
+    def scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """`read` beside those who read meanwhile, for a query that looks at all there is."""
+        ...
+
     def collect(self, older: float) -> int:
         """Delete the blobs that nothing refers to and nobody wrote for `older` seconds; returns how many."""
         ...

@@ -602,7 +602,8 @@ class Retention:
 
     `calls`: what the journal has of finished turns. `messages`: those that were taken, replies to tasks (whose ids may
     be used again then), and kept responses. `processes`: those that have ended, with their calls. `idle`: sessions that
-    nobody used are ended. `blobs`: large values and files that nothing names any more.
+    nobody used are ended. `approvals`: questions that are answered or over. `versions`: definitions since a newer one
+    replaced them. `blobs`: large values and files that nothing names any more.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where configuration enters
@@ -610,6 +611,8 @@ class Retention:
     messages: float | None = None
     processes: float | None = None
     idle: float | None = None
+    approvals: float | None = None
+    versions: float | None = None
     blobs: float | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -95,7 +96,8 @@ class Identity:
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     async def _lines(self, tenant: str, principal: str) -> AsyncIterator[bytes]:
-        for each in self._privacy.export(tenant, principal):
+        found = iter(self._privacy.export(tenant, principal))
+        while (each := await asyncio.to_thread(next, found, None)) is not None:
             yield codec.dumps(each) + b"\n"
 
     async def erase(self, here: Here, body: Erasure) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 CONSENT = "consent"
 DAY = 86400.0  # seconds
 HOUR = 3600.0
+SOON = 1.0  # seconds after a start, which has enough to do
 _CHUNK = 1 << 20  # bytes
 _SECRET = frozenset({"digest"})  # of a record: not even its person is shown it
 
@@ -97,7 +98,7 @@ class Privacy:
 
     def export(self, tenant: str, principal: str) -> Iterator[dict[str, Json]]:
         """Everything that is a person's: `{kind, ...}`; large values in full, files by the names of their blobs."""
-        read, unpack = self._archive.read, self._kernel.journal.unpack
+        read, unpack = self._archive.scan, self._kernel.journal.unpack
         for row in read("person.processes", tenant, principal):
             process = from_row(row, unpack)
             more = {"args": process.args, "state": unpack(process.state), "result": unpack(process.result)}
@@ -117,7 +118,7 @@ class Privacy:
 
     def _kept(self, tenant: str, principal: str) -> Iterator[tuple[str, str, dict[str, Json]]]:
         """The records about a person: those that name a `principal`, and a `tenant` where their space does not."""
-        for space, key, data in self._archive.read("record.all"):
+        for space, key, data in self._archive.scan("record.all"):
             value = codec.loads(data)
             if isinstance(value, dict) and value.get("principal") == principal:
                 theirs = value.get("tenant", owner_of(space)) == tenant
@@ -148,16 +149,14 @@ class Privacy:
             return await self._erase(tenant, principal, prove)
 
     async def _erase(self, tenant: str, principal: str, prove: Sequence[str]) -> Erased:
-        data = []
-        for each in self.export(tenant, principal):
-            data.append(codec.dumps(each))
-            await asyncio.sleep(0)
+        data = await asyncio.to_thread(lambda: [codec.dumps(each) for each in self.export(tenant, principal)])
         forgotten = sum([await holder.erase(tenant, principal, data) for holder in self._holders])
         pids = await self._stop(tenant, principal)
-        records = [(space, key) for space, key, _ in self._kept(tenant, principal)]
+        kept = await asyncio.to_thread(lambda: list(self._kept(tenant, principal)))
+        records = [(space, key) for space, key, _ in kept]
         listed, who = codec.dumps(pids).decode(), (tenant, principal)
-        keys = self._archive.read("erase.keys", tenant, principal, listed)
-        messages = len(self._archive.read("person.messages", tenant, principal))
+        keys = await self._scan("erase.keys", tenant, principal, listed)
+        messages = len(await self._scan("person.messages", tenant, principal))
         await self._write([
             ("erase.calls", (*ERASED, *who)), ("erase.calls_of", (*ERASED, listed)), ("erase.messages", who),
             ("erase.files", who), ("erase.accounts", (tenant, quote(principal, ""))),
@@ -180,7 +179,7 @@ class Privacy:
             if process.tenant == tenant and principal == process.acting != process.principal:
                 await runner.interrupt(process.pid, "what it worked for was erased")
                 await runner.restart(process.pid)
-        pids = [pid for (pid,) in self._archive.read("erase.pids", tenant, principal)]
+        pids = [pid for (pid,) in await self._scan("erase.pids", tenant, principal)]
         for pid in pids:
             await self._end(pid, "erased")
         return pids
@@ -190,6 +189,10 @@ class Privacy:
             await self._kernel.runner.kill(pid, reason)
         except (Conflict, NotFound):  # it has ended
             return
+
+    async def _scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Read what may be much, in a thread."""
+        return await asyncio.to_thread(self._archive.scan, query, *params)
 
     async def _write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Commit in a thread, since it may be much."""
@@ -223,10 +226,18 @@ class Privacy:
     # -- retention
 
     async def run(self, every: float = HOUR) -> None:
-        """Keep to the retention for as long as the system runs; `every` is in seconds."""
+        """Keep to the retention for as long as the system runs; `every` is in seconds.
+
+        Blobs are looked for once a day at most, and where something was deleted: that reads all there is.
+        """
+        deleted, due = False, 0.0
+        await asyncio.sleep(SOON)
         while True:
             try:
-                await self.tidy()
+                deleted |= any((await self.tidy(blobs=False)).values())
+                if deleted and time.monotonic() >= due:
+                    await self.tidy()
+                    deleted, due = False, time.monotonic() + DAY
             except LLMAgentOSError as error:
                 log.error("what is past its time could not be deleted (%s); it is tried again", error.message)
             await asyncio.sleep(every)
@@ -235,15 +246,18 @@ class Privacy:
         """The act `privacy.tidy`."""
         return await self.tidy()
 
-    async def tidy(self) -> dict[str, int]:
+    async def tidy(self, blobs: bool = True) -> dict[str, int]:
         """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long."""
-        work = {"idle": self._idle, "processes": self._processes, "calls": self._calls,
-                "messages": self._messages, "blobs": self._blobs}  # fmt: skip
-        kept = asdict(self.keep)
+        work: dict[str, Callable[[float], Awaitable[int]]] = {
+            "idle": self._idle, "processes": self._processes, "calls": self._calls, "messages": self._messages,
+            "approvals": partial(self._records_of, "approvals"), "versions": partial(self._records_of, "versions"),
+            "blobs": self._blobs,
+        }  # fmt: skip
+        kept = asdict(self.keep) | ({} if blobs else {"blobs": None})
         return {kind: 0 if kept[kind] is None else await part(kept[kind] * DAY) for kind, part in work.items()}
 
     async def _idle(self, age: float) -> int:
-        pids = self._archive.read("retain.idle", time.time() - age)
+        pids = await self._scan("retain.idle", time.time() - age)
         for (pid,) in pids:
             await self._end(pid, f"nobody used it for {age / DAY:g} days")
         return len(pids)
@@ -254,7 +268,7 @@ class Privacy:
 
     async def _processes(self, age: float) -> int:
         number, before = 0, time.time() - age
-        while pids := [pid for (pid,) in self._archive.read("retain.ended", before)]:
+        while pids := [pid for (pid,) in await self._scan("retain.ended", before)]:
             keys = [key for pid in pids for key in self._archive.read("retain.keys", pid, 1 << 62, before)]
             await self._write(
                 [(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process", "retain.account")]
@@ -265,7 +279,7 @@ class Privacy:
 
     async def _calls(self, age: float) -> int:
         number, before = 0, time.time() - age
-        while parts := self._archive.read("retain.long", before):
+        while parts := await self._scan("retain.long", before):
             keys = [key for pid, end in parts for key in self._archive.read("retain.keys", pid, end, before)]
             await self._write([("retain.calls", (pid, end, before)) for pid, end in parts])
             await self._amended(keys, "past their time")
@@ -274,9 +288,15 @@ class Privacy:
 
     async def _messages(self, age: float) -> int:
         before = time.time() - age
-        number = self._archive.read("retain.records", before)[0][0]
-        await self._write([("retain.records", (before,))])
-        while due := self._archive.read("retain.messages", before)[0][0]:
+        number = await self._records_of("records", age)
+        while due := (await self._scan("retain.messages", before))[0][0]:
             await self._write([("retain.messages", (before,))])
             number += due
-        return int(number)
+        return number
+
+    async def _records_of(self, kind: str, age: float) -> int:
+        before = time.time() - age
+        number = int((await self._scan(f"retain.{kind}", before))[0][0])
+        if number:
+            await self._write([(f"retain.{kind}", (before,))])
+        return number

@@ -85,8 +85,11 @@ UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_obje
     'input_tokens', coalesce(sum(input_tokens), 0), 'output_tokens', coalesce(sum(output_tokens), 0),
     'money', coalesce(sum(money), 0.0), 'steps', count(*)) AS BLOB) FROM call WHERE pid = process.pid)
     WHERE program = 'service'; -- what a service consumed is summed up once
-DROP INDEX process_named;
-CREATE INDEX process_named ON process(tenant, name, principal) WHERE name IS NOT NULL;
+DROP INDEX process_awake;
+CREATE INDEX process_status ON process(status);
+DROP INDEX process_named; -- names are those of living processes: the others would only be in the way
+CREATE INDEX process_named ON process(tenant, name, principal)
+    WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done');
 CREATE INDEX process_person ON process(tenant, principal, pid);
 INSERT INTO record(space, key, version, value, at) -- whose the workspaces are that were an agent's (see `homes`)
     SELECT 'workspace', tenant || '/' || agent, 1, CAST(json_object('principal', min(who)) AS BLOB), 0 FROM (

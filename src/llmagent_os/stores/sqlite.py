@@ -71,6 +71,11 @@ class SQLiteStore:
         except ERRORS as error:
             raise _translate(error) from error
 
+    def scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Return all rows of a query from READS that may take long, on a connection of its own."""
+        with self._beside() as connection:
+            return connection.execute(READS[query], params).fetchall()
+
     def checkpoint(self) -> None:
         """Move the WAL into the database file without making writers wait; meant for a thread of its own."""
         if self._path is None:

@@ -15,6 +15,10 @@ EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL,
 EMPTY += "decision = NULL, principal = ''"
 OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0') ORDER BY n "
 OLD_MESSAGES += "LIMIT 1000"
+RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
+ANSWERED = "space = 'approval' AND at < ? AND json_extract(CAST(value AS TEXT), '$.allowed') IS NOT NULL"
+REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.space AND newer.key = record.key "
+REPLACED += "AND newer.version > record.version AND newer.at < ?)"
 AGE = "coalesce((SELECT started FROM call WHERE pid = process.pid ORDER BY seq DESC LIMIT 1), created)"
 FIRST = "(SELECT {} FROM call WHERE pid = process.pid ORDER BY seq LIMIT 1)"
 KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = process.pid) ELSE upto END"
@@ -54,7 +58,9 @@ WRITES = {
     "erase.accounts": "DELETE FROM account WHERE substr(account, 1, length(?1) + 1) = ?1 || '/' "
     "AND substr(account, -length(?2) - 1) = '/' || ?2",
     "retain.messages": f"DELETE FROM message WHERE n IN ({OLD_MESSAGES})",
-    "retain.records": "DELETE FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
+    "retain.records": f"DELETE FROM record WHERE {RESPONSES}",
+    "retain.approvals": f"DELETE FROM record WHERE {ANSWERED}",
+    "retain.versions": f"DELETE FROM record WHERE {REPLACED}",
     "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
     "file.drop": "DELETE FROM file WHERE hash NOT IN (SELECT hash FROM blob)",
 }
@@ -79,7 +85,7 @@ READS = {
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",
-    "process.children": f"SELECT pid FROM process WHERE parent = ? AND {LIVING} ORDER BY pid",
+    "process.children": f"SELECT pid FROM process WHERE parent = ? AND parent > 0 AND {LIVING} ORDER BY pid",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
     "account.get": "SELECT resource, used FROM account WHERE account = ? AND period = ?",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
@@ -121,11 +127,14 @@ READS = {
     "erase.keys": "SELECT pid, seq FROM call WHERE tenant = ? AND principal = ? "
     "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?))",
     "retain.idle": f"SELECT pid FROM process WHERE status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
-    "retain.ended": f"SELECT pid FROM process WHERE NOT {LIVING} AND {AGE} < ? AND pid < (SELECT max(pid) FROM process)"
-    " AND NOT EXISTS (SELECT 1 FROM process AS child WHERE child.parent = process.pid) LIMIT 100",
+    "retain.ended": f"SELECT pid FROM process WHERE status IN ('stopped', 'done') AND {AGE} < ? "
+    "AND pid < (SELECT max(pid) FROM process) AND NOT EXISTS "
+    "(SELECT 1 FROM process AS child WHERE child.parent = process.pid AND child.parent > 0) LIMIT 100",
     "retain.long": f"SELECT pid, min({KEPT}, {FIRST.format('seq')} + 1000) FROM process "
     f"WHERE {FIRST.format('seq')} < {KEPT} AND {FIRST.format('started')} < ? LIMIT 100",
     "retain.keys": "SELECT pid, seq FROM call WHERE pid = ? AND seq < ? AND started < ?",
     "retain.messages": f"SELECT count(*) FROM ({OLD_MESSAGES})",
-    "retain.records": "SELECT count(*) FROM record WHERE (space = 'response' OR space LIKE '%/response') AND at < ?",
+    "retain.records": f"SELECT count(*) FROM record WHERE {RESPONSES}",
+    "retain.approvals": f"SELECT count(*) FROM record WHERE {ANSWERED}",
+    "retain.versions": f"SELECT count(*) FROM record WHERE {REPLACED}",
 }
