@@ -87,6 +87,8 @@ async def test_collecting_blobs_keeps_every_part_that_is_named(tmp_path: Path) -
             collecting = asyncio.create_task(asyncio.to_thread(kernel.store.collect, 0.0))
             await tell(kernel, pid, text)
             gone += await collecting
+    while kernel.table.get(pid).status != "waiting":  # it parks after its answer
+        await asyncio.sleep(0.01)
     assert kernel.journal.unpack(kernel.table.get(pid).state) == texts
     await kernel.close()
     again = Kernel(SQLiteStore(tmp_path / "journal.db"), {"hoarder": Program(hoarder, wakes=True)})
