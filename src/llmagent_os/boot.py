@@ -375,6 +375,7 @@ def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:
             kernel.engines.alias(alias, listed.spec.name)
     for name, routing in config.routes.items():
         add_route(kernel, name, routing)
+    kernel.engines.adapters.update(config.adapters)
     if config.model is not None:
         kernel.engines.resolve(config.model)
         kernel.engines.alias("default", config.model)

@@ -230,3 +230,14 @@ def test_an_open_breaker_always_ends_and_one_call_at_a_time_tries_it(events):
         else:
             breaker.failed(now, "x", down=event == "down")
         assert breaker.rests - now <= 8.0 + 1e-6 and not breaker.probed
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5]), st.sampled_from([0.5, 0.55, 2.0])), min_size=1, max_size=6))
+def test_a_choice_comes_as_often_as_its_probability_says(standing: list[tuple[float, float]]) -> None:
+    candidates = [
+        Candidate(str(n), ENGINE, load=load, first=first, pace=math.inf) for n, (load, first) in enumerate(standing)
+    ]
+    draws = 60  # a multiple of every number of alike ones
+    plans = [choose(DEMAND, candidates, 0.0, n / 1e6) for n in range(draws)]
+    shares = Counter(plan.order[0].model for plan in plans)
+    assert all(shares[plan.order[0].model] / draws == pytest.approx(plan.probability) for plan in plans)

@@ -132,7 +132,8 @@ class Agent:
     def _aside(self, question: Message, **options: Any) -> GenerateRequest:
         """A question of the loop's own, whose answer nobody sees."""
         spec = self.spec
-        return GenerateRequest(spec.model, (question,), stream=False, service=spec.service, needs=spec.needs, **options)
+        options |= {"service": spec.service, "needs": spec.needs, "adapter": spec.adapter}
+        return GenerateRequest(spec.model, (question,), stream=False, **options)
 
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
         """Put system prompt, summary, history and message together, fitted to the model's window."""
@@ -148,6 +149,7 @@ class Agent:
             decoding=self.spec.decoding,
             service=self.spec.service,
             needs=self.spec.needs,
+            adapter=turn.options.get("adapter", self.spec.adapter),
             stream=turn.envelope.task is not None,
         )
         if memory.tokens:
@@ -328,6 +330,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
         memory = Memory.load(state)
         try:
             spec = stored(args["spec"])
+            sys.defined(f"{spec.name}@{args['version']}" if args.get("version") else spec.name)
             if spec.loop not in loops:
                 raise not_found("loop", spec.loop, loops)
             reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)

@@ -57,6 +57,7 @@ class RestartSpec(BaseModel):
 class AgentSpec(BaseModel):
     """An agent's definition.
 
+    `adapter` is the LoRA adapter of its model that it runs with (None: the configuration's, empty: none).
     `prompt` is its system prompt: plain text, or a template over `variables` in braces. `intents` maps an intent to the
     instructions added when a message has it; the model itself classifies the message. `window` says what gives way when
     a conversation outgrows the model's window. `max_steps` bounds the model calls of one turn. `loop` names the
@@ -73,6 +74,7 @@ class AgentSpec(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     description: str = ""
     model: str = "default"
+    adapter: str | None = None
     prompt: str = "You are a helpful assistant."
     variables: dict[str, str] = Field(default_factory=dict)
     tools: list[str] = Field(default_factory=list)

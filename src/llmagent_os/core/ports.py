@@ -293,6 +293,7 @@ class Caller(Protocol):
     """A process, as far as its own handle needs to know it."""
 
     pid: int
+    definition: str | None
 
 
 class Owner(Protocol):

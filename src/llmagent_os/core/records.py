@@ -512,9 +512,10 @@ class Call:
 
     Filters and handlers may set `labels`, `origins`, `decision` and `cost`; the journal keeps them. Labels are
     `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a
-    question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model`, `engine`
-    (the replica), `adapter`, `strategy`, `definition` (NAME@VERSION), `candidates`, `probability`, `consent`. `outcome`
-    is how it ended. `meter` says what it has cost up to now, should its handler be cut off. `syscall` is its row of the
+    question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model` (of a route
+    the replica), `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition`
+    (NAME@VERSION), `candidates` (their expected costs), `probability` (of the choice), `consent`. `outcome` is how it
+    ended. `meter` says what it has cost up to now, should its handler be cut off. `syscall` is its row of the
     table (`ports.Syscall`), `ledger` where the accounts of budgets are. `key` is the idempotency key: the same call
     re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets the
     chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called when it

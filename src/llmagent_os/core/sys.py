@@ -166,6 +166,10 @@ class Sys:
         """Wait; a restart does not begin the wait anew."""
         await self._call("sleep", {"until": await self.now() + seconds})
 
+    def defined(self, definition: str) -> None:
+        """Say by which definition (NAME@VERSION) the program runs: the rows of its calls tell it. Not an effect."""
+        self._process.definition = definition
+
     def publish(self, task: str | None, chunk: Chunk) -> None:
         """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
         if task is not None:

@@ -111,7 +111,9 @@ def _message(request: GenerateRequest) -> dict[str, Json]:
             raise Unsupported(text, parameter=name)
     if request.messages[-1].role != "user":
         raise InvalidRequest("the last message to an agent must be the user's", parameter="messages")
-    options = {"sampling": request.sampling.sent(), "schema": request.schema}
+    options: dict[str, Json] = {"sampling": request.sampling.sent(), "schema": request.schema}
+    if request.adapter is not None:
+        options["adapter"] = request.adapter
     return {"messages": request.messages, "options": options}
 
 

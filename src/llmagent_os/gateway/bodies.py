@@ -93,6 +93,7 @@ class Penalised(Drawn):
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=128, description="answers, made side by side")
     max_tokens: int | None = Field(None, ge=1)
+    adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
     seed: int | None = Field(None, description="answer i of n is drawn with seed + i")
     stop: str | list[str] | None = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
@@ -251,6 +252,7 @@ class ChatBody(Penalised, Harmless):
             stream=bool(self.stream),
             said=said,
             decoding=self.search(),
+            adapter=self.adapter,
             service=self.service,
             needs=Needs(**self.needs.model_dump()) if self.needs is not None else None,
         )
@@ -294,8 +296,9 @@ class CompletionBody(Penalised, Harmless):
             raise InvalidRequest("prompt is an empty list", parameter="prompt")
         sampling = self.draw(self.max_tokens, self.logprobs)
         asked = GenerateRequest(
-            self.model, sampling=sampling, stream=bool(self.stream), decoding=self.search(), service=self.service
-        )
+            self.model, sampling=sampling, adapter=self.adapter, stream=bool(self.stream), decoding=self.search(),
+            service=self.service,
+        )  # fmt: skip
         return [copy for prompt in prompts for copy in copies(replace(asked, prompt=prompt), self.n or 1)]
 
 

@@ -113,6 +113,7 @@ class ResponsesBody(Drawn, Harmless):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_output_tokens: int | None = Field(None, ge=1)
+    adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
     top_logprobs: int | None = Field(None, ge=0, le=20)
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
     store: bool | None = Field(None, description="false: it cannot be a `previous_response_id`")
@@ -139,7 +140,7 @@ class ResponsesBody(Drawn, Harmless):
             tools=tuple(tool_spec(tool) for tool in self.tools or ()),
             tool_choice=choice or "auto",
             schema=self._schema(),
-            stream=bool(self.stream),
+            stream=bool(self.stream), adapter=self.adapter,
         )  # fmt: skip
 
     def _logprobs(self) -> int | None:

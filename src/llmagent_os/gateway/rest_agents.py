@@ -44,6 +44,7 @@ class Options(Strict):
 
     sampling: dict[str, Any] = Field(default_factory=dict, description="over the agent's own; see `AgentSpec.sampling`")
     answer_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON schema of the answer")
+    adapter: str | None = Field(None, description="a LoRA adapter of the agent's model; empty: none")
 
 
 class Said(Strict):
@@ -69,7 +70,7 @@ class Said(Strict):
             return body
         if not isinstance(body, dict):
             raise InvalidRequest("options go with text, or with a body that is an object", parameter="options")
-        return {**body, "options": self.options.model_dump(by_alias=True)}
+        return {**body, "options": self.options.model_dump(by_alias=True, exclude_unset=True)}
 
 
 class Waiting(Strict):

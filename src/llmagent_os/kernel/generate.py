@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -27,8 +28,10 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     """Answer a request and return it whole; the pieces go to `call.stream` as they come."""
     course = kernel.router.course(call.args["request"])
     name, engine, request = await course.begin()
-    if request.adapter is not None:
-        call.decision["adapter"] = request.adapter
+    strategy = request.decoding.strategy if request.decoding is not None else None
+    for said, what in (("adapter", request.adapter), ("strategy", strategy), ("definition", process.definition)):
+        if what is not None:
+            call.decision[said] = what
     model = (SteppedModel if kernel.dispatcher(name, engine).stepped else Model)(kernel, call, process, course, engine)
     model.name = name
     call.meter = model.consumed
@@ -62,6 +65,7 @@ class Model:
         self.info = engine.info
         self._course: Course | None = course  # until it has been taken
         self._attempts: list[Attempt] = []
+        self._asked: Counter[str] = Counter()  # how often, by model
         self._kernel, self._call, self._process, self._engine = kernel, call, process, engine
 
     def consumed(self) -> Usage:
@@ -97,7 +101,10 @@ class Model:
         self._attempts.append(attempt)
         mine.append(attempt)
         self._process.engine = info.name
-        self._call.decision |= {"model": leg.model, "engine": info.name}
+        self._call.decision |= leg.why() | {"engine": info.name}
+        self._asked[leg.model] += 1
+        if len(self._attempts) > 1:  # the last one is not the only one
+            self._call.decision["asked"] = self._asked
         return attempt
 
     def _job(self, request: GenerateRequest, places: int = 1) -> Job:

@@ -97,6 +97,7 @@ class Process:
     next_args: tuple[Json] | None = None  # arguments from the next turn on
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
     engine: str | None = None
+    definition: str | None = None  # what its program runs by, NAME@VERSION; set by that, at the start of a turn
 
     def lineage(self) -> Iterator[Process]:
         """This process, its parent, and so on up."""

@@ -81,6 +81,7 @@ class Builtins:
         """Turn texts into vectors."""
         request: EmbedRequest = call.args["request"]
         engine = await self.kernel.engines.get(request.model)
+        call.decision |= {"model": self.kernel.engines.resolve(request.model), "engine": engine.info.name}
         try:
             result = await engine.embed(request)
         except asyncio.CancelledError:  # it was asked all the same
@@ -96,6 +97,8 @@ class Builtins:
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
         call.cost = Usage(money=tool.traits.cost)
+        if process.definition is not None:
+            call.decision["definition"] = process.definition
         ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home(call.principal), process.grant)
         result = self._keep_files(await tool.run(call.args["arguments"], ticket), call, process)
         return self._in_part(result, call, process) if "show" in call.args else result

@@ -76,13 +76,23 @@ Refusal = tuple[type[LLMAgentOSError], str]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom to ask, best first, and how the answer is decoded."""
+    """Whom to ask, best first, and how the answer is decoded.
+
+    `probability` is that with which the first was chosen, among those that were looked at.
+    """
 
     order: tuple[Candidate, ...]
     strategy: Decoding | None
     demand: Demand
     candidates: Sequence[Candidate]
     now: float
+    probability: float = 1.0
+
+    def weighed(self) -> dict[str, float | None]:
+        """What each of at most MANY models was expected to cost, as `cost` has it; None: it was out."""
+        fit, asked = [(each.model, cost(self.demand, each)) for each in self.order], {c.model for c in self.order}
+        out = [(each.model, None) for each in self.candidates if each.model not in asked]
+        return dict([*fit, *out][:MANY])
 
     def refusals(self) -> dict[str, Refusal]:
         """Why each model that is out is out."""
@@ -112,13 +122,18 @@ def choose(demand: Demand, candidates: Sequence[Candidate], now: float, draw: fl
     ranked = _ranked(demand, seen, now)
     if not ranked and len(seen) < len(candidates):
         ranked = _ranked(demand, candidates, now)
+    probability = 1.0
     if len(ranked) > 1:
         failed, role, best, _ = ranked[0]
         alike = sum(1 for each in ranked if each[:2] == (failed, role) and each[2] <= best * ALIKE)
         start = int(draw * 1e6)  # its last digits: the first ones may have drawn `seen`
-        first = min(((start + n) % alike for n in range(alike)), key=lambda n: ranked[n][3].load)
+        least = min(each[3].load for each in ranked[:alike])
+        idle = [n for n in range(alike) if ranked[n][3].load == least]
+        first = min(idle, key=lambda n: (n - start) % alike)
+        before = idle[idle.index(first) - 1]  # every start after it, up to `first`, leads there
+        probability = ((first - before) % alike or alike) / alike
         ranked.insert(0, ranked.pop(first))
-    return Plan(tuple([each[3] for each in ranked]), demand.strategy, demand, candidates, now)
+    return Plan(tuple([each[3] for each in ranked]), demand.strategy, demand, candidates, now, probability)
 
 
 def _some(candidates: Sequence[Candidate], draw: float) -> list[Candidate]:

@@ -20,7 +20,7 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Engine
-from ..core.records import Chunk, EngineInfo, GenerateRequest, Route
+from ..core.records import Chunk, EngineInfo, GenerateRequest, Json, Route
 from ..core.stream import Continuation, estimate
 from .prefixes import of_texts
 from .route import FIRST, PACE, Breaker, Candidate, Demand, Plan, choose, demand_of, is_open, none_left, resumes, unread
@@ -40,6 +40,7 @@ class Engines:
 
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
+        self.adapters: dict[str, str] = {}  # by name, what holds where a request names none
         self._openers: dict[str, Opener] = {}
         self._aliases: dict[str, str] = {}
         self._open: dict[str, asyncio.Task[Engine]] = {}
@@ -66,6 +67,12 @@ class Engines:
         """Let `name` stand for several models; where one must do, that is the first replica."""
         self.routes[name] = route
         self._aliases[name] = route.replicas[0]
+
+    def adapter(self, name: str) -> str | None:
+        """The adapter that holds for a model, alias or route where a request names none; raises NotFound."""
+        if name in self.adapters or name in self.routes or not self.adapters:
+            return self.adapters.get(name)
+        return self.adapters.get(self.resolve(name))
 
     def remote(self, name: str) -> frozenset[str]:
         """The models behind a name that what they are asked leaves this system for; raises NotFound."""
@@ -193,8 +200,11 @@ class Router:
     def course(self, request: GenerateRequest) -> Course:
         """The way of one call through the models of its name, of which a plain one is the only one.
 
-        Raises NotFound for an unknown name.
+        One that names no adapter has that of its name; an empty one is none. Raises NotFound for an unknown name.
         """
+        adapter = (self.engines.adapter(request.model) if request.adapter is None else request.adapter) or None
+        if adapter != request.adapter:
+            request = replace(request, adapter=adapter)
         route = self.engines.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
         return Course(self, request, route)
 
@@ -340,6 +350,13 @@ class Leg:
         self._began = self._course.router.clock()
         seen.running += 1
         seen.breaker.begin()
+
+    def why(self) -> dict[str, Json]:
+        """What the row says of the choice: the model; of several their expected costs, and how likely it was chosen."""
+        plan = self._course.plan
+        if plan is None or len(plan.candidates) == 1:
+            return {"model": self.model}
+        return {"model": self.model, "candidates": plan.weighed(), "probability": plan.probability}
 
     def take(self, chunk: Chunk) -> Chunk:
         """What is new in a piece of the engine's."""
