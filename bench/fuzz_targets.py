@@ -33,9 +33,10 @@ from llmagent_os.llm.anthropic import AnthropicEngine
 from llmagent_os.llm.http import Lines, Server
 from llmagent_os.llm.openai import OpenAIEngine
 from llmagent_os.llm.toolcalls import Parser
+from llmagent_os.security.decision import decide
+from llmagent_os.security.grants import within
 from llmagent_os.security.labels import Context, Source
 from llmagent_os.security.masking import Restorer
-from llmagent_os.security.policy import _within, decide
 from llmagent_os.tools.openapi import openapi_tools
 from llmagent_os.tools.settings import Document
 
@@ -171,7 +172,7 @@ def policy(data: bytes) -> None:
     traits = Traits(meanings={"to": "recipient", "url": "url", "file": "path", "sum": "amount"})
     found = decide(grant.policy, "pay", traits, arguments, context)
     expect(found.verdict in ("allow", "ask", "refuse"), str(found))
-    _within(cast(Process, SimpleNamespace(grant=grant, pid=1)), "pay", arguments, traits.meanings)
+    within(cast(Process, SimpleNamespace(grant=grant, pid=1)), "pay", arguments, traits.meanings)
 
 
 # -- what models say

@@ -37,6 +37,7 @@ from .security.anomaly import Anomalies
 from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
 from .security.identity import Caller, Keys
+from .security.marking import Quotes, Spotlight
 from .security.masking import Masking
 from .security.policy import Gate
 from .security.privacy import Privacy, VaultShare
@@ -135,9 +136,11 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """The watch for anomalies, which also sees what is refused; what a process holds and may do; budgets."""
+        """The watch for anomalies, which also sees what is refused; what a process holds and may do; marks; budgets."""
         watch = [self._watch] if self._watch is not None else []
-        return [*watch, Gate(self._tools, self._approver), budgets]
+        gate = Gate(self._tools, self._approver)
+        marks: list[Filter] = [Spotlight(gate.labels, gate.trusts), Quotes(gate.labels)]
+        return [*watch, gate, *marks, budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:

@@ -32,6 +32,7 @@ from ..core.records import (
     Generation,
     Json,
     Message,
+    Part,
     Sampling,
     ToolCall,
     ToolSpec,
@@ -179,6 +180,17 @@ class Agent:
         texts = [text, *(message.text for message in given)]
         return [Message("system", "\n".join(filter(None, texts)))] if any(texts) else []
 
+    def parts(self, turn: Turn) -> list[Part]:
+        """Whose words a prompt is made of: its definition, the users', and a summary of what the process had seen.
+
+        What a subclass puts into a prompt beside these directs nobody, unless it is a part as well. Tools' results are
+        judged by the tool.
+        """
+        intent = self.spec.intents[turn.intent] if turn.intent is not None else ""
+        own = Part(f"{self._prompt()}\n{intent}", who="definition")
+        said = [message for message in (*turn.memory.history, *turn.earlier, turn.message) if _by_user(message)]
+        return [own, Part(turn.memory.summary, None, "memory"), *(Part(each.text, who=each.role) for each in said)]
+
     async def _fit(self, sys: Sys, turn: Turn, request: GenerateRequest, instructions: int) -> GenerateRequest:
         """Measure the prompt and shorten it until it leaves room for an answer: old turns first, then the message."""
         tokens, window = await self._measure(sys, turn, request)
@@ -276,10 +288,11 @@ class Agent:
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
+        parts = self.parts(turn)
         if task is None:
-            answer = await sys.generate(request)
+            answer = await sys.generate(request, parts=parts)
         else:
-            answer = await sys.generate(request, stream=lambda chunk: sys.publish(task, chunk))
+            answer = await sys.generate(request, stream=lambda chunk: sys.publish(task, chunk), parts=parts)
         turn.usage += answer.usage
         if shown:
             turn.memory.tokens = answer.usage.input_tokens + answer.usage.output_tokens
@@ -377,6 +390,11 @@ def _text(result: Json) -> str:
 def _halved(message: Message, longest: int) -> Message:
     """A tool's result cut to half of the longest one; other messages as they are."""
     return shorten(message, len(message.text), longest // 2) if message.role == "tool" else message
+
+
+def _by_user(message: Message) -> bool:
+    """Whether a message is in the words of whoever the agent answers, and not of what that has read."""
+    return message.role not in ("assistant", "tool") and message.name != RELAYED
 
 
 def _files(value: Json) -> list[dict[str, Json]]:

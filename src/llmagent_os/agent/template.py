@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core.errors import InvalidRequest
-from ..core.records import GenerateRequest, Sampling
+from ..core.records import RELAYED, GenerateRequest, Part, Sampling
 from ..core.sys import Sys
 from .loop import Agent, Turn
 from .prompt import PromptTemplate, variables_of
@@ -32,6 +32,11 @@ class TemplateAgent(Agent):
     def check(self) -> None:
         """The prompt has one variable that the definition gives no value: the message's."""
         self._prompt_for("")
+
+    def parts(self, turn: Turn) -> list[Part]:
+        """The template has the message in it: the definition and the message are parts as they are."""
+        said = [] if turn.message.name == RELAYED else [Part(turn.message.text, who="user")]
+        return [Part(self.spec.prompt, who="definition"), *said]
 
     def _filled(self, text: str, turn: Turn) -> GenerateRequest:
         return GenerateRequest(self.spec.model, prompt=self._prompt_for(text), sampling=Sampling(**self.sampling(turn)))

@@ -12,6 +12,8 @@ from .records import (
     Alternative,
     Budget,
     Decoding,
+    Embeddings,
+    Envelope,
     GenerateRequest,
     Generation,
     Grant,
@@ -101,6 +103,19 @@ def generation(data: Mapping[str, Any]) -> Generation:
         alternatives=tuple(Alternative(**each) for each in data.get("alternatives") or ()),
         explanation=data.get("explanation"),
     )
+
+
+def embeddings(data: Mapping[str, Any]) -> Embeddings:
+    """Rebuild Embeddings from their JSON form."""
+    return Embeddings(tuple(tuple(vector) for vector in data["vectors"]), usage(data["usage"]), data["model"])
+
+
+def envelope(data: Mapping[str, Any]) -> Envelope:
+    """Rebuild an Envelope from its JSON form, or from that of schema 1, which had labels."""
+    plain = {name: value for name, value in data.items() if name != "labels"}
+    if "labels" in data:
+        plain["origins"] = [label.removeprefix("from:") for label in data["labels"]]
+    return Envelope(**plain)
 
 
 def generate_request(data: Mapping[str, Any]) -> GenerateRequest:

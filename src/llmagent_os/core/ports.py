@@ -28,6 +28,7 @@ from .records import (
     GenerateRequest,
     Json,
     Page,
+    Part,
     Question,
     Status,
     Ticket,
@@ -315,6 +316,7 @@ class Door(Protocol):
         deadline: float | None = None,
         stream: Callable[[Chunk], None] | None = None,
         principal: str | None = None,
+        parts: Sequence[Part] | None = None,
     ) -> Any:
         """Make a call for a process; returns its result or raises the LLMAgentOSError it ended with."""
         ...
@@ -342,8 +344,14 @@ class Filter(Protocol):
 class Follower(Protocol):
     """A filter that has to know what a process has seen, also of calls that are answered from the journal."""
 
-    def follow(self, process: Any, name: str, args: Mapping[str, Any], result: Any) -> None:
-        """A call has succeeded, now or in the run that is resumed."""
+    def follow(
+        self, process: Any, syscall: Syscall, args: Mapping[str, Any], result: Any, origins: Sequence[str],
+        parts: Sequence[Part] | None,
+    ) -> None:  # fmt: skip
+        """A call has succeeded, now or in the run that is resumed.
+
+        `origins` are those that its row has, `parts` whose words the program says that the arguments are made of.
+        """
         ...
 
 
@@ -362,7 +370,13 @@ Covers = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
 """Which part of a grant covers a call, by its arguments: pairs of a field of `Grant` and a name that must be held."""
 
 Brings = Callable[[Mapping[str, Any], Any], Iterable[str]]
-"""Whose words a result holds, by arguments and result: origins that may not direct a process; none: its own."""
+"""Whose words a result holds, by arguments and result: origins that may not direct a process; none: its own.
+
+A call that failed is asked about as well, with its error as the result.
+"""
+
+Words = Callable[[Mapping[str, Any], Any, Sequence[str]], Iterable[Part]]
+"""The words that a call brought into sight, by arguments, result and the origins in its row."""
 
 
 def uncovered(args: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -382,6 +396,7 @@ class Syscall:
     `covers` and `brings` are its declaration for the gate; one that leaves a part of it out is refused when the door
     is built. `covers=uncovered` and `brings=own` say so on purpose. `takes` has the types of arguments that become
     columns or numbers, by name: anything else is refused at the door, so is a text with NUL or a number over 63 bits.
+    `words` is for a result whose words may direct its process, or some of them; without it none do.
     """
 
     handler: Handler
@@ -390,3 +405,4 @@ class Syscall:
     brings: Brings | None = None
     decode: Callable[[Any], Any] = lambda value: value
     takes: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
+    words: Words | None = None

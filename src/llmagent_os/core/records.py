@@ -5,7 +5,7 @@ Frozen and slotted; validated where data enters (the gateway, configuration), tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import quote
@@ -165,6 +165,21 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Words that a process has in sight, and whose they are.
+
+    `origins` are those who may not direct it (none: they are somebody's who may; None: nobody says, so they are made
+    of all that it had seen). `who` tells a person where the words stand. `asked` is what a tool was given, where they
+    are its answer: (its name, the arguments).
+    """
+
+    text: Json
+    origins: tuple[str, ...] | None = ()
+    who: str = ""
+    asked: tuple[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn. None means "not sent": the engine's own default holds.
 
@@ -261,6 +276,20 @@ class GenerateRequest:
     decoding: Decoding | None = None
     service: Service = "interactive"
     needs: Needs | None = None
+
+    def parts(self) -> Iterator[Part]:
+        """The messages as parts that nobody declared. What the model said itself is in none of them."""
+        calls: dict[str | None, list[Json]] = {}  # a model makes the ids up: one may stand for several calls
+        for message in self.messages:
+            for call in message.tool_calls:
+                calls.setdefault(call.id, []).append(call.arguments)
+            if message.role == "tool":
+                tool = message.name or ""
+                yield Part(message.text, (f"tool {tool}",), asked=(tool, calls.get(message.tool_call_id)))
+            elif message.role == "user" and message.name == RELAYED:
+                yield Part(message.text, ("agent",))
+            elif message.role != "assistant":
+                yield Part(message.text, None, message.role)
 
     def offered(self) -> tuple[ToolSpec, ...]:
         """The tools the model may ask for under `tool_choice`."""
@@ -511,16 +540,17 @@ class Call:
     """One syscall on its way through the door.
 
     Filters and handlers may set `labels`, `origins`, `decision` and `cost`; the journal keeps them. Labels are
-    `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for a
-    question; `origins` are the untrusted ones of its result. `decision` says who answered and why: `model` (of a route
-    the replica), `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition`
-    (NAME@VERSION), `candidates` (their expected costs), `probability` (of the choice), `consent`. `outcome` is how it
-    ended. `meter` says what it has cost up to now, should its handler be cut off. `syscall` is its row of the
-    table (`ports.Syscall`), `ledger` where the accounts of budgets are. `key` is the idempotency key: the same call
-    re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets the
-    chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called when it
-    is over, however it ended. `writes` are statements committed together with the call's own row, `after` runs once
-    they are durable: a handler's effect on our own tables is all or nothing with its record.
+    `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for
+    a question; `origins` are the untrusted ones of its result (None: those that its syscall declares), `parts` say
+    whose words its arguments are made of. `decision` says who answered and why: `model` (of a route the replica),
+    `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition` (NAME@VERSION),
+    `candidates` (their expected costs), `probability` (of the choice), `consent`. `outcome` is how it ended. `meter`
+    says what it has cost up to now, should its handler be cut off. `syscall` is its row of the table
+    (`ports.Syscall`), `ledger` where the accounts of budgets are. `key` is the idempotency key: the same call
+    re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets
+    the chunks of a generation as they come. `waited` is how many seconds it waited for an engine; `ends` are called
+    when it is over, however it ended. `writes` are statements committed together with the call's own row, `after`
+    runs once they are durable: a handler's effect on our own tables is all or nothing with its record.
     """
 
     pid: int
@@ -532,7 +562,8 @@ class Call:
     deadline: float
     seq: int = 0
     labels: tuple[str, ...] = ()
-    origins: tuple[str, ...] = ()
+    origins: tuple[str, ...] | None = None
+    parts: Sequence[Part] | None = None
     decision: dict[str, Json] = field(default_factory=dict)
     outcome: Outcome = "ok"
     syscall: Any = None

@@ -18,6 +18,7 @@ from .records import (
     Generation,
     Grant,
     Json,
+    Part,
     Supervision,
 )
 
@@ -69,9 +70,16 @@ class Sys:
         request: GenerateRequest,
         stream: Callable[[Chunk], None] | None = None,
         deadline: float | None = None,
+        parts: Sequence[Part] | None = None,
     ) -> Generation:
-        """Ask a model. `stream` gets the pieces as they come (not again when answered from the journal)."""
-        result: Generation = await self._call("generate", {"request": request}, stream=stream, deadline=deadline)
+        """Ask a model. `stream` gets the pieces as they come (not again when answered from the journal).
+
+        `parts` says whose words the prompt is made of. What stands in none of them is made of all that the process
+        has seen: once that holds words that nobody may be directed by, no other part of the prompt directs either.
+        """
+        result: Generation = await self._call(
+            "generate", {"request": request}, stream=stream, deadline=deadline, parts=parts
+        )
         return result
 
     async def measure(self, request: GenerateRequest) -> tuple[int, int]:

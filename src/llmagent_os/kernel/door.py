@@ -26,10 +26,10 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Filter, Follower, Handler, Syscall
-from ..core.records import Call, Chunk, Outcome, Usage
+from ..core.records import Call, Chunk, Outcome, Part, Usage
 from ..core.stream import Streams
 from .budget import Entry, Ledger, book, statements
-from .journal import Journal, Row
+from .journal import UNKNOWN, Journal, Row
 from .process import Process
 
 log = logging.getLogger(__name__)
@@ -94,10 +94,12 @@ class Door:
         deadline: float | None = None,
         stream: Callable[[Chunk], None] | None = None,
         principal: str | None = None,
+        parts: Sequence[Part] | None = None,
     ) -> Any:
         """Make a call for a process and return its result, or raise the LLMAgentOSError that it ended with.
 
-        `deadline` (seconds) may only shorten the table's; `principal` is for services that act for others.
+        `deadline` (seconds) may only shorten the table's; `principal` is for services that act for others; `parts` are
+        for the followers (see `ports.Follower`).
         """
         entry = self.table.get(name)
         if entry is None:
@@ -107,10 +109,10 @@ class Door:
         packed = codec.arguments(name, entry.takes, args)
         key = process.key(name, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
-            return self._answer(process, entry, row, args)
+            return self._answer(process, entry, row, args, parts)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)
         call = Call(process.pid, name, args, key, process.tenant, principal or process.acting, limit, stream=stream)
-        call.syscall, call.ledger = entry, self.ledger
+        call.syscall, call.ledger, call.parts = entry, self.ledger, parts
         started, began = time.time(), time.perf_counter()
         try:
             result, error = await self._perform(call, process)
@@ -169,6 +171,9 @@ class Door:
             writes, args, None if error is not None else codec.dumps(result),
             codec.dumps(error.to_data()) if isinstance(error, LLMAgentOSError) else None,
         )  # fmt: skip
+        if call.origins is None:
+            said = result if error is None else error
+            call.origins = brought(call.syscall, call.name, call.args, said) if call.outcome != "cancelled" else ()
         process.seq = call.seq = process.seq + 1
         if process.row_status == "waiting":
             process.row_status = "running"
@@ -195,29 +200,55 @@ class Door:
         if well:
             for effect in call.after:
                 effect()
-            self._follow(process, call.name, call.args, result)
+            self._follow(process, call.name, call.args, result, call.origins or (), call.parts)
+        else:
+            process.see(call.origins or ())
 
-    def _answer(self, process: Process, entry: Syscall, row: Row, args: Mapping[str, Any]) -> Any:
+    def _answer(
+        self, process: Process, entry: Syscall, row: Row, args: Mapping[str, Any], parts: Sequence[Part] | None
+    ) -> Any:
         """Answer from the journal what was finished before, and was paid for then (see `ProcessTable.get`)."""
-        if row.error is not None:
-            raise from_data(self.journal.unpack(row.error))
-        result = entry.decode(self.journal.unpack(row.result))
-        self._follow(process, row.name, args, result)
+        failed = row.error is not None
+        result = from_data(self.journal.unpack(row.error)) if failed else entry.decode(self.journal.unpack(row.result))
+        origins: Sequence[str] = codec.loads(row.origins) if row.origins else ()
+        if row.origins == UNKNOWN:
+            origins = brought(entry, row.name, args, result)
+        if failed:
+            process.see(origins)
+            raise result
+        self._follow(process, row.name, args, result, origins, parts)
         return result
 
-    def _follow(self, process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
-        """Keep in mind which message the turn still owes an answer, should it fail; tell the filters that follow."""
+    def _follow(
+        self, process: Process, name: str, args: Mapping[str, Any], result: Any, origins: Sequence[str],
+        parts: Sequence[Part] | None,
+    ) -> None:  # fmt: skip
+        """Keep in mind which message the turn still owes an answer, should it fail, and whose words it has seen."""
         for follow in self._followers:
-            follow(process, name, args, result)
+            follow(process, self.table[name], args, result, origins, parts)
+        process.see(origins)
+        for part in parts or ():
+            process.see(part.origins or ())
         if name == "receive":
             process.serving = result
         elif name == "send" and process.serving is not None and process.serving.reply_to == args["to"]:
             process.serving = None
 
 
+def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> tuple[str, ...]:
+    """Whose words a result or an error holds; where its syscall cannot say, those of nobody who may direct."""
+    assert entry.brings is not None
+    try:
+        return tuple(dict.fromkeys(entry.brings(args, result)))
+    except Exception:  # a plugin's, of a result that it did not expect
+        log.exception("%s cannot say whose words its result holds", name)
+        return (f"syscall {name}",)
+
+
 def _expire(call: Call, answer: asyncio.Future[Answer]) -> None:
     if not answer.done():
         text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
+        call.origins = ()
         answer.set_result((None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)))
 
 

@@ -29,6 +29,10 @@ HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
 REMEMBERED = 50_000  # names of blobs that are known to be stored
 
 
+UNKNOWN = ""
+"""The origins of a row of schema 1, which did not keep them."""
+
+
 class Row(NamedTuple):
     """One finished call as the journal keeps it; `result` and `error` are packed (see `Journal.unpack`)."""
 
@@ -43,7 +47,7 @@ class Row(NamedTuple):
     tenant: str
     principal: str
     labels: str | None  # a JSON list
-    origins: str | None  # a JSON list: whose words, that nobody vouches for, are in the result
+    origins: str | None  # a JSON list: whose words, that nobody vouches for, are in the result; UNKNOWN
     outcome: str  # ok, error, cancelled, deadline
     decision: bytes | None  # a JSON object: who answered, and why
     input_tokens: int
@@ -195,7 +199,7 @@ class Journal:
         cost = call.cost  # numbers as the columns give them back: who reads along is to see what the file has
         return "call.add", (
             call.pid, call.seq, turn, call.name, call.key, args, result, error, call.tenant, call.principal,
-            listed(call.labels), listed(call.origins), call.outcome,
+            listed(call.labels), listed(call.origins or ()), call.outcome,
             codec.dumps(call.decision) if call.decision else None,
             int(cost.input_tokens), int(cost.output_tokens), int(cost.cached_tokens), float(cost.money),
             *times, float(call.waited), _crc(call.key, args, result, error),

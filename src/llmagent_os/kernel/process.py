@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from .journal import History
 
 Ended = Literal["stopped", "done"]
 EVERYTHING = Grant()
+ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
 RowStatus = Literal["running", "waiting", "paused"] | Ended
 
 
@@ -78,9 +79,10 @@ class Process:
     created: float
     nice: int = 0  # -20 (first) to 19 (last)
     grant: Grant = EVERYTHING
-    origins: dict[str, list[str]] = field(default_factory=dict)  # whose words are in `args` and in `state`, by those
+    origins: dict[str, list[str]] = field(default_factory=dict)  # whose words are in `args`, `state` and `result`
     owner_turn: int | None = None  # the turn of its parent that it ends with; None: it ends with its parent
 
+    seen: dict[str, None] = field(default_factory=dict)  # whose words, that may not direct it, it has seen in this turn
     up: Process | None = None  # its parent's record, for budgets
     seq: int = 0  # the last row written
     row_status: RowStatus = "running"  # what its row shows; `running`: in a turn, however far
@@ -105,6 +107,20 @@ class Process:
         while process is not None:
             yield process
             process = process.up
+
+    def see(self, origins: Iterable[str]) -> None:
+        """Take in whose words a call brought. A service is the outside world: nobody directs it."""
+        for origin in origins if self.service is None else ():
+            self.seen[origin if origin in self.seen or len(self.seen) < ORIGINS else OTHERS] = None
+
+    def made_of(self) -> list[str]:
+        """Whose words, that may not direct others, may be in all that it says: what it is made of, and what it saw."""
+        return list(dict.fromkeys((*self.origins.get("args", ()), *self.origins.get("state", ()), *self.seen)))
+
+    def sources(self) -> str | None:
+        """`origins` as its column holds them."""
+        told = {name: origins for name, origins in self.origins.items() if origins}
+        return codec.dumps(told).decode() if told else None
 
     def key(self, name: str, args: bytes) -> str:
         """The idempotency key of the next call: the same program run again gets the same keys.
@@ -143,7 +159,7 @@ class Process:
             self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budgets),
             codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
             None if self.grant == EVERYTHING else codec.dumps(self.grant),
-            codec.dumps(self.origins).decode() if self.origins else None, self.owner_turn,
+            self.sources(), self.owner_turn,
             codec.dumps(self.restarts).decode() if self.restarts else None,
         )  # fmt: skip
 

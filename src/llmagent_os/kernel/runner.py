@@ -25,7 +25,7 @@ from ..core.records import ENDED, Budget, Call, Envelope, Grant, Json, Supervisi
 from ..core.sys import Sys
 from .budget import book, statements
 from .door import Door
-from .journal import History, Journal
+from .journal import History, Journal, listed
 from .mailbox import Mailbox
 from .process import Ended, Idle, Process, Program, RowStatus, failure
 from .supervisor import Child, Decision, decide
@@ -110,6 +110,8 @@ class Runner:
         """Run the program once; True if it should run again."""
         process.status = "running"
         process.repeats.clear()
+        process.seen.clear()
+        process.see(process.made_of())
         process.serving = None
         process.turn_began = time.monotonic()
         state = self._journal.unpack(process.state)
@@ -137,6 +139,7 @@ class Runner:
         """Write the snapshot; go on at once if a message came meanwhile, else leave only the row."""
         writes: list[Statement] = []
         (process.state,) = await self._journal.packed(writes, codec.dumps(state))
+        process.origins["state"] = process.made_of() if state is not None else []
         self._close_turn(process, "idle", process.state, writes)
         self._snapshot(process, "waiting", writes)
         if process.next_args is not None:
@@ -156,7 +159,7 @@ class Runner:
         """Add the row from which the next turn begins."""
         process.row_status = status
         usage = codec.dumps(process.tally)
-        row = (status, process.state, usage, process.upto, process.turn, process.pid)
+        row = (status, process.state, usage, process.upto, process.turn, process.sources(), process.pid)
         writes.append(("process.park", row))
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: list[Statement]) -> None:
@@ -183,8 +186,9 @@ class Runner:
         packed = self._journal.pack(result, writes)
         self._close_turn(process, "exit" if status == "done" else "stop", packed, writes)
         process.result, process.reason, process.row_status = packed, reason, status
-        usage = codec.dumps(process.tally)
-        writes.append(("process.end", (status, reason, packed, usage, process.upto, process.turn, process.pid)))
+        process.origins["result"] = process.made_of()
+        row = (status, reason, packed, codec.dumps(process.tally), process.upto, process.turn, process.sources())
+        writes.append(("process.end", (*row, process.pid)))
         if status == "stopped":
             error = ProcessFailed(reason or "stopped", pid=process.pid, reason=reason)
             self._answer_with_error(process, error, writes)
@@ -213,8 +217,8 @@ class Runner:
         if not message.reply_to:
             return
         body = codec.dumps({"error": error.to_data()})
-        answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time(), None)
-        writes.append(("message.add", (*answer, process.tenant, message.principal)))
+        answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time())
+        writes.append(("message.add", (*answer, listed(process.made_of()), process.tenant, message.principal)))
 
     async def _failed(self, process: Process, error: Exception) -> bool:
         """Record a turn that raised, answer its message, and let the supervisor decide."""
@@ -403,7 +407,9 @@ class Runner:
 
     def _set_args(self, process: Process, args: Json, writes: list[Statement]) -> None:
         process.args, process.next_args = args, None
-        writes.append(("process.args", (self._journal.pack(args, writes), process.upto, process.pid)))
+        process.origins["args"] = []  # they come from a service
+        row = (self._journal.pack(args, writes), process.upto, process.sources(), process.pid)
+        writes.append(("process.args", row))
 
     async def rename(self, pid: int, name: str | None) -> None:
         """Give a process another name: messages to the old one no longer reach it."""

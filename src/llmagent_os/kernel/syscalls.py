@@ -6,10 +6,10 @@ import asyncio
 import base64
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import codec
+from ..core import declared as by
 from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import (
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 MINUTE, DAY = 60.0, 86400.0
-TEXT, WHOLE = (str,), (int,)
-SENT = {"to": (int, str), "reply_to": TEXT, "task": TEXT, "id": TEXT}
-SPAWNED = {"program": TEXT, "name": TEXT, "nice": WHOLE}
 
 
 class Builtins:
@@ -50,18 +47,18 @@ class Builtins:
     def table(self) -> dict[str, Syscall]:
         """The syscall table: name, handler, longest time it may take, how its result is read back."""
         return {
-            "generate": Syscall(self.generate, 10 * MINUTE, _model, own, codec.generation),
-            "measure": Syscall(self.measure, MINUTE, _model, own),
-            "embed": Syscall(self.embed, 2 * MINUTE, _model, own, _embeddings),
-            "call": Syscall(
-                self.call, 5 * MINUTE, _tool, _by_tool, takes={"tool": TEXT, "arguments": (dict,), "show": WHOLE}
+            "generate": Syscall(self.generate, 10 * MINUTE, by.a_model, own, codec.generation, words=by.prompted),
+            "measure": Syscall(self.measure, MINUTE, by.a_model, own),
+            "embed": Syscall(self.embed, 2 * MINUTE, by.a_model, own, codec.embeddings),
+            "call": Syscall(self.call, 5 * MINUTE, by.a_tool, by.tool, takes=by.CALLED, words=by.answered),
+            "send": Syscall(self.send, MINUTE, by.a_receiver, own, takes=by.SENT),
+            "receive": Syscall(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
+            "answer": Syscall(
+                self.answer, 10 * MINUTE, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard
             ),
-            "send": Syscall(self.send, MINUTE, _receiver, own, takes=SENT),
-            "receive": Syscall(self.receive, 7 * DAY, uncovered, _by_sender, _message),
-            "answer": Syscall(self.answer, 10 * MINUTE, uncovered, _by_sender, _message, {"id": TEXT}),
-            "spawn": Syscall(self.spawn, MINUTE, _agent, own, takes=SPAWNED),
-            "wait": Syscall(self.wait, 7 * DAY, uncovered, _by_process, takes={"pid": WHOLE}),
-            "kill": Syscall(self.kill, MINUTE, uncovered, own, takes={"pid": WHOLE, "reason": TEXT}),
+            "spawn": Syscall(self.spawn, MINUTE, by.an_agent, own, takes=by.SPAWNED),
+            "wait": Syscall(self.wait, 7 * DAY, uncovered, by.process, takes={"pid": by.WHOLE}, words=by.answered),
+            "kill": Syscall(self.kill, MINUTE, uncovered, own, takes={"pid": by.WHOLE, "reason": by.TEXT}),
             "now": Syscall(self.now, MINUTE, uncovered, own),
             "random": Syscall(self.random, MINUTE, uncovered, own),
             "sleep": Syscall(self.sleep, 30 * DAY, uncovered, own, takes={"until": (float, int)}),
@@ -137,7 +134,7 @@ class Builtins:
         reply_to, task = call.args.get("reply_to"), call.args.get("task")
         if reply_to == ANSWER:
             reply_to += owned(process.tenant, message)
-        origins = listed([label[5:] for label in call.labels if label.startswith("from:")])
+        origins = listed(process.made_of())
         whose, packed = (process.tenant, call.principal), self.kernel.journal.pack(body, call.writes)
         row = (message, box, packed, sender, reply_to, task, time.time(), origins, *whose)
         call.writes.append(("message.add", row))
@@ -189,6 +186,7 @@ class Builtins:
             Supervision(**call.args.get("supervision") or {}), parked, principal=call.principal,
             grant=codec.grant(call.args.get("grant") or {}),
         )  # fmt: skip
+        child.origins["args"] = process.made_of()
         child.nice = _niceness(call.args.get("nice", child.nice), process)
         call.writes.append(("process.add", child.values(self.kernel.journal.pack(child.args, call.writes))))
         call.after.append(lambda: self.kernel.runner.start(child))
@@ -202,6 +200,7 @@ class Builtins:
             row = await self.kernel.runner.ended(call.args["pid"])
         finally:
             process.status = "running"
+        call.origins = tuple(row.origins.get("result", ()))
         if row.status == "stopped":
             raise ProcessFailed(f"process {row.pid} was stopped: {row.reason}", pid=row.pid, reason=row.reason)
         return self.kernel.journal.unpack(row.result)
@@ -229,44 +228,6 @@ class Builtins:
         process.status = "running"
 
 
-def _model(args: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("models", args["request"].model)]
-
-
-def _tool(args: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("tools", args["tool"])]
-
-
-def _receiver(args: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A pid or a box is known only to those who were told it; a name anybody can guess."""
-    to = args["to"]
-    return [("agents", to)] if isinstance(to, str) and not to.startswith(("task/", "pid/")) else []
-
-
-def _agent(args: Mapping[str, Any]) -> list[tuple[str, str]]:
-    given = args.get("args")
-    spec = given.get("spec") if isinstance(given, Mapping) else None
-    return [("agents", spec.get("name", "") if isinstance(spec, Mapping) else args["program"])]
-
-
-def _by_tool(args: Mapping[str, Any], result: Any) -> list[str]:
-    return [f"tool {args['tool']}"]
-
-
-def _by_sender(args: Mapping[str, Any], result: Envelope) -> Sequence[str]:
-    return result.origins
-
-
-def _by_process(args: Mapping[str, Any], result: Any) -> list[str]:
-    return [f"process {args['pid']}"]
-
-
-def _message(data: dict[str, Json]) -> Envelope:
-    if "labels" in data:  # a row of schema 1
-        data["origins"] = [label.removeprefix("from:") for label in data.pop("labels")]
-    return Envelope(**data)
-
-
 def _niceness(nice: int, parent: Process) -> int:
     """A child's nice value; only a service may start what goes before itself."""
     if not -20 <= nice <= 19:
@@ -274,8 +235,3 @@ def _niceness(nice: int, parent: Process) -> int:
     if parent.service is None and nice < parent.nice:
         raise PermissionDenied(f"process {parent.pid} has nice {parent.nice}; its children cannot have {nice}")
     return nice
-
-
-def _embeddings(data: dict[str, Json]) -> Embeddings:
-    vectors = tuple(tuple(vector) for vector in data["vectors"])
-    return Embeddings(vectors, codec.usage(data["usage"]), data["model"])

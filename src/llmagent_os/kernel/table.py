@@ -87,7 +87,7 @@ class ProcessTable:
     def reload(self, process: Process) -> None:
         """Set a record back to its row: what was changed since and could not be committed is forgotten."""
         row = from_row(self._store.read("process.get", process.pid)[0], self._unpack)
-        for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args"):
+        for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args", "origins"):
             setattr(process, name, getattr(row, name))
         self._catch_up(process)
 

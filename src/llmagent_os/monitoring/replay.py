@@ -11,7 +11,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import InvalidRequest, from_data, not_found
 from ..core.ports import Store, Syscall
-from ..core.records import Chunk, Json
+from ..core.records import Chunk, Json, Part
 from ..core.sys import Sys
 from ..kernel.journal import MARKS, History, Journal, Row
 from ..kernel.process import Idle, Process, Program, failure
@@ -47,6 +47,7 @@ class Recorded:
     async def syscall(
         self, process: Process, name: str, args: dict[str, Any], deadline: float | None = None,
         stream: Callable[[Chunk], None] | None = None, principal: str | None = None,
+        parts: Sequence[Part] | None = None,
     ) -> Any:  # fmt: skip
         """Answer a call from its row; a call without one never returns, and `stopped` is set.
 

@@ -1,29 +1,33 @@
-"""Labels: where the values in a call come from, by looking for them in what the process has read.
+"""Labels: where the values in a call come from.
 
-A model may copy any value from anywhere in its context into a call. So a value is trusted only where it stands, as it
-is, in the words of somebody who may direct the agent: its definition, its user, or a tool that is declared to be
-trusted. A value that stands only in other people's words, or nowhere while there are such words, is untrusted. This
-bounds what an injected instruction can do, however well it is written: it is not a guess about what text means.
-CaMeL (Debenedetti et al. 2025) tracks values in the same spirit, through code that a model writes.
+Whose words a process has seen is data, kept by the kernel with messages, arguments, states and results. While they are
+all of somebody who may direct it, so is what its model makes of them. From then on a model may copy any value from
+anywhere in its context into a call: so a value is trusted only where it stands, as it is, in the words of somebody who
+may direct the agent: its definition, its user, or a tool that is declared to be trusted. A value that stands elsewhere,
+or nowhere, is untrusted. This bounds what an injected instruction can do, however well it is written: it is not a
+guess about what text means. CaMeL (Debenedetti et al. 2025) tracks values in the same spirit, through code that a
+model writes.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..core import codec
-from ..core.records import RELAYED, SUMMARY, Envelope, GenerateRequest, Json, Message
+from ..core.ports import Syscall
+from ..core.records import Json, Part
 from ..kernel.process import Process
 
 NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
 
 DIGITS = 3
+NEWEST = 200  # sources that nobody trusts in which a value is looked for, to tell a person where it stands
 # bounded, for what is looked at may be long, and made to be slow to look at
 _LINK = re.compile(
     r"(?:\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
@@ -35,25 +39,23 @@ _SPACE = re.compile(r"\s+")
 _SCHEME = re.compile(r"(?<!\w)https?://")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
 _COMMA = re.compile(r"\d,\d")
-_MADE_OF = re.compile(r"^(?:agent|process) \S+ \((.*)\)$")
-_DIRECTING = ("user", "system", "developer")
 _JOINTS = ".-+@/\\"
 _TRAIL = ".,;:!?"
 
 
 @dataclass(slots=True)
 class Source:
-    """Something that a process has read: who wrote it, and whether they may direct the process."""
+    """Something that a process has in sight: where it stands, and whether whoever wrote it may direct the process."""
 
     origin: str
     trusted: bool
-    text: str
+    text: Json
     plain: str | None = None  # in normal form, once somebody looked
 
     def holds(self, value: str) -> bool:
         """Whether a value in normal form stands here, and not as a part of a longer word, address, path or number."""
         if self.plain is None:
-            self.plain = normal(self.text)
+            self.plain = normal(written(self.text))
         if not any(map(str.isalnum, value)):
             return f" {value} " in f" {self.plain} "  # `/` and `.` stand in every text
         at = self.plain.find(value)
@@ -65,29 +67,75 @@ class Source:
         return False
 
 
-@dataclass(slots=True)
 class Context:
-    """What a process has in sight now."""
+    """What a process has in sight now: the sources of this turn, and whose words it has seen at all."""
 
-    sources: list[Source] = field(default_factory=list)
-    request: GenerateRequest | None = None  # of the last generation, not yet read into `sources`
-    turn: int = -1  # of the process, that `sources` are of
+    __slots__ = ("_known", "begun", "doubtful", "pending", "seen", "trusted", "turn")
+
+    def __init__(self, sources: Iterable[Source] = (), seen: Collection[str] = (), turn: int = -1) -> None:
+        """`seen` are the untrusted origins that the kernel keeps (`Process.seen`), also of what has no text here."""
+        self.seen, self.turn, self.begun = seen, turn, False
+        self.trusted: list[Source] = []
+        self.doubtful: list[Source] = []
+        self.pending: list[Glance] = []  # calls whose words nobody has asked for yet
+        self._known: set[tuple[str, bool]] = set()
+        for source in sources:
+            self.add(source)
+
+    def add(self, source: Source) -> None:
+        """Take in a source, unless the same text is there: a prompt shows most of what the one before it showed."""
+        if isinstance(source.text, str):
+            if (source.text, source.trusted) in self._known:
+                return
+            self._known.add((source.text, source.trusted))
+        (self.trusted if source.trusted else self.doubtful).append(source)
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is anything that may not direct the process; without it a model may make up what it likes."""
+        return bool(self.seen or self.doubtful)
 
     def origin(self, value: str, number: bool = False) -> str | None:
-        """Who wrote a value: None for somebody trusted.
+        """Where a value comes from: None for somebody trusted.
 
         A short number stands anywhere by chance, such as in a date, so it is trusted only where a `number` is meant.
         """
+        if not self.doubted:
+            return None
         sought = normal(value)
         chance = not sought or (not number and len(sought) <= DIGITS and sought.isdigit())
-        if not chance and any(source.trusted and source.holds(sought) for source in self.sources):
+        if not chance and any(source.holds(sought) for source in self.trusted):
             return None
-        others = [source for source in self.sources if not source.trusted]
-        return next((source.origin for source in others if source.holds(sought)), NOWHERE if others else None)
+        newest = self.doubtful[: -NEWEST - 1 : -1]
+        return next((source.origin for source in newest if source.holds(sought)), NOWHERE)
 
     def untrusted(self) -> list[str]:
         """The untrusted origins of what is in sight."""
-        return sorted({source.origin for source in self.sources if not source.trusted})
+        return sorted(self.seen or {source.origin for source in self.doubtful})
+
+
+@dataclass(slots=True)
+class Glance:
+    """A call that brought words into sight, kept as it is until somebody asks for them.
+
+    `clean`: before it the process had seen nothing untrusted, so that what nobody declared is made of trusted words.
+    """
+
+    syscall: Syscall
+    args: Mapping[str, Any]
+    result: Any
+    origins: Sequence[str]
+    parts: Sequence[Part] | None
+    clean: bool
+
+    def read(self) -> Iterator[Part]:
+        """The parts that it brought; what is nobody's known words is left out, for it directs nobody."""
+        for part in self.syscall.words(self.args, self.result, self.origins) if self.syscall.words is not None else ():
+            if part.origins is not None or (self.clean and self.parts is None):
+                yield part
+        for part in self.parts or ():
+            if part.origins is not None or self.clean:
+                yield part
 
 
 class Labels:
@@ -100,79 +148,31 @@ class Labels:
         self._trusts, self._names = trusts, names
         self._contexts: WeakKeyDictionary[Process, Context] = WeakKeyDictionary()
 
-    def follow(self, process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
-        """Take in what a call brought into sight. Services are the outside world: nobody directs them."""
-        if process.service is not None:
-            return
-        context = self._context(process)
-        if name == "generate":
-            self._read(process, context)
-            context.request = args["request"]
-        elif name in ("receive", "answer"):
-            context.sources += _received(result)
-        elif name == "call":
-            trusted = self._directs(self.of(process), process, args["tool"], args.get("arguments"))
-            context.sources.append(Source(f"tool {args['tool']}", trusted, written(result)))
-        elif name == "wait":
-            context.sources.append(Source(f"process {args['pid']}", False, written(result)))
+    def follow(
+        self, process: Process, syscall: Syscall, args: Mapping[str, Any], result: Any, origins: Sequence[str],
+        parts: Sequence[Part] | None,
+    ) -> None:  # fmt: skip
+        """Keep what a call brought into sight. Services are the outside world: nobody directs them."""
+        if process.service is None and (syscall.words is not None or origins or parts):
+            clean = not (process.seen or origins or any(part.origins for part in parts or ()))
+            self._context(process).pending.append(Glance(syscall, args, result, origins, parts, clean))
 
     def of(self, process: Process) -> Context:
-        """What is in sight of a process: what it was given in this turn, and its last prompt."""
+        """What is in sight of a process. While it has seen nothing untrusted, nothing is read: nobody is to be told."""
         context = self._context(process)
-        self._read(process, context)
+        if process.seen and not context.begun:
+            context.begun = True
+            context.add(_made_with(process))
+        if process.seen and context.pending:
+            pending, context.pending = context.pending, []
+            for glance in pending:
+                if glance.syscall.words is None and glance.origins:
+                    context.add(Source(_told("", glance.origins), False, glance.result))
+                for part in glance.read():
+                    context.add(self._source(process, context, part))
         return context
 
-    def _read(self, process: Process, context: Context) -> None:
-        if context.request is not None:
-            request, context.request = context.request, None
-            known = {source.text for source in context.sources}
-            context.sources += [s for s in self._prompt(process, request, context.sources) if s.text not in known]
-            context.sources += [s for s in self._results(process, request, context) if s.text not in known]
-
-    def _context(self, process: Process) -> Context:
-        context = self._contexts.get(process)
-        if context is None:
-            context = self._contexts[process] = Context([self._definition(process)])
-        if context.turn != process.turn:  # of an earlier turn only its origins: the process may have kept anything
-            self._read(process, context)
-            kept = [Source(origin, False, "") for origin in context.untrusted()] if context.turn >= 0 else []
-            context.turn, context.sources = process.turn, [context.sources[0], *kept]
-        return context
-
-    def _definition(self, process: Process) -> Source:
-        """What a process was made with: of a program that has read something untrusted, it may be made of that."""
-        parent, text = process.up, _defined(process.args)
-        made_of = self.of(parent).untrusted() if parent is not None and parent.service is None else ()
-        return Source(_told(f"process {parent.pid}", made_of) if parent else "definition", not made_of, text)
-
-    def _prompt(self, process: Process, request: GenerateRequest, given: list[Source]) -> Iterator[Source]:
-        """The sources in a prompt: who may direct the agent has its own roles there, but for what it was sent."""
-        for message in request.messages:
-            text = message.text
-            if message.role == "system":
-                own, _, summary = text.partition(SUMMARY)
-                yield Source("definition", True, own)
-                if summary:
-                    yield Source("memory", False, summary)
-            elif message.role == "user" and message.name == RELAYED:
-                yield Source("agent", False, text)
-            elif message.role == "user" and not any(not s.trusted and text in s.text for s in given):
-                yield Source("user", True, text)
-
-    def _results(self, process: Process, request: GenerateRequest, context: Context) -> list[Source]:
-        """The results of tools in a prompt, judged when all else that stands there is known."""
-        calls: dict[str | None, list[Json]] = {}  # a model makes the ids up: one may stand for several calls
-        for call in (call for message in request.messages for call in message.tool_calls):
-            calls.setdefault(call.id, []).append(call.arguments)
-
-        def source(message: Message) -> Source:
-            tool, asked = message.name or "", calls.get(message.tool_call_id)
-            trusted = asked is not None and self._directs(context, process, tool, asked)
-            return Source(f"tool {tool}", trusted, message.text)
-
-        return [source(message) for message in request.messages if message.role == "tool"]
-
-    def _directs(self, context: Context, process: Process, tool: str, arguments: Json) -> bool:
+    def directs(self, context: Context, process: Process, tool: str, arguments: Json) -> bool:
         """Whether a result may direct a process: that of a trusted tool, as far as what it was asked may.
 
         A calculator computes any amount, and a clock's complaint repeats the zone that it does not know.
@@ -180,32 +180,32 @@ class Labels:
         given = leaves(arguments, self._names(tool))
         return self._trusts(process, tool) and all(context.origin(each, True) is None for each in given)
 
+    def _source(self, process: Process, context: Context, part: Part) -> Source:
+        origins = part.origins or ()
+        if part.asked is not None:
+            tool, arguments = part.asked
+            if arguments is not None and self.directs(context, process, tool, arguments):
+                origins = ()
+        return Source(_told(part.who, origins), not origins, part.text)
 
-def _received(envelope: Envelope) -> list[Source]:
-    """People are trusted; agents are what they read.
-
-    In a conversation that is sent, tools' answers are not the user's words, nor are the assistant's: an answer may
-    have copied what a page said in a turn that we see no more of.
-    """
-    body = envelope.body
-    if envelope.sender:
-        made_of = list(envelope.origins)
-        if not made_of and isinstance(body, Mapping) and "error" in body:
-            made_of = ["an error"]  # the kernel's answer for one that failed, with whatever its failure repeats
-        return [Source(_told(f"agent {envelope.sender}", made_of), not made_of, written(body))]
-    if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
-        return [Source("user", True, written(body))]
-    told = [(str(message.get("role")), written(message.get("content"))) for message in body["messages"]]
-    return [
-        Source("user", True, text) if role in _DIRECTING else Source(f"{role} of the caller", False, text)
-        for role, text in told
-    ]
+    def _context(self, process: Process) -> Context:
+        context = self._contexts.get(process)
+        if context is None or context.turn != process.turn:
+            context = self._contexts[process] = Context((), process.seen, process.turn)
+        return context
 
 
-def _told(who: str, made_of: Iterable[str]) -> str:
-    """An origin with what it had read: by the first of each chain, for two that talk would double it every time."""
-    first = {one for each in made_of for one in _MADE_OF.sub(r"\1", each).split(", ")}
-    return f"{who} ({', '.join(sorted(first))})" if first else who
+def _made_with(process: Process) -> Source:
+    """What a process was made with: of a program that has read something untrusted, it may be made of that."""
+    origins = process.origins.get("args", ())
+    who = f"process {process.parent}" if origins else "definition"
+    return Source(_told(who, origins), not origins, _defined(process.args))
+
+
+def _told(who: str, origins: Sequence[str]) -> str:
+    """Where words stand, for people: with whose they are, if that is somebody else."""
+    made_of = ", ".join(origins)
+    return f"{who} ({made_of})" if who and made_of else who or made_of
 
 
 def definition(args: Json) -> Mapping[str, Json] | None:

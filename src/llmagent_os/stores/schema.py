@@ -51,7 +51,7 @@ CREATE TABLE row(
     input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
     started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL);
 INSERT INTO row SELECT o.n, c.pid, c.seq, turn, name, key, args, result, error, tenant, principal,
-    '[' || replace(json_quote(labels), ',', '","') || ']', NULL, iif(error IS NULL, 'ok', 'error'),
+    '[' || replace(json_quote(labels), ',', '","') || ']', '', iif(error IS NULL, 'ok', 'error'),
     iif(adapter IS NULL, NULL, CAST(json_object('adapter', adapter) AS BLOB)),
     input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc
     FROM commit_order AS o JOIN call AS c ON c.pid = o.pid AND c.seq = o.seq ORDER BY o.n;
@@ -79,6 +79,11 @@ CREATE TABLE blob(n INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, data BLOB NO
 INSERT INTO blob(hash, data, at) SELECT hash, data, at FROM kept; -- in a table by rowid a page holds several
 DROP TABLE kept;
 ALTER TABLE process ADD COLUMN origins TEXT;
+UPDATE process SET origins = json_object(
+    'args', iif(parent > 0, json_array('an earlier version'), json_array()),
+    'state', iif(coalesce(state, x'6e756c6c') = x'6e756c6c', json_array(), json_array('an earlier version')),
+    'result', iif(result IS NULL, json_array(), json_array('an earlier version')))
+    WHERE program != 'service'; -- nobody knows any more whose words are in what was written before
 ALTER TABLE process ADD COLUMN owner_turn INTEGER;
 ALTER TABLE process ADD COLUMN restarts TEXT;
 UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_object(

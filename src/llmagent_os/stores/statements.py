@@ -27,12 +27,13 @@ KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = 
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
-    "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, reason=NULL WHERE pid=?",
-    "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ? WHERE pid = ?",
+    "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, origins=?, reason=NULL WHERE pid=?",
+    "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ?, origins = ? "
+    "WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
     "process.held": "UPDATE process SET held = ?, budget = ? WHERE pid = ?",
-    "process.args": "UPDATE process SET args = ?, upto = ? WHERE pid = ?",
+    "process.args": "UPDATE process SET args = ?, upto = ?, origins = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
     "account.add": "INSERT INTO account(account, resource, period, used) VALUES (?,?,?,?) "
     "ON CONFLICT DO UPDATE SET used = used + excluded.used",
