@@ -126,6 +126,9 @@ async def test_what_is_erased_is_nowhere(api: Gate) -> None:
         assert not file.is_file() or MAIL.encode() not in file.read_bytes(), file
     assert (await api.get("/v1/agents", **ann))[0] == 401  # their keys went too
     assert await exported(api, boss, "?principal=ann") == []
+    feed = api.kernel.feed
+    for n in range(feed.last):  # whether it is read from memory or from the file
+        assert not any(MAIL.encode() in row.args or row.principal == "ann" for row in feed.after(n, 1))
     assert list(vault.known("acme").values.values()) == ["bob@example.org"]
 
     assert len(await exported(api, bob)) == before

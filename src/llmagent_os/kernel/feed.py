@@ -72,6 +72,10 @@ class Feed:
             return None
         return list(islice(reversed(self._recent), new))[: -limit - 1 : -1]
 
+    def forget(self) -> None:
+        """Hold no rows in memory any more, for some of them were erased."""
+        self._recent.clear()
+
     async def beyond(self, n: int) -> None:
         """Wait until there are rows after number `n`."""
         while self.last <= n:

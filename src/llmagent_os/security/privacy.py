@@ -199,6 +199,9 @@ class Privacy:
         await asyncio.to_thread(self._archive.write, statements)
 
     async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
+        """Rows are not as they were: forget how they were, and sign how they are."""
+        if keys:
+            self._kernel.feed.forget()
         if keys and self._amend is not None:
             await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why)
 
