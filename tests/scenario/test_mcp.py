@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from llmagent_os.core.errors import InvalidRequest, ToolFailed
 from llmagent_os.offline import known_tools
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+from llmagent_os.tools.mcp_stdio import Lines
+
 OURS = [sys.executable, "-m", "tests.stand_ins.mcp_server"]
 Start = Callable[..., Awaitable[System]]
 
@@ -157,6 +159,31 @@ async def test_a_server_cannot_take_another_tool_s_name(start: Start) -> None:
     system = await start(read={"command": OURS})
     assert getattr(system.tools["read_file"], "source", "") == "built in"
     assert getattr(system.tools["read_add"], "source", "") == "mcp read"
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_a_result_is_bounded_and_read_in_time_that_grows_with_it(start: Start, http: bool) -> None:
+    """What is too long ends the call that it answers, over HTTP by ending the connection; then all goes on."""
+    port = free_port()
+    served = process(*OURS, str(port), port=port) if http else nullcontext()
+    with served:
+        system = await start(box={"url": f"http://127.0.0.1:{port}/mcp"} if http else {"command": OURS})
+        assert len((await system.sys.call("box_much", {"megabytes": 3}))["result"]) == 3 << 20
+        began = time.process_time()
+        with pytest.raises(ToolFailed, match="was lost" if http else "more than"):
+            await asyncio.wait_for(system.sys.call("box_much", {"megabytes": 40}), 30)
+        assert time.process_time() - began < 5
+        assert await system.sys.call("box_add", {"a": 1, "b": 2}) == {"result": 3}
+
+
+def test_a_long_line_in_many_pieces_costs_what_it_is_long() -> None:
+    lines, piece = Lines(most=1 << 20), b"x" * 4096
+    found = [each for _ in range(1 << 12) for each in lines.feed(piece)]  # 16 MB
+    assert found == []
+    ((line, whole),) = lines.feed(b"\n")
+    assert not whole and len(line) <= (1 << 20) + 4096
+    assert list(lines.feed(b"a\n\nbc")) == [(b"a", True), (b"", True)]
+    assert list(lines.feed(b"d\n")) == [(b"bcd", True)]
 
 
 async def test_http_too_and_a_server_that_was_started_anew(start: Start) -> None:

@@ -50,6 +50,12 @@ def file() -> str:
 
 
 @server.tool()
+def much(megabytes: int) -> str:
+    """Say a lot in one line."""
+    return "x" * (megabytes << 20)
+
+
+@server.tool()
 def die() -> str:
     """End."""
     os._exit(3)

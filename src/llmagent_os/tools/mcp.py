@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError
 from mcp.client import IncomingMessage, Transport
-from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST, CallToolResult, ToolListChangedNotification
@@ -29,6 +28,7 @@ from ..core.errors import ToolFailed
 from ..core.ports import Tool
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import secret
+from .mcp_stdio import LARGEST, served
 from .settings import MCPServer
 from .toolkit import Bounds, File, shown_name
 
@@ -145,18 +145,17 @@ class Connection:
         if self.server.url:
             token = secret(self.server.key_env)
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            async with httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http:
+
+            async def bounded(response: httpx2.Response) -> None:
+                response.stream = _Bounded(response.stream, self.name)
+
+            hooks, timeout = {"response": [bounded]}, httpx2.Timeout(30, read=300)
+            async with httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as http:
                 yield streamable_http_client(self.server.url, http_client=http)
             return
         given = {name: value for name in self.server.env if (value := os.environ.get(name) or secret(name))}
-        command, *arguments = self.server.command
         with self._log.open("a") as file:
-            yield self._watched(StdioServerParameters(command=command, args=arguments, env=given), file)
-
-    @asynccontextmanager
-    async def _watched(self, parameters: StdioServerParameters, file: Any) -> AsyncIterator[Any]:
-        async with stdio_client(parameters, errlog=file) as (read, write):
-            yield _Watched(read, self._end), write
+            yield served(self.server.command, given, file, self._end)
 
     async def _stay(self, client: Client) -> None:
         await self._list(client)
@@ -211,25 +210,23 @@ class Connection:
         self.known.set()
 
 
-class _Watched:
-    """A stream of messages that tells when it has ended: a server that dies while idle is not noticed otherwise."""
+class _Bounded(httpx2.AsyncByteStream):
+    """What a server answers over HTTP, up to a bound for each event of it."""
 
-    def __init__(self, stream: Any, ended: Any) -> None:
-        self._stream, self._ended = stream, ended
+    def __init__(self, stream: Any, server: str) -> None:
+        self._stream, self._server = stream, server
 
-    async def __aenter__(self) -> _Watched:
-        await self._stream.__aenter__()
-        return self
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._stream:
+            place = max(piece.rfind(b"\n\n"), piece.rfind(b"\n\r\n"))
+            size = size + len(piece) if place < 0 else len(piece) - place
+            if size > LARGEST:
+                raise httpx2.ReadError(f"{self._server} answered with more than {LARGEST} bytes")
+            yield piece
 
-    async def __aexit__(self, *error: Any) -> Any:
-        self._ended()
-        return await self._stream.__aexit__(*error)
-
-    def __aiter__(self) -> Any:
-        return self._stream.__aiter__()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _reason(error: BaseException) -> str:

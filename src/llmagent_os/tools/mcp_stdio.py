@@ -1,0 +1,144 @@
+"""An MCP server that is a process of ours: lines of JSON over its standard input and output.
+
+A line is read in time that grows with its length, and only up to a bound: of a longer one the call that it answers is
+told so, and the rest is read past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import IO, Any
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from mcp.client.stdio import get_default_environment
+from mcp.shared.message import SessionMessage
+from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+
+LARGEST = 8 << 20  # bytes of an answer
+_PIECE = 1 << 16
+_HEAVY = 1 << 18  # bytes of a line that is parsed in a thread
+_GRACE = 2.0  # seconds to end after its input is closed, and again after it was asked to
+_ID = re.compile(rb'"id"\s*:\s*("[^"\\]{1,200}"|\d{1,18})')
+
+Heard = SessionMessage | Exception
+
+
+class Lines:
+    """Lines out of pieces; of one over `most` bytes only about so many are kept."""
+
+    def __init__(self, most: int = LARGEST) -> None:
+        self._most, self._pieces, self._size = most, list[bytes](), 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
+        """The lines that end in a piece, each with whether it is whole."""
+        *ended, rest = data.split(b"\n")
+        for piece in ended:
+            self._add(piece)
+            yield b"".join(self._pieces), self._size <= self._most
+            self._pieces, self._size = [], 0
+        self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        if self._size <= self._most:
+            self._pieces.append(piece)
+        self._size += len(piece)
+
+
+@asynccontextmanager
+async def served(
+    command: Sequence[str], env: Mapping[str, str], log: IO[Any], ended: Callable[[], None]
+) -> AsyncIterator[tuple[ObjectReceiveStream[Heard], ObjectSendStream[SessionMessage]]]:
+    """Start a server for the block; what it says and is told are streams. `ended` is called when it says no more.
+
+    It is given `env` and what every program needs; what it writes to its standard error goes to `log`.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=log, env={**get_default_environment(), **env}, start_new_session=True
+    )
+    hear, heard = anyio.create_memory_object_stream[Heard](0)
+    tell, told = anyio.create_memory_object_stream[SessionMessage](0)
+    tasks = [asyncio.create_task(_hear(process, hear, ended)), asyncio.create_task(_tell(process, told, hear))]
+    try:
+        yield heard, tell
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stream in (hear, heard, tell, told):
+            stream.close()
+        await asyncio.shield(_stop(process))
+
+
+async def _hear(process: Process, hear: ObjectSendStream[Heard], ended: Callable[[], None]) -> None:
+    """Hand on what the server says, for as long as somebody listens."""
+    assert process.stdout is not None
+    lines = Lines()
+    try:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while data := await process.stdout.read(_PIECE):
+                for line, whole in lines.feed(data):
+                    if line.strip():
+                        await hear.send(await _read(line) if whole else _too_long(line))
+    finally:
+        await hear.aclose()
+        ended()
+
+
+async def _read(line: bytes) -> Heard:
+    return await asyncio.to_thread(_parsed, line) if len(line) > _HEAVY else _parsed(line)
+
+
+def _parsed(line: bytes) -> Heard:
+    """The message in a line; what is none is an error that the session deals with."""
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError as error:
+        return error
+
+
+def _too_long(line: bytes) -> Heard:
+    """What a call is told whose answer is too long, if its beginning says which one that is."""
+    text = f"it answered with more than {LARGEST} bytes"
+    found = _ID.search(line[:1000])
+    if found is None:
+        return ValueError(text)
+    identifier = found[1].decode(errors="replace")
+    number: int | str = identifier.strip('"') if identifier.startswith('"') else int(identifier)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=INTERNAL_ERROR, message=text)))
+
+
+async def _tell(process: Process, told: ObjectReceiveStream[SessionMessage], hear: ObjectSendStream[Heard]) -> None:
+    """Write down to the server what it is told."""
+    assert process.stdin is not None
+    try:
+        async for each in told:
+            process.stdin.write(each.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+            await process.stdin.drain()
+    except OSError:  # it listens no more: the connection has ended
+        await hear.aclose()
+
+
+async def _stop(process: Process) -> None:
+    """End the server and what it started: by closing its input, by asking, by force."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await process.wait()
+                break
+        _signal(process, number)
+    _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(process: Process, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
