@@ -30,6 +30,13 @@ class Desk:
         """A process that is the caller's, or of the tenant for who sees all of it; raises NotFound."""
         return self.system.kernel.table.of(pid, self.caller.tenant, self.caller.sight)
 
+    def sees(self, pid: int) -> bool:
+        """Whether a process of the tenant is there for the caller."""
+        if self.caller.sight is None:
+            return True
+        process = self.system.kernel.table.find(pid)
+        return process is not None and self.caller.sees(process.principal)
+
     def tasks(self, principal: str | None = None) -> AgentManager:
         """The agents, for looking after a person's tasks: the caller's own, or another's for who sees them."""
         if principal in (None, self.caller.principal):

@@ -45,9 +45,12 @@ class Anomalous:
         return router
 
     async def listed(self, here: Here) -> Watched:
-        """What was seen since the start, and who is in quarantine."""
+        """What was seen of the caller's processes since the start, with the scope `people` of all, and who is in
+        quarantine.
+        """
         tenant = here.caller.tenant
-        found = [Seen.model_validate(each) for each in self._anomalies.lately if each["tenant"] == tenant]
+        lately = [each for each in self._anomalies.lately if each["tenant"] == tenant and here.sees(each["pid"])]
+        found = [Seen.model_validate(each) for each in lately]
         return Watched(quarantined=self._anomalies.quarantined(tenant), anomalies=found)
 
     async def release(self, here: Here, name: str) -> None:
