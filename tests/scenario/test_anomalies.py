@@ -13,6 +13,7 @@ import pytest
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Grant, Json, Policy
 from llmagent_os.core.sys import Sys
+from llmagent_os.kernel.journal import ERASED
 from llmagent_os.kernel.process import Program
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Settings
@@ -164,6 +165,22 @@ async def test_where_it_is_configured_statistics_pause_a_turn_at_its_next_call(t
         assert "is unusual" in (await until(api, pid, "paused"))["reason"]
         assert (await seen(api, "pause"))["pid"] == pid and len(plugin.posted) < 3000
         assert "look at `logs" in plugin.errors[0]
+
+
+async def test_calls_of_no_sense_and_rows_without_content_stop_no_reader(tmp_path: Path) -> None:
+    plugin = Post()
+    async with watched(tmp_path, plugin) as api:
+        args = {"calls": [("post", 7), ("post", ["x"]), ([1], {}), ({}, None), ("nothing", {}), to("x" * 5000)],
+                "spec": {"name": ["odd"]}}  # fmt: skip
+        pid = await api.system.sys.spawn("posts", args, grant=Grant(policy=Policy(untrusted="allow")))
+        await until(api, pid, "done")
+        api.kernel.store.write([("erase.calls_of", (*ERASED, f"[{pid}]"))])
+        api.kernel.feed.forget()  # as erasure does
+        await until(api, await start(api, to("hello")), "done")
+        await asyncio.sleep(0.3)
+        parts = (await api.get("/health"))[1]["parts"]
+        assert parts["worker metrics"] is parts["worker anomalies"] is None
+        assert 'outcome="ok"} ' in (await api.get("/metrics"))[1].decode()
 
 
 async def test_a_caller_from_outside_is_refused_and_nothing_is_paused(tmp_path: Path) -> None:
