@@ -29,7 +29,7 @@ from llmagent_os.config import Config
 from llmagent_os.core.errors import Conflict, NotFound, PermissionDenied, ToolFailed
 from llmagent_os.core.records import GenerateRequest, Grant, Json, Meaning, Message, ModelSpec, Policy
 from llmagent_os.core.sys import Sys
-from llmagent_os.kernel.feed import Reader
+from llmagent_os.kernel.feed import FeedReader
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
@@ -146,7 +146,7 @@ class Tools:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.watch: Anomalies | None = None
-        self.reader: Reader | None = None
+        self.reader: FeedReader | None = None
         self.runs: dict[int, Run] = {}
 
     @hookimpl
@@ -234,7 +234,7 @@ async def drive(options: argparse.Namespace) -> list[Run]:
         kernel = make_kernel(store, registry, found)
         traits, unpack = (lambda name: found[name].traits), kernel.journal.unpack
         statistics = Statistics(watch, traits, kernel.table.find, unpack, lambda row: now[0])
-        tools.reader = Reader(kernel.feed, statistics.take)
+        tools.reader = FeedReader(kernel.feed, statistics.take)
         model = ModelSpec("model", "scripted", window=1 << 20, options={"script": _answer})
         kernel.engines.add("model", lambda: open_engine(model))
         services = [await kernel.service("bench", "owner", f"tenant-{n}") for n in range(TENANTS)]

@@ -23,7 +23,7 @@ from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, T
 from .core.records import DEFAULT, Call, Hidden, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
-from .kernel.feed import Reader
+from .kernel.feed import FeedReader
 from .kernel.kernel import Kernel
 from .kernel.process import Program
 from .llm import catalog
@@ -206,7 +206,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         metrics = Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen)
         statistics = Statistics(anomalies, lambda name: traits(tools, name), kernel.table.find, kernel.journal.unpack)
         kernel.worker("metrics", metrics.reader.run())
-        kernel.worker("anomalies", Reader(kernel.feed, statistics.take).run())
+        kernel.worker("anomalies", FeedReader(kernel.feed, statistics.take).run())
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
             kernel.worker("audit", audit.run(kernel.feed))

@@ -9,8 +9,8 @@ import pytest
 from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied, ToolFailed
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Row
-from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, Turn, _forms
-from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Profile, Span, Step
+from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, TurnCounts, _forms
+from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Period, Profile, Step
 from llmagent_os.security.recognisers import keys
 
 NOTHING = Usage()
@@ -33,11 +33,11 @@ def worked(profile: Profile, turns: int, seed: int = 1) -> Profile:
     """After so many turns of looking things up and writing to one of a few people."""
     chance = random.Random(seed)
     for number in range(turns):
-        span = Span(profile, number)
+        period = Period(profile, number)
         for _ in range(1 + int(chance.expovariate(1))):
-            span.begins("lookup", chance.randrange(20, 60), 0, set())
-        span.begins("mail", 400, 0, {f"p{chance.randrange(5)}@x"})
-        profile.learn(span)
+            period.begins("lookup", chance.randrange(20, 60), 0, set())
+        period.begins("mail", 400, 0, {f"p{chance.randrange(5)}@x"})
+        profile.learn(period)
     return profile
 
 
@@ -64,11 +64,11 @@ def test_a_step_surprises_by_what_came_before_and_by_what_it_is_like() -> None:
 
 
 def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
-    span, settings = Span(worked(Profile(), 60), 60), Settings()
+    period, settings = Period(worked(Profile(), 60), 60), Settings()
     said = []
     for number in range(12):
-        span.begins("lookup", 40, number, set())
-        said.append(span.judge(settings, ("calls", "again", "odd")))
+        period.begins("lookup", 40, number, set())
+        said.append(period.judge(settings, ("calls", "again", "odd")))
     first, found = next((n, each) for n, each in enumerate(said) if each is not None)
     assert first < 5 and found.action == "note"
     causes = [each.cause for each in said if each is not None]
@@ -76,11 +76,11 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
 
 
 def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the_first() -> None:
-    span, turn, settings = Span(worked(Profile(), 5), 5), Turn(5), Settings()
+    period, turn, settings = Period(worked(Profile(), 5), 5), TurnCounts(5), Settings()
     said: list[Anomaly | None] = []
     for number in range(12):
-        span.begins("lookup", 40, number, set())
-        assert span.judge(settings, BEFORE) is None
+        period.begins("lookup", 40, number, set())
+        assert period.judge(settings, BEFORE) is None
         turn.begins(call(number))
         said.append(turn.judge({**MOST, "again": 8}))
     assert said[:9] == [None] * 9
@@ -96,7 +96,10 @@ def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the
     ],
 )  # fmt: skip
 def test_what_calls_came_to_is_limited_in_a_turn(cost: Usage, failure: LLMAgentOSError | None, cause: str) -> None:
-    turn, limits = Turn(1), dict[Feature, float](MOST) | {"tokens": 100, "largest": 50, "errors": 0, "refusals": 0}
+    turn, limits = (
+        TurnCounts(1),
+        dict[Feature, float](MOST) | {"tokens": 100, "largest": 50, "errors": 0, "refusals": 0},
+    )
     limits = limits if cause != "tokens" else limits | {"largest": 1000}
     turn.ends(call(cost=cost), failure)
     found = turn.judge(limits)
@@ -104,21 +107,23 @@ def test_what_calls_came_to_is_limited_in_a_turn(cost: Usage, failure: LLMAgentO
 
 
 def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
-    span, settings = Span(Profile(), 0), Settings(most={"places": 2})
+    period, settings = Period(Profile(), 0), Settings(most={"places": 2})
     for number in range(3):
-        assert span.judge(settings, BEFORE) is None
-        span.begins("mail", 40, 0, {f"p{number}@x"})
-    found = span.judge(settings, BEFORE)
+        assert period.judge(settings, BEFORE) is None
+        period.begins("mail", 40, 0, {f"p{number}@x"})
+    found = period.judge(settings, BEFORE)
     assert found is not None and found.stops and "places 3, over the limit of 2" in found.reason
 
 
 def test_statistics_pause_only_where_that_is_configured() -> None:
     for settings, action in ((Settings(), "note"), (Settings(slow=3.5), "slow"), (Settings(pause=3.5), "pause")):
-        span = Span(worked(Profile(), 60), 60)
-        span.ends(row(1), None)
-        assert span.judge(settings, ("tokens",)) is not None or span.profile.baselines["tokens"].z(11) < settings.note
-        span.ends(row(90_000), None)
-        found = span.judge(settings, ("largest",))
+        period = Period(worked(Profile(), 60), 60)
+        period.ends(row(1), None)
+        assert (
+            period.judge(settings, ("tokens",)) is not None or period.profile.baselines["tokens"].z(11) < settings.note
+        )
+        period.ends(row(90_000), None)
+        found = period.judge(settings, ("largest",))
         assert found is not None and found.action == action, found
 
 

@@ -12,7 +12,7 @@ import pytest
 from llmagent_os.core.errors import JournalFull
 from llmagent_os.core.records import Json
 from llmagent_os.core.sys import Sys
-from llmagent_os.kernel.feed import Reader
+from llmagent_os.kernel.feed import FeedReader
 from llmagent_os.kernel.journal import Row
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
@@ -66,7 +66,7 @@ async def run(kernel: Kernel, calls: int, processes: int = 1) -> None:
 
 async def test_who_keeps_up_is_given_every_row_in_commit_order_without_a_read(kernel: Kernel) -> None:
     seen: list[Row] = []
-    reader = Reader(kernel.feed, seen.extend)
+    reader = FeedReader(kernel.feed, seen.extend)
     kernel.worker("reader", reader.run())
     await run(kernel, 30, processes=5)
     async with asyncio.timeout(5):
@@ -108,7 +108,7 @@ async def test_numbers_go_on_after_a_restart_and_none_is_given_twice(tmp_path: P
 @pytest.mark.parametrize("fails", ["before", "after"])
 async def test_a_commit_that_failed_leaves_no_row_out_and_none_twice(kernel: Kernel, fails: str) -> None:
     seen: list[Row] = []
-    reader = Reader(kernel.feed, seen.extend)
+    reader = FeedReader(kernel.feed, seen.extend)
     sys = await kernel.service("test")
     await sys.now()
     reader.catch_up()

@@ -60,12 +60,12 @@ class Feed:
 
     def after(self, n: int, limit: int = PART) -> Sequence[Row]:
         """The rows that come after number `n`, oldest first, at most `limit`."""
-        held = self.held(n, limit)
-        if held is not None:
-            return held
+        recent = self.recent(n, limit)
+        if recent is not None:
+            return recent
         return [Row._make((*values, number)) for number, *values in self._store.read("call.feed", n, limit)]
 
-    def held(self, n: int, limit: int = PART) -> Sequence[Row] | None:
+    def recent(self, n: int, limit: int = PART) -> Sequence[Row] | None:
         """The same from memory, or None where it no longer holds them all."""
         new = max(0, self.last - n)
         if new > len(self._recent):
@@ -87,7 +87,7 @@ class Feed:
                 self._waiting.discard(waiting)
 
 
-class Reader:
+class FeedReader:
     """Hands every row from now on to `take`, once and in order: in batches while it runs, and when asked to."""
 
     def __init__(self, feed: Feed, take: Callable[[Sequence[Row]], object]) -> None:

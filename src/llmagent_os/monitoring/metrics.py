@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.records import Json, Usage
-from ..kernel.feed import Feed, Reader
+from ..kernel.feed import Feed, FeedReader
 from ..kernel.journal import MARKS, Row
 from ..kernel.kernel import Kernel
 
@@ -70,7 +70,7 @@ class Metrics(Collector):
         self, feed: Feed, unpack: Callable[[bytes | None], Any], anomalies: Mapping[tuple[str, str], int]
     ) -> None:
         """`unpack` says what a packed value holds; `anomalies` are counted elsewhere, by what was done and why."""
-        self.reader = Reader(feed, self.take)
+        self.reader = FeedReader(feed, self.take)
         self._unpack, self._anomalies = unpack, anomalies
         self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._calls: defaultdict[str, Times] = defaultdict(Times)

@@ -86,7 +86,7 @@ def over(feature: Feature, count: float, most: float) -> Anomaly:
     return Anomaly("pause", feature, f"{feature} {count:g}, over the limit of {most:g} in a turn")
 
 
-class Turn:
+class TurnCounts:
     """What a turn of a process came to so far, and what statistics want done about it."""
 
     def __init__(self, number: int) -> None:
@@ -140,7 +140,7 @@ class Anomalies:
         self.settings, self._traits, self._pause = settings, traits, pause
         self._records, self._clock, self._keep = records, clock, keep
         self._limits = {feature: settings.most.get(feature, most) for feature, most in MOST.items()}
-        self._turns: dict[int, Turn] = {}
+        self._turns: dict[int, TurnCounts] = {}
         self._canaries = [form for canary in settings.canaries for form in _forms(canary)]
         held = {name: str(reason) for name, (_, reason) in records.list(SPACE).items()}
         self._held = {(owner_of(name), name.rpartition("/")[2]): reason for name, reason in held.items()}
@@ -169,7 +169,7 @@ class Anomalies:
             await asyncio.sleep(self.settings.delay)
         return await self._counted(call, process, proceed, turn)
 
-    async def _counted(self, call: Call, process: Process, proceed: Proceed, turn: Turn) -> Any:
+    async def _counted(self, call: Call, process: Process, proceed: Proceed, turn: TurnCounts) -> Any:
         failure: LLMAgentOSError | None = None
         try:
             return await proceed(call)
@@ -252,11 +252,11 @@ class Anomalies:
         })  # fmt: skip
         log.warning("%s: process %d (%s): %s", found.action, pid, agent, found.reason)
 
-    def _turn(self, process: Process) -> Turn:
+    def _turn(self, process: Process) -> TurnCounts:
         pid, number = process.pid, process.turn + 1
         turn = self._turns.get(pid)
         if turn is None or turn.number != number:
-            turn = self._turns[pid] = Turn(number)
+            turn = self._turns[pid] = TurnCounts(number)
             turn.alive = weakref.ref(process, lambda gone: self._forget(pid, gone))  # parked, or ended
         return turn
 

@@ -150,16 +150,16 @@ class Profile:
         self.habits = Habits()
         self.baselines: dict[Feature, Baseline] = {each: Baseline() for each in get_args(Feature) if each != "odd"}
 
-    def learn(self, span: Span) -> None:
+    def learn(self, period: Period) -> None:
         """Take in a turn that is over, unless it was stopped."""
-        if not span.stopped:
+        if not period.stopped:
             for feature, baseline in self.baselines.items():
-                baseline.add(span.counts[feature])
-            self.habits.learn(span.steps, span.places, span.nats)
+                baseline.add(period.counts[feature])
+            self.habits.learn(period.steps, period.places, period.nats)
             self.turns += 1
 
 
-class Span:
+class Period:
     """What happened so far in a turn of a process, or in a minute of a tenant."""
 
     def __init__(self, profile: Profile, number: int, agent: str = "", shared: bool = False) -> None:
@@ -257,8 +257,8 @@ class Statistics:
         self._watch, self._settings = watch, watch.settings
         self._traits, self._find, self._unpack, self._when = traits, find, unpack, when
         self._profiles: OrderedDict[tuple[str, ...], Profile] = OrderedDict()
-        self._turns: dict[int, Span] = {}
-        self._minutes: dict[tuple[str, ...], Span] = {}
+        self._turns: dict[int, Period] = {}
+        self._minutes: dict[tuple[str, ...], Period] = {}
 
     def take(self, rows: Iterable[Row]) -> None:
         """Take in rows in the order in which they were committed."""
@@ -270,27 +270,27 @@ class Statistics:
 
     def _call(self, row: Row) -> None:
         turn, tenant = self._turn(row), self._minute(row)
-        spans = (tenant,) if turn is None else (turn, tenant)
+        periods = (tenant,) if turn is None else (turn, tenant)
         if row.name == "call":
             asked = self._read(row.args)
             tool, arguments = asked.get("tool", ""), asked.get("arguments", {})  # an erased row has neither
             size, times, places = len(codec.dumps(arguments)), repeats(row.key), _places(arguments, self._traits(tool))
-            for span in spans:
-                span.begins(tool, size, times, places)
+            for period in periods:
+                period.begins(tool, size, times, places)
         if _stopped(row):
             if turn is not None:
                 turn.stopped = True
             return
         if row.name == "call":
-            self._judge(row, turn, spans, BEFORE)
+            self._judge(row, turn, periods, BEFORE)
         failure = str(self._read(row.error).get("type", "")) if row.outcome == "error" else None
         if failure is not None or row.output_tokens:
-            for span in spans:
-                span.ends(row, failure)
-            self._judge(row, turn, spans, AFTER)
+            for period in periods:
+                period.ends(row, failure)
+            self._judge(row, turn, periods, AFTER)
 
-    def _judge(self, row: Row, turn: Span | None, spans: Sequence[Span], features: Sequence[Feature]) -> None:
-        found = max((span.judge(self._settings, features) for span in spans), key=_rank)
+    def _judge(self, row: Row, turn: Period | None, periods: Sequence[Period], features: Sequence[Feature]) -> None:
+        found = max((period.judge(self._settings, features) for period in periods), key=_rank)
         if found is not None:
             self._watch.report(found, row.tenant, turn.agent if turn is not None else "", row.pid, row.turn)
 
@@ -301,31 +301,31 @@ class Statistics:
         except (NotFound, JournalDamaged):
             return {}
 
-    def _turn(self, row: Row) -> Span | None:
+    def _turn(self, row: Row) -> Period | None:
         """The turn that a call belongs to; those of services belong to none."""
-        span = self._turns.get(row.pid)
-        if span is None or span.number != row.turn:
+        period = self._turns.get(row.pid)
+        if period is None or period.number != row.turn:
             self._close(row.pid)
             process = self._find(row.pid)
             if process is None or process.program == "service":
                 return None
             agent = agent_of(process)
-            span = self._turns[row.pid] = Span(self._profile((row.tenant, agent)), row.turn, agent)
-        return span
+            period = self._turns[row.pid] = Period(self._profile((row.tenant, agent)), row.turn, agent)
+        return period
 
     def _close(self, pid: int) -> None:
-        if (span := self._turns.pop(pid, None)) is not None:
-            span.profile.learn(span)
+        if (period := self._turns.pop(pid, None)) is not None:
+            period.profile.learn(period)
 
-    def _minute(self, row: Row) -> Span:
+    def _minute(self, row: Row) -> Period:
         """The minute of a tenant."""
         key, minute = (row.tenant,), int(self._when(row) / 60)
-        span, profile = self._minutes.get(key), self._profile(key)
-        if span is None or span.number < minute:
-            if span is not None:
-                profile.learn(span)
-            span = self._minutes[key] = Span(profile, minute, shared=True)
-        return span
+        period, profile = self._minutes.get(key), self._profile(key)
+        if period is None or period.number < minute:
+            if period is not None:
+                profile.learn(period)
+            period = self._minutes[key] = Period(profile, minute, shared=True)
+        return period
 
     def _profile(self, key: tuple[str, ...]) -> Profile:
         """What is known of an agent or tenant; who was not seen longest makes room for a new one."""

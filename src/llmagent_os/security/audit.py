@@ -251,7 +251,7 @@ class Audit:
             await asyncio.sleep(self._every)
             try:
                 while self.at < feed.last:
-                    rows = feed.held(self.at, MOST)
+                    rows = feed.recent(self.at, MOST)
                     await (asyncio.to_thread(self.catch_up) if rows is None else asyncio.to_thread(self._take, rows))
             except (OSError, JournalDamaged) as error:
                 log.error("the audit log cannot be written (%s); it is tried again", error)
