@@ -27,6 +27,7 @@ from ..core.ports import Tool
 from ..core.records import (
     RELAYED,
     SUMMARY,
+    UNSET,
     Envelope,
     GenerateRequest,
     Generation,
@@ -144,7 +145,7 @@ class Agent:
         request = GenerateRequest(
             self.spec.model,
             (*self._instructions(turn, given), *history, turn.message),
-            sampling=Sampling(**self.sampling(turn)),
+            sampling=Sampling(**sampling) if (sampling := self.sampling(turn)) else UNSET,
             tools=self.tools,
             schema=turn.options.get("schema") or self.spec.answer_schema,
             decoding=self.spec.decoding,

@@ -205,10 +205,11 @@ class Sampling:
 
     def sent(self) -> dict[str, Json]:
         """The parameters that were given, by name."""
-        return {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) is not None}
+        return {} if self is UNSET else {n: value for n in SAMPLING_NAMES if (value := getattr(self, n)) is not None}
 
 
 SAMPLING_NAMES = tuple(f.name for f in fields(Sampling))
+UNSET = Sampling()
 
 
 Service = Literal["interactive", "batch"]
@@ -265,7 +266,7 @@ class GenerateRequest:
     model: str
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = UNSET
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
     schema: Mapping[str, Json] | None = None

@@ -44,7 +44,8 @@ def driver(name: str) -> ModuleType:
 
 def check(request: GenerateRequest, info: EngineInfo) -> None:
     """Refuse by name what the engine does not promise (Unsupported) or what contradicts itself (InvalidRequest)."""
-    for name in request.sampling.sent():
+    sent = request.sampling.sent()
+    for name in sent:
         if name not in info.parameters:
             raise Unsupported(
                 f"{info.name} does not take {name!r}; it takes: {', '.join(sorted(info.parameters))}",
@@ -58,10 +59,10 @@ def check(request: GenerateRequest, info: EngineInfo) -> None:
                 parameter=parameter,
                 engine=info.name,
             )
-    for name, (low, high) in _RANGES.items():
-        value = getattr(request.sampling, name)
-        if value is not None and not low <= value <= high:
-            raise InvalidRequest(f"{name} is {value}; it goes from {low} to {high}", parameter=name)
+    for name, value in sent.items():
+        bounds = _RANGES.get(name)
+        if bounds is not None and not bounds[0] <= value <= bounds[1]:
+            raise InvalidRequest(f"{name} is {value}; it goes from {bounds[0]} to {bounds[1]}", parameter=name)
     for wrong, parameter, message in _contradictions(request):
         if wrong:
             raise InvalidRequest(message, parameter=parameter)

@@ -221,8 +221,12 @@ class Dispatcher:
 
     async def _turn(self, job: Job, process: Owner) -> None:
         """Wait until the scheduler puts the job on; raises DeadlineExceeded where it refuses it."""
+        began = job.since = now()
+        self.scheduler.places = self.limit.places
+        if job.number not in self.scheduler.waiting and self.scheduler.walk_in(job, began):
+            return
         turn = self._turns[job.number] = asyncio.get_running_loop().create_future()
-        process.status, job.since = "ready", (began := now())
+        process.status = "ready"
         if job.number not in self.scheduler.waiting:
             self.scheduler.arrive(job, began)
         self._decide()

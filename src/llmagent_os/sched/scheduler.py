@@ -322,6 +322,16 @@ class Scheduler:
         self.ledger.enter(job, now)
         self._wait(job)
 
+    def walk_in(self, job: Job, now: float) -> bool:
+        """Put a call that came on at once, where nobody waits, no quota counts and there is room; else it `arrive`s."""
+        if self.waiting or self._buckets or self._called or self.taken + job.places > self.places:
+            return False
+        if self.policy.refuses and now + job.wanted * self.ledger.pace > job.deadline:
+            return False
+        self.ledger.enter(job, now)
+        self._run(job, now)
+        return True
+
     def vacate(self, job: Job) -> None:
         """A job gave its place back and waits again."""
         del self.running[job.number]
@@ -421,6 +431,10 @@ class Scheduler:
     def _put_on(self, job: Job, now: float, room: _Room, decision: Decision) -> None:
         self._take(job)
         room.free -= job.places
+        self._run(job, now)
+        decision.admit.append(job)
+
+    def _run(self, job: Job, now: float) -> None:
         self.running[job.number] = job
         self.taken += job.places
         self.ledger.start(job)
@@ -428,7 +442,6 @@ class Scheduler:
         job.first = now if job.first is None else job.first
         if job.adapter != self._adapter:
             self._adapter, self._turn_ends = job.adapter, now + self.settings.adapter_turn
-        decision.admit.append(job)
 
     def _wait(self, job: Job) -> None:
         self.waiting[job.number] = job
