@@ -56,10 +56,10 @@ class Places:
 class Forgetful(SQLiteStore):
     """A store without a journal: rows of calls are dropped, the rest is kept in memory."""
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
         kept = [statement for statement in batch if statement[0] != "call.add"]
         if kept:
-            super().write(kept)
+            super().write(kept, patience)
 
 
 @contextlib.asynccontextmanager

@@ -40,18 +40,20 @@ class Faulty(SQLiteStore):
 
     fault: BaseException | float | None = None
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
         if isinstance(self.fault, float):
             time.sleep(self.fault)
         elif self.fault is not None:
             raise self.fault
-        super().write(batch)
+        super().write(batch, patience)
 
 
 @pytest.fixture(params=["thread", "loop", "memory"])
 async def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     path = None if request.param == "memory" else tmp_path / "journal.db"
-    kernel = Kernel(Faulty(path), PROGRAMS, threaded_commits=request.param == "thread")
+    store = Faulty(path)
+    store.prompt = request.param == "loop"
+    kernel = Kernel(store, PROGRAMS)
     await kernel.start_all()
     yield kernel
     async with asyncio.timeout(15):
@@ -136,6 +138,7 @@ async def test_a_slow_commit_stops_neither_the_loop_nor_whoever_has_a_deadline(t
     kernel = Kernel(Faulty(tmp_path / "journal.db"), PROGRAMS)
     sys = await kernel.service("test")
     pid = await sys.spawn("box")
+    faulty(kernel).prompt = False
     faulty(kernel).fault = 3.0
     began = time.monotonic()
     with pytest.raises(JournalUnavailable):
@@ -153,6 +156,7 @@ async def test_what_waits_behind_a_slow_commit_is_not_written_once_it_was_given_
     kernel = Kernel(Faulty(tmp_path / "journal.db"), PROGRAMS)
     sys = await kernel.service("test")
     pid = await sys.spawn("box")
+    faulty(kernel).prompt = False
     faulty(kernel).fault = 2.0
     first = asyncio.ensure_future(sys.now())
     await asyncio.sleep(0.1)
@@ -243,3 +247,16 @@ async def test_the_same_id_with_another_body_is_a_conflict_also_in_one_group(ker
     rows = [row for row in kernel.journal.rows(sys.pid) if row.name == "send"]
     assert [row.error is None for row in rows] == [True, False, False, False, False]
     assert not isinstance(answers[0], LLMAgentOSError)
+
+
+async def test_a_disk_that_turns_out_to_be_slow_stops_the_loop_once(tmp_path: Path) -> None:
+    kernel = Kernel(Faulty(tmp_path / "journal.db"), PROGRAMS)
+    sys = await kernel.service("test")
+    faulty(kernel).fault = 0.2
+    await sys.now()
+    began, slow = time.monotonic(), asyncio.ensure_future(sys.now())
+    await asyncio.sleep(0.02)
+    assert not slow.done() and time.monotonic() - began < 0.15
+    await slow
+    faulty(kernel).fault = None
+    await kernel.close()

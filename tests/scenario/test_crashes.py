@@ -46,8 +46,8 @@ class Stopping(SQLiteStore):
         self._loop = asyncio.get_running_loop()
         super().__init__(path, durability)
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        super().write(batch)
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
+        super().write(batch, patience)
         self.left -= 1
         if self.left == 0:
             self._loop.call_soon_threadsafe(self.reached.set)
@@ -93,7 +93,7 @@ async def run_with_a_stop(
 ) -> tuple[dict[str, Json], bool]:
     """Send two tasks under fixed ids and wait for both answers, or for the stop."""
     store = Stopping(path, durability, stop_after or -1)
-    kernel = Kernel(store, PROGRAMS, {"ledger": ledger}, [budgets], threaded_commits=durability == "power")
+    kernel = Kernel(store, PROGRAMS, {"ledger": ledger}, [budgets])
     await kernel.start_all()
     work = asyncio.ensure_future(send_two(kernel))
     stop = asyncio.ensure_future(store.reached.wait())

@@ -31,11 +31,11 @@ class Watched(SQLiteStore):
         self.reads += query == "call.feed"
         return super().read(query, *params)
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
         fails, self.fails = self.fails, None
         if fails == "before":
             raise JournalFull("no space")
-        super().write(batch)
+        super().write(batch, patience)
         if fails == "after":
             raise JournalFull("no space, but the rows are there")
 

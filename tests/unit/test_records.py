@@ -25,11 +25,11 @@ class Counting(SQLiteStore):
 
     commits, full = 0, False
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
         self.commits += 1
         if self.full:
             raise JournalFull("the journal cannot be written (test)")
-        super().write(batch)
+        super().write(batch, patience)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_the_same_value_masked_in_many_threads_has_one_token(records: Stor
 async def test_a_store_that_is_held_does_not_stop_the_loop(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     store = SQLiteStore(path)
-    journal = Journal(store, threaded=True)
+    journal = Journal(store)
     records = StoredRecords(store, journal.append)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Conflict, HandlerFailed, InvalidRequest, JournalUnavailable, LLMAgentOSError
+from .errors import Conflict, HandlerFailed, InvalidRequest, JournalBusy, JournalUnavailable, LLMAgentOSError
 from .ports import Store
 from .worker import Worker
 
@@ -18,6 +19,10 @@ Taken = Callable[[Sequence[Statement], bool], None]
 
 CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of megabytes
 PATIENCE = 60.0  # seconds that a commit may take for those who say nothing else
+WAIT = 5.0  # seconds that a commit waits for somebody else who writes
+TARDY = 0.05  # seconds that a small commit may take before the next ones are a thread's
+MISTRUST = 60.0  # for so many seconds
+LIGHT = 1 << 17  # bytes; so much is written without a thread
 SLOW = 1.0  # seconds after which a commit is said to be in trouble
 DRAIN = 10.0  # seconds that a shutdown waits for the disk
 OWN_FAULT = (InvalidRequest, Conflict)
@@ -45,19 +50,20 @@ class Entry:
 
 
 class Commits:
-    """Collects statements and commits them in groups, in a thread where the store allows it.
+    """Collects statements and commits them in groups: at once where that takes no waiting, else in a thread.
 
-    A disk that takes its time, or a lock that somebody else holds, then does not stop the loop; what arrives meanwhile
+    A disk that takes its time, or a lock that somebody else holds, does not stop the loop; what arrives meanwhile
     makes the next group. Whoever waits is answered when its patience ends, whatever the disk does. `taken` is told what
     of a group was committed, and whether that is all that can have been.
     """
 
-    def __init__(self, store: Store, threaded: bool, taken: Taken) -> None:
+    def __init__(self, store: Store, taken: Taken) -> None:
         self._store, self._taken = store, taken
         self._trouble: str | None = None
-        self._worker = Worker("journal", self._commit, self._settle) if threaded and store.concurrent else None
+        self._worker = Worker("journal", self._commit, self._settle) if store.concurrent else None
         self._pending: list[Entry] = []
         self._flight: list[Entry] = []  # the group that is being committed
+        self._slow_until = 0.0
         self._since = 0.0  # when it was handed over
         self._patience = PATIENCE
         self._scheduled = False
@@ -92,12 +98,24 @@ class Commits:
         if self._worker is None:
             self._settle(group, self._commit(group))
             return
+        if self._store.prompt and time.monotonic() >= self._slow_until and _weight(group) < LIGHT:
+            with suppress(JournalBusy):  # to wait for somebody else is the thread's
+                self._settle(group, self._here(group))
+                return
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._flight, self._since = group, time.monotonic()
         self._timer = loop.call_later(SLOW, self._look)
         self._worker.put(loop, group)
+
+    def _here(self, group: list[Entry]) -> list[LLMAgentOSError | None]:
+        """Commit without a thread, which would cost more than that; from a disk that is slow, once."""
+        began = time.monotonic()
+        outcomes = self._commit(group, 0.0)
+        if (ended := time.monotonic()) - began > TARDY:
+            self._slow_until = ended + MISTRUST
+        return outcomes
 
     def _look(self) -> None:
         """Answer those whose patience ended while a commit is not through."""
@@ -109,10 +127,17 @@ class Commits:
         self._pending = [entry for entry in self._pending if entry.due > now]
         self._timer = loop.call_later(SLOW / 4, self._look)
 
-    def _commit(self, group: list[Entry]) -> list[LLMAgentOSError | None]:
-        """Commit all entries at once; where one is at fault one by one, so that it stops only whoever made it."""
+    def _commit(self, group: list[Entry], patience: float = WAIT) -> list[LLMAgentOSError | None]:
+        """Commit all entries at once; where one is at fault one by one, so that it stops only whoever made it.
+
+        Without `patience` (seconds) raises JournalBusy where it would have to wait for somebody else.
+        """
         try:
-            self._store.write([statement for entry in group for statement in entry.statements])
+            self._store.write([statement for entry in group for statement in entry.statements], patience)
+        except JournalBusy as error:
+            if not patience:
+                raise
+            return [error] * len(group)
         except JournalUnavailable as error:
             return [error] * len(group)
         except Exception as error:  # whatever it is, everybody in the group is answered
@@ -188,6 +213,13 @@ class Commits:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=max(0.0, until - time.monotonic()))
         return not self._scheduled
+
+
+def _weight(group: Sequence[Entry]) -> int:
+    """The bytes of what is to be written."""
+    return sum(
+        len(value) for entry in group for _, values in entry.statements for value in values if type(value) is bytes
+    )
 
 
 def _attempt(effect: Callable[[], None]) -> None:

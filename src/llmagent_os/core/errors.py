@@ -80,6 +80,10 @@ class JournalUnavailable(LLMAgentOSError):
     """The journal cannot be written now, or not in time: try again under the same id. What was accepted is kept."""
 
 
+class JournalBusy(JournalUnavailable):
+    """Somebody else writes to the journal and did not end in time; nothing of this was written."""
+
+
 class JournalFull(JournalUnavailable):
     """The disk is full: the call was not accepted, everything accepted before is kept."""
 

@@ -164,12 +164,15 @@ class Store(Protocol):
 
     concurrent: bool
     """Whether `write` may run in another thread beside `read`."""
+    prompt: bool
+    """Whether a small `write` takes less than handing it to a thread would, unless somebody else writes."""
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
         """Commit all of `batch` or nothing.
 
-        Raises JournalUnavailable where nothing can be written now (JournalFull on a full disk), JournalDamaged on a
-        damaged page, InvalidRequest for a value that no column takes, Conflict for a message whose id another has.
+        Raises JournalBusy where somebody else still writes after `patience` seconds, JournalUnavailable where nothing
+        can be written now (JournalFull on a full disk), JournalDamaged on a damaged page, InvalidRequest for a value
+        that no column takes, Conflict for a message whose id another has.
         """
         ...
 

@@ -94,10 +94,10 @@ class Journal:
     `committed` is told the values of new rows, in order, and whether that is all that can have been committed.
     """
 
-    def __init__(self, store: Store, threaded: bool = True, committed: Committed | None = None) -> None:
+    def __init__(self, store: Store, committed: Committed | None = None) -> None:
         self.store = store
         self._committed = committed
-        self._commits = Commits(store, threaded, self._taken)
+        self._commits = Commits(store, self._taken)
         self.append, self.hurry, self.drain = self._commits.append, self._commits.hurry, self._commits.drain
         self._stored: set[bytes] = set()  # blobs that need not be written again; empty while blobs are collected
         self._sweeps = self._swept = 0  # collections that run, and that have begun

@@ -44,14 +44,13 @@ class Kernel:
         sharing: Callable[[str], Settings] = lambda model: Settings(),
         pages: PageStore | None = None,
         checkpoint: int = 0,
-        threaded_commits: bool = True,
         budgets: Sequence[Budget] = (),
     ) -> None:
         self.store = store
         self.programs = dict(programs)
         self.tools = {} if tools is None else tools  # shared with whoever may add to it
         self.feed = Feed(store)
-        self.journal = Journal(store, threaded_commits, self.feed.committed)
+        self.journal = Journal(store, self.feed.committed)
         self.ledger = Ledger(store, budgets)
         self.table = ProcessTable(self.journal)
         self.engines = Engines()

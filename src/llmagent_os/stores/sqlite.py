@@ -13,19 +13,28 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import Conflict, InvalidRequest, JournalDamaged, JournalFull, JournalUnavailable, LLMAgentOSError
+from ..core.errors import (
+    Conflict,
+    InvalidRequest,
+    JournalBusy,
+    JournalDamaged,
+    JournalFull,
+    JournalUnavailable,
+    LLMAgentOSError,
+)
 from .schema import migrate
 from .statements import READS, WRITES
 
 Durability = Literal["crash", "power"]
 
 PATIENCE = 5.0  # seconds that a write waits for a lock that somebody else holds
+LOOK = 0.005  # seconds between two looks whether it is still held
 READ_BUSY = 0.2  # and a read, which the event loop makes: only at odd moments is there anything to wait for
 ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 """What SQLite's driver raises; the last two for integers over 63 bits and lone surrogates."""
 UNAVAILABLE = frozenset(
     {
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
     }
 )  # fmt: skip
@@ -40,8 +49,9 @@ class SQLiteStore:
 
     def __init__(self, path: Path | None = None, durability: Durability = "crash") -> None:
         self.concurrent = path is not None
+        self.prompt = path is not None and durability == "crash"
         self._lock = threading.Lock()
-        self._writer = _connect(path, durability)
+        self._writer = _connect(path, durability, busy=0.0)
         self._reader = self._writer if path is None else _connect(path, durability, busy=READ_BUSY)
         self._path = path
         try:
@@ -50,11 +60,11 @@ class SQLiteStore:
         except sqlite3.DatabaseError as error:
             raise _translate(error) from error
 
-    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = PATIENCE) -> None:
         """Commit all of `batch` or nothing. Statements of one kind keep their order; kinds go in order of name."""
-        with self._lock:
+        with self._hold(patience):
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
+                self._begin(patience)
                 for name, group in itertools.groupby(sorted(batch, key=_name), key=_name):
                     self._writer.executemany(WRITES[name], (params for _, params in group))
                 self._writer.execute("COMMIT")
@@ -63,6 +73,29 @@ class SQLiteStore:
             finally:
                 if self._writer.in_transaction:  # whatever went wrong: the next group begins anew
                     self._writer.rollback()
+
+    @contextmanager
+    def _hold(self, patience: float) -> Iterator[None]:
+        if not self._lock.acquire(timeout=patience):
+            raise JournalBusy("the journal is being tidied up; try again")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _begin(self, patience: float) -> None:
+        """Become the one who writes, once whoever is it has ended. The driver's own wait cannot be set for each."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                left = until - time.monotonic()
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or left <= 0:
+                    raise
+                time.sleep(min(LOOK, left))
+            else:
+                return
 
     def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a query from READS."""
@@ -187,6 +220,8 @@ def _translate(error: Exception) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return JournalFull(f"the journal cannot be written ({error}); free some disk space and send the call again")
+    if code == sqlite3.SQLITE_BUSY:
+        return JournalBusy(f"somebody else writes to the journal ({error}); see who, and send the call again")
     if code in UNAVAILABLE:
         return JournalUnavailable(f"the journal cannot be written ({error}); see who holds it, and send the call again")
     if code == sqlite3.SQLITE_CONSTRAINT and "message.body" in str(error):  # see `message.add`
