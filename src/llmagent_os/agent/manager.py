@@ -22,7 +22,7 @@ from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .loop import STOP, Loops
-from .spec import AgentSpec, parse
+from .spec import AgentSpec, parse, stored
 
 SPACE = "agent"
 PROGRAM = "agent"
@@ -147,9 +147,9 @@ class AgentManager:
             found = self._records.get(SPACE, name)
         if found is None:
             raise not_found("agent", name, self.near(name))
-        stored, defined = self._parsed.get(name, (None, None))
-        if defined is None or stored != found:
-            defined = Defined(parse(found[1]), found[0])
+        seen, defined = self._parsed.get(name, (None, None))
+        if defined is None or seen != found:
+            defined = Defined(stored(found[1]), found[0])
             self._parsed[name] = found, defined
         return defined
 

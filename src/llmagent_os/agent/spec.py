@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -139,14 +139,39 @@ MANY = 1000  # definitions that are kept parsed
 
 
 def stored(data: Json) -> AgentSpec:
-    """A definition that was parsed before it was stored: parsed once more for all the processes that have it."""
+    """A definition as it was kept, perhaps by another release; parsed once for all the processes that have it.
+
+    Fields that this release does not know are left out. Not in its grant, for that would give more than was meant.
+    Raises InvalidRequest as `parse` does.
+    """
     packed = codec.dumps(data)
     spec = _PARSED.get(packed)
     if spec is None:
         if len(_PARSED) >= MANY:
             _PARSED.clear()
-        spec = _PARSED[packed] = parse(data)
+        spec = _PARSED[packed] = parse(_known(data))
     return spec
+
+
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls a field that a model, or a dataclass, does not have."""
+
+
+def _known(data: Json) -> Json:
+    try:
+        AgentSpec.model_validate(data)
+    except ValidationError as error:
+        for each in error.errors():
+            if each["type"] in UNKNOWN and each["loc"][0] != "grant":
+                data = _without(data, each["loc"])
+    return data
+
+
+def _without(data: Any, place: Sequence[str | int]) -> Any:
+    name, *rest = place
+    if not rest:
+        return {key: value for key, value in data.items() if key != name}
+    return {**data, name: _without(data[name], rest)}
 
 
 def _explain(error: ValidationError) -> InvalidRequest:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import MISSING, is_dataclass
+from dataclasses import fields as dataclass_fields
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,8 +31,11 @@ from .records import (
     Usage,
 )
 
+T = TypeVar("T")
 
-def _default(value: Any) -> Any:
+
+def plain(value: Any) -> Any:
+    """What stands for a value that is no JSON data in itself; raises TypeError where nothing does."""
     if isinstance(value, Hidden):
         return "(hidden)"
     if isinstance(value, Mapping):
@@ -42,14 +47,56 @@ def _default(value: Any) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Encode JSON data and records (dataclasses) as UTF-8 bytes; raises TypeError for anything else."""
-    return orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(value, default=plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 loads = orjson.loads
 
 
-def arguments(name: str, takes: Mapping[str, tuple[type, ...]], args: Mapping[str, Any]) -> bytes:
-    """A syscall's arguments as JSON; raises InvalidRequest for what is none, or not what it `takes`."""
+def canonical(value: Any) -> bytes:
+    """Encode as `dumps`, in the form of rows and keys: records without the fields that are as they are by default.
+
+    So a field that a later release adds, with a default, changes neither. The rest stand in the order of their names.
+    """
+    return orjson.dumps(value, default=_lean, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+def _lean(value: Any) -> Any:
+    kind = type(value)
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        if not is_dataclass(value):
+            return plain(value)
+        fields = _FIELDS[kind] = tuple(sorted(_defaults(kind)))
+    return {name: held for name, default in fields if (held := getattr(value, name)) is not default and held != default}
+
+
+_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
+def _defaults(kind: type) -> Iterator[tuple[str, Any]]:
+    """The fields of a record that are part of its canonical form, with their defaults."""
+    for each in dataclass_fields(kind):
+        if each.metadata.get("shown"):  # says only how an answer is shown
+            continue
+        yield each.name, each.default if each.default_factory is MISSING else each.default_factory()
+
+
+def record(kind: type[T], data: Any) -> T:
+    """A record from its JSON form, leaving out fields that this release does not know; a record stays as it is."""
+    if isinstance(data, kind):
+        return data
+    names = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return kind(**{name: value for name, value in data.items() if name in names})
+
+
+def arguments(
+    name: str, takes: Mapping[str, tuple[type, ...]], args: Mapping[str, Any], shows: Container[str] = ()
+) -> bytes:
+    """A syscall's arguments in canonical form, without those that are None or say how its result is shown.
+
+    Raises InvalidRequest for what is no JSON, or not what it `takes`.
+    """
     for field, kinds in takes.items():
         value = args.get(field)
         if value is None:
@@ -62,7 +109,7 @@ def arguments(name: str, takes: Mapping[str, tuple[type, ...]], args: Mapping[st
             text = f"{field} of {name} has a NUL, or is over 63 bits: no column holds it"
             raise InvalidRequest(text, parameter=field)
     try:
-        return dumps(args)
+        return canonical({field: value for field, value in args.items() if value is not None and field not in shows})
     except (TypeError, ValueError, RecursionError) as error:  # such as half of a letter (a lone surrogate)
         raise InvalidRequest(f"the arguments of {name} are no JSON data: {error}") from error
 
@@ -85,29 +132,26 @@ def message(data: Mapping[str, Any]) -> Message:
 
 def usage(data: Mapping[str, Any] | None) -> Usage:
     """Rebuild a Usage; None is no usage."""
-    return Usage(**data) if data else Usage()
+    return record(Usage, data) if data else Usage()
 
 
 def generation(data: Mapping[str, Any]) -> Generation:
     """Rebuild a Generation from its JSON form."""
-    return Generation(
-        text=data["text"],
-        tool_calls=tuple(tool_call(c) for c in data["tool_calls"]),
-        finish=data["finish"],
-        usage=usage(data["usage"]),
-        logprobs=tuple(
-            TokenLogprob(p["token"], p["logprob"], tuple((t, v) for t, v in p["top"])) for p in data["logprobs"]
+    held = {
+        "tool_calls": tuple(tool_call(c) for c in data.get("tool_calls") or ()),
+        "usage": usage(data.get("usage")),
+        "logprobs": tuple(
+            TokenLogprob(p["token"], p["logprob"], tuple((t, v) for t, v in p.get("top") or ()))
+            for p in data.get("logprobs") or ()
         ),
-        model=data["model"],
-        engine=data["engine"],
-        alternatives=tuple(Alternative(**each) for each in data.get("alternatives") or ()),
-        explanation=data.get("explanation"),
-    )
+        "alternatives": tuple(record(Alternative, each) for each in data.get("alternatives") or ()),
+    }
+    return record(Generation, {**data, **held})
 
 
 def embeddings(data: Mapping[str, Any]) -> Embeddings:
     """Rebuild Embeddings from their JSON form."""
-    return Embeddings(tuple(tuple(vector) for vector in data["vectors"]), usage(data["usage"]), data["model"])
+    return Embeddings(tuple(tuple(vector) for vector in data["vectors"]), usage(data.get("usage")), data["model"])
 
 
 def envelope(data: Mapping[str, Any]) -> Envelope:
@@ -115,7 +159,7 @@ def envelope(data: Mapping[str, Any]) -> Envelope:
     plain = {name: value for name, value in data.items() if name != "labels"}
     if "labels" in data:
         plain["origins"] = [label.removeprefix("from:") for label in data["labels"]]
-    return Envelope(**plain)
+    return record(Envelope, plain)
 
 
 def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
@@ -128,8 +172,8 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         model=data["model"],
         messages=tuple(message(m) for m in data.get("messages") or ()),
         prompt=data.get("prompt"),
-        sampling=Sampling(**sampling),
-        tools=tuple(ToolSpec(**t) for t in data.get("tools") or ()),
+        sampling=record(Sampling, sampling),
+        tools=tuple(record(ToolSpec, t) for t in data.get("tools") or ()),
         tool_choice=data.get("tool_choice", "auto"),
         schema=data.get("schema"),
         choices=tuple(choices) if choices is not None else None,
@@ -138,7 +182,7 @@ def generate_request(data: Mapping[str, Any]) -> GenerateRequest:
         said=data.get("said", ""),
         decoding=decoding(data.get("decoding")),
         service=data.get("service", "interactive"),
-        needs=Needs(**data["needs"]) if data.get("needs") else None,
+        needs=record(Needs, data["needs"]) if data.get("needs") else None,
     )
 
 
@@ -147,7 +191,7 @@ def decoding(data: Mapping[str, Any] | None) -> Decoding | None:
     if data is None:
         return None
     lists = {name: tuple(data[name]) for name in ("banned", "topics") if data.get(name) is not None}
-    return Decoding(**{**data, **lists})
+    return record(Decoding, {**data, **lists})
 
 
 def grant(data: Mapping[str, Any]) -> Grant:
@@ -160,7 +204,7 @@ def grant(data: Mapping[str, Any]) -> Grant:
 
 def budgets(data: Any) -> tuple[Budget, ...]:
     """Rebuild budgets from their JSON form: one, a list of them, or none."""
-    found = (Budget(**each) for each in ([data] if isinstance(data, dict) else data or ()))
+    found = (record(Budget, each) for each in ([data] if isinstance(data, dict) else data or ()))
     return tuple([each for each in found if each.limits])
 
 

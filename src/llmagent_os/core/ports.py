@@ -8,6 +8,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Container,
     Iterable,
     Iterator,
     Mapping,
@@ -400,6 +401,7 @@ class Syscall:
     is built. `covers=uncovered` and `brings=own` say so on purpose. `takes` has the types of arguments that become
     columns or numbers, by name: anything else is refused at the door, so is a text with NUL or a number over 63 bits.
     `words` is for a result whose words may direct its process, or some of them; without it none do.
+    `shows` names those that only say how its result is shown: they are no part of its row and key.
     """
 
     handler: Handler
@@ -409,3 +411,4 @@ class Syscall:
     decode: Callable[[Any], Any] = lambda value: value
     takes: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
     words: Words | None = None
+    shows: Container[str] = ()

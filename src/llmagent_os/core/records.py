@@ -272,7 +272,7 @@ class GenerateRequest:
     schema: Mapping[str, Json] | None = None
     choices: tuple[str, ...] | None = None
     adapter: str | None = None
-    stream: bool = True
+    stream: bool = field(default=True, metadata={"shown": True})
     said: str = ""
     decoding: Decoding | None = None
     service: Service = "interactive"

@@ -149,7 +149,7 @@ class Sys:
             wanted["nice"] = nice
         if grant is not None:
             wanted["grant"] = grant
-        result: int = await self._call("spawn", codec.loads(codec.dumps(wanted)))
+        result: int = await self._call("spawn", codec.loads(codec.canonical(wanted)))
         return result
 
     async def wait(self, pid: int, timeout: float | None = None) -> Json:

@@ -106,8 +106,8 @@ class Door:
             raise not_found("syscall", name, self.table)
         if process.hold is not None:
             await process.hold.wait()
-        packed = codec.arguments(name, entry.takes, args)
-        key = process.key(name, packed)
+        packed = codec.arguments(name, entry.takes, args, entry.shows)
+        key = process.key(name, args, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
             return self._answer(process, entry, row, args, parts)
         limit = entry.deadline if deadline is None else min(deadline, entry.deadline)

@@ -145,7 +145,7 @@ class Kernel:
         process.service = self._boot
         self.table.keep(process)
         process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
-        usage = codec.dumps(process.tally)
+        usage = codec.canonical(process.tally)
         park = (process.row_status, process.state, usage, process.upto, process.turn, None, process.pid)
         try:
             await self.journal.append([("process.park", park) if pids else ("process.add", process.values(b"null"))])

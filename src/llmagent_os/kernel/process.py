@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core import codec
-from ..core.errors import LLMAgentOSError, ProcessFailed
+from ..core import codec, first
+from ..core.errors import JournalDamaged, LLMAgentOSError, ProcessFailed
 from ..core.records import Budget, Envelope, Grant, Json, Status, Supervision, Usage
 from .journal import History
 
 Ended = Literal["stopped", "done"]
 EVERYTHING = Grant()
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
+DIGEST, FIRST_DIGEST = 10, 9  # bytes of a key's digest, now and in the first schema
 RowStatus = Literal["running", "waiting", "paused"] | Ended
 
 
@@ -100,6 +101,7 @@ class Process:
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
     engine: str | None = None
     definition: str | None = None  # what its program runs by, NAME@VERSION; set by that, at the start of a turn
+    old_turn: int = 0  # the turn that began before the schema's second version: its keys have the form of the first
 
     def lineage(self) -> Iterator[Process]:
         """This process, its parent, and so on up."""
@@ -122,15 +124,18 @@ class Process:
         told = {name: origins for name, origins in self.origins.items() if origins}
         return codec.dumps(told).decode() if told else None
 
-    def key(self, name: str, args: bytes) -> str:
-        """The idempotency key of the next call: the same program run again gets the same keys.
+    def key(self, name: str, args: Mapping[str, Any], packed: bytes) -> str:
+        """The idempotency key of the next call, `packed` being its arguments: the same program gets the same keys.
 
         By content and repetition, not by order, so that calls made at once may finish in any order.
         """
         if self.service is not None:
             self.repeats["all"] = number = self.repeats.get("all", 0) + 1
             return f"{self.pid}.{self.service}.{number}"
-        digest = hashlib.blake2b(args, digest_size=9, person=name.encode()[:16]).hexdigest()
+        size, person = DIGEST, name.encode()[:16]
+        if self.old_turn == self.turn + 1:
+            packed, size = first.form(name, args), FIRST_DIGEST
+        digest = hashlib.blake2b(packed, digest_size=size, person=person).hexdigest()
         number = self.repeats.get(digest, 0)
         self.repeats[digest] = number + 1
         return f"{self.pid}.{self.turn + 1}.{digest}.{number}"
@@ -156,9 +161,9 @@ class Process:
         """Its row, in the order of the store's columns; its arguments are given packed."""
         return (
             self.pid, self.parent, self.name, self.program, args, self.state, self.row_status,
-            self.reason, self.result, self.tenant, self.principal, codec.dumps(self.budgets),
-            codec.dumps(self.supervision), codec.dumps(self.tally), self.upto, self.turn, self.created, self.nice,
-            None if self.grant == EVERYTHING else codec.dumps(self.grant),
+            self.reason, self.result, self.tenant, self.principal, codec.canonical(self.budgets),
+            codec.canonical(self.supervision), codec.canonical(self.tally), self.upto, self.turn, self.created,
+            self.nice, None if self.grant == EVERYTHING else codec.canonical(self.grant),
             self.sources(), self.owner_turn,
             codec.dumps(self.restarts).decode() if self.restarts else None,
         )  # fmt: skip
@@ -181,13 +186,27 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
     return ProcessFailed(reason, pid=pid, reason=reason)
 
 
+def of_first_schema(key: str) -> bool:
+    """Whether a call's key has the form of the first schema."""
+    parts = key.split(".")
+    return len(parts) == 4 and len(parts[2]) == 2 * FIRST_DIGEST
+
+
 def from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
-    """Rebuild a process from its row."""
+    """Rebuild a process from its row; raises JournalDamaged for one that holds what this release cannot read."""
+    try:
+        return _from_row(row, unpack)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise JournalDamaged(f"the row of process {row[0]} cannot be read: {error}", pid=row[0]) from error
+
+
+def _from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
      upto, turn, created, nice, held, origins, owner_turn, restarts) = row  # fmt: skip
     return Process(
         pid, parent, name, program, unpack(args), state, status, reason, result, tenant, principal,
-        codec.budgets(codec.loads(budget)), Supervision(**codec.loads(supervision)), Tally(**codec.loads(tally)),
+        codec.budgets(codec.loads(budget)), codec.record(Supervision, codec.loads(supervision)),
+        codec.record(Tally, codec.loads(tally)),
         upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING,
         codec.loads(origins) if origins else {}, owner_turn,
         row_status=status, restarts=codec.loads(restarts) if restarts else [],

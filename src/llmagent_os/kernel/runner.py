@@ -158,7 +158,7 @@ class Runner:
     def _snapshot(self, process: Process, status: RowStatus, writes: list[Statement]) -> None:
         """Add the row from which the next turn begins."""
         process.row_status = status
-        usage = codec.dumps(process.tally)
+        usage = codec.canonical(process.tally)
         row = (status, process.state, usage, process.upto, process.turn, process.sources(), process.pid)
         writes.append(("process.park", row))
 
@@ -187,7 +187,7 @@ class Runner:
         self._close_turn(process, "exit" if status == "done" else "stop", packed, writes)
         process.result, process.reason, process.row_status = packed, reason, status
         process.origins["result"] = process.made_of()
-        row = (status, reason, packed, codec.dumps(process.tally), process.upto, process.turn, process.sources())
+        row = (status, reason, packed, codec.canonical(process.tally), process.upto, process.turn, process.sources())
         writes.append(("process.end", (*row, process.pid)))
         if status == "stopped":
             error = ProcessFailed(reason or "stopped", pid=process.pid, reason=reason)
@@ -396,7 +396,7 @@ class Runner:
         in_turn = bool(process.turn_began) or process.seq > process.upto
         process.seq += 1
         writes.append(self._mark(process, "configure", process.turn + (2 if in_turn else 1), old, new))
-        writes.append(("process.held", (codec.dumps(grant), codec.dumps(budgets), pid)))
+        writes.append(("process.held", (codec.canonical(grant), codec.canonical(budgets), pid)))
         process.grant, process.budgets = grant, budgets
         if in_turn:
             process.next_args = (args,)

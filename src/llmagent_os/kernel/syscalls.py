@@ -50,7 +50,9 @@ class Builtins:
             "generate": Syscall(self.generate, 10 * MINUTE, by.a_model, own, codec.generation, words=by.prompted),
             "measure": Syscall(self.measure, MINUTE, by.a_model, own),
             "embed": Syscall(self.embed, 2 * MINUTE, by.a_model, own, codec.embeddings),
-            "call": Syscall(self.call, 5 * MINUTE, by.a_tool, by.tool, takes=by.CALLED, words=by.answered),
+            "call": Syscall(
+                self.call, 5 * MINUTE, by.a_tool, by.tool, takes=by.CALLED, words=by.answered, shows=("show",)
+            ),
             "send": Syscall(self.send, MINUTE, by.a_receiver, own, takes=by.SENT),
             "receive": Syscall(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
             "answer": Syscall(

@@ -29,6 +29,7 @@ class ProcessTable:
         self._known: WeakValueDictionary[int, Process] = WeakValueDictionary()  # one record a pid, however reached
         self._recent: deque[Process] = deque(maxlen=RECENT)  # keeps them known between two uses
         self._last = int(self._store.read("process.last")[0][0])
+        self._open = dict(self._store.read("process.open"))  # the turns that an older release left open
 
     def create(
         self, program: str, args: Json, name: str | None, parent: Process | None, budgets: tuple[Budget, ...],
@@ -61,6 +62,7 @@ class ProcessTable:
         if not rows:
             raise _missing(pid)
         process = self._keep(from_row(rows[0], self._unpack))
+        process.old_turn = self._open.get(pid, 0)
         self._catch_up(process)
         if process.parent:
             process.up = self.get(process.parent)
@@ -102,12 +104,29 @@ class ProcessTable:
     ) -> list[dict[str, Json]]:
         """A tenant's processes with a pid above `after`, or one principal's, as `ps` shows them."""
         query, whose = ("process.list", ()) if principal is None else ("process.list_of", (principal,))
-        listed = [self._info(from_row(row, _unread)) for row in self._store.read(query, tenant, after, *whose, limit)]
+        listed = [self._shown(row) for row in self._store.read(query, tenant, after, *whose, limit)]
         for pid, reason in self.quarantined.items():
             for info in listed:
                 if info["pid"] == pid:
                     info.update(status="stopped", reason=reason)
         return listed
+
+    def _shown(self, row: tuple[Any, ...]) -> dict[str, Json]:
+        try:
+            return self._info(from_row(row, _unread))
+        except JournalDamaged as error:
+            bare = (
+                *row[:11],
+                b"{}",
+                b"{}",
+                b"{}",
+                *row[14:18],
+                None,
+                None,
+                row[20],
+                None,
+            )  # what no column holds as JSON
+            return from_row(bare, _unread).info() | {"status": "stopped", "reason": f"quarantined: {error.message}"}
 
     def _info(self, process: Process) -> dict[str, Json]:
         return self._known.get(process.pid, process).info()

@@ -14,7 +14,7 @@ from ..core.ports import Store, Syscall
 from ..core.records import Chunk, Json, Part
 from ..core.sys import Sys
 from ..kernel.journal import MARKS, History, Journal, Row
-from ..kernel.process import Idle, Process, Program, failure
+from ..kernel.process import Idle, Process, Program, failure, of_first_schema
 from ..kernel.table import ProcessTable
 
 GRACE = 0.05  # seconds
@@ -53,8 +53,9 @@ class Recorded:
 
         One that was cancelled then does not return either: its caller has the time that it took to cancel it again.
         """
-        packed, history = codec.dumps(args), process.history
-        key = process.key(name, packed)
+        entry, history = self.table.get(name), process.history
+        packed = codec.arguments(name, entry.takes, args, entry.shows) if entry else codec.canonical(args)
+        key = process.key(name, args, packed)
         row = history.take(key) if history is not None else None
         if row is None:
             self.missing = (name, packed)
@@ -70,7 +71,6 @@ class Recorded:
         self.calls += 1
         if row.error is not None:
             raise from_data(self.journal.unpack(row.error))
-        entry = self.table.get(name)
         result = self.journal.unpack(row.result)
         return entry.decode(result) if entry else result
 
@@ -109,6 +109,7 @@ class _Turn:
         self.process, self.program, self.door = process, program, door
         self.marks = {row.name: row for row in rows if row.name in MARKS}
         self.history = History(rows)
+        self.old = any(of_first_schema(row.key) for row in rows)
 
     async def run(self, turn: int, state: Json) -> tuple[Json, str | None]:
         """Return the state after the turn and the first difference, or None."""
@@ -118,6 +119,7 @@ class _Turn:
         if not self.history and not self.marks.keys() & {"idle", "exit", "fail"}:
             return state, None
         process.turn, process.history = turn - 1, self.history
+        process.old_turn = turn if self.old else 0
         process.repeats.clear()
         work = asyncio.ensure_future(self.program.run(Sys(self.door, process), process.args, state))
         stop = asyncio.ensure_future(self.door.stopped.wait())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import math
 import re
 import secrets
@@ -12,9 +13,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, not_found
 from ..core.ports import Records
 from ..core.records import DEFAULT, SHARED, Call, Hidden, Json
+
+log = logging.getLogger(__name__)
 
 SCOPES = frozenset(
     {
@@ -140,7 +144,7 @@ class Keys:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._keys = {name: Key(**value) for name, (_, value) in records.list(SPACE).items()}
+        self._keys = dict(_readable(records))
         self._found = {key.digest: key for key in self._keys.values()}
 
     def find(self, secret: str) -> Caller | None:
@@ -269,6 +273,15 @@ class Keys:
 def shown(key: Key) -> dict[str, Json]:
     """A key as whoever may see it is shown it."""
     return {name: value for name, value in asdict(key).items() if name != "digest"}
+
+
+def _readable(records: Records) -> Iterator[tuple[str, Key]]:
+    """The keys by name; one that this release cannot read opens nothing."""
+    for name, (_, value) in records.list(SPACE).items():
+        try:
+            yield name, codec.record(Key, value)
+        except (TypeError, AttributeError) as error:
+            log.error("key %s cannot be read: %s", name, error)
 
 
 def _digest(secret: str) -> str:

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from ..core.errors import Conflict
 
@@ -109,6 +112,8 @@ CREATE TABLE file(hash BLOB NOT NULL, tenant TEXT NOT NULL, principal TEXT NOT N
     PRIMARY KEY(hash, tenant, principal)) WITHOUT ROWID;
 INSERT INTO file SELECT hash, tenant, '*' FROM made; -- for whom they were made, nobody noted
 DROP TABLE made;
+CREATE TABLE open_turn(pid INTEGER PRIMARY KEY, turn INTEGER NOT NULL); -- its keys have the form of the first schema
+INSERT INTO open_turn SELECT pid, turn + 1 FROM process WHERE status IN ('running', 'paused');
 CREATE TABLE account(
     account TEXT NOT NULL, resource TEXT NOT NULL, period TEXT NOT NULL, used REAL NOT NULL,
     PRIMARY KEY(account, resource, period)) WITHOUT ROWID;
@@ -132,10 +137,11 @@ MIGRATIONS = (FIRST, SECOND)
 VERSION = len(MIGRATIONS)
 
 
-def migrate(connection: sqlite3.Connection) -> int:
+def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
     """Bring a file to the newest version and return the one that it had, each step in one transaction.
 
-    Raises Conflict for a file that a newer LLMAgentOS wrote, sqlite3.DatabaseError for one that cannot be read.
+    What it was before is kept beside it, as `journal.db.before-2` for version 2. Raises Conflict for a file that a
+    newer LLMAgentOS wrote, sqlite3.DatabaseError for one that cannot be read.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
@@ -144,6 +150,8 @@ def migrate(connection: sqlite3.Connection) -> int:
             "use that version, or restore a backup",
             found=found, known=VERSION,
         )  # fmt: skip
+    if found < VERSION and path is not None and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        copy_to(connection, path.with_name(f"{path.name}.before-{VERSION}"))
     for number, script in enumerate(MIGRATIONS[found:], found + 1):
         try:
             connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
@@ -152,3 +160,15 @@ def migrate(connection: sqlite3.Connection) -> int:
                 connection.rollback()
             raise
     return int(found)
+
+
+def copy_to(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy a database that may be in use, as it is now, into a file that is there as a whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    with closing(sqlite3.connect(part)) as copy:
+        connection.backup(copy)  # in one step, so that writers cannot make it begin again
+        copy.execute("PRAGMA journal_mode = DELETE")
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)

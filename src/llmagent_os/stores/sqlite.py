@@ -55,10 +55,13 @@ class SQLiteStore:
         self._reader = self._writer if path is None else _connect(path, durability, busy=READ_BUSY)
         self._path = path
         try:
-            migrate(self._writer)
+            migrate(self._writer, path)
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")  # or the log would grow from crash to crash
-        except sqlite3.DatabaseError as error:
-            raise _translate(error) from error
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise _translate(error) from error
+            raise
 
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = PATIENCE) -> None:
         """Commit all of `batch` or nothing. Statements of one kind keep their order; kinds go in order of name."""

@@ -87,6 +87,7 @@ READS = {
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",
     "process.children": f"SELECT pid FROM process WHERE parent = ? AND parent > 0 AND {LIVING} ORDER BY pid",
+    "process.open": "SELECT pid, turn FROM open_turn",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
     "account.get": "SELECT resource, used FROM account WHERE account = ? AND period = ?",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
