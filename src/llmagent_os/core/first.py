@@ -40,6 +40,15 @@ FIELDS = {
 }  # fmt: skip
 
 
+DIGEST = 9  # bytes of the digest in a key
+
+
+def made(key: str) -> bool:
+    """Whether a call's key has the form of the first schema."""
+    parts = key.split(".")
+    return len(parts) == 4 and len(parts[2]) == 2 * DIGEST
+
+
 def form(name: str, args: Mapping[str, Any]) -> bytes:
     """A syscall's arguments as bytes that a key of the first schema was made from."""
     if name == "spawn":

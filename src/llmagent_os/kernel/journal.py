@@ -11,58 +11,24 @@ import asyncio
 import hashlib
 import re
 import zlib
-from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..core import codec, parts
 from ..core.commits import Commits, Statement
 from ..core.errors import InvalidRequest, JournalDamaged, NotFound
 from ..core.ports import Store
 from ..core.records import Call
+from ..core.rows import ENDS, ERASED, MARKS, UNKNOWN, History, Row, crc, listed
+
+__all__ = ["ENDS", "ERASED", "MARKS", "UNKNOWN", "History", "Journal", "Row", "listed"]
 
 Committed = Callable[[Sequence[tuple[Any, ...]], bool], None]
 
 INLINE = 1024  # bytes; a larger value is split into parts, which are stored once, compressed, under their hashes
 HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
 REMEMBERED = 50_000  # names of blobs that are known to be stored
-
-
-UNKNOWN = ""
-"""The origins of a row of schema 1, which did not keep them."""
-
-
-class Row(NamedTuple):
-    """One finished call as the journal keeps it; `result` and `error` are packed (see `Journal.unpack`)."""
-
-    pid: int
-    seq: int
-    turn: int
-    name: str
-    key: str
-    args: bytes
-    result: bytes | None
-    error: bytes | None
-    tenant: str
-    principal: str
-    labels: str | None  # a JSON list
-    origins: str | None  # a JSON list: whose words, that nobody vouches for, are in the result; UNKNOWN
-    outcome: str  # ok, error, cancelled, deadline
-    decision: bytes | None  # a JSON object: who answered, and why
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    money: float
-    started: float
-    seconds: float
-    waited: float  # of those seconds, for a turn on an engine
-    crc: int
-    n: int = 0  # its place in the order of commits, where somebody asked for that
-
-    def intact(self) -> bool:
-        """Whether what a resume depends on matches its checksum (CRC-32)."""
-        return _crc(self.key, self.args, self.result, self.error) == self.crc
 
 
 def _digest(data: bytes) -> bytes:
@@ -73,19 +39,6 @@ def _hash(name: str) -> bytes:
     if not re.fullmatch("[0-9a-f]{32}", name):
         raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob")
     return bytes.fromhex(name)
-
-
-def _crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:
-    return zlib.crc32(b"\0".join((key.encode(), args, result or b"", error or b"")))
-
-
-def listed(texts: Sequence[str]) -> str | None:
-    """Labels or origins as a column holds them: each may hold any character, so they are a JSON list."""
-    return codec.dumps(texts).decode() if texts else None
-
-
-ERASED = ("", b"{}", _crc("", b"{}", None, None))
-"""The key, arguments and checksum of a row whose content was erased; it has no result and no error."""
 
 
 class Journal:
@@ -202,7 +155,7 @@ class Journal:
             listed(call.labels), listed(call.origins or ()), call.outcome,
             codec.dumps(call.decision) if call.decision else None,
             int(cost.input_tokens), int(cost.output_tokens), int(cost.cached_tokens), float(cost.money),
-            *times, float(call.waited), _crc(call.key, args, result, error),
+            *times, float(call.waited), crc(call.key, args, result, error),
         )  # fmt: skip
 
     def rows(self, pid: int, after: int = 0) -> list[Row]:
@@ -213,43 +166,3 @@ class Journal:
                 text = f"row {row.seq} of process {pid} does not match its checksum"
                 raise JournalDamaged(text, pid=pid, seq=row.seq)
         return rows
-
-
-MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure"})
-"""Rows that are not calls but say how a turn ended, or that something changed between turns."""
-ENDS = MARKS - {"restart", "configure"}
-"""Those that end a turn."""
-
-
-class History:
-    """The calls of an interrupted turn, handed out by key: what a resume or replay answers from."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._by_key: dict[str, deque[Row]] = defaultdict(deque)
-        self._cut_off: dict[str, Row] = {}
-        self._left = 0
-        for row in rows:
-            if row.outcome == "cancelled":
-                self._cut_off[row.key] = row
-            elif row.name not in MARKS:
-                self._by_key[row.key].append(row)
-                self._left += 1
-
-    def take(self, key: str) -> Row | None:
-        """The row of that key, once; None where the call was not finished before."""
-        rows = self._by_key.get(key)
-        if not rows:
-            return None
-        self._left -= 1
-        return rows.popleft()
-
-    def cut_off(self, key: str) -> Row | None:
-        """The row of a call that its caller cancelled: it has no answer."""
-        return self._cut_off.get(key)
-
-    def __len__(self) -> int:
-        return self._left
-
-    def next(self) -> Row | None:
-        """The oldest row that nobody asked for yet: what the program did at this point when it ran first."""
-        return min((rows[0] for rows in self._by_key.values() if rows), key=lambda row: row.seq, default=None)

@@ -16,7 +16,7 @@ from .journal import History
 Ended = Literal["stopped", "done"]
 EVERYTHING = Grant()
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
-DIGEST, FIRST_DIGEST = 10, 9  # bytes of a key's digest, now and in the first schema
+DIGEST = 10  # bytes of the digest in a key
 RowStatus = Literal["running", "waiting", "paused"] | Ended
 
 
@@ -134,7 +134,7 @@ class Process:
             return f"{self.pid}.{self.service}.{number}"
         size, person = DIGEST, name.encode()[:16]
         if self.old_turn == self.turn + 1:
-            packed, size = first.form(name, args), FIRST_DIGEST
+            packed, size = first.form(name, args), first.DIGEST
         digest = hashlib.blake2b(packed, digest_size=size, person=person).hexdigest()
         number = self.repeats.get(digest, 0)
         self.repeats[digest] = number + 1
@@ -184,12 +184,6 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
         return error
     reason = f"{type(error).__name__}: {error}"
     return ProcessFailed(reason, pid=pid, reason=reason)
-
-
-def of_first_schema(key: str) -> bool:
-    """Whether a call's key has the form of the first schema."""
-    parts = key.split(".")
-    return len(parts) == 4 and len(parts[2]) == 2 * FIRST_DIGEST
 
 
 def from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:

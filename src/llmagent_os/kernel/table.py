@@ -115,17 +115,7 @@ class ProcessTable:
         try:
             return self._info(from_row(row, _unread))
         except JournalDamaged as error:
-            bare = (
-                *row[:11],
-                b"{}",
-                b"{}",
-                b"{}",
-                *row[14:18],
-                None,
-                None,
-                row[20],
-                None,
-            )  # what no column holds as JSON
+            bare = (*row[:11], *[b"{}"] * 3, *row[14:18], None, None, row[20], None)  # without what holds JSON
             return from_row(bare, _unread).info() | {"status": "stopped", "reason": f"quarantined: {error.message}"}
 
     def _info(self, process: Process) -> dict[str, Json]:

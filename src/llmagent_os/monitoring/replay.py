@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from ..core import codec
+from ..core import codec, first
 from ..core.errors import InvalidRequest, from_data, not_found
 from ..core.ports import Store, Syscall
 from ..core.records import Chunk, Json, Part
 from ..core.sys import Sys
 from ..kernel.journal import MARKS, History, Journal, Row
-from ..kernel.process import Idle, Process, Program, failure, of_first_schema
+from ..kernel.process import Idle, Process, Program, failure
 from ..kernel.table import ProcessTable
 
 GRACE = 0.05  # seconds
@@ -109,7 +109,7 @@ class _Turn:
         self.process, self.program, self.door = process, program, door
         self.marks = {row.name: row for row in rows if row.name in MARKS}
         self.history = History(rows)
-        self.old = any(of_first_schema(row.key) for row in rows)
+        self.old = any(first.made(row.key) for row in rows)
 
     async def run(self, turn: int, state: Json) -> tuple[Json, str | None]:
         """Return the state after the turn and the first difference, or None."""
