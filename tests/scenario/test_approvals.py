@@ -379,7 +379,8 @@ async def test_the_rows_say_who_approved(bank: tuple[System, Bank]) -> None:
     await answer(system, asked["id"], True, "boss", "admin")
     await task
     rows = system.kernel.journal.rows(system.kernel.table.named("clerk")[0])
-    (paid,) = [codec.loads(row.decision) for row in rows if row.name == "call" and row.decision]
+    told = [codec.loads(row.decision) for row in rows if row.name == "call" and row.decision]
+    (paid,) = [each for each in told if "consent" in each]
     assert paid["consent"]["question"] == asked["id"] and paid["consent"]["approver"] == "boss"
     (service,) = system.kernel.table.named("service/gateway")
     (act,) = [row for row in system.kernel.journal.rows(service) if row.name == "approvals.answer"]

@@ -14,14 +14,27 @@ import pytest
 
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
-from llmagent_os.core.errors import BudgetExceeded, PermissionDenied
-from llmagent_os.core.records import Budget, GenerateRequest, Json, Message, Retention, Supervision
+from llmagent_os.core.accounts import Account, Ledger, book, statements
+from llmagent_os.core.errors import BudgetExceeded, PermissionDenied, ProcessFailed
+from llmagent_os.core.records import (
+    Budget,
+    GenerateRequest,
+    Json,
+    Message,
+    ModelSpec,
+    Retention,
+    Supervision,
+    Ticket,
+    ToolSpec,
+    Traits,
+)
 from llmagent_os.core.sys import Sys
-from llmagent_os.kernel.budget import Account, Ledger, book, budgets, statements
+from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.journal import Journal
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.kernel.table import ProcessTable
+from llmagent_os.llm.scripted import open_engine
 from llmagent_os.security.privacy import Privacy
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.schema import FIRST
@@ -155,7 +168,36 @@ async def usurper(sys: Sys, args: Json, state: Json) -> Any:
         return "refused"
 
 
-PROGRAMS = {"parent": Program(parent, wakes=True), "child": Program(child), "usurper": Program(usurper)}
+async def crowd(sys: Sys, args: Json, state: Json) -> Any:
+    """Make ten calls at once and say how they ended."""
+    request = GenerateRequest("paid", (Message("user", "hi"),))
+    calls = {"generate": lambda: sys.generate(request), "call": lambda: sys.call("dear"), "now": sys.now}
+    ended = await asyncio.gather(*(calls[args]() for _ in range(10)), return_exceptions=True)
+    return [type(each).__name__ for each in ended]
+
+
+async def sleeper(sys: Sys, args: Json, state: Json) -> Any:
+    await sys.sleep(60)
+
+
+class Dear:
+    """A tool that costs two dollars."""
+
+    spec = ToolSpec("dear")
+    traits = Traits(cost=2.0)
+
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
+        await asyncio.sleep(0.01)
+        return None
+
+
+PROGRAMS = {
+    "parent": Program(parent, wakes=True),
+    "child": Program(child),
+    "usurper": Program(usurper),
+    "crowd": Program(crowd),
+    "sleeper": Program(sleeper),
+}
 Start = Callable[..., Awaitable[Kernel]]
 
 
@@ -274,3 +316,40 @@ def test_what_processes_of_an_earlier_folder_had_is_on_their_accounts(tmp_path: 
     store.close()
     assert found == {"tokens": 51, "money": 2.5, "steps": 7, "seconds": 4.5}
     assert sqlite3.connect(path).execute("SELECT count(*) FROM account").fetchone() == (4,)
+
+
+async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Start) -> None:
+    kernel = await start()
+    rules = [{"match": ".", "text": "abcd" * 40, "pace": 0.001}]
+    spec = ModelSpec("paid", "scripted", input_price=1e6, output_price=1e6, options={"rules": rules})
+    kernel.engines.add("paid", lambda: open_engine(spec))
+    kernel.tools["dear"] = Dear()  # type: ignore[index]  # a dict, for a plugin to add to
+    sys = await kernel.service("test")
+    cases = (("generate", Budget(money=50), 50), ("call", Budget(money=5), 5), ("now", Budget(steps=4), 4))
+    for call, budget, most in cases:
+        pid = await sys.spawn("crowd", call, budget=budget)
+        ended = await sys.wait(pid)
+        (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+        resource = "steps" if call == "now" else "money"
+        refused = ended.count("BudgetExceeded")
+        assert 0 < refused < 10, call
+        assert 0 < draft.account.used[resource] <= most + (refused + 1 if call == "now" else 0)  # refusals are steps
+        assert not any(draft.account.held.values())
+
+
+async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_folder: Path) -> None:
+    async with started(tmp_path) as system:
+        await system.agents.create({"name": "poor", "model": "scripted", "budget": {"tokens": 40}})
+        answer = await system.agents.ask("poor", "words " * 20, timeout=5)  # cut to what is left
+        used = answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"]
+        assert (answer["finish"], used) == ("length", 40)
+        assert await told(system, "poor", "hi") == "BudgetExceeded"
+
+
+async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Start) -> None:
+    kernel = await start()
+    sys = await kernel.service("test")
+    pid = await sys.spawn("sleeper", budget=Budget(seconds=0.3))
+    with pytest.raises(ProcessFailed):
+        await sys.wait(pid, timeout=3)
+    assert kernel.table.get(pid).tally.seconds < 2

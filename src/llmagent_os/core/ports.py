@@ -401,7 +401,8 @@ class Syscall:
     is built. `covers=uncovered` and `brings=own` say so on purpose. `takes` has the types of arguments that become
     columns or numbers, by name: anything else is refused at the door, so is a text with NUL or a number over 63 bits.
     `words` is for a result whose words may direct its process, or some of them; without it none do.
-    `shows` names those that only say how its result is shown: they are no part of its row and key.
+    `shows` names those that only say how its result is shown: they are no part of its row and key. One that does not
+    spend costs neither tokens nor money: it may be made where a budget of those is used up.
     """
 
     handler: Handler
@@ -412,3 +413,4 @@ class Syscall:
     takes: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
     words: Words | None = None
     shows: Container[str] = ()
+    spends: bool = True

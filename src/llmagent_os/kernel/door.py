@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..core import codec
+from ..core.accounts import Entry, Ledger, book, statements
 from ..core.errors import (
     DeadlineExceeded,
     HandlerFailed,
@@ -28,7 +29,6 @@ from ..core.errors import (
 from ..core.ports import Filter, Follower, Handler, Syscall
 from ..core.records import Call, Chunk, Outcome, Part, Usage
 from ..core.stream import Streams
-from .budget import Entry, Ledger, book, statements
 from .journal import UNKNOWN, Journal, Row
 from .process import Process
 
@@ -56,6 +56,12 @@ class Clock:
         """Go on."""
         self._since = self._loop.time()
         self._timer = self._loop.call_later(self._left, self._expired)
+
+    def within(self, seconds: float) -> None:
+        """Allow no more than so many seconds from now on."""
+        self.stop()
+        self._left = min(self._left, seconds)
+        self.start()
 
     def stop(self) -> None:
         """Stand still; harmless where it does."""

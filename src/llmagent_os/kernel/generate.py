@@ -74,7 +74,7 @@ class Model:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Stream an answer; see `core.ports.Engine`."""
-        request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens)
+        request = await budget.reserve(self._call, self._process, request, self._engine)
         kernel, call, process = self._kernel, self._call, self._process
         course, self._course = self._course or kernel.router.course(request), None
         course.ask(request)
@@ -160,7 +160,7 @@ class SteppedModel(Model):
     async def lease(self, width: int) -> AsyncIterator[Sequence[int]]:
         """Hold slots, when the scheduler lets this call have so many at once."""
         request: GenerateRequest = self._call.args["request"]
-        request = await budget.reserve(self._call, self._process, request, self._engine.count_tokens, width)
+        request = await budget.reserve(self._call, self._process, request, self._engine, width)
         self._dispatcher = self._kernel.dispatcher(self.name, self._engine)
         self._leased = job = self._job(request, width)
         self._attempts.append(Attempt(job, self._engine.info))

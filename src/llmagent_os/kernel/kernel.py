@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core import codec
+from ..core.accounts import Ledger
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
 from ..core.records import DEFAULT, SHARED, Budget, Supervision
@@ -17,7 +18,6 @@ from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
 from ..sched.router import Engines, Router
 from ..sched.scheduler import Settings
-from .budget import Ledger
 from .door import Door
 from .feed import Feed
 from .journal import Journal

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core import codec
+from ..core.accounts import book, statements
 from ..core.commits import Statement
 from ..core.errors import (
     BudgetExceeded,
@@ -23,7 +24,6 @@ from ..core.errors import (
 )
 from ..core.records import ENDED, Budget, Call, Envelope, Grant, Json, Supervision
 from ..core.sys import Sys
-from .budget import book, statements
 from .door import Door
 from .journal import History, Journal, listed
 from .mailbox import Mailbox

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core import codec
@@ -28,6 +29,7 @@ from ..core.records import (
     owned,
 )
 from ..core.stream import priced
+from . import budget
 from .generate import generate
 from .journal import listed
 from .process import Process
@@ -46,24 +48,23 @@ class Builtins:
 
     def table(self) -> dict[str, Syscall]:
         """The syscall table: name, handler, longest time it may take, how its result is read back."""
+        free = partial(Syscall, spends=False)
         return {
             "generate": Syscall(self.generate, 10 * MINUTE, by.a_model, own, codec.generation, words=by.prompted),
-            "measure": Syscall(self.measure, MINUTE, by.a_model, own),
+            "measure": free(self.measure, MINUTE, by.a_model, own),
             "embed": Syscall(self.embed, 2 * MINUTE, by.a_model, own, codec.embeddings),
             "call": Syscall(
                 self.call, 5 * MINUTE, by.a_tool, by.tool, takes=by.CALLED, words=by.answered, shows=("show",)
             ),
-            "send": Syscall(self.send, MINUTE, by.a_receiver, own, takes=by.SENT),
-            "receive": Syscall(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
-            "answer": Syscall(
-                self.answer, 10 * MINUTE, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard
-            ),
-            "spawn": Syscall(self.spawn, MINUTE, by.an_agent, own, takes=by.SPAWNED),
-            "wait": Syscall(self.wait, 7 * DAY, uncovered, by.process, takes={"pid": by.WHOLE}, words=by.answered),
-            "kill": Syscall(self.kill, MINUTE, uncovered, own, takes={"pid": by.WHOLE, "reason": by.TEXT}),
-            "now": Syscall(self.now, MINUTE, uncovered, own),
-            "random": Syscall(self.random, MINUTE, uncovered, own),
-            "sleep": Syscall(self.sleep, 30 * DAY, uncovered, own, takes={"until": (float, int)}),
+            "send": free(self.send, MINUTE, by.a_receiver, own, takes=by.SENT),
+            "receive": free(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
+            "answer": free(self.answer, 10 * MINUTE, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard),
+            "spawn": free(self.spawn, MINUTE, by.an_agent, own, takes=by.SPAWNED),
+            "wait": free(self.wait, 7 * DAY, uncovered, by.process, takes={"pid": by.WHOLE}, words=by.answered),
+            "kill": free(self.kill, MINUTE, uncovered, own, takes={"pid": by.WHOLE, "reason": by.TEXT}),
+            "now": free(self.now, MINUTE, uncovered, own),
+            "random": free(self.random, MINUTE, uncovered, own),
+            "sleep": free(self.sleep, 30 * DAY, uncovered, own, takes={"until": (float, int)}),
         }
 
     async def generate(self, call: Call, process: Process) -> Generation:
@@ -95,6 +96,7 @@ class Builtins:
         tool = self.kernel.tools.get(name)
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
+        budget.pay(call, process, tool.traits.cost)
         call.cost = Usage(money=tool.traits.cost)
         if process.definition is not None:
             call.decision["definition"] = process.definition

@@ -70,7 +70,8 @@ class Administration:
 
     def table(self) -> dict[str, Syscall]:
         """The rows: only services get past them, whatever a process holds."""
-        return {name: Syscall(self._do, act.deadline, partial(_covers, name), own) for name, act in ACTS.items()}
+        made = partial(Syscall, self._do, brings=own, spends=False)
+        return {name: made(act.deadline, covers=partial(_covers, name)) for name, act in ACTS.items()}
 
     async def _do(self, call: Call, process: Process) -> Json:
         if process.service is None:

@@ -1,0 +1,127 @@
+"""Accounts: what was drawn on each in its present period, and what calls in flight may still draw.
+
+They are rows of their own, written with the row of what was paid for: no process and no retention takes them along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+from .ports import Store
+from .records import Budget, Call, Period
+
+MOST = 4096  # accounts in memory
+HOUR = 3600.0  # seconds; every period begins with one
+PERIODS: Mapping[Period, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+class Drawer(Protocol):
+    """A process, as far as accounts need to know it."""
+
+    pid: int
+    tenant: str
+    budgets: tuple[Budget, ...]
+    turn_began: float
+
+    def lineage(self) -> Iterator[Drawer]:
+        """It and those above it."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """An account in its present period, by whose name its rows go; until `until` it surely lasts."""
+
+    name: str
+    period: str = ""
+    until: float = 0.0
+    used: dict[str, float] = field(default_factory=dict)  # by resource
+    held: dict[str, float] = field(default_factory=dict)  # by resource, what calls in flight may still draw
+    settled: asyncio.Event | None = None  # set when one of those is over
+
+    def gone(self, resource: str) -> float:
+        """What is used, or held for calls in flight."""
+        return self.used.get(resource, 0.0) + self.held.get(resource, 0.0)
+
+    def hold(self, call: Call, resource: str, amount: float) -> None:
+        """Set aside what a call may draw, until it is over."""
+        self.held[resource] = self.held.get(resource, 0.0) + amount
+        call.ends.append(lambda: self._release(resource, amount))
+
+    def _release(self, resource: str, amount: float) -> None:
+        self.held[resource] -= amount
+        if self.settled is not None:
+            self.settled.set()
+            self.settled = None
+
+
+class Draft(NamedTuple):
+    """A budget that a call comes under, its account, whose budget it is, and how far above the caller that stands."""
+
+    budget: Budget
+    account: Account
+    holder: Drawer
+    above: int
+
+
+Entry = tuple[Account, str, str, float]
+"""An account, its period, a resource, and how much of that was drawn."""
+
+
+class Ledger:
+    """All accounts. `standing` are budgets that every call comes under, such as those of a tenant and a person."""
+
+    def __init__(self, store: Store, standing: Sequence[Budget] = (), clock: Callable[[], float] = time.time) -> None:
+        self._store, self._standing, self._clock = store, tuple(standing), clock
+        self._accounts: dict[tuple[str, Period | None], Account] = {}
+
+    def drawn(self, process: Drawer, principal: str) -> list[Draft]:
+        """What a call of a process for somebody is charged to: its budgets, those above it, and the standing ones."""
+        found = [
+            Draft(budget, self._account(budget, holder, principal), holder, above)
+            for above, holder in enumerate(process.lineage())
+            for budget in holder.budgets
+        ]
+        return found + [Draft(each, self._account(each, process, principal), process, 0) for each in self._standing]
+
+    def _account(self, budget: Budget, holder: Drawer, principal: str) -> Account:
+        name = f"{holder.tenant}/{budget.account}" if budget.account else f"process/{holder.pid}"
+        key = (f"{name}/{quote(principal, '')}" if budget.apiece else name, budget.period)
+        now, account = self._clock(), self._accounts.get(key)
+        if account is None:
+            if len(self._accounts) >= MOST:
+                self._accounts = {key: each for key, each in self._accounts.items() if any(each.held.values())}
+            account = self._accounts[key] = Account(key[0])
+        if now >= account.until:
+            label = time.strftime(PERIODS[budget.period], time.gmtime(now)) if budget.period is not None else ""
+            if label != account.period or not account.until:
+                account.period, account.used = label, dict(self._store.read("account.get", account.name, label))
+            account.until = (now // HOUR + 1) * HOUR
+        return account
+
+    def entries(self, process: Drawer, principal: str, amounts: Mapping[str, float]) -> list[Entry]:
+        """What a process draws now, on each account once: of a resource that some budget limits."""
+        found = {
+            (draft.account.name, draft.account.period, name): (draft.account, draft.account.period, name, amount)
+            for draft in self.drawn(process, principal)
+            for name, amount in amounts.items()
+            if amount and getattr(draft.budget, name) is not None
+        }
+        return list(found.values())
+
+
+def statements(entries: Sequence[Entry]) -> list[tuple[str, tuple[str, str, str, float]]]:
+    """What writes them, together with what was paid for."""
+    return [("account.add", (account.name, name, period, amount)) for account, period, name, amount in entries]
+
+
+def book(entries: Sequence[Entry]) -> None:
+    """They are written: let them count."""
+    for account, period, name, amount in entries:
+        if account.period == period:
+            account.used[name] = account.used.get(name, 0.0) + amount
