@@ -306,12 +306,19 @@ class Statistics:
         period = self._turns.get(row.pid)
         if period is None or period.number != row.turn:
             self._close(row.pid)
-            process = self._find(row.pid)
-            if process is None or process.program == "service":
+            agent = self._agent(row)
+            if agent is None:
                 return None
-            agent = agent_of(process)
             period = self._turns[row.pid] = Period(self._profile((row.tenant, agent)), row.turn, agent)
         return period
+
+    def _agent(self, row: Row) -> str | None:
+        """Whose habits a call belongs to; a service's are nobody's. Where its row does not tell, its process does."""
+        definition = codec.loads(row.decision).get("definition") if row.decision else None
+        if definition is not None:
+            return str(definition).rpartition("@")[0]
+        process = self._find(row.pid)
+        return None if process is None or process.program == "service" else agent_of(process)
 
     def _close(self, pid: int) -> None:
         if (period := self._turns.pop(pid, None)) is not None:
