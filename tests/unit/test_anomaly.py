@@ -10,7 +10,7 @@ from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied, ToolFaile
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Row
 from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, TurnCounts, _forms
-from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Period, Profile, Step
+from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Profile, Step, Stretch
 from llmagent_os.security.recognisers import keys
 
 NOTHING = Usage()
@@ -33,11 +33,11 @@ def worked(profile: Profile, turns: int, seed: int = 1) -> Profile:
     """After so many turns of looking things up and writing to one of a few people."""
     chance = random.Random(seed)
     for number in range(turns):
-        period = Period(profile, number)
+        stretch = Stretch(profile, number)
         for _ in range(1 + int(chance.expovariate(1))):
-            period.begins("lookup", chance.randrange(20, 60), 0, set())
-        period.begins("mail", 400, 0, {f"p{chance.randrange(5)}@x"})
-        profile.learn(period)
+            stretch.begins("lookup", chance.randrange(20, 60), 0, set())
+        stretch.begins("mail", 400, 0, {f"p{chance.randrange(5)}@x"})
+        profile.learn(stretch)
     return profile
 
 
@@ -64,11 +64,11 @@ def test_a_step_surprises_by_what_came_before_and_by_what_it_is_like() -> None:
 
 
 def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
-    period, settings = Period(worked(Profile(), 60), 60), Settings()
+    stretch, settings = Stretch(worked(Profile(), 60), 60), Settings()
     said = []
     for number in range(12):
-        period.begins("lookup", 40, number, set())
-        said.append(period.judge(settings, ("calls", "again", "odd")))
+        stretch.begins("lookup", 40, number, set())
+        said.append(stretch.judge(settings, ("calls", "again", "odd")))
     first, found = next((n, each) for n, each in enumerate(said) if each is not None)
     assert first < 5 and found.action == "note"
     causes = [each.cause for each in said if each is not None]
@@ -76,11 +76,11 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
 
 
 def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the_first() -> None:
-    period, turn, settings = Period(worked(Profile(), 5), 5), TurnCounts(5), Settings()
+    stretch, turn, settings = Stretch(worked(Profile(), 5), 5), TurnCounts(5), Settings()
     said: list[Anomaly | None] = []
     for number in range(12):
-        period.begins("lookup", 40, number, set())
-        assert period.judge(settings, BEFORE) is None
+        stretch.begins("lookup", 40, number, set())
+        assert stretch.judge(settings, BEFORE) is None
         turn.begins(call(number))
         said.append(turn.judge({**MOST, "again": 8}))
     assert said[:9] == [None] * 9
@@ -107,23 +107,24 @@ def test_what_calls_came_to_is_limited_in_a_turn(cost: Usage, failure: LLMAgentO
 
 
 def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
-    period, settings = Period(Profile(), 0), Settings(most={"places": 2})
+    stretch, settings = Stretch(Profile(), 0), Settings(most={"places": 2})
     for number in range(3):
-        assert period.judge(settings, BEFORE) is None
-        period.begins("mail", 40, 0, {f"p{number}@x"})
-    found = period.judge(settings, BEFORE)
+        assert stretch.judge(settings, BEFORE) is None
+        stretch.begins("mail", 40, 0, {f"p{number}@x"})
+    found = stretch.judge(settings, BEFORE)
     assert found is not None and found.stops and "places 3, over the limit of 2" in found.reason
 
 
 def test_statistics_pause_only_where_that_is_configured() -> None:
     for settings, action in ((Settings(), "note"), (Settings(slow=3.5), "slow"), (Settings(pause=3.5), "pause")):
-        period = Period(worked(Profile(), 60), 60)
-        period.ends(row(1), None)
+        stretch = Stretch(worked(Profile(), 60), 60)
+        stretch.ends(row(1), None)
         assert (
-            period.judge(settings, ("tokens",)) is not None or period.profile.baselines["tokens"].z(11) < settings.note
+            stretch.judge(settings, ("tokens",)) is not None
+            or stretch.profile.baselines["tokens"].z(11) < settings.note
         )
-        period.ends(row(90_000), None)
-        found = period.judge(settings, ("largest",))
+        stretch.ends(row(90_000), None)
+        found = stretch.judge(settings, ("largest",))
         assert found is not None and found.action == action, found
 
 

@@ -150,16 +150,16 @@ class Profile:
         self.habits = Habits()
         self.baselines: dict[Feature, Baseline] = {each: Baseline() for each in get_args(Feature) if each != "odd"}
 
-    def learn(self, period: Period) -> None:
+    def learn(self, stretch: Stretch) -> None:
         """Take in a turn that is over, unless it was stopped."""
-        if not period.stopped:
+        if not stretch.stopped:
             for feature, baseline in self.baselines.items():
-                baseline.add(period.counts[feature])
-            self.habits.learn(period.steps, period.places, period.nats)
+                baseline.add(stretch.counts[feature])
+            self.habits.learn(stretch.steps, stretch.places, stretch.nats)
             self.turns += 1
 
 
-class Period:
+class Stretch:
     """What happened so far in a turn of a process, or in a minute of a tenant."""
 
     def __init__(self, profile: Profile, number: int, agent: str = "", shared: bool = False) -> None:
@@ -229,7 +229,7 @@ class Period:
             return over(feature, count, settings.most[feature])
         if self.profile.turns < settings.warm:
             return None
-        # a stretch that happens once in e^n times weighs as a z-score of sqrt(2n)
+        # a sequence that happens once in e^n times weighs as a z-score of sqrt(2n)
         z = math.sqrt(2 * count) if feature == "odd" else self.profile.baselines[feature].z(count)
         action: Action
         if not self._shared and settings.pause is not None and z >= settings.pause:
@@ -257,8 +257,8 @@ class Statistics:
         self._watch, self._settings = watch, watch.settings
         self._traits, self._find, self._unpack, self._when = traits, find, unpack, when
         self._profiles: OrderedDict[tuple[str, ...], Profile] = OrderedDict()
-        self._turns: dict[int, Period] = {}
-        self._minutes: dict[tuple[str, ...], Period] = {}
+        self._turns: dict[int, Stretch] = {}
+        self._minutes: dict[tuple[str, ...], Stretch] = {}
 
     def take(self, rows: Iterable[Row]) -> None:
         """Take in rows in the order in which they were committed."""
@@ -270,27 +270,27 @@ class Statistics:
 
     def _call(self, row: Row) -> None:
         turn, tenant = self._turn(row), self._minute(row)
-        periods = (tenant,) if turn is None else (turn, tenant)
+        stretches = (tenant,) if turn is None else (turn, tenant)
         if row.name == "call":
             asked = self._read(row.args)
             tool, arguments = asked.get("tool", ""), asked.get("arguments", {})  # an erased row has neither
             size, times, places = len(codec.dumps(arguments)), repeats(row.key), _places(arguments, self._traits(tool))
-            for period in periods:
-                period.begins(tool, size, times, places)
+            for stretch in stretches:
+                stretch.begins(tool, size, times, places)
         if _stopped(row):
             if turn is not None:
                 turn.stopped = True
             return
         if row.name == "call":
-            self._judge(row, turn, periods, BEFORE)
+            self._judge(row, turn, stretches, BEFORE)
         failure = str(self._read(row.error).get("type", "")) if row.outcome == "error" else None
         if failure is not None or row.output_tokens:
-            for period in periods:
-                period.ends(row, failure)
-            self._judge(row, turn, periods, AFTER)
+            for stretch in stretches:
+                stretch.ends(row, failure)
+            self._judge(row, turn, stretches, AFTER)
 
-    def _judge(self, row: Row, turn: Period | None, periods: Sequence[Period], features: Sequence[Feature]) -> None:
-        found = max((period.judge(self._settings, features) for period in periods), key=_rank)
+    def _judge(self, row: Row, turn: Stretch | None, stretches: Sequence[Stretch], features: Sequence[Feature]) -> None:
+        found = max((stretch.judge(self._settings, features) for stretch in stretches), key=_rank)
         if found is not None:
             self._watch.report(found, row.tenant, turn.agent if turn is not None else "", row.pid, row.turn)
 
@@ -301,16 +301,16 @@ class Statistics:
         except (NotFound, JournalDamaged):
             return {}
 
-    def _turn(self, row: Row) -> Period | None:
+    def _turn(self, row: Row) -> Stretch | None:
         """The turn that a call belongs to; those of services belong to none."""
-        period = self._turns.get(row.pid)
-        if period is None or period.number != row.turn:
+        stretch = self._turns.get(row.pid)
+        if stretch is None or stretch.number != row.turn:
             self._close(row.pid)
             agent = self._agent(row)
             if agent is None:
                 return None
-            period = self._turns[row.pid] = Period(self._profile((row.tenant, agent)), row.turn, agent)
-        return period
+            stretch = self._turns[row.pid] = Stretch(self._profile((row.tenant, agent)), row.turn, agent)
+        return stretch
 
     def _agent(self, row: Row) -> str | None:
         """Whose habits a call belongs to; a service's are nobody's. Where its row does not tell, its process does."""
@@ -321,18 +321,18 @@ class Statistics:
         return None if process is None or process.program == "service" else agent_of(process)
 
     def _close(self, pid: int) -> None:
-        if (period := self._turns.pop(pid, None)) is not None:
-            period.profile.learn(period)
+        if (stretch := self._turns.pop(pid, None)) is not None:
+            stretch.profile.learn(stretch)
 
-    def _minute(self, row: Row) -> Period:
+    def _minute(self, row: Row) -> Stretch:
         """The minute of a tenant."""
         key, minute = (row.tenant,), int(self._when(row) / 60)
-        period, profile = self._minutes.get(key), self._profile(key)
-        if period is None or period.number < minute:
-            if period is not None:
-                profile.learn(period)
-            period = self._minutes[key] = Period(profile, minute, shared=True)
-        return period
+        stretch, profile = self._minutes.get(key), self._profile(key)
+        if stretch is None or stretch.number < minute:
+            if stretch is not None:
+                profile.learn(stretch)
+            stretch = self._minutes[key] = Stretch(profile, minute, shared=True)
+        return stretch
 
     def _profile(self, key: tuple[str, ...]) -> Profile:
         """What is known of an agent or tenant; who was not seen longest makes room for a new one."""
