@@ -1,7 +1,7 @@
 """Administration: every act of it is a call of a service, permitted by what its caller holds, and journalled.
 
-An act's row has who did it, with which key and scopes, and in its decision what changed: `wrote`, the records, which
-are committed with it, and `processes`. The audit log signs those, so that a change behind the system's back is found.
+An act's row has who did it, with which key and scopes, and in its decision what changed: `wrote`, the digests of
+records, which are committed with it, and `processes`. The audit log signs those (see `seals`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..core.records import Call, Json
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .identity import SCOPES, Caller
+from .seals import written
 
 Work = Callable[[Call, Caller], Awaitable[Json]]
 """What does an act: `(call, by) -> result`; its records go into `call.writes`, what follows from them `call.after`."""
@@ -79,8 +80,7 @@ class Administration:
         by = acting(call)
         by.need(ACTS[call.name].scope)
         result = await self._work[call.name](call, by)
-        written = (values[:2] for name, values in call.writes if name in ("record.put", "record.drop"))
-        call.decision |= {"key": by.key, "scope": ACTS[call.name].scope, "wrote": sorted(map(list, set(written)))}
+        call.decision |= {"key": by.key, "scope": ACTS[call.name].scope, "wrote": written(call.writes)}
         return result
 
 

@@ -34,6 +34,7 @@ from ..core.errors import InvalidRequest, JournalDamaged, NotFound
 from ..core.ports import Store
 from ..kernel.feed import Feed
 from ..kernel.journal import Journal, Row
+from .seals import GONE, Name, Seal, Seals, Thing, changed_by, labels, present
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,11 @@ Key = tuple[int, int]
 
 RECORD = struct.Struct(">BQQ32s")
 """One entry of the log: what it is, pid, seq, the row's digest (BLAKE2b-256)."""
-OLD_ROW, OLD_AMENDED, ROW, AMENDED = range(4)
-"""The first two are of rows as schema 1 had them, which `digest` puts together again."""
-GONE = bytes(32)
-"""The digest of a row that is not there."""
+OLD_ROW, OLD_AMENDED, ROW, AMENDED, SEAL, LOOSE = range(6)
+"""The first two are of rows as schema 1 had them, which `digest` puts together again. The last two are of no row,
+
+but of what rows changed: in place of pid and seq they have the name of a record or process (see `seals.Seal`).
+"""
 
 MOST = 1000  # rows under one checkpoint
 RECENT, HOUR = 1000, 3600.0  # checkpoints, and then seconds between two of those that stay
@@ -73,6 +75,10 @@ def digest(row: Sequence[Any], old: bool = False) -> bytes:
 
 def _record(row: Sequence[Any]) -> bytes:
     return RECORD.pack(ROW, row[0], row[1], digest(row))
+
+
+def _sealed(seals: Iterable[Seal]) -> list[bytes]:
+    return [RECORD.pack(LOOSE if each.loose else SEAL, *each.name, each.made) for each in seals]
 
 
 def _is_bytes(value: Any) -> bool:
@@ -232,17 +238,25 @@ class Audit:
         """
         self.store, self._log, self._every = store, Log(folder), every
         self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
-        newest, last = store.read("call.newest")[0][0], self._log.last
+        self._seals = Seals(store)
+        mark = folder / "sealed"  # by a version that sealed nothing there is none
+        found = [] if mark.exists() else _sealed(self._seals.all())
+        at, note = self._opened(store.read("call.newest")[0][0])
+        self._log.append(found, at, note + (f"; {len(found)} records and processes as they were" if found else ""))
+        mark.touch(mode=0o600)
+
+    def _opened(self, newest: int) -> tuple[int, str]:
+        """Up to which row the log goes, and what is said about that."""
+        last = self._log.last
         if last is None:
-            self._log.append([], 0, "begun")
-        elif newest < last.last:
-            self._log.append([], newest, f"opened; the journal lacks the last {last.last - newest} rows of the log")
-        elif last.note != "closed":
-            self._log.append([], last.last, f"opened after a crash; {newest - last.last} rows taken in")
-        elif newest > last.last:
-            self._log.append([], newest, f"opened; {newest - last.last} rows appeared while closed, not taken in")
-        else:
-            self._log.append([], newest, "opened")
+            return 0, "begun"
+        if newest < last.last:
+            return newest, f"opened; the journal lacks the last {last.last - newest} rows of the log"
+        if last.note != "closed":
+            return last.last, f"opened after a crash; {newest - last.last} rows taken in"
+        if newest > last.last:
+            return newest, f"opened; {newest - last.last} rows appeared while closed, not taken in"
+        return newest, "opened"
 
     async def run(self, feed: Feed) -> None:
         """Keep up with the feed until cancelled; a full disk is said in the log of the system and tried again."""
@@ -272,7 +286,7 @@ class Audit:
                 if count % _PART == 0:
                     time.sleep(0)  # lets the event loop have its turn
             if new:
-                self._log.append(records, new[-1].n)
+                self._log.append(records + _sealed(self._seals.of(new)), new[-1].n)
 
     def catch_up(self) -> int:
         """Take in what was committed since; returns how many rows. Raises OSError, JournalDamaged."""
@@ -285,6 +299,7 @@ class Audit:
             for number, *row in rows:
                 records.append(_record(row))
                 cursor = number
+            records += _sealed(self._seals.of(row for _, *row in rows))
             if len(records) >= MOST or len(rows) < _PART:
                 self._log.append(records, cursor)
                 taken, records = taken + len(records), []
@@ -293,15 +308,16 @@ class Audit:
             self._log.append(records, cursor)
         return taken + len(records)
 
-    def amend(self, keys: Iterable[Key], why: str) -> None:
-        """Sign rows as they are now, changed or deleted: for whoever may erase, right after it has.
+    def amend(self, keys: Iterable[Key], why: str, pids: Iterable[int] = ()) -> None:
+        """Sign rows as they are now, changed or deleted, and the processes `pids`: for who may erase, after it has.
 
         Between the two a crash leaves rows that `verify` names; amending them then mends it.
         """
         with self._lock:
             self._catch_up()
             records = [RECORD.pack(AMENDED, *key, self._present(key)) for key in keys]
-            self._log.append(records, self.at, f"amended {len(records)} rows: {why}")
+            note = f"amended {len(records)} rows: {why}" if records else ""
+            self._log.append(records + _sealed(self._seals.processes(pids)), self.at, note)
 
     def _present(self, key: Key) -> bytes:
         rows = self.store.read("audit.row", *key)
@@ -358,6 +374,7 @@ def verify(store: Store, folder: Path, key: str | None = None, copies: Iterable[
     found.bad += verifier.chain(copies)
     found.bad += verifier.rows()
     found.bad += verifier.extra()
+    found.bad += verifier.things()
     found.rows, found.waiting = verifier.checked, verifier.waiting
     return found
 
@@ -378,6 +395,8 @@ class _Verifier:
         self._path, self._checkpoints = folder / "rows.log", checkpoints
         self._amended: dict[Key, tuple[bytes, bool]] = {}
         self._sound: set[str] = set()  # blobs that were read, with all that they name
+        self._sealed: dict[Name, Seal] = {}
+        self._labels: dict[Name, str] = {}  # of records, as rows call them
         self._there = 0
         self.checked = self.waiting = 0
 
@@ -402,6 +421,8 @@ class _Verifier:
             kind, pid, seq, made = RECORD.unpack(entry)
             if kind in (OLD_AMENDED, AMENDED):
                 self._amended[pid, seq] = made, kind == OLD_AMENDED
+            elif kind in (SEAL, LOOSE):
+                self._sealed[pid, seq] = Seal((pid, seq), made, kind == LOOSE)
             if heads.get(count, head.hex()) != head.hex():
                 yield Bad("log", f"entries {good + 1} to {count} of the log are not those that were signed")
                 head = bytes.fromhex(heads[count])  # what comes after may be in order
@@ -416,7 +437,7 @@ class _Verifier:
         gone: list[Bad] = []
         for entry in self._entries():
             kind, pid, seq, made = RECORD.unpack(entry)
-            if kind in (OLD_AMENDED, AMENDED):
+            if kind not in (OLD_ROW, ROW):
                 continue
             bad = self._row((pid, seq), *self._amended.get((pid, seq), (made, kind == OLD_ROW)))
             self.checked += 1
@@ -442,6 +463,7 @@ class _Verifier:
                 return Bad("inserted", f"{where} was not there when it was recorded", *key)
             if digest(rows[0], old) != made:
                 return Bad("changed", f"{where} ({rows[0][3]}) is not as it was recorded", *key)
+            self._labels |= labels(rows[0])
             self._blobs(rows[0])
         except (JournalDamaged, NotFound, TypeError, ValueError) as error:  # of a column that holds something else now
             return Bad("changed", f"{where} cannot be read as it was recorded: {error}", *key)
@@ -467,8 +489,27 @@ class _Verifier:
         self.waiting = 0 if self._last.note == "closed" else len(waiting)
         if number == self._there + self.waiting:
             return
-        known = {(pid, seq) for _, pid, seq, _ in map(RECORD.unpack, self._entries())}
+        known = {(pid, seq) for kind, pid, seq, _ in map(RECORD.unpack, self._entries()) if kind < SEAL}
         allowed = known | waiting if self.waiting else known
         for pid, seq in self._store.read("audit.keys"):
             if (pid, seq) not in allowed:
                 yield Bad("inserted", f"row {seq} of process {pid} was never recorded", pid, seq)
+
+    def things(self) -> Iterator[Bad]:
+        """The records and processes that are not as the rows left them."""
+        there, last = present(self._store), self._last.last
+        waiting = self._store.read("call.feed", last, -1) if self.waiting else ()
+        fresh = changed_by(row for _, *row in waiting)
+        for name in (there.keys() | self._sealed.keys()) - fresh if self._sealed else ():
+            yield from self._thing(self._sealed.get(name), there.get(name))
+        for (pid,) in self._store.read("audit.strayed"):
+            yield Bad("changed", f"what process {pid} keeps or came to is not what its rows say", pid)
+
+    def _thing(self, seal: Seal | None, thing: Thing | None) -> Iterator[Bad]:
+        if thing is None:
+            if seal is not None and seal.made != GONE and not seal.loose:
+                yield Bad("missing", f"{self._labels.get(seal.name, 'a record or process')} is gone")
+        elif seal is None or seal.made == GONE:
+            yield from [Bad("inserted", f"{thing.text} was never recorded", thing.pid)] if thing.sure or seal else ()
+        elif seal.made != thing.made:
+            yield Bad("changed", f"{thing.text} is not as it was recorded", thing.pid)

@@ -37,8 +37,11 @@ SOON = 1.0  # seconds after a start, which has enough to do
 _CHUNK = 1 << 20  # bytes
 _SECRET = frozenset({"digest"})  # of a record: not even its person is shown it
 
-Amend = Callable[[Iterable[tuple[int, int]], str], None]
-"""Told of the rows (pid, seq) of the journal that were changed or deleted, and why: the audit log's `amend`."""
+Amend = Callable[[Iterable[tuple[int, int]], str, Iterable[int]], None]
+"""Told of the rows (pid, seq) of the journal that were changed or deleted, why, and of which processes the like is
+
+true: the audit log's `amend`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class Privacy:
             ("erase.messages_of", (listed,)), ("erase.process", (listed,)),
             *(("record.drop", each) for each in records),
         ])  # fmt: skip
-        await self._amended(keys, "erased")
+        await self._amended(keys, "erased", pids)
         services = self._kernel.table.named_like("service/", tenant)
         self._kernel.forget({*pids, *services, *(pid for pid, _ in keys)})
         blobs = await self._blobs(0.0)
@@ -198,12 +201,12 @@ class Privacy:
         """Commit in a thread, since it may be much."""
         await asyncio.to_thread(self._archive.write, statements)
 
-    async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str) -> None:
-        """Rows are not as they were: forget how they were, and sign how they are."""
+    async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str, pids: Sequence[int] = ()) -> None:
+        """Rows and processes are not as they were: forget how they were, and sign how they are."""
         if keys:
             self._kernel.feed.forget()
-        if keys and self._amend is not None:
-            await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why)
+        if (keys or pids) and self._amend is not None:
+            await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why, pids)
 
     def _find(self, texts: Sequence[str]) -> dict[str, list[str]]:
         """The files of the data folder that hold a text, and `blobs` where a blob does."""
@@ -276,7 +279,7 @@ class Privacy:
             await self._write(
                 [(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process", "retain.account")]
             )
-            await self._amended(keys, "past their time")
+            await self._amended(keys, "past their time", pids)
             number += len(pids)
         return number
 

@@ -102,6 +102,17 @@ READS = {
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",
     "audit.tools": f"SELECT n, {CALL} FROM call WHERE name = 'call' AND pid = coalesce(?, pid) ORDER BY n DESC LIMIT ?",
     "audit.row": f"SELECT {CALL} FROM call WHERE pid = ? AND seq = ?",
+    "audit.records": "SELECT space, key, max(version), value FROM record WHERE space NOT LIKE 'vault%' "
+    "AND space != 'response' AND space NOT LIKE '%/response' GROUP BY space, key",
+    "audit.processes": "SELECT pid, parent, name, program, tenant, principal, args, budget, supervision, nice, held "
+    "FROM process WHERE program != 'service'",
+    "audit.processes_of": "SELECT pid, parent, name, program, tenant, principal, args, budget, supervision, nice, held "
+    "FROM process WHERE pid IN (SELECT value FROM json_each(?))",
+    "audit.awake": "SELECT pid FROM process WHERE status IN ('running', 'paused') AND program != 'service'",
+    "audit.strayed": "SELECT p.pid FROM process AS p JOIN call AS c ON c.pid = p.pid AND c.seq = coalesce((SELECT seq "
+    "FROM call WHERE pid = p.pid AND seq <= p.upto AND name IN ('idle', 'exit') ORDER BY seq DESC LIMIT 1), 0) "
+    "WHERE c.result IS NOT NULL "  # otherwise it was erased
+    "AND iif(c.name = 'idle', p.state, p.result) IS NOT c.result",
     "audit.count": "SELECT count(*) FROM call",
     "audit.keys": "SELECT pid, seq FROM call",
     "message.boxes": "SELECT DISTINCT box FROM message WHERE taken = 0 AND box >= 'pid/' AND box < 'pid0'",

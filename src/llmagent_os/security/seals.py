@@ -1,0 +1,158 @@
+"""Seals: what records and processes have to look like, so that a change in the database alone is found.
+
+An act's row has the digest of every record that it wrote. What a process was started and configured with is read from
+its row right after the call that did it was committed: what it holds and may use up, for whom it works, its arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import codec
+from ..core.ports import Store
+from ..kernel.journal import MARKS
+
+GUARDED = ("agent", "approval", "consent", "key", "quarantine")
+"""The spaces whose records only acts write; of approvals those that were answered."""
+GONE = bytes(32)
+"""The digest of what is not there."""
+_NAME = struct.Struct(">QQ")
+_PID, _CALL, _RESULT, _DECISION = 0, 3, 6, 13  # places of columns in a row
+
+Name = tuple[int, int]
+"""What a record or process is known by in the log: 128 bits of a hash of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A record or a process: how it is called, and its digest; `sure` where it has to have been sealed."""
+
+    text: str
+    made: bytes
+    sure: bool = True
+    loose: bool = False
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What something has to be; what is `loose` may also be gone without a word, as approvals after their time."""
+
+    name: Name
+    made: bytes
+    loose: bool = False
+
+
+def name_of(*parts: str) -> Name:
+    """The name of a record, by space and key, or of a process, by `process` and pid."""
+    high, low = _NAME.unpack(hashlib.blake2b("\0".join(parts).encode(), digest_size=_NAME.size).digest())
+    return high, low
+
+
+def written(writes: Iterable[tuple[str, tuple[Any, ...]]]) -> list[list[Any]]:
+    """What statements do to records: `[space, key, digest]` each, without a digest where one is dropped."""
+    found: dict[tuple[str, str], str | None] = {}
+    for name, values in sorted(writes, key=lambda each: each[0]):  # as a commit does it: dropped, then put
+        if name == "record.drop":
+            found[values[0], values[1]] = None
+        elif name == "record.put":
+            found[values[0], values[1]] = _record(*values[2:4]).hex()
+    return [[*name, made] for name, made in sorted(found.items())]
+
+
+def _record(version: int, value: bytes | str) -> bytes:
+    data = value if isinstance(value, bytes) else value.encode()
+    return hashlib.blake2b(b"%d\0%s" % (version, data), digest_size=32).digest()
+
+
+def _process(row: Sequence[Any]) -> bytes:
+    values = [value.hex() if isinstance(value, bytes) else value for value in row]
+    return hashlib.blake2b(codec.dumps(values), digest_size=32).digest()
+
+
+class Seals:
+    """Makes the seals for rows that are taken into the audit log, in order."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._due = {pid for (pid,) in store.read("audit.awake")}  # that may get new arguments when their turn ends
+
+    def all(self) -> list[Seal]:
+        """Everything there is, as it is."""
+        return [Seal(name, each.made, each.loose) for name, each in present(self._store).items()]
+
+    def of(self, rows: Iterable[Sequence[Any]]) -> list[Seal]:
+        """What rows changed."""
+        found, pids = list[Seal](), set[int]()
+        for row in rows:
+            for space, key, made in _wrote(row):
+                found.append(Seal(name_of(space, key), bytes.fromhex(made) if made else GONE, _is_loose(space)))
+            pids |= _processes(row, self._due)
+        return [*found, *self.processes(pids)]
+
+    def processes(self, pids: Iterable[int]) -> list[Seal]:
+        """Processes as they are now, or are not."""
+        found = dict.fromkeys(pids, GONE)
+        rows = self._store.read("audit.processes_of", codec.dumps(sorted(found)).decode()) if found else ()
+        found |= {row[0]: _process(row) for row in rows}
+        return [Seal(name_of("process", str(pid)), made) for pid, made in found.items()]
+
+
+def _is_loose(space: str) -> bool:
+    return space.rpartition("/")[2] == "approval"
+
+
+def _wrote(row: Sequence[Any]) -> list[list[Any]]:
+    found: list[list[Any]] = _decided(row, "wrote")
+    return found
+
+
+def _decided(row: Sequence[Any], name: str) -> Any:
+    decision = row[_DECISION]
+    return codec.loads(decision).get(name, []) if decision and f'"{name}"'.encode() in decision else []
+
+
+def _processes(row: Sequence[Any], due: set[int]) -> set[int]:
+    """The processes whose own row a call changed."""
+    pid, name, result = row[_PID], row[_CALL], row[_RESULT]
+    if name == "spawn" and result:
+        made = codec.loads(result)
+        return set(made) if isinstance(made, list) else {made}
+    if name == "configure":
+        due.add(pid)
+    return {pid} if name in MARKS and pid in due else set(_decided(row, "processes"))
+
+
+def changed_by(rows: Iterable[Sequence[Any]]) -> set[Name]:
+    """What rows changed, that may not be sealed yet."""
+    names, pids = set[Name](), set[int]()
+    for row in rows:
+        names |= labels(row).keys()
+        pids |= _processes(row, {row[_PID]})
+    return names | {name_of("process", str(pid)) for pid in pids}
+
+
+def labels(row: Sequence[Any]) -> dict[Name, str]:
+    """How the records are called that a row says it wrote."""
+    return {name_of(space, key): _text(space, key) for space, key, _ in _wrote(row)}
+
+
+def _text(space: str, key: str) -> str:
+    return f"the record {key!r} of {space!r}"
+
+
+def present(store: Store) -> dict[Name, Thing]:
+    """All guarded records and all processes but services, as they are now."""
+    found: dict[Name, Thing] = {}
+    for space, key, version, value in store.read("audit.records"):
+        if space.rpartition("/")[2] in GUARDED:
+            loose = _is_loose(space)
+            sure = not loose or codec.loads(value).get("by") is not None
+            found[name_of(space, key)] = Thing(_text(space, key), _record(version, value), sure, loose)
+    for row in store.read("audit.processes"):
+        found[name_of("process", str(row[0]))] = Thing(f"process {row[0]}", _process(row), pid=row[0])
+    return found
