@@ -157,6 +157,7 @@ class Privacy:
         pids = await self._stop(tenant, principal)
         kept = await asyncio.to_thread(lambda: list(self._kept(tenant, principal)))
         records = [(space, key) for space, key, _ in kept]
+        await self._taken_in()
         listed, who = codec.dumps(pids).decode(), (tenant, principal)
         keys = await self._scan("erase.keys", tenant, principal, listed)
         messages = len(await self._scan("person.messages", tenant, principal))
@@ -200,6 +201,11 @@ class Privacy:
     async def _write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Commit in a thread, since it may be much."""
         await asyncio.to_thread(self._archive.write, statements)
+
+    async def _taken_in(self) -> None:
+        """Have the audit log take in what there is, before it is changed."""
+        if self._amend is not None:
+            await asyncio.to_thread(self._amend, (), "", ())
 
     async def _amended(self, keys: Sequence[tuple[Any, ...]], why: str, pids: Sequence[int] = ()) -> None:
         """Rows and processes are not as they were: forget how they were, and sign how they are."""
@@ -260,6 +266,7 @@ class Privacy:
             "blobs": self._blobs,
         }  # fmt: skip
         kept = asdict(self.keep) | ({} if blobs else {"blobs": None})
+        await self._taken_in()
         return {kind: 0 if kept[kind] is None else await part(kept[kind] * DAY) for kind, part in work.items()}
 
     async def _idle(self, age: float) -> int:
