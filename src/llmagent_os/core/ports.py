@@ -402,7 +402,8 @@ class Syscall:
     columns or numbers, by name: anything else is refused at the door, so is a text with NUL or a number over 63 bits.
     `words` is for a result whose words may direct its process, or some of them; without it none do.
     `shows` names those that only say how its result is shown: they are no part of its row and key. One that does not
-    spend costs neither tokens nor money: it may be made where a budget of those is used up.
+    spend costs neither tokens nor money: it may be made where a budget of those is used up. `prompt`: its handler ends
+    when it is cancelled, and holds no `asyncio.timeout` while it first waits; it is begun without a task.
     """
 
     handler: Handler
@@ -414,3 +415,4 @@ class Syscall:
     words: Words | None = None
     shows: Container[str] = ()
     spends: bool = True
+    prompt: bool = False

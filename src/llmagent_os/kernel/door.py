@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -135,10 +136,21 @@ class Door:
         return result
 
     async def _perform(self, call: Call, process: Process) -> Answer:
-        """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline."""
+        """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline.
+
+        One that is the kernel's own, and so often ends at once, is begun without.
+        """
+        handled: Any = self._chains[call.name](call, process)
+        if call.syscall.prompt:
+            try:
+                handled = _rest(handled, handled.send(None))
+            except StopIteration as ended:
+                return ended.value, None
+            except Exception as error:
+                return None, _failure(call, error)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        task = loop.create_task(self._attempt(call, process, answer))
+        task = loop.create_task(self._attempt(call, handled, answer))
         call.clock = Clock(call.deadline, lambda: _expire(call, answer))
         try:
             outcome = await answer
@@ -147,11 +159,11 @@ class Door:
         call.clock.stop()
         return outcome if task.done() else await _unwind(task, outcome)
 
-    async def _attempt(self, call: Call, process: Process, answer: asyncio.Future[Answer]) -> None:
+    async def _attempt(self, call: Call, handled: Awaitable[Any], answer: asyncio.Future[Answer]) -> None:
         """Settle `answer` with what the handler returns or raises, unless its caller waits no more."""
         outcome: Answer
         try:
-            outcome = await self._chains[call.name](call, process), None
+            outcome = await handled, None
         except asyncio.CancelledError:
             outcome = None, HandlerFailed(f"{call.name} was cancelled by its own handler")
         except Exception as error:
@@ -249,6 +261,23 @@ def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> 
     except Exception:  # a plugin's, of a result that it did not expect
         log.exception("%s cannot say whose words its result holds", name)
         return (f"syscall {name}",)
+
+
+@types.coroutine
+def _rest(begun: Any, first: Any) -> Generator[Any, Any, Any]:
+    """What is left of a coroutine that was begun and waits for `first`."""
+    waits = first
+    while True:
+        try:
+            came = yield waits
+        except BaseException as error:  # whatever is thrown in is its own to handle
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, came)
+        try:
+            waits = step()
+        except StopIteration as ended:
+            return ended.value
 
 
 def _expire(call: Call, answer: asyncio.Future[Answer]) -> None:

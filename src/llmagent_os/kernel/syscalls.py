@@ -48,10 +48,10 @@ class Builtins:
 
     def table(self) -> dict[str, Syscall]:
         """The syscall table: name, handler, longest time it may take, how its result is read back."""
-        free = partial(Syscall, spends=False)
+        free = partial(Syscall, spends=False, prompt=True)
         return {
             "generate": Syscall(self.generate, 10 * MINUTE, by.a_model, own, codec.generation, words=by.prompted),
-            "measure": free(self.measure, MINUTE, by.a_model, own),
+            "measure": free(self.measure, MINUTE, by.a_model, own, prompt=False),
             "embed": Syscall(self.embed, 2 * MINUTE, by.a_model, own, codec.embeddings),
             "call": Syscall(
                 self.call, 5 * MINUTE, by.a_tool, by.tool, takes=by.CALLED, words=by.answered, shows=("show",)
