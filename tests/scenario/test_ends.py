@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from llmagent_os.core.errors import DeadlineExceeded, EngineUnavailable
 from llmagent_os.core.ports import Syscall, own, uncovered
-from llmagent_os.core.records import Call, Chunk, GenerateRequest, Json, Message, ModelSpec
+from llmagent_os.core.records import Call, Chunk, GenerateRequest, Json, Message, ModelSpec, Sampling
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.journal import Row
@@ -221,6 +222,25 @@ async def test_a_caller_that_goes_while_its_row_is_written_leaves_nothing_half_d
         await sending
     assert kernel.table.get(service).tally.steps == before + 1
     assert (await kernel.mail.wait("task/b", 5)).body == "late"  # the message was told of, not only kept
+
+
+async def test_a_caller_that_goes_while_a_long_answer_is_packed_has_paid(boot: Boot) -> None:
+    kernel = await boot()
+    sys = await kernel.service("test")
+    calling = asyncio.ensure_future(sys.generate(replace(ASKED, sampling=Sampling(max_tokens=3))))
+    packed = kernel.journal.packed
+
+    async def slowly(*values: Any) -> Any:
+        kernel.journal.packed = packed  # type: ignore[method-assign]
+        calling.cancel()
+        await asyncio.sleep(0.01)  # as where a thread does it
+        return await packed(*values)
+
+    kernel.journal.packed = slowly  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    (row,) = rows(kernel, kernel.table.named("service/test")[0])
+    assert (row.outcome, row.output_tokens, row.result) == ("cancelled", 3, None)
 
 
 async def test_a_handler_that_does_not_let_go_holds_nobody_for_long(boot: Boot) -> None:

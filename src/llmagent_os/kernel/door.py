@@ -185,10 +185,14 @@ class Door:
         if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
             return error
         writes = call.writes if error is None else []
-        packed_args, packed_result, packed_error = await journal.packed(
-            writes, args, None if error is not None else codec.dumps(result),
+        outcomes = (
+            None if error is not None else codec.dumps(result),
             codec.dumps(error.to_data()) if isinstance(error, LLMAgentOSError) else None,
-        )  # fmt: skip
+        )
+        try:
+            packed_args, packed_result, packed_error = await journal.packed(writes, args, *outcomes)
+        except asyncio.CancelledError as gone:  # its caller went before the row was on its way
+            return await self._record(call, process, args, None, gone, times)
         if call.origins is None:
             said = result if error is None else error
             call.origins = brought(call.syscall, call.name, call.args, said) if call.outcome != "cancelled" else ()
