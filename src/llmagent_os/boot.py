@@ -42,6 +42,7 @@ from .security.masking import Masking
 from .security.policy import Gate
 from .security.privacy import Privacy, VaultShare
 from .security.review import Review
+from .security.vault import SPACE as VAULT
 from .security.vault import Vault, extra, key_file
 from .stores.folder import Claim
 from .stores.homes import Homes
@@ -203,6 +204,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         innermost = guards(config, vault, approvals, remote, registry)
         kernel = make_kernel(store, registry, tools, config, innermost, administration)
         opened.push_async_callback(kernel.close)
+        if vault is not None:
+            kernel.checks["vault"] = lambda: vault.trouble
         metrics = Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen)
         statistics = Statistics(anomalies, lambda name: traits(tools, name), kernel.table.find, kernel.journal.unpack)
         kernel.worker("metrics", metrics.reader.run())
@@ -341,8 +344,12 @@ def open_vault(config: Config, records: Records) -> Vault | None:
     if not config.masking.on:
         return None
     try:
-        return Vault(key_file(config.data / "vault.key"), records)
+        vault = Vault(key_file(config.data / "vault.key"), records)
+        vault.check(DEFAULT)
+        return vault
     except MissingExtra as error:
+        if records.list(VAULT + DEFAULT, limit=1):
+            raise  # what is known to be masked would leave
         log.warning("values are not masked before they go to remote models: %s", error.message)
         return None
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .boot import load_plugins, make_kernel
 from .config import Config
+from .core import codec
 from .core.errors import NotFound
 from .core.ports import Tool
 from .core.records import Decoding, GenerateRequest, Generation
@@ -17,7 +22,10 @@ from .kernel.journal import Journal, Row
 from .llm import catalog
 from .llm.engines import open_engine
 from .monitoring.replay import Report, replay
-from .security.vault import extra
+from .security.vault import SPACE as VAULT
+from .security.vault import Seal, extra, key_file
+from .stores import backup as backups
+from .stores.backup import JOURNAL, Manifest, faults
 from .stores.sqlite import SQLiteStore
 from .tools.sources import add_sources
 
@@ -58,6 +66,52 @@ def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) 
         return found
     finally:
         store.close()
+
+
+def backed_up(config: Config, to: Path, keys: bool = True, workspaces: bool = True) -> Manifest:
+    """Copy a data folder into a new one, beside a running system or without one; see `stores.backup`."""
+    without = ([] if keys else list(backups.KEYS)) + ([] if workspaces else [backups.WORKSPACES])
+    return backups.back_up(config.data, to, without)
+
+
+def restored(backup: Path, config: Config) -> Manifest:
+    """Put a backup into a data folder that has no journal; see `stores.backup`."""
+    return backups.restore(backup, config.data)
+
+
+def checked(backup: Path) -> list[str]:
+    """What is wrong with a backup: files, journal, masked values under their key, and the audit log; best nothing.
+
+    Raises NotFound where there is no backup, MissingExtra.
+    """
+    found = faults(backup)
+    if found:
+        return found
+    if (backup / "vault.key").exists():
+        found += _unsealed(backup)
+    if (backup / "audit" / "checkpoints.jsonl").exists():
+        audit = extra("llmagent_os.security.audit", "security")
+        with TemporaryDirectory() as folder:  # a journal that is opened is changed
+            store = SQLiteStore(Path(shutil.copy(backup / JOURNAL, folder)))
+            try:
+                found += [bad.text for bad in audit.verify(store, backup / "audit").bad]
+            finally:
+                store.close()
+    return found
+
+
+def _unsealed(backup: Path) -> Iterator[str]:
+    """The tenants whose masked values the backup's own key does not open."""
+    seal, bad = Seal(key_file(backup / "vault.key")), set[str]()
+    query = "SELECT space, key, value FROM record WHERE space >= 'vault/' AND space < 'vault0'"
+    with closing(sqlite3.connect(f"file:{backup / JOURNAL}?mode=ro&immutable=1", uri=True)) as database:
+        for space, token, value in database.execute(query):
+            tenant = space.removeprefix(VAULT)
+            try:
+                seal.open(codec.loads(value), f"{tenant} {token}")
+            except Exception:  # of `cryptography`, or whatever a damaged value raises
+                bad.add(tenant)
+    return (f"masked values of tenant {tenant!r} cannot be read with its vault.key" for tenant in sorted(bad))
 
 
 def tool_calls(config: Config, pid: int | None, last: int) -> list[tuple[Row, Any, Any]]:

@@ -92,6 +92,10 @@ class JournalDamaged(LLMAgentOSError):
     """Rows of one process cannot be read; that process is quarantined, the rest goes on."""
 
 
+class VaultUnreadable(LLMAgentOSError):
+    """Masked values cannot be read with the key that is there; until theirs is back, nothing leaves."""
+
+
 class DataFolderBusy(LLMAgentOSError):
     """Another running system holds the data folder; facts: `pid`, `path`."""
 

@@ -32,6 +32,8 @@ COMMANDS = {
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
+    "backup": ("backup", "Copy everything that a system knows, while it runs."),
+    "restore": ("backup", "Put a backup into a data folder."),
     "audit": ("audit", "Verify the journal, and show what tools were called."),
     "approvals": ("approvals", "See and answer what agents ask before they do it."),
     "anomalies": ("anomalies", "See what agents did that they never do, and end a quarantine."),

@@ -25,6 +25,7 @@ from ..core.errors import (
     PermissionDenied,
     ProcessFailed,
     ToolFailed,
+    VaultUnreadable,
     nearest,
 )
 from ..core.records import Json
@@ -68,6 +69,7 @@ STATUS: dict[type[BaseException], int] = {
     TimeoutError: 504,
     JournalFull: 507,
     JournalUnavailable: 503,
+    VaultUnreadable: 503,
 }
 """The nearest class in an error's ancestry counts."""
 

@@ -62,6 +62,7 @@ class Kernel:
         table = Builtins(self).table() | dict(syscalls or {})
         self.door = Door(self.journal, self.streams, table, filters, self.ledger)
         self.runner = Runner(self.journal, self.table, self.mail, self.door, self.programs)
+        self.checks: dict[str, Callable[[], str | None]] = {}  # what else `health` asks
         self.workers: dict[str, asyncio.Task[Any]] = {}
         self._sharing, self._pages, self._checkpoint = sharing, pages, checkpoint
         self._services: dict[tuple[str, str], Process] = {}
@@ -121,6 +122,7 @@ class Kernel:
     def health(self) -> dict[str, str | None]:
         """Per part None, or what is wrong with it; any trouble means red."""
         parts: dict[str, str | None] = {"journal": self.journal.trouble}
+        parts |= {name: check() for name, check in self.checks.items()}
         parts |= {f"engine {name}": trouble for name, trouble in self.engines.health().items()}
         for name, task in self.workers.items():
             parts[f"worker {name}"] = f"has ended: {task!r}" if task.done() else None

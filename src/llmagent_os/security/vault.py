@@ -16,17 +16,19 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InvalidRequest, MissingExtra
+from ..core.errors import InvalidRequest, MissingExtra, VaultUnreadable
 from ..core.ports import Records
 from .recognisers import WIDE, Span
 
-_SPACE = "vault/"
+SPACE = "vault/"
 _SEPARATORS: dict[int, int | None] = {**WIDE, **dict.fromkeys(map(ord, " \u3000\t\r\n-.()/·（）－"))}
 _NONCE = 12
+PUT_BACK = "put vault.key back from the backup that they come from, and start again"
 _KEY = 32
 
 
@@ -147,16 +149,35 @@ class Vault:
         self._new: list[tuple[str, str, str]] = []  # tenant, token and sealed value of what is not on its way yet
         self._writing: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
+        self.trouble: str | None = None  # why the values cannot be read
 
     def known(self, tenant: str) -> Known:
-        """The values of a tenant, read when first asked for."""
+        """The values of a tenant, read when first asked for; raises VaultUnreadable."""
+        if self.trouble is not None:  # also for a tenant that has no values yet: the key is not the one they are under
+            raise VaultUnreadable(self.trouble)
         found = self._tenants.get(tenant)
         if found is None:
-            found = self._tenants[tenant] = Known()
-            if self._records is not None and self._seal is not None:
-                for token, (_, sealed) in self._records.list(_SPACE + tenant).items():
-                    found.add(token, self._seal.open(sealed, f"{tenant} {token}"))
+            found = Known()
+            for token, value in self._opened(tenant):
+                found.add(token, value)
+            self._tenants[tenant] = found
         return found
+
+    def _opened(self, tenant: str, most: int = -1) -> Iterator[tuple[str, str]]:
+        """The kept values by token; raises VaultUnreadable, now and from now on, where one cannot be read."""
+        if self._records is None or self._seal is None:
+            return
+        for token, (_, sealed) in self._records.list(SPACE + tenant, limit=most).items():
+            try:
+                yield token, self._seal.open(sealed, f"{tenant} {token}")
+            except Exception as error:  # `cryptography` has its own, and a damaged one may raise anything
+                self.trouble = f"masked values of tenant {tenant!r} cannot be read; {PUT_BACK}"
+                raise VaultUnreadable(self.trouble) from error
+
+    def check(self, tenant: str) -> None:
+        """Find out whether the key is that of the kept values; `trouble` says if not."""
+        with suppress(VaultUnreadable):
+            list(self._opened(tenant, 1))
 
     def token(self, tenant: str, kind: str, value: str) -> str:
         """The token for a value: `<EMAIL_7KQ2MX5D>`. Before it is told to anybody, `kept` is to be awaited."""
@@ -193,7 +214,7 @@ class Vault:
     async def _keep(self, tenant: str, token: str, sealed: str) -> None:
         assert self._records is not None  # else nothing is new
         try:
-            await self._records.put(_SPACE + tenant, token, sealed)
+            await self._records.put(SPACE + tenant, token, sealed)
         except BaseException:
             with self._lock:
                 self._new.append((tenant, token, sealed))
@@ -205,7 +226,7 @@ class Vault:
         gone = {token for token, value in values.items() if wanted(value)}
         if self._records is not None:
             await self.kept()
-            await asyncio.gather(*(self._records.drop(_SPACE + tenant, token) for token in gone))
+            await asyncio.gather(*(self._records.drop(SPACE + tenant, token) for token in gone))
         known = self._tenants[tenant] = Known()
         for token, value in values.items():
             if token not in gone:

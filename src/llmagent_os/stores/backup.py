@@ -1,0 +1,153 @@
+"""A data folder copied while its system runs, held against what was copied, and put back.
+
+A backup is a folder like the one it was made of, with `backup.json`: each file's size and SHA-256. The journal comes
+last and in one step, so that it has everything that the audit log beside it speaks of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..core import codec
+from ..core.errors import Conflict, InvalidRequest, NotFound
+from .folder import Claim
+from .schema import VERSION, copy_to
+
+JOURNAL, MANIFEST = "journal.db", "backup.json"
+LEFT_OUT = ("lock", "server.json", "log", "pages", MANIFEST, f"{JOURNAL}-wal", f"{JOURNAL}-shm")
+"""What belongs to a running system, or is made again."""
+KEYS = ("vault.key", "key", "audit/signing.key")
+"""Files without which a restored system cannot read or prove what the old one kept, and that others must not have."""
+WORKSPACES = "workspaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds: `files` are [size, SHA-256] by path; `without` names what was left out on purpose."""
+
+    made: float
+    schema: int
+    files: dict[str, list[int | str]]
+    without: list[str] = field(default_factory=list)
+
+
+def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
+    """Copy a data folder into an empty one, beside a running system or without one.
+
+    `without` names files and folders to leave out. Raises NotFound where there is no journal, Conflict where `to` has
+    something in it.
+    """
+    if not (data / JOURNAL).is_file():
+        raise NotFound(f"there is no journal at {data / JOURNAL}; name the data folder with --data", kind="journal")
+    if to.exists() and any(to.iterdir()):
+        raise Conflict(f"{to} is not empty; name a new folder")
+    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    left_out = {*LEFT_OUT, *without}
+    for path in sorted(_below(data, lambda name: name in left_out or name.startswith(JOURNAL))):
+        _copy(data / path, to / path)
+    with closing(sqlite3.connect(data / JOURNAL)) as journal:
+        (schema,) = journal.execute("PRAGMA user_version").fetchone()
+        copy_to(journal, to / JOURNAL)
+    named = sorted(name for name in without if (data / name).exists())
+    manifest = Manifest(time.time(), schema, {path: _digest(to / path) for path in sorted(_below(to))}, named)
+    (to / MANIFEST).write_bytes(codec.dumps(asdict(manifest)))
+    return manifest
+
+
+def read(backup: Path) -> Manifest:
+    """What a backup says of itself; raises NotFound, or InvalidRequest where it cannot be read."""
+    try:
+        return codec.record(Manifest, codec.loads((backup / MANIFEST).read_bytes()))
+    except FileNotFoundError:
+        raise NotFound(f"{backup} is no backup: it has no {MANIFEST}", kind="backup") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidRequest(f"{backup / MANIFEST} cannot be read: {error}", parameter=MANIFEST) from error
+
+
+def faults(backup: Path) -> list[str]:
+    """What is not as it was when the backup was made, and why its journal could not be opened; best nothing."""
+    manifest = read(backup)
+    there = set(_below(backup))
+    found = [f"{path} is missing" for path in sorted(manifest.files.keys() - there)]
+    found += [f"{path} was not in it" for path in sorted(there - manifest.files.keys())]
+    for path in sorted(there & manifest.files.keys()):
+        if _digest(backup / path) != list(manifest.files[path]):
+            found.append(f"{path} has changed since")
+    if manifest.schema > VERSION:
+        found.append(f"it is of a newer LLMAgentOS (schema {manifest.schema}, this one knows {VERSION})")
+    if JOURNAL in there and not found:
+        found += _damage(backup / JOURNAL)
+    return found
+
+
+def _damage(journal: Path) -> Iterator[str]:
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro&immutable=1", uri=True)) as database:
+            for (line,) in database.execute("PRAGMA integrity_check(5)"):
+                if line != "ok":
+                    yield f"{JOURNAL}: {line}"
+    except sqlite3.DatabaseError as error:
+        yield f"{JOURNAL} cannot be read: {error}"
+
+
+def restore(backup: Path, data: Path) -> Manifest:
+    """Put a backup into a data folder that has no journal. That comes last: what is cut off can be done again.
+
+    Raises InvalidRequest for a backup that is not as it was made, Conflict for a folder with a journal, DataFolderBusy.
+    """
+    manifest = read(backup)
+    if found := faults(backup):
+        raise InvalidRequest(f"{backup} cannot be restored: {'; '.join(found[:3])}", parameter=str(backup))
+    claim = Claim(data)
+    try:
+        if (data / JOURNAL).exists():
+            raise Conflict(f"{data} has a journal already; move it away, or name another folder with --data")
+        for path in sorted(manifest.files.keys() - {JOURNAL}):
+            _copy(backup / path, data / path)
+        part = data / f"{JOURNAL}.part"
+        _copy(backup / JOURNAL, part)
+        for rest in (f"{JOURNAL}-wal", f"{JOURNAL}-shm"):  # of another journal: it would be played into this one
+            (data / rest).unlink(missing_ok=True)
+        part.replace(data / JOURNAL)
+    finally:
+        claim.release()
+    return manifest
+
+
+def _below(folder: Path, leave: Callable[[str], bool] = lambda name: name == MANIFEST) -> Iterator[str]:
+    """The files and links below a folder by their relative paths; sockets and the like are none."""
+    for place, folders, files in os.walk(folder):
+        base = Path(place).relative_to(folder)
+        named = {name: (base / name).as_posix() for name in (*folders, *files)}
+        folders[:] = [name for name in folders if not leave(named[name]) and not (folder / named[name]).is_symlink()]
+        for path in named.values():
+            whole = folder / path
+            if not leave(path) and (whole.is_symlink() or whole.is_file()):
+                yield path
+
+
+def _copy(source: Path, to: Path) -> None:
+    """Copy a file with its rights, or a link as a link; one that has gone meanwhile is left out."""
+    to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        shutil.copy2(source, to, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not to.is_symlink():
+        with to.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _digest(path: Path) -> list[int | str]:
+    if path.is_symlink():
+        return [0, f"link {path.readlink()}"]
+    with path.open("rb") as file:
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
