@@ -227,7 +227,11 @@ async def drive(options: argparse.Namespace) -> list[Run]:
         settings = Settings(canaries=(CANARY,), note=options.note)
         records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
         watch = Anomalies(
-            settings, lambda name: found[name].traits, lambda pid: kernel.runner.pause(pid), records, lambda: now[0]
+            settings,
+            lambda name: found[name].traits,
+            lambda pid, why: kernel.runner.pause(pid, why),
+            records,
+            lambda: now[0],
         )
         tools.watch = watch
         registry, found, _ = load_plugins(Config(), [tools], watch=watch)

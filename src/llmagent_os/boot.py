@@ -191,7 +191,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         approvals = Approvals(records, lambda pid: kernel.table.find(pid), keys.descends)
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
-            config.anomalies, lambda name: traits(tools, name), lambda pid: kernel.runner.pause(pid), records,
+            config.anomalies, lambda name: traits(tools, name), lambda pid, why: kernel.runner.pause(pid, why),
+            records,
             keep=lambda tenant, agent, reason: quarantine(kernel, tenant, agent, reason),
         )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, approvals, sandbox, anomalies)

@@ -73,7 +73,7 @@ async def test_a_flipped_bit_quarantines_the_process_and_the_rest_starts(tmp_pat
     assert answer.body["error"]["type"] == "JournalDamaged"
     assert hurt not in kernel.table.live and healthy in kernel.table.live
     shown = {info["pid"]: info for info in kernel.table.listed()}
-    assert shown[hurt]["status"] == "stopped" and "checksum" in str(shown[hurt]["reason"])
+    assert shown[hurt]["status"] == "quarantined" and "checksum" in str(shown[hurt]["reason"])
     assert await ask(kernel, actor, 3, "a") == 3
     await kernel.close()
 
@@ -92,7 +92,7 @@ async def test_an_unreadable_page_quarantines_its_process_and_the_rest_starts(tm
     await asyncio.sleep(0.2)
     assert hurt not in kernel.table.live
     shown = {info["pid"]: info for info in kernel.table.listed()}
-    assert shown[hurt]["status"] == "stopped" and "quarantined" in str(shown[hurt]["reason"])
+    assert shown[hurt]["status"] == "quarantined" and "quarantined" in str(shown[hurt]["reason"])
     assert await ask(kernel, actor, 3, "b") == 5
     await kernel.close()
 

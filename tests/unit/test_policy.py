@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.core.life import Life
 from llmagent_os.core.records import (
     Envelope,
     GenerateRequest,
@@ -108,7 +109,8 @@ def test_values_are_compared_without_case_scheme_and_spaces() -> None:
 
 def process(grant: Grant = Grant(), **fields: Any) -> Process:  # noqa: B008 - frozen
     return Process(
-        7, 0, "worker", "agent", {"spec": {"prompt": "You pay bills for Dora."}}, None, "running", None, None, "t", "p",
+        7, 0, "worker", "agent", {"spec": {"prompt": "You pay bills for Dora."}}, None,
+        Life("running"), None, None, "t", "p",
         (), Supervision(), Tally(), 0, fields.get("turn", 0), 0.0, 0, grant,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.core.life import Life
 from llmagent_os.core.records import (
     RELAYED,
     SUMMARY,
@@ -41,7 +42,7 @@ def verdict(said: str, arguments: Mapping[str, Json], **rule: Any) -> str:
 
 def process(pid: int = 7, up: Process | None = None, args: Json = None) -> Process:
     made = Process(
-        pid, 0, "worker", "agent", args, None, "running", None, None, "t", "p",
+        pid, 0, "worker", "agent", args, None, Life("running"), None, None, "t", "p",
         (), Supervision(), Tally(), 0, 0, 0.0, 0, Grant(),
     )  # fmt: skip
     made.up, made.parent = up, up.pid if up is not None else 0

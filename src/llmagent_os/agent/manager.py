@@ -388,8 +388,7 @@ class AgentManager:
         asked = self._asked(task)
         for process in list(self._kernel.table.live.values()):
             if process.serving is not None and process.serving.task == asked.task:
-                await self._kernel.runner.interrupt(process.pid, "its caller gave up")
-                return await self._kernel.runner.restart(process.pid)
+                return await self._kernel.runner.interrupt(process.pid, "its caller gave up")
         raise Conflict(f"nobody works on task {task!r}: it is answered, or was not taken up yet")
 
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:

@@ -10,7 +10,9 @@ from .records import Envelope, GenerateRequest, Part
 TEXT, WHOLE = (str,), (int,)
 CALLED = {"tool": TEXT, "arguments": (dict,), "show": WHOLE}
 SENT = {"to": (int, str), "reply_to": TEXT, "task": TEXT, "id": TEXT}
-SPAWNED = {"program": TEXT, "name": TEXT, "nice": WHOLE}
+SPAWNED = {"program": TEXT, "name": TEXT, "nice": WHOLE, "owner": TEXT}
+SPAWNED_MANY = {"children": (list,)}
+SELECTED = {"of": (list,), "inbox": (bool,)}
 DIRECTING = ("user", "system", "developer")  # roles of whoever sends a conversation
 
 
@@ -35,6 +37,11 @@ def an_agent(args: Mapping[str, Any]) -> list[tuple[str, str]]:
     given = args.get("args")
     spec = given.get("spec") if isinstance(given, Mapping) else None
     return [("agents", spec.get("name", "") if isinstance(spec, Mapping) else args["program"])]
+
+
+def agents(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that are started."""
+    return [pair for child in args["children"] for pair in an_agent(child)]
 
 
 def tool(args: Mapping[str, Any], result: Any) -> list[str]:

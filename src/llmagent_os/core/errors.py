@@ -10,18 +10,38 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
+
+def text(value: object) -> str:
+    """A value in words that every file and socket takes (half a character becomes `?`); it never fails."""
+    try:
+        words = str(value)
+    except Exception:  # somebody else's `__str__`: whoever waits for the error is to be told all the same
+        words = f"(a {type(value).__name__} that cannot be put into words)"
+    return words.encode(errors="replace").decode()
+
+
+def _plain(value: Any) -> Any:
+    try:
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return text(value)
+    return value
+
 
 class LLMAgentOSError(Exception):
     """The root of everything this system raises on purpose."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = text(message)
         self.facts = facts
 
     def to_data(self) -> dict[str, Any]:
-        """Return `{type, message, facts}`, ready for JSON."""
-        return {"type": type(self).__name__, "message": self.message, "facts": self.facts}
+        """Return `{type, message, facts}`, ready for JSON; facts that JSON cannot hold are put into words."""
+        facts = {name: _plain(value) for name, value in self.facts.items()}
+        return {"type": type(self).__name__, "message": text(self.message), "facts": facts}
 
 
 class NotFound(LLMAgentOSError):
@@ -70,6 +90,10 @@ class ToolFailed(LLMAgentOSError):
 
 class HandlerFailed(LLMAgentOSError):
     """A syscall handler or filter raised something unforeseen; the caller is answered with this instead."""
+
+
+class ResultLost(HandlerFailed):
+    """The handler has acted, but what it returned is not JSON data and cannot be kept: trying again acts again."""
 
 
 class ProcessFailed(LLMAgentOSError):

@@ -305,8 +305,13 @@ class Owner(Protocol):
     """A process, as far as the scheduling of its calls needs to know it."""
 
     pid: int
-    status: Status
+    doing: Status
     service: str | None
+
+    @property
+    def status(self) -> Status:
+        """What it does, or that it is paused or at its end."""
+        ...
 
 
 class Door(Protocol):

@@ -509,10 +509,10 @@ class Budget:
         return (self.tokens, self.money, self.steps, self.seconds, self.depth) != (None,) * 5
 
 
-Status = Literal["new", "ready", "running", "waiting", "paused", "stopped", "done"]
+Status = Literal["ready", "running", "waiting", "paused", "stopped", "done", "quarantined"]
 """Of a process: `ready` waits for an engine, `waiting` for a message, another process or a time."""
 
-ENDED = frozenset({"stopped", "done"})
+ENDED = frozenset({"stopped", "done", "quarantined"})
 
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -530,6 +530,28 @@ class Supervision:
     strategy: Strategy = "one_for_one"
     intensity: int = 3
     period: float = 5.0
+
+
+Owned = Literal["turn", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """A child to start. `nice`: not less than its parent's; None: the same. `grant`: what it holds; None: everything.
+    `budget` is its own, or several; only a service may name an account in one.
+
+    `owner` says with what it ends: the `turn` that started it, where that fails or is broken off, or only its parent
+    `process`. A turn that ends well leaves its children to the process.
+    """
+
+    program: str
+    args: Json = None
+    name: str | None = None
+    budget: Budget | Sequence[Budget] | None = None
+    supervision: Supervision | None = None
+    nice: int | None = None
+    grant: Grant | None = None
+    owner: Owned = "turn"
 
 
 Outcome = Literal["ok", "error", "cancelled", "deadline"]

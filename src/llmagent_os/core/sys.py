@@ -18,7 +18,9 @@ from .records import (
     Generation,
     Grant,
     Json,
+    Owned,
     Part,
+    Spawn,
     Supervision,
 )
 
@@ -122,8 +124,7 @@ class Sys:
     async def ask(self, to: int | str, body: Json, timeout: float | None = None) -> Envelope:
         """Send a message to another process and wait for its answer; raises NotFound or DeadlineExceeded."""
         sent = await self.send(to, body, reply_to=ANSWER)
-        result: Envelope = await self._call("answer", {"id": sent}, deadline=timeout)
-        return result
+        return await self.answer(sent, timeout)
 
     async def reply(self, envelope: Envelope, body: Json) -> None:
         """Answer a message, if its sender wants an answer."""
@@ -139,17 +140,32 @@ class Sys:
         supervision: Supervision | None = None,
         nice: int | None = None,
         grant: Grant | None = None,
+        owner: Owned = "turn",
     ) -> int:
-        """Start a child and return its pid. `nice`: not less than its own; None: the same. `grant`: what it holds.
+        """Start a child and return its pid. See `Spawn`."""
+        wanted = _wanted(Spawn(program, args, name, budget, supervision, nice, grant, owner))
+        result: int = await self._call("spawn", wanted)
+        return result
 
-        `budget` is its own, or several; only a service may name an account in one.
+    async def spawn_many(self, children: Sequence[Spawn]) -> list[int]:
+        """Start several children in one commit, all or none, and return their pids in order."""
+        result: list[int] = await self._call("spawn_many", {"children": [_wanted(each) for each in children]})
+        return result
+
+    async def select(
+        self, of: Sequence[int | str], inbox: bool = False, timeout: float | None = None
+    ) -> int | str | None:
+        """The first that is ready: of pids one that has ended, of messages sent with `reply_to=ANSWER` one that is
+        answered. With `inbox` also None, for a message in its own box.
+
+        Nothing is taken: `wait`, `answer` or `receive` does that. The order is journalled: a resume sees the same.
         """
-        wanted = {"program": program, "args": args, "name": name, "budget": budget, "supervision": supervision}
-        if nice is not None:
-            wanted["nice"] = nice
-        if grant is not None:
-            wanted["grant"] = grant
-        result: int = await self._call("spawn", codec.loads(codec.canonical(wanted)))
+        result: int | str | None = await self._call("select", {"of": list(of), "inbox": inbox}, deadline=timeout)
+        return result
+
+    async def answer(self, id: str, timeout: float | None = None) -> Envelope:
+        """The answer to a message sent with `reply_to=ANSWER`; raises NotFound or DeadlineExceeded."""
+        result: Envelope = await self._call("answer", {"id": id}, deadline=timeout)
         return result
 
     async def wait(self, pid: int, timeout: float | None = None) -> Json:
@@ -182,3 +198,18 @@ class Sys:
         """Show a piece of an answer to whoever watches the task now. Not an effect: nothing depends on it."""
         if task is not None:
             self._door.publish(task, chunk)
+
+
+def _wanted(child: Spawn) -> dict[str, Any]:
+    wanted: dict[str, Any] = {
+        "program": child.program, "args": child.args, "name": child.name, "budget": child.budget,
+        "supervision": child.supervision,
+    }  # fmt: skip
+    if child.nice is not None:
+        wanted["nice"] = child.nice
+    if child.grant is not None:
+        wanted["grant"] = child.grant
+    if child.owner != "turn":
+        wanted["owner"] = child.owner
+    data: dict[str, Any] = codec.loads(codec.canonical(wanted))
+    return data

@@ -39,7 +39,7 @@ def _check(call: Call, draft: Draft, process: Process) -> None:
         _refuse(draft, "seconds", seconds, limit.seconds, spent=True)
         call.deadline = min(call.deadline, limit.seconds - seconds)
         call.clock.within(limit.seconds - seconds)
-    if call.name == "spawn":
+    if call.name in ("spawn", "spawn_many"):
         _refuse(draft, "depth", draft.above + 1, limit.depth)
 
 

@@ -24,6 +24,7 @@ from ..core.errors import (
     JournalDamaged,
     JournalUnavailable,
     LLMAgentOSError,
+    ResultLost,
     from_data,
     not_found,
 )
@@ -111,8 +112,8 @@ class Door:
         entry = self.table.get(name)
         if entry is None:
             raise not_found("syscall", name, self.table)
-        if process.hold is not None:
-            await process.hold.wait()
+        while process.life.paused:
+            await process.go.wait()
         packed = codec.arguments(name, entry.takes, args, entry.shows)
         key = process.key(name, args, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
@@ -176,30 +177,32 @@ class Door:
     ) -> Ended:
         """Commit the call's row, with what it consumed and what its handler wrote, and let that take effect.
 
-        Returns its error; where the journal does not take what was to be written, that is its outcome and its row.
+        Returns its error; where the journal does not take what was to be written, or the result is no data, that is its
+        outcome and its row.
         """
-        journal = self.journal
+        journal, data = self.journal, None
+        try:  # before anything that the handler did counts as done
+            data = codec.dumps(result) if error is None else None
+        except TypeError as why:
+            text = f"{call.name} has acted, but what it returned cannot be kept ({why}); return JSON data"
+            error = ResultLost(text, call=call.name)
         call.outcome = _outcome(error)
         if call.meter is not None:
             call.cost = call.meter()
         if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
             return error
         writes = call.writes if error is None else []
-        outcomes = (
-            None if error is not None else codec.dumps(result),
-            codec.dumps(error.to_data()) if isinstance(error, LLMAgentOSError) else None,
-        )
+        told = codec.dumps(error.to_data()) if isinstance(error, LLMAgentOSError) else None
         try:
-            packed_args, packed_result, packed_error = await journal.packed(writes, args, *outcomes)
+            packed_args, packed_result, packed_error = await journal.packed(writes, args, data, told)
         except asyncio.CancelledError as gone:  # its caller went before the row was on its way
             return await self._record(call, process, args, None, gone, times)
         if call.origins is None:
             said = result if error is None else error
             call.origins = brought(call.syscall, call.name, call.args, said) if call.outcome != "cancelled" else ()
         process.seq = call.seq = process.seq + 1
-        if process.row_status == "waiting":
-            process.row_status = "running"
-            writes.append(("process.status", ("running", None, process.pid)))
+        if process.life.phase == "waiting" and process.service is None:
+            writes.append(process.move("step"))
         amounts = {"tokens": call.cost.input_tokens + call.cost.output_tokens, "money": call.cost.money, "steps": 1}
         entries = self.ledger.entries(process, call.principal, amounts)
         writes += statements(entries)
@@ -245,16 +248,28 @@ class Door:
         self, process: Process, name: str, args: Mapping[str, Any], result: Any, origins: Sequence[str],
         parts: Sequence[Part] | None,
     ) -> None:  # fmt: skip
-        """Keep in mind which message the turn still owes an answer, should it fail, and whose words it has seen."""
+        """Keep in mind which messages the turn still owes an answer, and whose words it has seen."""
         for follow in self._followers:
             follow(process, self.table[name], args, result, origins, parts)
         process.see(origins)
         for part in parts or ():
             process.see(part.origins or ())
-        if name == "receive":
-            process.serving = result
-        elif name == "send" and process.serving is not None and process.serving.reply_to == args["to"]:
-            process.serving = None
+        _owe(process, name, args, result)
+
+    def recall(self, process: Process, row: Row) -> None:
+        """Keep in mind what an interrupted turn owes by one of its rows, without running it again."""
+        if row.name in ("receive", "send") and row.error is None and row.result is not None:
+            result = self.table[row.name].decode(self.journal.unpack(row.result))
+            _owe(process, row.name, self.journal.unpack(row.args), result)
+
+
+def _owe(process: Process, name: str, args: Mapping[str, Any], result: Any) -> None:
+    """A message that was taken wants an answer until one is sent, or somebody else is told to send it."""
+    if name == "receive":
+        process.owed.append(result)
+    elif name == "send":
+        answered = (args["to"], args.get("reply_to"))
+        process.owed = [message for message in process.owed if message.reply_to not in answered]
 
 
 def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> tuple[str, ...]:

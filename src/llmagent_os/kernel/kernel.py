@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from ..core import codec
 from ..core.accounts import Ledger
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
@@ -70,8 +69,8 @@ class Kernel:
 
     async def start_all(self) -> None:
         """Resume every process that a stop or crash interrupted."""
-        for process in self.table.awake():
-            self.runner.start(process)
+        for pid in self.table.awake():
+            self.runner.wake(pid)
 
     async def close(self) -> None:
         """Stop all work where it stands; the next start resumes it."""
@@ -121,7 +120,8 @@ class Kernel:
 
     def health(self) -> dict[str, str | None]:
         """Per part None, or what is wrong with it; any trouble means red."""
-        parts: dict[str, str | None] = {"journal": self.journal.trouble}
+        hurt = ", ".join(map(str, sorted(self.table.quarantined)[:10]))
+        parts = {"journal": self.journal.trouble, "processes": f"quarantined: {hurt}; see `ps`" if hurt else None}
         parts |= {name: check() for name, check in self.checks.items()}
         parts |= {f"engine {name}": trouble for name, trouble in self.engines.health().items()}
         for name, task in self.workers.items():
@@ -147,12 +147,9 @@ class Kernel:
         process.service = self._boot
         self.table.keep(process)
         process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
-        usage = codec.canonical(process.tally)
-        park = (process.row_status, process.state, usage, process.upto, process.turn, None, process.pid)
         try:
-            await self.journal.append([("process.park", park) if pids else ("process.add", process.values(b"null"))])
+            await self.journal.append([process.snapshot() if pids else ("process.add", process.values(b"null"))])
         except LLMAgentOSError:
             del self._services[tenant, name]
             raise
-        process.row_status = process.status = "running"
         return Sys(self.door, process, principal)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..core.errors import Conflict, NotFound, not_found
-from ..core.records import DEFAULT, ENDED, SHARED, Envelope, owner_of
+from ..core.records import DEFAULT, SHARED, Envelope, owner_of
 from .table import ProcessTable
 
 
@@ -29,13 +29,13 @@ class Mailbox:
             return self._own(to, tenant)
         if isinstance(to, int):
             process = self._table.of(to, tenant)
-            if process.row_status in ENDED:
-                raise Conflict(f"process {to} has ended ({process.reason or process.row_status})")
+            if process.life.ended:
+                raise Conflict(f"process {to} has ended ({process.reason or process.life.phase})")
             return process.box
         loads = self._table.loads(to, tenant, principal)
         if not loads:
             raise not_found("process", to, self._table.names(tenant))
-        return f"pid/{min(loads)[-1]}"
+        return self._table.get(min(loads)[-1]).box  # or whoever sends it hears that it cannot be read
 
     def _own(self, box: str, tenant: str) -> str:
         """A box's name, unless it is another tenant's."""
@@ -53,17 +53,22 @@ class Mailbox:
         if box.startswith("pid/"):
             self._wake(int(box[4:]))
 
+    async def news(self, boxes: Collection[str]) -> None:
+        """Wait until something comes to one of the boxes; `end/PID` is told of the end of a process."""
+        event = asyncio.Event()
+        for box in boxes:
+            self._watchers[box].add(event)
+        try:
+            await event.wait()
+        finally:
+            for box in boxes:
+                self._watchers[box].discard(event)
+                if not self._watchers[box]:
+                    del self._watchers[box]
+
     async def wait(self, box: str, timeout: float | None = None) -> Envelope:
         """The first message of a box, left there; waits for one. Raises TimeoutError."""
-        event = asyncio.Event()
-        self._watchers[box].add(event)
-        try:
-            async with asyncio.timeout(timeout):
-                while not (found := self._table.messages(box)):
-                    event.clear()
-                    await event.wait()
-            return found[0][1]
-        finally:
-            self._watchers[box].discard(event)
-            if not self._watchers[box]:
-                del self._watchers[box]
+        async with asyncio.timeout(timeout):
+            while not (found := self._table.messages(box)):
+                await self.news((box,))
+        return found[0][1]

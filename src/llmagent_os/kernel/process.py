@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ..core import codec, first
-from ..core.errors import JournalDamaged, LLMAgentOSError, ProcessFailed
+from ..core.commits import Statement
+from ..core.errors import JournalDamaged, LLMAgentOSError, ProcessFailed, text
+from ..core.life import Event, Life, transition
 from ..core.records import Budget, Envelope, Grant, Json, Status, Supervision, Usage
 from .journal import History
 
-Ended = Literal["stopped", "done"]
 EVERYTHING = Grant()
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
 DIGEST = 10  # bytes of the digest in a key
-RowStatus = Literal["running", "waiting", "paused"] | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,49 +59,76 @@ class Tally:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Process:
-    """A process. The first block is its row in the journal; the second exists only while it is in memory."""
+    """A process. The first block is its row in the journal; the second exists only while it is in memory.
+
+    Said of each field is who writes it, after `ProcessTable`, which makes the record or reads it from its row.
+    """
 
     pid: int
     parent: int
-    name: str | None
+    name: str | None  # runner (rename)
     program: str
-    args: Json
-    state: bytes | None  # packed snapshot of the last park
-    status: Status
-    reason: str | None
-    result: bytes | None
+    args: Json  # runner (configure), between turns
+    state: bytes | None  # packed snapshot of the last park; runner
+    life: Life  # `move` alone, for the runner and for the door's first row of a turn
+    reason: str | None  # why it ended, or is paused; `move` alone
+    result: bytes | None  # runner, at its end
     tenant: str
     principal: str
     budgets: tuple[Budget, ...]  # its own, and those of accounts that it draws on
     supervision: Supervision
-    tally: Tally
-    upto: int  # rows up to here are covered by `state`
-    turn: int  # turns finished
+    tally: Tally  # door (`charge`), runner (`seconds`)
+    upto: int  # rows up to here are covered by `state`; runner
+    turn: int  # turns finished; runner
     created: float
-    nice: int = 0  # -20 (first) to 19 (last)
-    grant: Grant = EVERYTHING
+    nice: int = 0  # -20 (first) to 19 (last); kernel (renice)
+    grant: Grant = EVERYTHING  # runner (configure)
     origins: dict[str, list[str]] = field(default_factory=dict)  # whose words are in `args`, `state` and `result`
-    owner_turn: int | None = None  # the turn of its parent that it ends with; None: it ends with its parent
+    owner_turn: int | None = None  # the turn of its parent that it ends with, if that fails; None: its parent's end
+    restarts: list[float] = field(default_factory=list)  # when it, or children of it, were restarted; runner
 
     seen: dict[str, None] = field(default_factory=dict)  # whose words, that may not direct it, it has seen in this turn
     up: Process | None = None  # its parent's record, for budgets
-    seq: int = 0  # the last row written
-    row_status: RowStatus = "running"  # what its row shows; `running`: in a turn, however far
-    history: History | None = None  # finished calls of an interrupted turn
-    repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest
-    task: asyncio.Task[None] | None = None
-    hold: asyncio.Event | None = None  # set to go on; exists while paused
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    serving: Envelope | None = None  # the message of this turn that still wants an answer
-    taking: set[int] = field(default_factory=set)  # messages handed out but not committed yet
-    restarts: list[float] = field(default_factory=list)  # when children of it were restarted
-    turn_began: float = 0.0
-    stopping: bool = False  # its task is being cancelled on purpose
-    next_args: tuple[Json] | None = None  # arguments from the next turn on
+    seq: int = 0  # the last row written; door, runner
+    doing: Status = "running"  # in its turn: `running`, `waiting` (syscalls), or `ready` (dispatcher)
+    history: History | None = None  # finished calls of an interrupted turn; runner, emptied by the door
+    repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest; `key`
+    task: asyncio.Task[None] | None = None  # what runs its turns; runner
+    settling: int = 0  # how many changes are on their way for which its turn was stopped, or has ended; runner
+    go: asyncio.Event = field(default_factory=asyncio.Event)  # set when it is resumed; `move` alone
+    owed: list[Envelope] = field(default_factory=list)  # messages of this turn that still want an answer; door
+    taking: set[int] = field(default_factory=set)  # messages handed out but not committed yet; `receive`
+    turn_began: float = 0.0  # on the monotonic clock; 0: it is in no turn; runner
+    next_args: tuple[Json] | None = None  # arguments from the next turn on; runner (configure)
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
-    engine: str | None = None
+    engine: str | None = None  # that serves it now; `generate`
     definition: str | None = None  # what its program runs by, NAME@VERSION; set by that, at the start of a turn
     old_turn: int = 0  # the turn that began before the schema's second version: its keys have the form of the first
+
+    def move(self, event: Event, reason: str | None = None) -> Statement:
+        """Let an event happen to it, in memory at once; returns what says so in its row. Raises Conflict."""
+        held = self.life.paused
+        self.life = transition(self.life, event)
+        self.reason = self.reason if held and self.life.paused else reason
+        (self.go.clear if self.life.paused else self.go.set)()
+        return "process.status", (*self.life.row(reason), self.pid)
+
+    def snapshot(self) -> Statement:
+        """What its next turn begins from."""
+        usage = codec.canonical(self.tally)
+        return "process.turn", (self.state, usage, self.upto, self.turn, self.sources(), self.pid)
+
+    @property
+    def status(self) -> Status:
+        """What it does now, as `ps` shows it."""
+        if self.life.paused:
+            return "paused"
+        return self.doing if self.task is not None else self.life.phase
+
+    @property
+    def serving(self) -> Envelope | None:
+        """The message that it works on: the last one that still wants an answer."""
+        return self.owed[-1] if self.owed else None
 
     def lineage(self) -> Iterator[Process]:
         """This process, its parent, and so on up."""
@@ -160,8 +187,8 @@ class Process:
     def values(self, args: bytes) -> tuple[Any, ...]:
         """Its row, in the order of the store's columns; its arguments are given packed."""
         return (
-            self.pid, self.parent, self.name, self.program, args, self.state, self.row_status,
-            self.reason, self.result, self.tenant, self.principal, codec.canonical(self.budgets),
+            self.pid, self.parent, self.name, self.program, args, self.state,
+            *self.life.row(self.reason), self.result, self.tenant, self.principal, codec.canonical(self.budgets),
             codec.canonical(self.supervision), codec.canonical(self.tally), self.upto, self.turn, self.created,
             self.nice, None if self.grant == EVERYTHING else codec.canonical(self.grant),
             self.sources(), self.owner_turn,
@@ -182,7 +209,7 @@ def failure(pid: int, error: BaseException) -> LLMAgentOSError:
     """The error that a turn failed with, as the journal keeps it."""
     if isinstance(error, LLMAgentOSError):
         return error
-    reason = f"{type(error).__name__}: {error}"
+    reason = f"{type(error).__name__}: {text(error)}"
     return ProcessFailed(reason, pid=pid, reason=reason)
 
 
@@ -197,11 +224,11 @@ def from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
 def _from_row(row: tuple[Any, ...], unpack: Callable[[bytes], Any]) -> Process:
     (pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, tally,
      upto, turn, created, nice, held, origins, owner_turn, restarts) = row  # fmt: skip
+    life, why = (Life(reason, True), None) if status == "paused" else (Life(status), reason)
     return Process(
-        pid, parent, name, program, unpack(args), state, status, reason, result, tenant, principal,
+        pid, parent, name, program, unpack(args), state, life, why, result, tenant, principal,
         codec.budgets(codec.loads(budget)), codec.record(Supervision, codec.loads(supervision)),
         codec.record(Tally, codec.loads(tally)),
         upto, turn, created, nice, codec.grant(codec.loads(held)) if held else EVERYTHING,
-        codec.loads(origins) if origins else {}, owner_turn,
-        row_status=status, restarts=codec.loads(restarts) if restarts else [],
+        codec.loads(origins) if origins else {}, owner_turn, codec.loads(restarts) if restarts else [],
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.errors import BudgetExceeded, LLMAgentOSError, ResultLost
 from ..core.records import Restart, Strategy, Supervision
 
 
@@ -57,3 +58,8 @@ def _affected(strategy: Strategy, children: Sequence[Child], ended: Child) -> Se
     if strategy == "rest_for_one":
         return [child for child in children if child.pid > ended.pid]
     return ()
+
+
+def is_hopeless(error: LLMAgentOSError | None, wakes: bool) -> bool:
+    """Whether no restart helps: a budget is used up, or the same work would act again in vain."""
+    return isinstance(error, BudgetExceeded) or (isinstance(error, ResultLost) and not wakes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import random
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..core import codec
+from ..core import codec, files
 from ..core import declared as by
 from ..core.errors import InvalidRequest, PermissionDenied, ProcessFailed, not_found
 from ..core.ports import Syscall, own, uncovered
@@ -60,6 +61,8 @@ class Builtins:
             "receive": free(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
             "answer": free(self.answer, 10 * MINUTE, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard),
             "spawn": free(self.spawn, MINUTE, by.an_agent, own, takes=by.SPAWNED),
+            "spawn_many": free(self.spawn_many, MINUTE, by.agents, own, takes=by.SPAWNED_MANY),
+            "select": free(self.select, 7 * DAY, uncovered, own, takes=by.SELECTED),
             "wait": free(self.wait, 7 * DAY, uncovered, by.process, takes={"pid": by.WHOLE}, words=by.answered),
             "kill": free(self.kill, MINUTE, uncovered, own, takes={"pid": by.WHOLE, "reason": by.TEXT}),
             "now": free(self.now, MINUTE, uncovered, own),
@@ -101,33 +104,15 @@ class Builtins:
         if process.definition is not None:
             call.decision["definition"] = process.definition
         ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home(call.principal), process.grant)
-        result = self._keep_files(await tool.run(call.args["arguments"], ticket), call, process)
-        return self._in_part(result, call, process) if "show" in call.args else result
+        whose = SHARED if process.grant.shared else call.principal
 
-    def _in_part(self, result: Json, call: Call, process: Process) -> Json:
-        """Of a result with more characters than are to be shown: the beginning, and all of it as a file."""
-        words = isinstance(result, str)
-        text = result if words else codec.dumps(result).decode()
-        if len(text) <= call.args["show"]:
-            return result
-        name, mime = f"{call.args['tool']}.{'txt' if words else 'json'}", "text/plain" if words else "application/json"
-        file = {"name": name, "mime": mime, "data": base64.b64encode(text.encode())}
-        shown = text[: call.args["show"]]
-        return {**self._keep_files({"$file": file}, call, process), "shown": shown, "left_out": len(text) - len(shown)}
+        def keep(data: bytes) -> str:
+            name = self.kernel.journal.keep_blob(data, call.writes)
+            call.writes.append(("file.add", (bytes.fromhex(name), call.tenant, whose)))
+            return name
 
-    def _keep_files(self, value: Json, call: Call, process: Process) -> Json:
-        """Replace `{"$file": {..., "data": base64}}` by a reference to a blob that is committed with the call."""
-        if isinstance(value, list):
-            return [self._keep_files(item, call, process) for item in value]
-        if not isinstance(value, dict):
-            return value
-        file = value.get("$file")
-        if isinstance(file, dict) and "data" in file:
-            reference = self.kernel.journal.keep_blob(base64.b64decode(file["data"]), call.writes)
-            whose = SHARED if process.grant.shared else call.principal
-            call.writes.append(("file.add", (bytes.fromhex(reference), call.tenant, whose)))
-            return {"$file": {key: item for key, item in file.items() if key != "data"} | {"blob": reference}}
-        return {key: self._keep_files(item, call, process) for key, item in value.items()}
+        result = files.named(await tool.run(call.args["arguments"], ticket), keep)
+        return files.beginning(result, call.args["show"], tool.spec.name, keep) if "show" in call.args else result
 
     async def send(self, call: Call, process: Process) -> str:
         """Put a message into a box: a pid, the name of an agent (its least busy replica), or a box's own name."""
@@ -147,11 +132,8 @@ class Builtins:
 
     async def receive(self, call: Call, process: Process) -> Envelope:
         """Take the oldest message, waiting for one until the deadline."""
-        process.status = "waiting"
-        try:
+        with _waiting(process):
             n, envelope = await self._next_message(process)
-        finally:
-            process.status = "running"
         call.principal = envelope.principal or call.principal
         process.taking.add(n)
         call.writes.append(("message.take", (n,)))
@@ -160,52 +142,77 @@ class Builtins:
 
     async def answer(self, call: Call, process: Process) -> Envelope:
         """The answer to a message that the process sent with `ANSWER` as the box to reply to."""
-        sent = self.kernel.table.message(call.args["id"], process.tenant)
+        box = self._reply_box(process, call.args["id"])
+        with _waiting(process):
+            return await self.kernel.mail.wait(box)
+
+    def _reply_box(self, process: Process, identifier: str) -> str:
+        sent = self.kernel.table.message(identifier, process.tenant)
         if sent is None or sent.sender != process.box or sent.reply_to is None:
-            raise not_found("message of this process", call.args["id"], ())
-        process.status = "waiting"
-        try:
-            return await self.kernel.mail.wait(sent.reply_to)
-        finally:
-            process.status = "running"
+            raise not_found("message of this process", identifier, ())
+        return sent.reply_to
+
+    async def select(self, call: Call, process: Process) -> int | str | None:
+        """The first of processes and of messages sent with `ANSWER` that has ended or is answered; None: one came.
+
+        Where several are ready, the first in the order given.
+        """
+        kernel, inbox = self.kernel, call.args["inbox"]
+        of: list[int | str] = call.args["of"]
+        pids = {pid: kernel.table.of(pid, process.tenant) for pid in of if isinstance(pid, int)}
+        boxes = {each: self._reply_box(process, each) for each in of if isinstance(each, str)}
+        signs = [*boxes.values(), *(f"end/{pid}" for pid in pids), *([process.box] if inbox else [])]
+        with _waiting(process):
+            while True:
+                for each in of:
+                    if pids[each].life.ended if isinstance(each, int) else kernel.table.messages(boxes[each]):
+                        return each
+                if inbox and kernel.table.messages(process.box):
+                    return None
+                await kernel.mail.news(signs)
 
     async def _next_message(self, process: Process) -> tuple[int, Envelope]:
         while True:
-            process.wake.clear()
             for n, envelope in self.kernel.table.messages(process.box, 1 + len(process.taking)):
                 if n not in process.taking:
                     return n, envelope
-            await process.wake.wait()
+            await self.kernel.mail.news((process.box,))
 
     async def spawn(self, call: Call, process: Process) -> int:
         """Make a child process; it starts once its row is durable."""
-        name, programs = call.args["program"], self.kernel.programs
+        return self._child(call, process, call.args)
+
+    async def spawn_many(self, call: Call, process: Process) -> list[int]:
+        """Make several children in one commit: all of them, or none."""
+        return [self._child(call, process, wanted) for wanted in call.args["children"]]
+
+    def _child(self, call: Call, process: Process, wanted: Mapping[str, Any]) -> int:
+        name, programs = wanted["program"], self.kernel.programs
         if name not in programs:
             raise not_found("program", name, programs)
-        budgets, parked = codec.budgets(call.args.get("budget")), programs[name].wakes
+        budgets, parked = codec.budgets(wanted.get("budget")), programs[name].wakes
         if process.service is None and any(each.account for each in budgets):
             raise PermissionDenied(f"process {process.pid} may give its children budgets of their own only")
         child = self.kernel.table.create(
-            name, call.args.get("args"), call.args.get("name"), process, budgets,
-            Supervision(**call.args.get("supervision") or {}), parked, principal=call.principal,
-            grant=codec.grant(call.args.get("grant") or {}),
+            name, wanted.get("args"), wanted.get("name"), process, budgets,
+            Supervision(**wanted.get("supervision") or {}), parked, principal=call.principal,
+            grant=codec.grant(wanted.get("grant") or {}),
         )  # fmt: skip
         child.origins["args"] = process.made_of()
-        child.nice = _niceness(call.args.get("nice", child.nice), process)
+        child.nice = _niceness(wanted.get("nice", child.nice), process)
+        child.owner_turn = process.turn + 1 if wanted.get("owner") != "process" and child.parent else None
         call.writes.append(("process.add", child.values(self.kernel.journal.pack(child.args, call.writes))))
-        call.after.append(lambda: self.kernel.runner.start(child))
+        if not parked:
+            call.after.append(lambda: self.kernel.runner.start(child))
         return child.pid
 
     async def wait(self, call: Call, process: Process) -> Json:
         """Return the result of a process once it is done; raises ProcessFailed where it was stopped."""
-        process.status = "waiting"
-        try:
+        with _waiting(process):
             self.kernel.table.of(call.args["pid"], process.tenant)
             row = await self.kernel.runner.ended(call.args["pid"])
-        finally:
-            process.status = "running"
         call.origins = tuple(row.origins.get("result", ()))
-        if row.status == "stopped":
+        if row.life.phase != "done":
             raise ProcessFailed(f"process {row.pid} was stopped: {row.reason}", pid=row.pid, reason=row.reason)
         return self.kernel.journal.unpack(row.result)
 
@@ -227,9 +234,17 @@ class Builtins:
 
     async def sleep(self, call: Call, process: Process) -> None:
         """Wait until a time (seconds since the epoch), also across a restart."""
-        process.status = "waiting"
-        await asyncio.sleep(max(0.0, call.args["until"] - time.time()))
-        process.status = "running"
+        with _waiting(process):
+            await asyncio.sleep(max(0.0, call.args["until"] - time.time()))
+
+
+@contextmanager
+def _waiting(process: Process) -> Iterator[None]:
+    process.doing = "waiting"
+    try:
+        yield
+    finally:
+        process.doing = "running"
 
 
 def _niceness(nice: int, parent: Process) -> int:

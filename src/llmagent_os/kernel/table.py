@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
-from ..core.records import DEFAULT, ENDED, SHARED, Budget, Envelope, Grant, Json, Supervision, Usage
+from ..core.life import Life
+from ..core.records import DEFAULT, SHARED, Budget, Envelope, Grant, Json, Supervision, Usage
 from .journal import MARKS, Journal
 from .process import EVERYTHING, Process, Tally, from_row
 from .supervisor import Child
 
+ROW = ("args", "state", "life", "reason", "tally", "upto", "turn", "restarts", "history", "next_args", "origins")
 RECENT = 256  # records that stay in memory although nobody holds them
 CROWD = 100  # messages: of processes that all have so many before them it does not matter which has more
 
@@ -30,6 +32,7 @@ class ProcessTable:
         self._recent: deque[Process] = deque(maxlen=RECENT)  # keeps them known between two uses
         self._last = int(self._store.read("process.last")[0][0])
         self._open = dict(self._store.read("process.open"))  # the turns that an older release left open
+        self.quarantined.update(self._store.read("process.quarantined"))
 
     def create(
         self, program: str, args: Json, name: str | None, parent: Process | None, budgets: tuple[Budget, ...],
@@ -42,9 +45,9 @@ class ProcessTable:
             tenant = parent.tenant
             parent = None if parent.service is not None else parent
         process = Process(
-            self._last, parent.pid if parent else 0, name, program, args, None, "new", None, None, tenant, principal,
-            budgets, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant,
-            up=parent, row_status="waiting" if parked else "running",
+            self._last, parent.pid if parent else 0, name, program, args, None,
+            Life("waiting" if parked else "running"), None, None, tenant, principal,
+            budgets, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant, up=parent,
         )  # fmt: skip
         return self._keep(process)
 
@@ -61,9 +64,10 @@ class ProcessTable:
         rows = self._store.read("process.get", pid) if abs(pid) < 2**63 else []  # more is no number to a database
         if not rows:
             raise _missing(pid)
-        process = self._keep(from_row(rows[0], self._unpack))
+        process = from_row(rows[0], self._unpack)
         process.old_turn = self._open.get(pid, 0)
         self._catch_up(process)
+        self._keep(process)
         if process.parent:
             process.up = self.get(process.parent)
         return process
@@ -80,17 +84,21 @@ class ProcessTable:
         return process
 
     def find(self, pid: int) -> Process | None:
-        """The record of a process that is there and can be read, else None."""
+        """The record of a process that is there and can be read, else None; of damage it is told in `quarantined`."""
         try:
             return self.get(pid)
-        except (NotFound, JournalDamaged):
+        except NotFound:
+            return None
+        except JournalDamaged as error:
+            self.quarantined[pid] = f"quarantined: {error.message}"
             return None
 
     def reload(self, process: Process) -> None:
         """Set a record back to its row: what was changed since and could not be committed is forgotten."""
         row = from_row(self._store.read("process.get", process.pid)[0], self._unpack)
-        for name in ("state", "status", "row_status", "tally", "upto", "turn", "args", "next_args", "origins"):
+        for name in ROW:
             setattr(process, name, getattr(row, name))
+        process.turn_began = 0.0
         self._catch_up(process)
 
     def _catch_up(self, process: Process) -> None:
@@ -104,29 +112,26 @@ class ProcessTable:
     ) -> list[dict[str, Json]]:
         """A tenant's processes with a pid above `after`, or one principal's, as `ps` shows them."""
         query, whose = ("process.list", ()) if principal is None else ("process.list_of", (principal,))
-        listed = [self._shown(row) for row in self._store.read(query, tenant, after, *whose, limit)]
-        for pid, reason in self.quarantined.items():
-            for info in listed:
-                if info["pid"] == pid:
-                    info.update(status="stopped", reason=reason)
-        return listed
+        return [self._shown(row) for row in self._store.read(query, tenant, after, *whose, limit)]
 
     def _shown(self, row: tuple[Any, ...]) -> dict[str, Json]:
         try:
             return self._info(from_row(row, _unread))
         except JournalDamaged as error:
             bare = (*row[:11], *[b"{}"] * 3, *row[14:18], None, None, row[20], None)  # without what holds JSON
-            return from_row(bare, _unread).info() | {"status": "stopped", "reason": f"quarantined: {error.message}"}
+            return from_row(bare, _unread).info() | {"status": "quarantined", "reason": f"quarantined: {error.message}"}
 
     def _info(self, process: Process) -> dict[str, Json]:
-        return self._known.get(process.pid, process).info()
+        info, reason = self._known.get(process.pid, process).info(), self.quarantined.get(process.pid)
+        return info if reason is None else info | {"status": "quarantined", "reason": reason}
 
     def counts(self) -> dict[str, int]:
         """How many processes there are by status."""
         counts = {status: int(number) for status, number in self._store.read("process.count")}
         for process in self.live.values():
-            if process.status != process.row_status:
-                counts[process.row_status] = counts.get(process.row_status, 1) - 1
+            written, _ = process.life.row(None)
+            if process.status != written:
+                counts[written] = counts.get(written, 1) - 1
                 counts[process.status] = counts.get(process.status, 0) + 1
         return {status: number for status, number in counts.items() if number > 0}
 
@@ -161,23 +166,10 @@ class ProcessTable:
         """The pids above a process."""
         return {process.pid for process in self.get(pid).lineage()} - {pid}
 
-    def awake(self) -> Iterator[Process]:
-        """The processes to resume at start: interrupted in a turn, or parked with a message waiting.
-
-        One whose row cannot be read is quarantined: it is left as it is, and the rest goes on.
-        """
+    def awake(self) -> list[int]:
+        """The processes to wake at start: interrupted in a turn, or with a message waiting."""
         pids = {pid for (pid,) in self._store.read("process.awake")}
-        pids |= {int(box[4:]) for (box,) in self._store.read("message.boxes")}
-        for pid in sorted(pids):
-            try:
-                process = self.get(pid)
-            except NotFound:  # a message to a process whose page is gone
-                continue
-            except JournalDamaged as error:
-                self.quarantined[pid] = f"quarantined: {error.message}"
-                continue
-            if process.row_status not in ENDED and process.row_status != "paused":
-                yield process
+        return sorted(pids | {int(box[4:]) for (box,) in self._store.read("message.boxes")})
 
     def messages(self, box: str, limit: int = 1) -> list[tuple[int, Envelope]]:
         """The oldest messages of a box that nobody took, with their numbers."""

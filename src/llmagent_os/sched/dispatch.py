@@ -226,7 +226,7 @@ class Dispatcher:
         if job.number not in self.scheduler.waiting and self.scheduler.walk_in(job, began):
             return
         turn = self._turns[job.number] = asyncio.get_running_loop().create_future()
-        process.status = "ready"
+        process.doing = "ready"
         if job.number not in self.scheduler.waiting:
             self.scheduler.arrive(job, began)
         self._decide()
@@ -234,7 +234,7 @@ class Dispatcher:
             await turn
         finally:
             del self._turns[job.number]
-            process.status = "running"
+            process.doing = "running"
             job.waited += now() - began
 
     def _decide(self) -> None:

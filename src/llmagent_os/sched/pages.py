@@ -43,7 +43,7 @@ class Context:
         owner = self.owner
         if owner is None or owner.status in ENDED:
             return 0, self.used
-        return {"new": 1, "waiting": 1, "paused": 1, "running": 2, "ready": 3}[owner.status], self.used
+        return {"waiting": 1, "paused": 1, "running": 2, "ready": 3}[owner.status], self.used
 
     def unsaved(self) -> int:
         """How many tokens only its slot has; 0 where they are too few to care for."""

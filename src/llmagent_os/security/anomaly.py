@@ -132,7 +132,7 @@ class Anomalies:
     calls = frozenset({"call", "generate", "send"})
 
     def __init__(
-        self, settings: Settings, traits: Callable[[str], Traits], pause: Callable[[int], Awaitable[None]],
+        self, settings: Settings, traits: Callable[[str], Traits], pause: Callable[[int, str], Awaitable[None]],
         records: Records, clock: Callable[[], float] = time.time,
         keep: Callable[[str, str, str], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
@@ -241,8 +241,7 @@ class Anomalies:
             await self.quarantine(call.tenant, agent_of(process), found.reason)
         if process.service is None:
             with suppress(Conflict):  # paused already
-                await self._pause(call.pid)
-                process.reason = found.reason
+                await self._pause(call.pid, found.reason)
 
     def _note(self, found: Anomaly, tenant: str, agent: str, pid: int) -> None:
         self.seen[found.action, found.cause] += 1

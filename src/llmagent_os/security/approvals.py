@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import Conflict, PermissionDenied, not_found
 from ..core.ports import Records
-from ..core.records import ENDED, Answer, Call, Question
+from ..core.records import Answer, Call, Question
 from ..kernel.process import Process
 from .identity import Caller
 
@@ -88,7 +88,7 @@ class Approvals:
         if kept["id"] in self._asking or kept["id"] in self._left:
             return kept["id"] in self._asking
         process = self._process(kept["pid"])
-        if process is None or process.row_status in ENDED or process.program == "service":
+        if process is None or process.life.ended or process.program == "service":
             return False
         return kept.get("turn") in (None, process.turn)
 

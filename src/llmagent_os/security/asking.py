@@ -55,8 +55,8 @@ class Asking:
         call.labels += (f"asked:{question.id}",)
         with _their_time(asked, call, process):
             answer = asked.answers[question.id] = await self._approver.ask(question)
-            if process.hold is not None:
-                await process.hold.wait()
+            while process.life.paused:
+                await process.go.wait()
         if answer.allowed:
             call.decision["consent"] = {"question": question.id, "approver": answer.by, "at": answer.at}
         return answer.allowed

@@ -182,7 +182,6 @@ class Privacy:
         for process in list(table.live.values()):
             if process.tenant == tenant and principal == process.acting != process.principal:
                 await runner.interrupt(process.pid, "what it worked for was erased")
-                await runner.restart(process.pid)
         pids = [pid for (pid,) in await self._scan("erase.pids", tenant, principal)]
         for pid in pids:
             await self._end(pid, "erased")

@@ -81,6 +81,8 @@ ALTER TABLE blob RENAME TO kept;
 CREATE TABLE blob(n INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL, at REAL NOT NULL);
 INSERT INTO blob(hash, data, at) SELECT hash, data, at FROM kept; -- in a table by rowid a page holds several
 DROP TABLE kept;
+DROP INDEX process_awake;
+CREATE INDEX process_awake ON process(status) WHERE status IN ('running', 'paused', 'quarantined');
 ALTER TABLE process ADD COLUMN origins TEXT;
 UPDATE process SET origins = json_object(
     'args', iif(parent > 0, json_array('an earlier version'), json_array()),

@@ -9,7 +9,8 @@ CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, wa
 MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
-LIVING = "status NOT IN ('stopped', 'done')"
+LIVING = "status NOT IN ('stopped', 'done', 'quarantined')"
+AWAKE = "status IN ('running', 'paused', 'quarantined')"  # word for word as in the index, or it is not used
 
 EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
 EMPTY += "decision = NULL, principal = ''"
@@ -27,13 +28,13 @@ KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = 
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
-    "process.park": "UPDATE process SET status=?, state=?, usage=?, upto=?, turn=?, origins=?, reason=NULL WHERE pid=?",
-    "process.end": "UPDATE process SET status = ?, reason = ?, result = ?, usage = ?, upto = ?, turn = ?, origins = ? "
-    "WHERE pid = ?",
+    "process.turn": "UPDATE process SET state = ?, usage = ?, upto = ?, turn = ?, origins = ? WHERE pid = ?",
+    "process.result": "UPDATE process SET result = ? WHERE pid = ?",
+    "process.restarts": "UPDATE process SET restarts = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
     "process.held": "UPDATE process SET held = ?, budget = ? WHERE pid = ?",
-    "process.args": "UPDATE process SET args = ?, upto = ?, origins = ? WHERE pid = ?",
+    "process.args": "UPDATE process SET args = ? WHERE pid = ?",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
     "account.add": "INSERT INTO account(account, resource, period, used) VALUES (?,?,?,?) "
     "ON CONFLICT DO UPDATE SET used = used + excluded.used",
@@ -72,7 +73,8 @@ READS = {
     "process.list_of": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? AND principal = ? "
     "ORDER BY pid LIMIT ?",
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
-    "process.awake": "SELECT pid FROM process WHERE status = 'running'",
+    "process.awake": f"SELECT pid FROM process WHERE status = 'running' AND {AWAKE}",
+    "process.quarantined": f"SELECT pid, reason FROM process WHERE status = 'quarantined' AND {AWAKE}",
     "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
     "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
     "ORDER BY pid",

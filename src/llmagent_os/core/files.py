@@ -1,0 +1,47 @@
+"""Files in what tools return: their content is kept as blobs and only named where it stood."""
+
+from __future__ import annotations
+
+import base64
+
+from . import codec
+from .errors import ResultLost
+from .parts import Keep
+from .records import Json
+
+
+def named(value: Json, keep: Keep) -> Json:
+    """`{"$file": {..., "data": base64}}` becomes `{"$file": {..., "blob": name}}`, wherever it stands in a value."""
+    if isinstance(value, list):
+        return [named(item, keep) for item in value]
+    if not isinstance(value, dict):
+        return value
+    file = value.get("$file")
+    if isinstance(file, dict) and "data" in file:
+        rest = {key: item for key, item in file.items() if key != "data"}
+        return {"$file": rest | {"blob": keep(_decoded(file["data"]))}}
+    return {key: named(item, keep) for key, item in value.items()}
+
+
+def beginning(result: Json, most: int, tool: str, keep: Keep) -> Json:
+    """Of a result with more than `most` characters: the beginning, and all of it as a file. Raises ResultLost."""
+    words = isinstance(result, str)
+    try:
+        text = result if words else codec.dumps(result).decode()
+        data = text.encode()
+    except (TypeError, ValueError) as error:
+        raise ResultLost(
+            f"{tool} has acted, but what it returned cannot be kept ({error}); return JSON data"
+        ) from error
+    if len(text) <= most:
+        return result
+    name, mime = f"{tool}.{'txt' if words else 'json'}", "text/plain" if words else "application/json"
+    file = {"$file": {"name": name, "mime": mime, "blob": keep(data)}}
+    return {**file, "shown": text[:most], "left_out": len(text) - most}
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data)
+    except (TypeError, ValueError) as error:
+        raise ResultLost(f"a tool has acted, but its file is not Base64 ({error})") from error
