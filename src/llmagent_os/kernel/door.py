@@ -347,7 +347,7 @@ def _compose(filters: Sequence[Filter], handler: Handler) -> Handler:
 
 
 def _wrap(outer: Filter, inner: Handler) -> Handler:
-    async def run(call: Call, process: Process) -> Any:
-        return await outer(call, process, lambda passed: inner(passed, process))
+    def run(call: Call, process: Process) -> Awaitable[Any]:
+        return outer(call, process, lambda passed: inner(passed, process))
 
     return run
