@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
@@ -28,8 +28,9 @@ class Drawer(Protocol):
     budgets: tuple[Budget, ...]
     turn_began: float
 
-    def lineage(self) -> Iterator[Drawer]:
-        """It and those above it."""
+    @property
+    def up(self) -> Drawer | None:
+        """Its parent."""
         ...
 
 
@@ -82,12 +83,15 @@ class Ledger:
 
     def drawn(self, process: Drawer, principal: str) -> list[Draft]:
         """What a call of a process for somebody is charged to: its budgets, those above it, and the standing ones."""
-        found = [
-            Draft(budget, self._account(budget, holder, principal), holder, above)
-            for above, holder in enumerate(process.lineage())
-            for budget in holder.budgets
-        ]
-        return found + [Draft(each, self._account(each, process, principal), process, 0) for each in self._standing]
+        found: list[Draft] = []
+        holder: Drawer | None = process
+        above = 0
+        while holder is not None:
+            for budget in holder.budgets:
+                found.append(Draft(budget, self._account(budget, holder, principal), holder, above))
+            holder, above = holder.up, above + 1
+        found += [Draft(each, self._account(each, process, principal), process, 0) for each in self._standing]
+        return found
 
     def _account(self, budget: Budget, holder: Drawer, principal: str) -> Account:
         name = f"{holder.tenant}/{budget.account}" if budget.account else f"process/{holder.pid}"
@@ -106,9 +110,12 @@ class Ledger:
 
     def entries(self, process: Drawer, principal: str, amounts: Mapping[str, float]) -> list[Entry]:
         """What a process draws now, on each account once: of a resource that some budget limits."""
+        drafts = self.drawn(process, principal)
+        if not drafts:
+            return []
         found = {
             (draft.account.name, draft.account.period, name): (draft.account, draft.account.period, name, amount)
-            for draft in self.drawn(process, principal)
+            for draft in drafts
             for name, amount in amounts.items()
             if amount and getattr(draft.budget, name) is not None
         }
