@@ -81,8 +81,6 @@ ALTER TABLE blob RENAME TO kept;
 CREATE TABLE blob(n INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL, at REAL NOT NULL);
 INSERT INTO blob(hash, data, at) SELECT hash, data, at FROM kept; -- in a table by rowid a page holds several
 DROP TABLE kept;
-DROP INDEX process_awake;
-CREATE INDEX process_awake ON process(status) WHERE status IN ('running', 'paused', 'quarantined');
 ALTER TABLE process ADD COLUMN origins TEXT;
 UPDATE process SET origins = json_object(
     'args', iif(parent > 0, json_array('an earlier version'), json_array()),
@@ -96,6 +94,7 @@ UPDATE process SET (upto, usage) = (SELECT coalesce(max(seq), 0), CAST(json_obje
     'money', coalesce(sum(money), 0.0), 'steps', count(*)) AS BLOB) FROM call WHERE pid = process.pid)
     WHERE program = 'service'; -- what a service consumed is summed up once
 DROP INDEX process_awake;
+CREATE INDEX process_service ON process(pid) WHERE program = 'service';
 CREATE INDEX process_status ON process(status);
 DROP INDEX process_named; -- names are those of living processes: the others would only be in the way
 CREATE INDEX process_named ON process(tenant, name, principal)

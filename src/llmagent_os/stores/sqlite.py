@@ -113,7 +113,11 @@ class SQLiteStore:
             return connection.execute(READS[query], params).fetchall()
 
     def checkpoint(self) -> None:
-        """Move the WAL into the database file without making writers wait; meant for a thread of its own."""
+        """Move the WAL into the database file without making writers wait; meant for a thread of its own.
+
+        What services consumed is summed up, so that a start has no more to sum than what came since.
+        """
+        self.write([("process.sum", ())])
         if self._path is None:
             return
         connection = sqlite3.connect(self._path)

@@ -10,7 +10,6 @@ MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, princi
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
 LIVING = "status NOT IN ('stopped', 'done', 'quarantined')"
-AWAKE = "status IN ('running', 'paused', 'quarantined')"  # word for word as in the index, or it is not used
 
 EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
 EMPTY += "decision = NULL, principal = ''"
@@ -25,6 +24,15 @@ FIRST = "(SELECT {} FROM call WHERE pid = process.pid ORDER BY seq LIMIT 1)"
 KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = process.pid) ELSE upto END"
 """The row from which on a process needs its calls."""
 
+SUMS = ", ".join(
+    f"'{name}', coalesce(json_extract(CAST(usage AS TEXT), '$.{name}'), 0) + coalesce({new}, 0)"
+    for name, new in {
+        "input_tokens": "sum(input_tokens)", "output_tokens": "sum(output_tokens)", "money": "sum(money)",
+        "steps": "count(*)",
+    }.items()
+)  # fmt: skip
+"""Of a process: what it had consumed at its last park, and what its calls since then have."""
+
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
@@ -35,6 +43,10 @@ WRITES = {
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
     "process.held": "UPDATE process SET held = ?, budget = ? WHERE pid = ?",
     "process.args": "UPDATE process SET args = ? WHERE pid = ?",
+    "process.sum": "UPDATE process SET (upto, usage) = (SELECT max(seq), "
+    f"CAST(json_patch(CAST(usage AS TEXT), json_object({SUMS})) AS BLOB) "
+    "FROM call WHERE pid = process.pid AND seq > upto) WHERE program = 'service' "
+    "AND EXISTS (SELECT 1 FROM call WHERE pid = process.pid AND seq > upto)",
     "call.add": f"INSERT INTO call({CALL}) VALUES ({','.join('?' * 22)})",
     "account.add": "INSERT INTO account(account, resource, period, used) VALUES (?,?,?,?) "
     "ON CONFLICT DO UPDATE SET used = used + excluded.used",
@@ -73,9 +85,9 @@ READS = {
     "process.list_of": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? AND principal = ? "
     "ORDER BY pid LIMIT ?",
     "process.count": "SELECT status, count(*) FROM process GROUP BY status",
-    "process.awake": f"SELECT pid FROM process WHERE status = 'running' AND {AWAKE}",
-    "process.quarantined": f"SELECT pid, reason FROM process WHERE status = 'quarantined' AND {AWAKE}",
-    "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY pid",
+    "process.awake": "SELECT pid FROM process WHERE status = 'running'",
+    "process.quarantined": "SELECT pid, reason FROM process WHERE status = 'quarantined'",
+    "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY +pid",
     "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
     "ORDER BY pid",
     "process.loads": "SELECT pid, "
