@@ -98,7 +98,7 @@ CREATE INDEX process_service ON process(pid) WHERE program = 'service';
 CREATE INDEX process_status ON process(status);
 DROP INDEX process_named; -- names are those of living processes: the others would only be in the way
 CREATE INDEX process_named ON process(tenant, name, principal)
-    WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done');
+    WHERE name IS NOT NULL AND status NOT IN ('stopped', 'done', 'quarantined'); -- word for word as it is asked
 CREATE INDEX process_person ON process(tenant, principal, pid);
 INSERT INTO record(space, key, version, value, at) -- whose the workspaces are that were an agent's (see `homes`)
     SELECT 'workspace', tenant || '/' || agent, 1, CAST(json_object('principal', min(who)) AS BLOB), 0 FROM (
