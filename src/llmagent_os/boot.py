@@ -37,6 +37,7 @@ from .security.anomaly import Anomalies
 from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
 from .security.identity import Caller, Keys
+from .security.intents import Intents
 from .security.marking import Quotes, Spotlight
 from .security.masking import Masking
 from .security.policy import Gate
@@ -202,7 +203,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             """Whether any model behind a name is somebody else's."""
             return bool(kernel.engines.remote(model).difference(config.masking.own))
 
-        innermost = guards(config, vault, approvals, remote, registry)
+        intents = Intents(tools, approvals, lambda call, process: kernel.intend(call, process))
+        innermost = [intents, *guards(config, vault, approvals, remote, registry)]
         kernel = make_kernel(store, registry, tools, config, innermost, administration)
         opened.push_async_callback(kernel.close)
         if vault is not None:

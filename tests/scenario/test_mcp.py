@@ -105,6 +105,16 @@ async def test_what_a_server_says_of_itself_is_only_a_hint(start: Start) -> None
     assert not secrets.traits.idempotent and len(secrets.spec.description) == 4000
 
 
+async def test_a_call_has_its_idempotency_key(start: Start) -> None:
+    system = await start(ours={"command": OURS})
+    told = json.dumps(await system.sys.call("ours_told"))
+    key = [row.key for row in system.kernel.journal.rows(system.sys.pid) if row.name == "call"][-1]
+    assert key in told and "llmagent-os/idempotency-key" in told
+    assert system.tools["ours_once"].traits.keyed and not system.tools["ours_told"].traits.keyed
+    system = await start(ours={"command": OURS, "keyed": True})
+    assert system.tools["ours_told"].traits.keyed
+
+
 async def test_a_server_is_given_only_the_variables_that_are_named(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 
@@ -22,6 +23,18 @@ def add(a: int, b: int) -> int:
 @server.tool(description="long " * 5000)
 def secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "SECRET" in name}
+
+
+@server.tool()
+def told(ctx: Context) -> str:
+    """Say what came with the call."""
+    return json.dumps(dict(ctx.request_context.meta or {}))
+
+
+@server.tool(meta={"llmagent-os/idempotency-key": True})
+def once() -> str:
+    """Act once under one key."""
+    return "done"
 
 
 @server.tool()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmagent_os.core.declared import brought
 from llmagent_os.core.records import Part
-from llmagent_os.kernel.door import brought
 from llmagent_os.kernel.process import Process
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.security.labels import Labels

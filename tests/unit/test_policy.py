@@ -19,9 +19,10 @@ from llmagent_os.core.records import (
     Supervision,
     Traits,
 )
+from llmagent_os.core.values import links, normal
 from llmagent_os.kernel.process import Process, Tally
 from llmagent_os.security.decision import decide
-from llmagent_os.security.labels import Context, Labels, Source, links, normal
+from llmagent_os.security.labels import Context, Labels, Source
 from tests.stand_ins.reading import follow
 
 PAY = Traits("external", meanings={"to": "recipient", "amount": "amount"})

@@ -24,9 +24,10 @@ from llmagent_os.core.records import (
     ToolCall,
     Traits,
 )
+from llmagent_os.core.values import links
 from llmagent_os.kernel.process import Process, Tally
 from llmagent_os.security.decision import decide
-from llmagent_os.security.labels import Context, Labels, Source, links
+from llmagent_os.security.labels import Context, Labels, Source
 from llmagent_os.security.review import _at_sink
 from tests.stand_ins.reading import follow
 

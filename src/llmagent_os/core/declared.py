@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .ports import Syscall
 from .records import Envelope, GenerateRequest, Part
+
+log = logging.getLogger(__name__)
 
 TEXT, WHOLE = (str,), (int,)
 CALLED = {"tool": TEXT, "arguments": (dict,), "show": WHOLE}
@@ -14,6 +18,16 @@ SPAWNED = {"program": TEXT, "name": TEXT, "nice": WHOLE, "owner": TEXT}
 SPAWNED_MANY = {"children": (list,)}
 SELECTED = {"of": (list,), "inbox": (bool,)}
 DIRECTING = ("user", "system", "developer")  # roles of whoever sends a conversation
+
+
+def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> tuple[str, ...]:
+    """Whose words a result or an error holds; where its syscall cannot say, those of nobody who may direct."""
+    assert entry.brings is not None
+    try:
+        return tuple(dict.fromkeys(entry.brings(args, result)))
+    except Exception:  # a plugin's, of a result that it did not expect
+        log.exception("%s cannot say whose words its result holds", name)
+        return (f"syscall {name}",)
 
 
 def a_model(args: Mapping[str, Any]) -> list[tuple[str, str]]:

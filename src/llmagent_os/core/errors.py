@@ -88,6 +88,10 @@ class ToolFailed(LLMAgentOSError):
     """A tool raised; the message is the tool's own, facts: `tool`, `error`."""
 
 
+class OutcomeUnknown(ToolFailed):
+    """The system was stopped while a tool was at work, and whether that was done is not known; facts: `tool`."""
+
+
 class HandlerFailed(LLMAgentOSError):
     """A syscall handler or filter raised something unforeseen; the caller is answered with this instead."""
 

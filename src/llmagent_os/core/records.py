@@ -35,13 +35,15 @@ Meaning = Literal["text", "recipient", "path", "url", "amount", "code"]
 class Traits:
     """What a tool declares about itself, for those who decide whether it may run.
 
-    `idempotent`: running it twice is as running it once. `cost` is US dollars a call, `timeout` seconds, `concurrency`
-    the calls at once (0: any number). `meanings` says what arguments mean, by name; the rest is text. `trusted`: its
-    results are its own (a calculator's, a clock's) and carry nobody else's words.
+    `idempotent`: running it twice is as running it once; `keyed`: it is once under one idempotency key. `cost` is US
+    dollars a call, `timeout` seconds, `concurrency` the calls at once (0: any number). `meanings` says what arguments
+    mean, by name; the rest is text. `trusted`: its results are its own (a calculator's, a clock's) and carry nobody
+    else's words.
     """
 
     effect: Effect = "external"
     idempotent: bool = False
+    keyed: bool = False
     cost: float = 0.0
     timeout: float = 60.0
     concurrency: int = 0
@@ -50,6 +52,9 @@ class Traits:
 
 
 Verdict = Literal["allow", "ask", "refuse"]
+
+Unknown = Literal["retry", "ask", "fail"]
+"""What becomes of a call that was cut off by a stop of the system, so that nobody knows whether it was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Rule:
     have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers.
     `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent.
     `trusted`: what the tool returns may direct it. `four_eyes`: whom the work is for cannot approve of the call.
+    `unknown`: what becomes of a call that was cut off, of which nobody knows whether it was done.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where policies enter
@@ -71,6 +77,7 @@ class Rule:
     untrusted: Verdict | None = None
     trusted: bool | None = None
     four_eyes: bool | None = None
+    unknown: Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class Policy:
 
     `approvals` is how often a person may be asked in one turn; what is beyond that is refused. With `four_eyes` whom
     the work is for may refuse a call, but not approve of it: that takes somebody else, who holds `approvals:write`.
+    `unknown` is for calls that were cut off, of tools that may not be called twice: see `security.intents`.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -86,6 +94,12 @@ class Policy:
     approvals: int = 5
     tools: Mapping[str, Rule] = field(default_factory=dict)
     four_eyes: bool = False
+    unknown: Unknown = "ask"
+
+    def says(self, tool: str, name: Literal["untrusted", "four_eyes", "unknown"]) -> Any:
+        """What holds for a tool: the word of its rule, else that of the policy."""
+        said = getattr(self.tools[tool], name) if tool in self.tools else None
+        return getattr(self, name) if said is None else said
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from . import codec
 
-MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure"})
-"""Rows that are not calls but say how a turn ended, or that something changed between turns."""
-ENDS = MARKS - {"restart", "configure"}
+MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure", "intent"})
+"""Rows that are not calls but say how a turn ended, that something changed between turns, or that a call begins."""
+ENDS = MARKS - {"restart", "configure", "intent"}
 """Those that end a turn."""
 UNKNOWN = ""
 """The origins of a row of schema 1, which did not keep them."""
@@ -70,6 +70,7 @@ class History:
         self._by_key: dict[str, deque[Row]] = defaultdict(deque)
         self._cut_off: dict[str, Row] = {}
         self._left = 0
+        self.intents = Counter(row.key for row in rows if row.name == "intent")  # how often each call was begun
         for row in rows:
             if row.outcome == "cancelled":
                 self._cut_off[row.key] = row

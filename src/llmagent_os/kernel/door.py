@@ -17,6 +17,7 @@ from typing import Any
 
 from ..core import codec
 from ..core.accounts import Entry, Ledger, book, statements
+from ..core.declared import brought
 from ..core.errors import (
     DeadlineExceeded,
     HandlerFailed,
@@ -270,16 +271,6 @@ def _owe(process: Process, name: str, args: Mapping[str, Any], result: Any) -> N
     elif name == "send":
         answered = (args["to"], args.get("reply_to"))
         process.owed = [message for message in process.owed if message.reply_to not in answered]
-
-
-def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> tuple[str, ...]:
-    """Whose words a result or an error holds; where its syscall cannot say, those of nobody who may direct."""
-    assert entry.brings is not None
-    try:
-        return tuple(dict.fromkeys(entry.brings(args, result)))
-    except Exception:  # a plugin's, of a result that it did not expect
-        log.exception("%s cannot say whose words its result holds", name)
-        return (f"syscall {name}",)
 
 
 @types.coroutine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ..core.accounts import Ledger
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
-from ..core.records import DEFAULT, SHARED, Budget, Supervision
+from ..core.records import DEFAULT, SHARED, Budget, Call, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
@@ -100,6 +101,13 @@ class Kernel:
             found.load(self.table.find)
             self.dispatchers[model] = found
         return found
+
+    async def intend(self, call: Call, process: Process) -> None:
+        """Commit that a call is about to be carried out: a row of its own, with the call's key."""
+        process.seq, writes, now = process.seq + 1, list[Any](), (time.time(), 0.0)
+        mark = Call(call.pid, "intent", {}, call.key, call.tenant, call.principal, 0.0, process.seq, call.labels)
+        row = self.journal.row(mark, process.turn + 1, self.journal.pack(call.args, writes), None, None, now)
+        await self.journal.append([*writes, row])
 
     async def renice(self, pid: int, nice: int) -> None:
         """Change how a process stands in line, from now on and also for what it waits for now. Raises NotFound."""

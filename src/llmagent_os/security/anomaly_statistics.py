@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound, PermissionDenied
 from ..core.records import Json, Meaning, Traits, repeats
+from ..core.values import leaves
 from ..kernel.journal import ENDS, Row
 from ..kernel.process import Process
 from .anomaly import LABEL, MOST, Action, Anomalies, Anomaly, Feature, Settings, agent_of, over
-from .labels import leaves
 
 T = TypeVar("T")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ..core import codec
 from ..core.ports import Approver
-from ..core.records import Answer, Call, Question
+from ..core.records import Answer, Call, Json, Question
 from ..kernel.process import Process
 
 ABOUT = 16  # characters of a question's number that say what it is about
@@ -76,6 +78,24 @@ class Asking:
         if len(self._asked) > MANY:
             for pid in [pid for pid, asked in self._asked.items() if not asked.waiting]:
                 del self._asked[pid]
+
+
+def given(call: Call) -> Mapping[str, Json]:
+    """What a tool is given by a call; by a syscall that does not say so apart, all its arguments."""
+    arguments: Mapping[str, Json] = call.args.get("arguments", call.args)
+    return arguments
+
+
+def question(
+    about: Json, times: str, call: Call, process: Process, tool: str, why: str, origins: Mapping[str, str],
+    four_eyes: bool,
+) -> Question:  # fmt: skip
+    """The question about a call. What it is `about` makes its number; `times` marks what is asked anew."""
+    name = process.name or process.program
+    return Question(
+        hashlib.blake2b(codec.dumps(about), digest_size=ABOUT // 2).hexdigest() + times, process.pid, call.tenant,
+        call.principal, name, tool, given(call), origins, why, process.turn, four_eyes,
+    )  # fmt: skip
 
 
 @contextmanager

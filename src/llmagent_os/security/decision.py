@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from ..core.places import host_of, resolved
 from ..core.records import Json, Meaning, Policy, Rule, Traits, Verdict
-from .labels import Context, leaves, links
+from ..core.values import leaves, links
+from .labels import Context
 
 NO_RULE = Rule()
 _UP = re.compile(r"(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)", re.I)
@@ -41,7 +42,7 @@ def decide(
     origins = dict(_doubts(rule, traits, arguments, context, names))
     if not origins:
         return ALLOWED
-    verdict = rule.untrusted or policy.untrusted
+    verdict = policy.says(tool, "untrusted")
     told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
     named = f"{tool}.untrusted" if rule.untrusted else "untrusted"
     return Decision(verdict, named, f"not from you or its definition: {told}", origins)

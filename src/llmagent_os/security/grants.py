@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ..core.errors import PermissionDenied
 from ..core.places import allowed, host_of, resolved
 from ..core.records import Json, Meaning
+from ..core.values import leaves
 from ..kernel.process import Process
-from .labels import leaves
 
 _PATTERNS = {"path": "paths", "url": "hosts"}
 

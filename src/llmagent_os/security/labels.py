@@ -11,36 +11,22 @@ model writes.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..core import codec
 from ..core.ports import Syscall
 from ..core.records import Json, Part
+from ..core.values import leaves, normal, stands, written
 from ..kernel.process import Process
 
 NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
 
 DIGITS = 3
+PENDING = 256  # calls whose words are kept unread
 NEWEST = 200  # sources that nobody trusts in which a value is looked for, to tell a person where it stands
-# bounded, for what is looked at may be long, and made to be slow to look at
-_LINK = re.compile(
-    r"(?:\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
-    r"|(?<![\w@.-])(?:[\w-]+\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)(?::\d+)?(?:/|[?#](?=\w))[^\s<>\"')\]]*",
-    re.I,
-)
-_MAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]+\.)+[\w-]+")
-_SPACE = re.compile(r"\s+")
-_SCHEME = re.compile(r"(?<!\w)https?://")
-_ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
-_COMMA = re.compile(r"\d,\d")
-_JOINTS = ".-+@/\\"
-_TRAIL = ".,;:!?"
 
 
 @dataclass(slots=True)
@@ -53,18 +39,10 @@ class Source:
     plain: str | None = None  # in normal form, once somebody looked
 
     def holds(self, value: str) -> bool:
-        """Whether a value in normal form stands here, and not as a part of a longer word, address, path or number."""
+        """Whether a value in normal form stands here."""
         if self.plain is None:
             self.plain = normal(written(self.text))
-        if not any(map(str.isalnum, value)):
-            return f" {value} " in f" {self.plain} "  # `/` and `.` stand in every text
-        at = self.plain.find(value)
-        while at >= 0:
-            end = at + len(value)
-            if not (_inside(self.plain, at) or _inside(self.plain, end)):
-                return True
-            at = self.plain.find(value, at + 1)
-        return False
+        return stands(value, self.plain)
 
 
 class Context:
@@ -130,12 +108,11 @@ class Glance:
 
     def read(self) -> Iterator[Part]:
         """The parts that it brought; what is nobody's known words is left out, for it directs nobody."""
-        for part in self.syscall.words(self.args, self.result, self.origins) if self.syscall.words is not None else ():
-            if part.origins is not None or (self.clean and self.parts is None):
-                yield part
-        for part in self.parts or ():
-            if part.origins is not None or self.clean:
-                yield part
+        words = self.syscall.words
+        whole = [Part(self.result, tuple(self.origins))] if self.origins else []
+        brought = whole if words is None else words(self.args, self.result, self.origins)
+        yield from (part for part in brought if part.origins is not None or (self.clean and self.parts is None))
+        yield from (part for part in self.parts or () if part.origins is not None or self.clean)
 
 
 class Labels:
@@ -155,22 +132,26 @@ class Labels:
         """Keep what a call brought into sight. Services are the outside world: nobody directs them."""
         if process.service is None and (syscall.words is not None or origins or parts):
             clean = not (process.seen or origins or any(part.origins for part in parts or ()))
-            self._context(process).pending.append(Glance(syscall, args, result, origins, parts, clean))
+            context = self._context(process)
+            context.pending.append(Glance(syscall, args, result, origins, parts, clean))
+            if len(context.pending) >= PENDING:
+                self._read(process, context)
 
     def of(self, process: Process) -> Context:
         """What is in sight of a process. While it has seen nothing untrusted, nothing is read: nobody is to be told."""
         context = self._context(process)
-        if process.seen and not context.begun:
+        if process.seen:
+            self._read(process, context)
+        return context
+
+    def _read(self, process: Process, context: Context) -> None:
+        if not context.begun:
             context.begun = True
             context.add(_made_with(process))
-        if process.seen and context.pending:
-            pending, context.pending = context.pending, []
-            for glance in pending:
-                if glance.syscall.words is None and glance.origins:
-                    context.add(Source(_told("", glance.origins), False, glance.result))
-                for part in glance.read():
-                    context.add(self._source(process, context, part))
-        return context
+        pending, context.pending = context.pending, []
+        for glance in pending:
+            for part in glance.read():
+                context.add(self._source(process, context, part))
 
     def directs(self, context: Context, process: Process, tool: str, arguments: Json) -> bool:
         """Whether a result may direct a process: that of a trusted tool, as far as what it was asked may.
@@ -220,63 +201,3 @@ def _defined(args: Json) -> str:
     if spec is None:
         return written(args)
     return "\n".join(written(spec.get(name)) for name in ("description", "prompt", "intents", "variables"))
-
-
-def written(value: Json) -> str:
-    """All text in JSON data, a leaf a line."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}\n{written(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return "\n".join(map(written, value))
-    return "" if value is None else codec.dumps(value).decode()
-
-
-def normal(text: str) -> str:
-    """The form in which values are compared: one case, one kind of space, no `http://`, numbers without zeros."""
-    plain = _SPACE.sub(" ", text).strip().lower()  # not folded: `ß` and `ss` are two domains
-    plain = _ZEROS.sub(r"\1\2", _SCHEME.sub("", plain))
-    return plain.rstrip("/") or plain
-
-
-def leaves(value: Json, known: Collection[str] | None = None) -> Iterator[str]:
-    """Every text and number in an argument; a whole number also reads as one. With `known`, also the other keys."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if known is not None and key not in known:
-                yield key
-            yield from leaves(item, known)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from leaves(item, known)
-    elif isinstance(value, float) and value.is_integer():
-        yield str(int(value))
-    elif value is not None and value != "":
-        yield str(value)
-
-
-def links(text: str) -> list[str]:
-    """The URLs and mail addresses in a text."""
-    return [found.rstrip(_TRAIL) for found in [*_LINK.findall(text), *_MAIL.findall(text)]]
-
-
-def _inside(text: str, at: int) -> bool:
-    """Whether a place in a text lies within one word, address, path or number: `j.smith@x.org` is not `smith@x.org`."""
-    comma = _COMMA.fullmatch(text[at - 1 : at + 2]) or _COMMA.fullmatch(text[max(at - 2, 0) : at + 1])
-    return comma is not None or (_joined(text, at - 1, -1) and _joined(text, at, 1))
-
-
-def _joined(text: str, at: int, step: int) -> bool:
-    """Whether a word's character is next in a direction, past what joins words to an address."""
-    while 0 <= at < len(text) and text[at] in _JOINTS:
-        at += step
-    return 0 <= at < len(text) and _of_word(text[at])
-
-
-def _of_word(character: str) -> bool:
-    """Whether words go on here; not so between the characters of scripts that are written without spaces."""
-    if character.isascii():
-        return character.isalnum() or character == "_"
-    cased = character.lower() != character.upper()
-    return cased or character.isdecimal() or unicodedata.combining(character) != 0

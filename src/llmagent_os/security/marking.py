@@ -11,8 +11,9 @@ from typing import Any
 
 from ..core.ports import Proceed
 from ..core.records import Call, GenerateRequest, Message
+from ..core.values import links
 from ..kernel.process import Process
-from .labels import NOWHERE, Context, Labels, links
+from .labels import NOWHERE, Context, Labels
 from .masking import changed
 
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance

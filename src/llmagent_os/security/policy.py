@@ -8,16 +8,14 @@ What covers a call and whose words its result holds, its syscall declares: there
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..core import codec
 from ..core.errors import LLMAgentOSError, PermissionDenied
-from ..core.ports import Approver, Proceed, Syscall, Tool
-from ..core.records import Call, Json, Part, Policy, Question, Traits
+from ..core.ports import Approver, Proceed, Tool
+from ..core.records import Call, Json, Policy, Traits
 from ..kernel.process import Process
-from .asking import ABOUT, Asking, TooMany
+from .asking import Asking, TooMany, given, question
 from .decision import NO_RULE, Decision, decide, meanings_of
 from .grants import covered, within
 from .labels import Labels
@@ -32,13 +30,7 @@ class Gate:
         self._tools, self._asking = tools, Asking(approver)
         self._known: dict[str, tuple[Json, Collection[str]]] = {}  # a tool's parameters, and the names in them
         self.labels = Labels(self.trusts, self._names)
-
-    def follow(
-        self, process: Process, syscall: Syscall, args: Mapping[str, Any], result: Any, origins: Sequence[str],
-        parts: Sequence[Part] | None,
-    ) -> None:  # fmt: skip
-        """See `core.ports.Follower`."""
-        self.labels.follow(process, syscall, args, result, origins, parts)
+        self.follow = self.labels.follow  # see `core.ports.Follower`
 
     async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
         """Raise PermissionDenied, saying what is missing, or let the call proceed. Services hold everything."""
@@ -98,14 +90,13 @@ class Gate:
 
     async def _ask(self, decision: Decision, call: Call, process: Process, tool: str, policy: Policy) -> bool:
         """Ask a person, within the turn's budget. A yes holds again where doing it twice is as doing it once."""
-        found = self._tools.get(tool)
-        rule = policy.tools.get(tool, NO_RULE)
-        four_eyes = policy.four_eyes if rule.four_eyes is None else rule.four_eyes
+        found, four_eyes = self._tools.get(tool), policy.says(tool, "four_eyes")
+        about = [process.pid, process.turn, tool, sorted(given(call).items())]
         again = found is not None and found.traits.idempotent
         times = f"-{call.times}" if call.times and not again else ""
-        question = _question(decision, call, process, tool, times, four_eyes)
+        asked = question(about, times, call, process, tool, decision.why, decision.origins, four_eyes)
         try:
-            return await self._asking.ask(question, call, process, policy.approvals)
+            return await self._asking.ask(asked, call, process, policy.approvals)
         except TooMany:
             raise _denied(tool, decision, f"and {policy.approvals} questions in a turn are the most") from None
 
@@ -138,22 +129,6 @@ def _properties(schema: Json) -> set[str]:
     properties = schema.get("properties")
     own = set(properties) if isinstance(properties, Mapping) else set()
     return own.union(*map(_properties, schema.values()))
-
-
-def given(call: Call) -> Mapping[str, Json]:
-    """What a tool is given by a call; by a syscall that does not say so apart, all its arguments."""
-    arguments: Mapping[str, Json] = call.args.get("arguments", call.args)
-    return arguments
-
-
-def _question(decision: Decision, call: Call, process: Process, tool: str, times: str, four_eyes: bool) -> Question:
-    """The question about a call. Its number is the same after a restart; `times` marks what is asked anew."""
-    arguments = given(call)
-    same = codec.dumps([process.pid, process.turn, tool, sorted(arguments.items())])
-    return Question(
-        hashlib.blake2b(same, digest_size=ABOUT // 2).hexdigest() + times, process.pid, call.tenant, call.principal,
-        process.name or process.program, tool, arguments, decision.origins, decision.why, process.turn, four_eyes,
-    )  # fmt: skip
 
 
 def _denied(tool: str, decision: Decision, more: str = "") -> PermissionDenied:

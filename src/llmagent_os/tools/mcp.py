@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 from mcp import Client, MCPError
@@ -32,6 +32,9 @@ from .mcp_stdio import LARGEST, served
 from .settings import MCPServer
 from .toolkit import Bounds, File, shown_name
 
+KEY = "llmagent-os/idempotency-key"
+"""In a call's `_meta`: its idempotency key. In a tool's `_meta`, true: it acts once under one such key."""
+
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
 PAGES = 100  # of a listing
@@ -47,7 +50,8 @@ class MCPTool:
         """`name` is the server's own for it."""
         self.spec, self.source = spec, f"mcp {connection.name}"
         again = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
-        self.traits = Traits("external", idempotent=again, timeout=connection.server.timeout)
+        keyed = connection.server.keyed or hints.get(KEY) is True
+        self.traits = Traits("external", idempotent=again, keyed=keyed, timeout=connection.server.timeout)
         self._connection, self._name = connection, name
         self._bounds = Bounds(spec.name, self.traits)
 
@@ -55,19 +59,19 @@ class MCPTool:
         """Call it, waiting for the server to be there; raises ToolFailed with what it says or that it is gone."""
         async with self._bounds.held():
             try:
-                return await self._call(arguments)
+                return await self._call(arguments, ticket.key)
             except _Lost as lost:
-                if not (lost.unheard or self.traits.idempotent):
+                if not (lost.unheard or self.traits.idempotent or self.traits.keyed):
                     text = f"{self._connection.name} was lost during the call; it may have done its work"
                     raise ToolFailed(text, tool=self.spec.name) from lost
                 with suppress(_Lost):
-                    return await self._call(arguments)
+                    return await self._call(arguments, ticket.key)
                 raise ToolFailed(f"{self._connection.name} was lost twice", tool=self.spec.name) from lost
 
-    async def _call(self, arguments: dict[str, Json]) -> Json:
+    async def _call(self, arguments: dict[str, Json], key: str) -> Json:
         client = await self._connection.client()
         try:
-            result = await client.call_tool(self._name, arguments)
+            result = await client.call_tool(self._name, arguments, meta=cast(Any, {KEY: key}))
         except MCPError as error:
             unheard = error.code == INVALID_REQUEST and "Session terminated" in error.message  # it has started anew
             if unheard or error.code == CONNECTION_CLOSED:
@@ -206,7 +210,7 @@ class Connection:
                 log.warning("MCP server %s: %s is left out, its name is taken or its schema too long", self.name, name)
                 continue
             spec = ToolSpec(name, told.get("description", "")[:WORDS], told["inputSchema"])
-            self._tools[name] = MCPTool(self, spec, told["name"], told.get("annotations", {}))
+            self._tools[name] = MCPTool(self, spec, told["name"], told.get("annotations", {}) | told.get("_meta", {}))
         self.known.set()
 
 

@@ -49,7 +49,7 @@ class OperationTool:
         method = operation.method
         effect: Any = "read" if method in _SAFE else "external"
         self.spec, self.source = spec, source
-        self.traits = Traits(effect, idempotent=method in _REPEATABLE, timeout=document.timeout)
+        self.traits = Traits(effect, idempotent=method in _REPEATABLE, keyed=document.keyed, timeout=document.timeout)
         self._operation, self._document = operation, document
         self._bounds = Bounds(spec.name, self.traits)
 

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
@@ -24,6 +25,7 @@ from ..core.records import Json, Ticket, ToolSpec, Traits
 KEY = "idempotency_key"
 """A parameter of this name is not shown to models; it gets the call's idempotency key."""
 
+Lookup = Callable[[str], Awaitable[Json]]
 THREADS = 32  # calls at once of a plain function that does not say how many
 
 
@@ -63,11 +65,18 @@ class FunctionTool:
     A parameter annotated `Ticket` is not shown to models; it gets the call's ticket.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None, traits: Traits | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], name: str | None = None, traits: Traits | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:  # fmt: skip
         self.traits = traits or Traits()
+        if lookup is not None:
+            self.lookup = lookup
         self.source = "python"
         name = name or function.__name__
         fields, self._hidden = _parameters(function)
+        if KEY in self._hidden:
+            self.traits = replace(self.traits, keyed=True)
         self._run: Callable[..., Awaitable[Any]] = function
         if not inspect.iscoroutinefunction(function):
             self._run = partial(in_thread, function)
@@ -124,14 +133,19 @@ async def in_thread(function: Callable[..., Any], /, **values: Any) -> Any:
 class ToolKit(dict[str, FunctionTool]):
     """Tools by name. `kit.add(function)`, or as a decorator: `@kit.add`, `@kit.add(effect="read")`."""
 
-    def add(self, function: Callable[..., Any] | None = None, name: str | None = None, **declared: Any) -> Any:
+    def add(
+        self, function: Callable[..., Any] | None = None, name: str | None = None, lookup: Lookup | None = None,
+        **declared: Any,
+    ) -> Any:  # fmt: skip
         """Make a function a tool and return it unchanged; raises Conflict for a name that is taken.
 
-        `declared` are the fields of `Traits`: what the tool does, for those who decide whether it may run.
+        `declared` are the fields of `Traits`: what the tool does, for those who decide whether it may run. `lookup`
+        tells of an idempotency key what became of the call, should it have been cut off: `{"result": ...}`, or None
+        where nothing was done.
         """
         if function is None:
-            return partial(self.add, name=name, **declared)
-        tool = FunctionTool(function, name, Traits(**declared))
+            return partial(self.add, name=name, lookup=lookup, **declared)
+        tool = FunctionTool(function, name, Traits(**declared), lookup)
         if tool.spec.name in self:
             raise Conflict(f"there is a tool named {tool.spec.name!r}; give one of them another name")
         self[tool.spec.name] = tool

@@ -1,0 +1,96 @@
+"""Values in texts: what is compared with what, in which form, and where a value stands as it is."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+
+from . import codec
+from .records import Json
+
+# bounded, for what is looked at may be long, and made to be slow to look at
+_LINK = re.compile(
+    r"(?:\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
+    r"|(?<![\w@.-])(?:[\w-]+\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)(?::\d+)?(?:/|[?#](?=\w))[^\s<>\"')\]]*",
+    re.I,
+)
+_MAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]+\.)+[\w-]+")
+_SPACE = re.compile(r"\s+")
+_SCHEME = re.compile(r"(?<!\w)https?://")
+_ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
+_COMMA = re.compile(r"\d,\d")
+_JOINTS = ".-+@/\\"
+_TRAIL = ".,;:!?"
+
+
+def written(value: Json) -> str:
+    """All text in JSON data, a leaf a line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}\n{written(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(written, value))
+    return "" if value is None else codec.dumps(value).decode()
+
+
+def normal(text: str) -> str:
+    """The form in which values are compared: one case, one kind of space, no `http://`, numbers without zeros."""
+    plain = _SPACE.sub(" ", text).strip().lower()  # not folded: `ß` and `ss` are two domains
+    plain = _ZEROS.sub(r"\1\2", _SCHEME.sub("", plain))
+    return plain.rstrip("/") or plain
+
+
+def leaves(value: Json, known: Collection[str] | None = None) -> Iterator[str]:
+    """Every text and number in an argument; a whole number also reads as one. With `known`, also the other keys."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if known is not None and key not in known:
+                yield key
+            yield from leaves(item, known)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item, known)
+    elif isinstance(value, float) and value.is_integer():
+        yield str(int(value))
+    elif value is not None and value != "":
+        yield str(value)
+
+
+def links(text: str) -> list[str]:
+    """The URLs and mail addresses in a text."""
+    return [found.rstrip(_TRAIL) for found in [*_LINK.findall(text), *_MAIL.findall(text)]]
+
+
+def stands(value: str, text: str) -> bool:
+    """Whether a value stands in a text, both in normal form: not as part of a longer word, address, path or number."""
+    if not any(map(str.isalnum, value)):
+        return f" {value} " in f" {text} "  # `/` and `.` stand in every text
+    at = text.find(value)
+    while at >= 0:
+        if not (_inside(text, at) or _inside(text, at + len(value))):
+            return True
+        at = text.find(value, at + 1)
+    return False
+
+
+def _inside(text: str, at: int) -> bool:
+    """Whether a place in a text lies within one word, address, path or number: `j.smith@x.org` is not `smith@x.org`."""
+    comma = _COMMA.fullmatch(text[at - 1 : at + 2]) or _COMMA.fullmatch(text[max(at - 2, 0) : at + 1])
+    return comma is not None or (_joined(text, at - 1, -1) and _joined(text, at, 1))
+
+
+def _joined(text: str, at: int, step: int) -> bool:
+    """Whether a word's character is next in a direction, past what joins words to an address."""
+    while 0 <= at < len(text) and text[at] in _JOINTS:
+        at += step
+    return 0 <= at < len(text) and _of_word(text[at])
+
+
+def _of_word(character: str) -> bool:
+    """Whether words go on here; not so between the characters of scripts that are written without spaces."""
+    if character.isascii():
+        return character.isalnum() or character == "_"
+    cased = character.lower() != character.upper()
+    return cased or character.isdecimal() or unicodedata.combining(character) != 0
