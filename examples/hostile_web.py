@@ -91,7 +91,7 @@ def play(model: str = "gullible", untrusted: str = "refuse") -> Seen:
     """Give the agent its task and return what happened. `untrusted` is the policy's verdict."""
     seen = Seen()
     with tempfile.TemporaryDirectory() as data, hostile_server(seen.requests) as host:
-        files = Path(data) / "workspaces" / "default" / "clerk"
+        files = Path(data) / "workspaces" / "default" / "clerk@owner"
         files.mkdir(parents=True)
         (files / "minutes.txt").write_text((FOLDER / "minutes.txt").read_text(encoding="utf-8"), encoding="utf-8")
         with LLMAgentOS(data, tools={"hosts": [host], "private": [host]}) as system:
