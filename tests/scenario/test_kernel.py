@@ -332,3 +332,59 @@ async def test_replay_needs_no_model_and_finds_the_difference(boot: Boot, tmp_pa
     assert report.diverged is not None
     assert '"n":4' in report.diverged and '"n":3' in report.diverged
     store.close()
+
+
+async def test_a_child_may_be_born_with_a_message_that_it_has_received(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def answers(sys: Sys, args: Json, state: Json) -> Json:
+        message = await sys.receive()
+        seen.append((message.body, message.sender, message.principal, args))
+        if message.body == "fail":
+            raise RuntimeError("it failed")
+        await sys.reply(message, {"got": message.body})
+        return None
+
+    programs = {"answers": Program(answers, wakes=True)}
+    kernel = Kernel(SQLiteStore(tmp_path / "j.db"), programs)
+    sys = await kernel.service("test", "ann")
+    commits, write = 0, kernel.store.write
+
+    def counting(batch: Any) -> None:
+        nonlocal commits
+        commits += 1
+        write(batch)
+
+    kernel.store.write = counting  # type: ignore[method-assign]
+    await sys.spawn("answers", 7, first={"body": "hi", "reply_to": "task/one", "task": "one", "id": "one"})
+    assert (await kernel.mail.wait("task/one", 5)).body == {"got": "hi"} and commits == 2
+    await sys.spawn("answers", 7, first={"body": "fail", "reply_to": "task/two"})
+    assert "it failed" in str((await kernel.mail.wait("task/two", 5)).body["error"])
+    assert seen == [("hi", "", "ann", 7), ("fail", "", "ann", 7)]
+    asked = kernel.table.message("one")
+    assert asked is not None and kernel.table.messages(asked.box) == []  # taken
+    await kernel.close()
+
+
+async def test_a_first_message_outlives_a_crash_before_its_child_ran(tmp_path: Path) -> None:
+    held, ran = asyncio.Event(), asyncio.Event()
+
+    async def answers(sys: Sys, args: Json, state: Json) -> Json:
+        ran.set()
+        await held.wait()
+        message = await sys.receive()
+        await sys.reply(message, {"got": message.body})
+        return None
+
+    programs = {"answers": Program(answers, wakes=True)}
+    kernel = Kernel(SQLiteStore(tmp_path / "j.db"), programs)
+    pid = await (await kernel.service("test")).spawn("answers", first={"body": "hi", "reply_to": "task/one"})
+    await ran.wait()
+    await kernel.close()
+    held.set()
+    kernel = Kernel(SQLiteStore(tmp_path / "j.db"), programs)
+    await kernel.start_all()
+    assert (await kernel.mail.wait("task/one", 5)).body == {"got": "hi"}
+    report = await replay(kernel.store, pid, kernel.programs, kernel.door.table)
+    assert report.diverged is None
+    await kernel.close()

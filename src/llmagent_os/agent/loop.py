@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core import codec
+from ..core import codec, files
 from ..core.errors import (
     BudgetExceeded,
     ContextOverflow,
@@ -276,7 +276,7 @@ class Agent:
             raise
         except LLMAgentOSError as error:
             return Message("tool", f"error: {error.message}", tool_call_id=call.id, name=call.name)
-        turn.files += _files(result)
+        turn.files += files.found(result)
         return Message("tool", _text(result), tool_call_id=call.id, name=call.name)
 
     async def _consult(self, sys: Sys, turn: Turn, agent: str, call: ToolCall) -> str:
@@ -396,17 +396,6 @@ def _halved(message: Message, longest: int) -> Message:
 def _by_user(message: Message) -> bool:
     """Whether a message is in the words of whoever the agent answers, and not of what that has read."""
     return message.role not in ("assistant", "tool") and message.name != RELAYED
-
-
-def _files(value: Json) -> list[dict[str, Json]]:
-    """The files in a tool's result, wherever they stand in it."""
-    if isinstance(value, list):
-        return [file for item in value for file in _files(item)]
-    if not isinstance(value, dict):
-        return []
-    if isinstance(value.get("$file"), dict):
-        return [value["$file"]]
-    return [file for item in value.values() for file in _files(item)]
 
 
 def _kind(file: Mapping[str, Json]) -> str:

@@ -226,7 +226,9 @@ class AgentManager:
                 await self._sys.send(pid, STOP)
         return pids[:replicas]
 
-    async def _spawn(self, defined: Defined, name: str, whose: str, **args: Json) -> int:
+    async def _spawn(
+        self, defined: Defined, name: str, whose: str, first: Mapping[str, Json] | None = None, **args: Json
+    ) -> int:
         spec = defined.spec
         helpers, once = [self.get(each) for each in spec.asks], args.get("once")
         pid = await self._sys.acting(whose).spawn(
@@ -237,6 +239,7 @@ class AgentManager:
             supervision=Supervision(**spec.supervision.model_dump() | ({"restart": "temporary"} if once else {})),
             nice=spec.nice,
             grant=spec.held(),
+            first=first,
         )
         for each in helpers:  # after it, so that agents may ask one another
             await self._one(each.spec.name, SHARED, partial(self._spawn, each, each.spec.name, SHARED))
@@ -394,9 +397,9 @@ class AgentManager:
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
         task = task or uuid.uuid4().hex
-        pid = await self._spawn(self.get(name), f"{name}~once-{task[:12]}", self.person, once=True)
-        await self._deliver(pid, body, task)
-        return pid, task
+        kept = self._kept(task)
+        first = {"id": kept, "body": body, "reply_to": f"task/{kept}", "task": kept}
+        return await self._spawn(self.get(name), f"{name}~once-{task[:12]}", self.person, first, once=True), task
 
     async def _session(self, name: str, session: str) -> int:
         defined = self.get(name)

@@ -45,3 +45,14 @@ def _decoded(data: str) -> bytes:
         return base64.b64decode(data)
     except (TypeError, ValueError) as error:
         raise ResultLost(f"a tool has acted, but its file is not Base64 ({error})") from error
+
+
+def found(value: Json) -> list[dict[str, Json]]:
+    """The files in a result, wherever they stand in it."""
+    if isinstance(value, list):
+        return [file for item in value for file in found(item)]
+    if not isinstance(value, dict):
+        return []
+    if isinstance(value.get("$file"), dict):
+        return [value["$file"]]
+    return [file for item in value.values() for file in found(item)]

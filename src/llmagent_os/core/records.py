@@ -555,7 +555,8 @@ class Spawn:
     `budget` is its own, or several; only a service may name an account in one.
 
     `owner` says with what it ends: the `turn` that started it, where that fails or is broken off, or only its parent
-    `process`. A turn that ends well leaves its children to the process.
+    `process`. A turn that ends well leaves its children to the process. `first` is a message that it is born with, as
+    received: `{body, id, reply_to, task}`.
     """
 
     program: str
@@ -566,6 +567,7 @@ class Spawn:
     nice: int | None = None
     grant: Grant | None = None
     owner: Owned = "turn"
+    first: Mapping[str, Json] | None = None
 
 
 Outcome = Literal["ok", "error", "cancelled", "deadline"]

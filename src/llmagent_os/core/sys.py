@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from . import codec
@@ -141,9 +141,10 @@ class Sys:
         nice: int | None = None,
         grant: Grant | None = None,
         owner: Owned = "turn",
+        first: Mapping[str, Json] | None = None,
     ) -> int:
         """Start a child and return its pid. See `Spawn`."""
-        wanted = _wanted(Spawn(program, args, name, budget, supervision, nice, grant, owner))
+        wanted = _wanted(Spawn(program, args, name, budget, supervision, nice, grant, owner, first))
         result: int = await self._call("spawn", wanted)
         return result
 
@@ -211,5 +212,7 @@ def _wanted(child: Spawn) -> dict[str, Any]:
         wanted["grant"] = child.grant
     if child.owner != "turn":
         wanted["owner"] = child.owner
+    if child.first is not None:
+        wanted["first"] = child.first
     data: dict[str, Any] = codec.loads(codec.canonical(wanted))
     return data

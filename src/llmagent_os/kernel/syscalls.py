@@ -190,7 +190,8 @@ class Builtins:
         name, programs = wanted["program"], self.kernel.programs
         if name not in programs:
             raise not_found("program", name, programs)
-        budgets, parked = codec.budgets(wanted.get("budget")), programs[name].wakes
+        first = wanted.get("first")
+        budgets, parked = codec.budgets(wanted.get("budget")), programs[name].wakes and first is None
         if process.service is None and any(each.account for each in budgets):
             raise PermissionDenied(f"process {process.pid} may give its children budgets of their own only")
         child = self.kernel.table.create(
@@ -202,9 +203,23 @@ class Builtins:
         child.nice = _niceness(wanted.get("nice", child.nice), process)
         child.owner_turn = process.turn + 1 if wanted.get("owner") != "process" and child.parent else None
         call.writes.append(("process.add", child.values(self.kernel.journal.pack(child.args, call.writes))))
+        if first is not None:
+            self._received(child, first, call)
         if not parked:
             call.after.append(lambda: self.kernel.runner.start(child))
         return child.pid
+
+    def _received(self, child: Process, first: Mapping[str, Json], call: Call) -> None:
+        """Let a child be born with a message that it has received: the row that its program will be answered from."""
+        pack, whose = partial(self.kernel.journal.pack, writes=call.writes), (child.tenant, call.principal)
+        sender, origins = f"pid/{call.pid}" if child.parent else "", child.origins["args"]
+        message = Envelope(first.get("id") or call.key, child.box, first["body"], sender, first.get("reply_to"),
+                           first.get("task"), origins, call.principal)  # fmt: skip
+        own, now = Call(child.pid, "receive", {}, child.key("receive", {}, b"{}"), *whose, 0.0, seq=1), time.time()
+        row = (message.id, child.box, pack(message.body), sender, message.reply_to, message.task, now, listed(origins))
+        read = self.kernel.journal.row(own, 1, b"{}", pack(message), None, (now, 0.0))
+        call.writes += [("message.add", (*row, *whose)), ("message.took", (child.tenant, message.id, child.box)), read]
+        child.seq = 1
 
     async def wait(self, call: Call, process: Process) -> Json:
         """Return the result of a process once it is done; raises ProcessFailed where it was stopped."""

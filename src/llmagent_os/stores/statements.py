@@ -54,6 +54,7 @@ WRITES = {
     "VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(tenant, id, box) DO UPDATE SET body = "
     "iif(body = excluded.body, body, NULL)",  # another body: refused, for there is none without one
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
+    "message.took": "UPDATE message SET taken = 1 WHERE tenant = ? AND id = ? AND box = ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",
     "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
