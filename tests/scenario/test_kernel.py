@@ -385,6 +385,7 @@ async def test_a_first_message_outlives_a_crash_before_its_child_ran(tmp_path: P
     kernel = Kernel(SQLiteStore(tmp_path / "j.db"), programs)
     await kernel.start_all()
     assert (await kernel.mail.wait("task/one", 5)).body == {"got": "hi"}
+    await kernel.runner.ended(pid)
     report = await replay(kernel.store, pid, kernel.programs, kernel.door.table)
     assert report.diverged is None
     await kernel.close()
