@@ -36,9 +36,9 @@ def counted(api: Gate) -> Iterator[dict[str, int]]:
     store, seen = api.kernel.store, {"commits": 0, "rows": 0}
     write, read = store.write, store.read
 
-    def writes(batch: Any) -> None:
+    def writes(batch: Any, *patience: float) -> None:
         seen["commits"] += 1
-        write(batch)
+        write(batch, *patience)
 
     def reads(query: str, *params: Any) -> Any:
         rows = read(query, *params)

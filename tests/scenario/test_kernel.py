@@ -350,10 +350,10 @@ async def test_a_child_may_be_born_with_a_message_that_it_has_received(tmp_path:
     sys = await kernel.service("test", "ann")
     commits, write = 0, kernel.store.write
 
-    def counting(batch: Any) -> None:
+    def counting(batch: Any, *patience: float) -> None:
         nonlocal commits
         commits += 1
-        write(batch)
+        write(batch, *patience)
 
     kernel.store.write = counting  # type: ignore[method-assign]
     await sys.spawn("answers", 7, first={"body": "hi", "reply_to": "task/one", "task": "one", "id": "one"})

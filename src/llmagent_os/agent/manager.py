@@ -348,7 +348,7 @@ class AgentManager:
         """Whether a message that was accepted is this one; of a receiver that is gone nobody knows."""
         process = self._kernel.table.find(int(known.box.removeprefix("pid/")))
         there = process is None or process.name is None or process.name.split("~")[0] == receiver
-        return there and codec.loads(codec.dumps(known.body)) == codec.loads(codec.dumps(body))
+        return there and known.body == codec.loads(codec.canonical(body))
 
     def accepted(self, task: str) -> Envelope | None:
         """The message that a task of this person began with; None for what was never accepted, or is another's."""
