@@ -217,7 +217,7 @@ class Builtins:
                            first.get("task"), origins, call.principal)  # fmt: skip
         own, now = Call(child.pid, "receive", {}, child.key("receive", {}, b"{}"), *whose, 0.0, seq=1), time.time()
         row = (message.id, child.box, pack(message.body), sender, message.reply_to, message.task, now, listed(origins))
-        read = self.kernel.journal.row(own, 1, b"{}", pack(message), None, (now, 0.0))
+        read = self.kernel.journal.row(own, 1, b"{}", pack(codec.loads(codec.canonical(message))), None, (now, 0.0))
         call.writes += [("message.add", (*row, *whose)), ("message.took", (child.tenant, message.id, child.box)), read]
         child.seq = 1
 
