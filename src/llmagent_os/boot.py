@@ -17,6 +17,7 @@ from .agent.spec import AgentSpec, parse
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
+from .core.accounts import book, statements
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
 from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
@@ -239,7 +240,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             **processes(kernel), **models(kernel, config, registry), "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
-            "privacy.tidy": privacy.clean,
+            "privacy.tidy": privacy.clean, "accounts.credit": partial(credit, kernel),
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, records, registry, metrics, approvals, anomalies, keys, privacy,
@@ -248,6 +249,14 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         await kernel.start_all()
         system.closing = opened.pop_all()
         return system
+
+
+async def credit(kernel: Kernel, call: Call, by: Caller) -> None:
+    """What gives back what was drawn on an account."""
+    args = (call.args[name] for name in ("account", "resource", "period", "amount"))
+    entries = kernel.ledger.credit(call.tenant, *args)
+    call.writes += statements(entries)
+    call.after.append(partial(book, entries))
 
 
 async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> None:

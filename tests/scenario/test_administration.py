@@ -48,8 +48,10 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
         assert status < 300, (method, path, answer)
         return answer
 
-    await ask("POST", "/v1/agents", {"name": "bot", "model": "scripted"})
+    await ask("POST", "/v1/agents", {"name": "bot", "model": "scripted", "budget": {"tokens": 1000}})
     await ask("PATCH", "/v1/agents/bot", {"description": "a bot"})
+    await ask("POST", "/v1/agents/bot/messages", {"text": "hi", "wait": 5})
+    await ask("POST", "/v1/accounts", {"account": "agent/bot", "resource": "tokens", "amount": 1})
     (pid,) = (await ask("POST", "/v1/agents/bot/scale", {"replicas": 1}))["pids"]
     for which in ("agents/bot", f"processes/{pid}"):
         for verb in ("pause", "resume"):

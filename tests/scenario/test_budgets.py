@@ -39,6 +39,7 @@ from llmagent_os.security.privacy import Privacy
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.gateway import gate
 
 LONG = "x" * 400
 
@@ -353,3 +354,22 @@ async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Start) -> None:
     with pytest.raises(ProcessFailed):
         await sys.wait(pid, timeout=3)
     assert kernel.table.get(pid).tally.seconds < 2
+
+
+async def test_an_account_is_given_something_back(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data") as api:
+        await api.post("/v1/agents", {"name": "poor", "model": "scripted", "budget": {"tokens": 10}})
+        said = {"text": "hello", "wait": 5}
+        while (await api.post("/v1/agents/poor/messages", said))[0] == 200:
+            pass
+        _, found = await api.get("/v1/accounts")
+        ((drawn),) = found["accounts"]
+        assert drawn | {"used": 0} == {"account": "agent/poor", "resource": "tokens", "period": "", "used": 0}
+        credit = {key: drawn[key] for key in ("account", "resource", "period")} | {"amount": drawn["used"]}
+        assert (await api.post("/v1/accounts", credit))[0] == 204
+        assert (await api.post("/v1/agents/poor/messages", said))[0] == 200
+        status, told = await api.post("/v1/accounts", credit | {"account": "agent/pour"})
+        assert status == 404 and "agent/poor" in told["error"]["message"]
+        _, key = await api.post("/v1/keys", {"roles": ["user"], "principal": "eve"})
+        eve = {"headers": {"Authorization": f"Bearer {key['key']}"}}
+        assert (await api.post("/v1/accounts", credit, **eve))[0] == 403

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
+from .errors import not_found
 from .ports import Store
 from .records import Budget, Call, Period
 
@@ -107,6 +108,20 @@ class Ledger:
                 account.period, account.used = label, dict(self._store.read("account.get", account.name, label))
             account.until = (now // HOUR + 1) * HOUR
         return account
+
+    def listed(self, tenant: str) -> list[tuple[str, str, str, float]]:
+        """What was drawn on a tenant's accounts: account, resource, period, amount."""
+        rows = self._store.read("account.list", tenant)
+        return [(name.removeprefix(f"{tenant}/"), *drawn) for name, *drawn in rows]
+
+    def credit(self, tenant: str, name: str, resource: str, period: str, amount: float) -> list[Entry]:
+        """What gives an account something back; raises NotFound where nothing was drawn on it."""
+        drawn = {each[:3] for each in self.listed(tenant)}
+        if (name, resource, period) not in drawn:
+            raise not_found("account", name, [account for account, *_ in drawn])
+        full = name if name.startswith("process/") else f"{tenant}/{name}"
+        known = [each for each in self._accounts.values() if (each.name, each.period) == (full, period)]
+        return [(known[0] if known else Account(full, period), period, resource, -amount)]
 
     def entries(self, process: Drawer, principal: str, amounts: Mapping[str, float]) -> list[Entry]:
         """What a process draws now, on each account once: of a resource that some budget limits."""

@@ -22,7 +22,8 @@ ANYBODY, KNOWN = "", "*"
 _HELD = {
     ANYBODY: "GET /health",
     KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
-    "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention",
+    "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
+    "GET /v1/accounts, POST /v1/accounts",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",

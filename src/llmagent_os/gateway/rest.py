@@ -19,6 +19,7 @@ from .auth import ANYBODY, KNOWN, ROUTES
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, models_in, rest_body, status_of
 from .responses_bodies import ResponsesBody
+from .rest_accounts import Accounts
 from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
@@ -50,7 +51,7 @@ def make_rest(system: System) -> FastAPI:
     app = FastAPI(
         title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
     )
-    about = (Overview, Events, Identity, Approving, Anomalous, Tools)
+    about = (Overview, Events, Identity, Approving, Anomalous, Accounts, Tools)
     for part in (Agents(), Processes(), Entrance(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)

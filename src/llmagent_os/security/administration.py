@@ -50,6 +50,7 @@ ACTS: Mapping[str, Act] = {
     "approvals.answer": Act("approvals", "Allow or refuse what an agent waits for."),
     "keys.mint": Act("keys", "Make a key."),
     "keys.revoke": Act("keys", "End a key and all that were minted from it."),
+    "accounts.credit": Act("system", "Give an account of a budget back what was drawn on it."),
     "privacy.consent": Act("privacy", "Say whether somebody's traffic may be learned from."),
     "privacy.erase": Act("privacy", "Erase everything that is a person's.", 86400.0),
     "privacy.tidy": Act("system", "Delete what is past its time.", 86400.0),

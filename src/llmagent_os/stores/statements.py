@@ -104,6 +104,9 @@ READS = {
     "process.children": f"SELECT pid FROM process WHERE parent = ? AND parent > 0 AND {LIVING} ORDER BY pid",
     "process.open": "SELECT pid, turn FROM open_turn",
     "process.last": "SELECT coalesce(max(pid), 0) FROM process",
+    "account.list": "SELECT account, resource, period, used FROM account "
+    "WHERE account >= ?1 || '/' AND account < ?1 || '0' UNION ALL "
+    "SELECT account, resource, period, used FROM account JOIN process ON account = 'process/' || pid WHERE tenant = ?1",
     "account.get": "SELECT resource, used FROM account WHERE account = ? AND period = ?",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
     "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
