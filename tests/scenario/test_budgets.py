@@ -83,7 +83,7 @@ async def test_what_is_used_up_stays_used_up_and_nothing_is_forgotten(tmp_path: 
         await system.agents.configure("poor", {"budget": {"tokens": 400}})  # somebody raises it
         assert await told(system, "poor", "and now?", "s") == "and now?"
         assert system.kernel.table.named("poor@s") == [pid]
-        while system.kernel.table.get(pid).row_status != "waiting":
+        while system.kernel.table.get(pid).life.phase != "waiting":
             await asyncio.sleep(0.01)
         state = system.kernel.journal.unpack(system.kernel.table.get(pid).state)
         assert [m["content"] for m in state["history"] if m["role"] == "user"] == ["hi, I am Ada", "and now?"]

@@ -190,7 +190,7 @@ async def test_a_stop_of_the_system_is_no_end_but_costs_what_it_cost(boot: Boot)
     assert cut.outcome == "cancelled" and cut.output_tokens > 1 and same(kernel, pid)
     assert (await kernel.mail.wait("task/a", 5)).body == "abcd" * 40  # asked again, under the same key
     assert [(row.outcome, row.key) for row in rows(kernel, pid)] == [("cancelled", cut.key), ("ok", cut.key)]
-    await until(lambda: kernel.table.get(pid).row_status == "waiting")
+    await until(lambda: kernel.table.get(pid).life.phase == "waiting")
     assert same(kernel, pid)
 
 
