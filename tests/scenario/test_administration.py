@@ -11,7 +11,7 @@ import pytest
 
 from llmagent_os.core import codec
 from llmagent_os.core.errors import Conflict, LLMAgentOSError, PermissionDenied
-from llmagent_os.core.records import Hidden
+from llmagent_os.core.records import Hidden, Question
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.journal import Row
 from llmagent_os.kernel.process import Program
@@ -154,3 +154,16 @@ async def test_talking_to_an_agent_that_does_not_run_yet_is_no_administration(ap
     ann = {"headers": {"Authorization": f"Bearer {key['key']}"}}
     status, _ = await api.post("/v1/agents/assistant/messages", {"text": "hi"}, **ann)
     assert status == 200
+
+
+async def test_who_is_erased_is_in_no_row_of_an_act_either(api: Gate) -> None:
+    """Also not in those of others: who gave them a key, or answered what was asked about their work."""
+    name = "ann.smith@mail.example"
+    await api.post("/v1/keys", {"roles": ["user"], "principal": name})
+    await api.ask("PUT", "/v1/privacy/consent", json={"principal": name, "learning": True})
+    question = Question("q", 1, "default", name, "clerk", "pay", {"to": name}, {}, name)
+    api.kernel.worker("asks", api.system.approvals.ask(question))
+    await asyncio.sleep(0)
+    assert (await api.post("/v1/approvals/q", {"allow": False}))[1]["arguments"] == {"to": name}
+    _, erased = await api.post("/v1/privacy/erase", {"principal": name, "prove": [name]})
+    assert erased["found"] == {name: []}

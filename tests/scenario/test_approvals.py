@@ -65,7 +65,7 @@ async def answer(
     system: System, which: str, allow: bool, who: str = "owner", role: str = "owner", tenant: str = "default",
     key: str = "",
 ) -> Json:  # fmt: skip
-    return await (await handle(system, who, role, tenant, key)).act("approvals.answer", id=which, allow=allow)
+    return (await (await handle(system, who, role, tenant, key)).act("approvals.answer", id=which, allow=allow)).value
 
 
 async def asked_by(

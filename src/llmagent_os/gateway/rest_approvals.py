@@ -58,4 +58,5 @@ class Approving:
 
     async def answer(self, here: Here, identifier: str, body: Answer) -> Asked:
         """Allow or refuse; the agent goes on at once. 409 says that it is too late, or that somebody else answered."""
-        return Asked(**await here.sys.act("approvals.answer", id=identifier, allow=body.allow))
+        answered = await here.sys.act("approvals.answer", id=identifier, allow=body.allow)
+        return Asked(**answered.value)

@@ -38,7 +38,8 @@ def _check(call: Call, draft: Draft, process: Process) -> None:
         seconds = account.used.get("seconds", 0.0) + time.monotonic() - began
         _refuse(draft, "seconds", seconds, limit.seconds, spent=True)
         call.deadline = min(call.deadline, limit.seconds - seconds)
-        call.clock.within(limit.seconds - seconds)
+        if call.clock is not None:  # it is made with that deadline else
+            call.clock.within(limit.seconds - seconds)
     if call.name in ("spawn", "spawn_many"):
         _refuse(draft, "depth", draft.above + 1, limit.depth)
 

@@ -50,7 +50,7 @@ class Clock:
     """How long a call may still take; it can stand still while a person is asked. Made within the event loop."""
 
     def __init__(self, seconds: float, expired: Callable[[], None]) -> None:
-        self._left, self._expired = seconds, expired
+        self.left, self._expired = seconds, expired
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.start()
@@ -58,19 +58,19 @@ class Clock:
     def start(self) -> None:
         """Go on."""
         self._since = self._loop.time()
-        self._timer = self._loop.call_later(self._left, self._expired)
+        self._timer = self._loop.call_later(self.left, self._expired)
 
     def within(self, seconds: float) -> None:
         """Allow no more than so many seconds from now on."""
         self.stop()
-        self._left = min(self._left, seconds)
+        self.left = min(self.left, seconds)
         self.start()
 
     def stop(self) -> None:
         """Stand still; harmless where it does."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer, self._left = None, self._left - (self._loop.time() - self._since)
+            self._timer, self.left = None, self.left - (self._loop.time() - self._since)
 
 
 class Door:
@@ -210,7 +210,8 @@ class Door:
         writes.append(journal.row(call, process.turn + 1, packed_args, packed_result, packed_error, times))
         then = partial(self._happen, call, process, result, error is None, entries)
         try:
-            await journal.append(writes, then, max(0.0, call.deadline - times[1]) + GRACE)
+            left = call.deadline - times[1] if call.clock is None else call.clock.left
+            await journal.append(writes, then, max(0.0, left) + GRACE)
         except (JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as refused:

@@ -59,7 +59,7 @@ class Builtins:
             ),
             "send": free(self.send, MINUTE, by.a_receiver, own, takes=by.SENT),
             "receive": free(self.receive, 7 * DAY, uncovered, by.sender, codec.envelope, words=by.heard),
-            "answer": free(self.answer, 10 * MINUTE, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard),
+            "answer": free(self.answer, 7 * DAY, uncovered, by.sender, codec.envelope, {"id": by.TEXT}, by.heard),
             "spawn": free(self.spawn, MINUTE, by.an_agent, own, takes=by.SPAWNED),
             "spawn_many": free(self.spawn_many, MINUTE, by.agents, own, takes=by.SPAWNED_MANY),
             "select": free(self.select, 7 * DAY, uncovered, own, takes=by.SELECTED),

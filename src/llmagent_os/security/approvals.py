@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import Conflict, PermissionDenied, not_found
 from ..core.ports import Records
-from ..core.records import Answer, Call, Question
+from ..core.records import Answer, Call, Hidden, Question
 from ..kernel.process import Process
 from .identity import Caller
 
@@ -92,8 +92,8 @@ class Approvals:
             return False
         return kept.get("turn") in (None, process.turn)
 
-    async def answer(self, call: Call, by: Caller) -> Kept:
-        """The act `approvals.answer` (`id`, `allow`).
+    async def answer(self, call: Call, by: Caller) -> Hidden:
+        """The act `approvals.answer` (`id`, `allow`); the result, the record, is somebody else's and so not in the row.
 
         Raises NotFound, also for what one may not see; PermissionDenied for a yes that takes somebody else; Conflict
         where it has an answer, or where that comes too late: then nothing was done, and nothing will be.
@@ -111,7 +111,7 @@ class Approvals:
         del self._open[name]  # at once: of two answers one counts
         call.writes.append(self._records.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
-        return value
+        return Hidden(value)
 
     def _settle(self, name: str, kept: Kept) -> None:
         """Let who waits go on, or, where the answer could not be kept, go on waiting."""

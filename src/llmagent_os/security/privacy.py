@@ -159,10 +159,11 @@ class Privacy:
         records = [(space, key) for space, key, _ in kept]
         await self._taken_in()
         listed, who = codec.dumps(pids).decode(), (tenant, principal)
-        keys = await self._scan("erase.keys", tenant, principal, listed)
+        keys = await self._scan("erase.keys", tenant, principal, listed, tenant, principal)
         messages = len(await self._scan("person.messages", tenant, principal))
         await self._write([
             ("erase.calls", (*ERASED, *who)), ("erase.calls_of", (*ERASED, listed)), ("erase.messages", who),
+            ("erase.acts", (*ERASED, *who)),
             ("erase.files", who), ("erase.accounts", (tenant, quote(principal, ""))),
             ("erase.messages_of", (listed,)), ("erase.process", (listed,)),
             *(("record.drop", each) for each in records),

@@ -32,6 +32,9 @@ SUMS = ", ".join(
     }.items()
 )  # fmt: skip
 """Of a process: what it had consumed at its last park, and what its calls since then have."""
+ABOUT = "tenant = ? AND name IN ('keys.mint', 'privacy.consent') "
+ABOUT += "AND iif(json_valid(CAST(args AS TEXT)), json_extract(CAST(args AS TEXT), '$.principal'), NULL) = ?"
+"""Acts of others about somebody."""
 
 WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
@@ -61,6 +64,7 @@ WRITES = {
     "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
     "erase.files": "DELETE FROM file WHERE tenant = ? AND principal = ?",
     "erase.calls": f"UPDATE call SET {EMPTY} WHERE tenant = ? AND principal = ?",
+    "erase.acts": f"UPDATE call SET {EMPTY} WHERE {ABOUT}",
     "erase.calls_of": f"UPDATE call SET {EMPTY} WHERE pid IN (SELECT value FROM json_each(?))",
     "erase.messages": "DELETE FROM message WHERE tenant = ? AND principal = ?",
     "erase.messages_of": "DELETE FROM message WHERE box IN (SELECT 'pid/' || value FROM json_each(?))",
@@ -156,7 +160,8 @@ READS = {
     "coalesce(state, x'6e756c6c') != x'6e756c6c' AND pid IN "
     "(SELECT pid FROM call WHERE tenant = ?1 AND principal = ?2))",
     "erase.keys": "SELECT pid, seq FROM call WHERE tenant = ? AND principal = ? "
-    "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?))",
+    "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?)) "
+    f"UNION SELECT pid, seq FROM call WHERE {ABOUT}",
     "retain.idle": f"SELECT pid FROM process WHERE status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
     "retain.ended": f"SELECT pid FROM process WHERE status IN ('stopped', 'done') AND {AGE} < ? "
     "AND pid < (SELECT max(pid) FROM process) AND NOT EXISTS "

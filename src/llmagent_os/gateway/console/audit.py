@@ -67,8 +67,10 @@ def show_calls(
 def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
     """A call as it is shown; `arguments` come last."""
     labels = codec.loads(row.labels) if row.labels else []
+    decision = codec.loads(row.decision) if row.decision else {}
     rules = [label[5:] for label in labels if label.startswith("rule:")]
     asked = any(label.startswith("asked:") for label in labels)
+    by = " by " + consent["approver"] if (consent := decision.get("consent")) else ""
     denied = error is not None and error["type"] == "PermissionDenied"
     return {
         "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
@@ -76,7 +78,7 @@ def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
         "seq": row.seq,
         "principal": f"{row.tenant}/{row.principal}",
         "tool": args.get("tool"),
-        "decision": ("refused" if denied else "allowed") + (" when asked" if asked else ""),
+        "decision": ("refused" if denied else "allowed") + (by or " when asked" if asked else ""),
         "rule": rules[0] if rules else None,
         "labels": " ".join(label for label in labels if not label.startswith("rule:")) or None,
         "arguments": args.get("arguments", codec.loads(b"{}")),
