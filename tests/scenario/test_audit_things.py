@@ -14,7 +14,9 @@ import pytest
 
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
-from llmagent_os.core.records import GenerateRequest, Hidden, ModelSpec, Retention
+from llmagent_os.core.records import GenerateRequest, Hidden, Json, ModelSpec, Retention, Spawn
+from llmagent_os.core.sys import Sys
+from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.security.audit import Findings, verify
@@ -57,6 +59,13 @@ async def work(found: System) -> None:
     await found.sys.act("keys.mint", name="", roles=["user"], principal="ann")
     await found.sys.act("privacy.consent", tenant=None, principal=None, learning=False)
     await found.anomalies.quarantine("default", "clerk", "it was odd")
+    found.kernel.programs["nap"] = Program(nap)
+    for pid in await found.sys.spawn_many([Spawn("nap")] * 400):  # a result of more than a row holds
+        await found.sys.wait(pid, timeout=10)
+
+
+async def nap(sys: Sys, args: Json, state: Json) -> str:
+    return "well rested"
 
 
 def found(data: Path) -> Findings:
@@ -115,6 +124,11 @@ def copied(space: str, key: str) -> str:
         ("changed", "process", f"UPDATE process SET parent = 1, nice = -20 WHERE {SESSION}"),
         ("changed", "keeps", f"UPDATE process SET state = '[]' WHERE {SESSION}"),
         ("missing", "is gone", f"DELETE FROM process WHERE {SESSION}"),
+        (
+            "changed",
+            "keeps or came to",
+            "UPDATE process SET result = '\"worn out\"' WHERE pid = (SELECT max(pid) FROM process)",
+        ),
     ],
 )
 def test_a_change_behind_the_systems_back_is_found(

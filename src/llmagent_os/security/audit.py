@@ -499,7 +499,7 @@ class _Verifier:
         """The records and processes that are not as the rows left them."""
         there, last = present(self._store), self._last.last
         waiting = self._store.read("call.feed", last, -1) if self.waiting else ()
-        fresh = changed_by(row for _, *row in waiting)
+        fresh = changed_by((row for _, *row in waiting), self._store)
         for name in (there.keys() | self._sealed.keys()) - fresh if self._sealed else ():
             yield from self._thing(self._sealed.get(name), there.get(name))
         for (pid,) in self._store.read("audit.strayed"):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import codec
 from ..core.ports import Store
-from ..kernel.journal import MARKS
+from ..kernel.journal import MARKS, Journal
 
 GUARDED = ("agent", "approval", "consent", "key", "quarantine")
 """The spaces whose records only acts write; of approvals those that were answered."""
@@ -78,7 +78,7 @@ class Seals:
     """Makes the seals for rows that are taken into the audit log, in order."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._unpack = store, Journal(store).unpack
         self._due = {pid for (pid,) in store.read("audit.awake")}  # that may get new arguments when their turn ends
 
     def all(self) -> list[Seal]:
@@ -91,7 +91,7 @@ class Seals:
         for row in rows:
             for space, key, made in _wrote(row):
                 found.append(Seal(name_of(space, key), bytes.fromhex(made) if made else GONE, _is_loose(space)))
-            pids |= _processes(row, self._due)
+            pids |= _processes(row, self._due, self._unpack)
         return [*found, *self.processes(pids)]
 
     def processes(self, pids: Iterable[int]) -> list[Seal]:
@@ -116,23 +116,23 @@ def _decided(row: Sequence[Any], name: str) -> Any:
     return codec.loads(decision).get(name, []) if decision and f'"{name}"'.encode() in decision else []
 
 
-def _processes(row: Sequence[Any], due: set[int]) -> set[int]:
+def _processes(row: Sequence[Any], due: set[int], unpack: Callable[[bytes], Any]) -> set[int]:
     """The processes whose own row a call changed."""
     pid, name, result = row[_PID], row[_CALL], row[_RESULT]
-    if name == "spawn" and result:
-        made = codec.loads(result)
+    if name in ("spawn", "spawn_many") and result:
+        made = unpack(result)
         return set(made) if isinstance(made, list) else {made}
     if name == "configure":
         due.add(pid)
     return {pid} if name in MARKS and pid in due else set(_decided(row, "processes"))
 
 
-def changed_by(rows: Iterable[Sequence[Any]]) -> set[Name]:
+def changed_by(rows: Iterable[Sequence[Any]], store: Store) -> set[Name]:
     """What rows changed, that may not be sealed yet."""
-    names, pids = set[Name](), set[int]()
+    names, pids, unpack = set[Name](), set[int](), Journal(store).unpack
     for row in rows:
         names |= labels(row).keys()
-        pids |= _processes(row, {row[_PID]})
+        pids |= _processes(row, {row[_PID]}, unpack)
     return names | {name_of("process", str(pid)) for pid in pids}
 
 
