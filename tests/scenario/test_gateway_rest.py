@@ -187,8 +187,9 @@ async def test_models_come_and_go(api: Gate) -> None:
 
 async def test_health_metrics_and_the_system_at_a_glance(api: Gate) -> None:
     await say(api, "hello")
-    workers = ("metrics", "anomalies", "sandbox", "audit")
-    parts = {"journal": None, "processes": None, "engine scripted": None} | {f"worker {name}": None for name in workers}
+    workers = ("metrics", "anomalies", "sandbox", "audit", "retention")
+    parts = {"journal": None, "processes": None, "vault": None, "engine scripted": None}
+    parts |= {f"worker {name}": None for name in workers}
     assert await api.get("/health", headers={"Authorization": ""}) == (200, {"status": "green", "parts": parts})
     _, top = await api.get("/v1/top")
     (engine,) = top["engines"]
