@@ -156,7 +156,7 @@ async def test_every_act_on_every_life_with_a_restart_between(
 
 
 async def check_what_follows(world: World, before: Life, event: str, life: Life) -> None:
-    """Who waited is told; a living process works on, a held one when it is resumed, and nothing of it is left behind."""
+    """Who waited is told; a living process works on, a held one when it is resumed, and nothing is left behind."""
     if before.phase == "running" and (event == "interrupt" or life.ended):
         assert world.answer("stay")["error"]["type"] == "ProcessFailed"
     if life.ended:
