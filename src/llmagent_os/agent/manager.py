@@ -121,7 +121,7 @@ class AgentManager:
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
         spec = self._check(old.spec.data() | dict(changes))
-        new = {"spec": spec.data(), "version": old.version + 1}
+        new = {"spec": spec.lean(), "version": old.version + 1}
         processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
         await asyncio.gather(  # at once, so that all of it is one commit
             *(self._try(self._reconfigure(process, spec, new)) for process in processes)
@@ -233,7 +233,7 @@ class AgentManager:
         helpers, once = [self.get(each) for each in spec.asks], args.get("once")
         pid = await self._sys.acting(whose).spawn(
             PROGRAM,
-            {"spec": spec.data(), "version": defined.version, **args},
+            {"spec": spec.lean(), "version": defined.version, **args},
             name=name,
             budget=spec.drawn(name, whose),
             supervision=Supervision(**spec.supervision.model_dump() | ({"restart": "temporary"} if once else {})),

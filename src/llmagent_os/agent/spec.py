@@ -118,6 +118,10 @@ class AgentSpec(BaseModel):
         """The JSON form, from which `parse` makes an equal spec."""
         return self.model_dump(by_alias=True)
 
+    def lean(self) -> dict[str, Json]:
+        """The same without what is as it is by default: what every process of it is started with."""
+        return self.model_dump(by_alias=True, exclude_defaults=True)
+
 
 def parse(data: Any) -> AgentSpec:
     """Check a definition; raises InvalidRequest that names the field to blame and, for an unknown one, the nearest."""

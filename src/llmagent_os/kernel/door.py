@@ -183,7 +183,7 @@ class Door:
         """
         journal, data = self.journal, None
         try:  # before anything that the handler did counts as done
-            data = codec.dumps(result) if error is None else None
+            data = codec.canonical(result) if error is None else None
         except TypeError as why:
             text = f"{call.name} has acted, but what it returned cannot be kept ({why}); return JSON data"
             error = ResultLost(text, call=call.name)
