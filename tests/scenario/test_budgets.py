@@ -177,8 +177,11 @@ async def crowd(sys: Sys, args: Json, state: Json) -> Any:
     return [type(each).__name__ for each in ended]
 
 
+SLOW = [{"match": ".", "text": "late", "delay": 60}]
+
+
 async def sleeper(sys: Sys, args: Json, state: Json) -> Any:
-    await sys.sleep(60)
+    await (sys.sleep(60) if args == "sleep" else sys.generate(GenerateRequest("slow", (Message("user", "hi"),))))
 
 
 class Dear:
@@ -350,10 +353,12 @@ async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_f
 async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Start) -> None:
     kernel = await start()
     sys = await kernel.service("test")
-    pid = await sys.spawn("sleeper", budget=Budget(seconds=0.3))
-    with pytest.raises(ProcessFailed):
-        await sys.wait(pid, timeout=3)
-    assert kernel.table.get(pid).tally.seconds < 2
+    kernel.engines.add("slow", lambda: open_engine(ModelSpec("slow", "scripted", options={"rules": SLOW})))
+    for what in ("sleep", "generate"):
+        pid = await sys.spawn("sleeper", what, budget=Budget(seconds=0.3))
+        with pytest.raises(ProcessFailed, match=f"{what} was not answered within 0.[23]"):
+            await sys.wait(pid, timeout=3)
+        assert kernel.table.get(pid).tally.seconds < 2
 
 
 async def test_an_account_is_given_something_back(tmp_path: Path, models_folder: Path) -> None:

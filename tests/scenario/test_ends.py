@@ -12,7 +12,7 @@ import pytest
 
 from llmagent_os.core.errors import DeadlineExceeded, EngineUnavailable
 from llmagent_os.core.ports import Syscall, own, uncovered
-from llmagent_os.core.records import Call, Chunk, GenerateRequest, Json, Message, ModelSpec, Sampling
+from llmagent_os.core.records import Budget, Call, Chunk, GenerateRequest, Json, Message, ModelSpec, Sampling
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.journal import Row
@@ -174,6 +174,20 @@ async def test_a_turn_that_is_ended_has_paid(boot: Boot) -> None:
         (row,) = rows(kernel, pid)
         assert row.outcome == "cancelled" and row.output_tokens > 1 and same(kernel, pid)
         assert [each.seq for each in kernel.journal.rows(pid)] == [1, 2, 3]  # the message, the answer, the end
+
+
+async def test_a_turn_that_goes_on_after_a_restart_has_had_its_time(boot: Boot) -> None:
+    kernel = await boot()
+    sys = await kernel.service("test")
+    pid = await sys.spawn("asks", "stays", budget=Budget(seconds=60))
+    await sys.send(pid, "hurried")
+    await until(lambda: rows(kernel, pid, "now"))
+    kernel = await boot()
+    await asyncio.sleep(1.0)  # and what it has now is added
+    await kernel.runner.kill(pid, "enough")
+    (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+    for seconds in (kernel.table.get(pid).tally.seconds, draft.account.used["seconds"]):
+        assert 1.3 <= seconds < 2.3
 
 
 async def test_a_stop_of_the_system_is_no_end_but_costs_what_it_cost(boot: Boot) -> None:

@@ -98,6 +98,7 @@ class Process:
     go: asyncio.Event = field(default_factory=asyncio.Event)  # set when it is resumed; `move` alone
     owed: list[Envelope] = field(default_factory=list)  # messages of this turn that still want an answer; door
     taking: set[int] = field(default_factory=set)  # messages handed out but not committed yet; `receive`
+    earlier: float = 0.0  # seconds that its cut-off turn had before this start; table
     turn_began: float = 0.0  # on the monotonic clock; 0: it is in no turn; runner
     next_args: tuple[Json] | None = None  # arguments from the next turn on; runner (configure)
     service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys

@@ -106,7 +106,7 @@ class Runner:
         for told in (process.repeats, process.owed, process.taking, process.seen):
             told.clear()
         process.see(process.made_of())
-        process.doing, process.turn_began = "running", time.monotonic()
+        process.doing, process.turn_began = "running", time.monotonic() - process.earlier
         error: Error = None
         outcome: Any = None
         try:
@@ -153,9 +153,9 @@ class Runner:
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: Writes) -> None:
         """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
-        seconds = time.monotonic() - process.turn_began if process.turn_began else 0.0
+        seconds = time.monotonic() - process.turn_began if process.turn_began else process.earlier
         process.tally.seconds += seconds
-        process.turn_began = 0.0
+        process.turn_began = process.earlier = 0.0
         entries = self._door.ledger.entries(process, process.acting, {"seconds": seconds})
         writes += statements(entries)
         book(entries)

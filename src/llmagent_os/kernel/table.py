@@ -104,7 +104,7 @@ class ProcessTable:
     def _catch_up(self, process: Process) -> None:
         """Add what was consumed since the last park: it stays so, whatever a resumed turn asks for again."""
         read = self._store.read("call.since", process.pid, process.upto, codec.dumps(sorted(MARKS)).decode())
-        process.seq, steps, *consumed = read[0]
+        process.seq, steps, *consumed, process.earlier = read[0]
         process.tally.charge(Usage(*consumed), steps)
 
     def listed(

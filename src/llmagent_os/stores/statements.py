@@ -117,7 +117,9 @@ READS = {
     "call.since": "SELECT coalesce(max(seq), ?2), "
     "count(*) FILTER (WHERE name NOT IN (SELECT value FROM json_each(?3))), "
     "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), "
-    "coalesce(sum(money), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
+    "coalesce(sum(money), 0.0), "  # and seconds, in which nobody was asked and the system ran
+    "coalesce(min(sum(seconds) FILTER (WHERE coalesce(labels, '') NOT LIKE '%\"asked:%'), "
+    "max(started + seconds) - min(started)), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
     "call.page_of": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND principal = ? ORDER BY seq LIMIT ?",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
     "call.newest": "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call'",
