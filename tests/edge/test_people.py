@@ -119,6 +119,26 @@ async def test_nobody_cancels_or_watches_the_task_of_somebody_else(api: Gate) ->
     assert (await ann.ask("DELETE", "/v1/tasks/order-2"))[0] == 204
 
 
+async def test_a_task_that_nobody_took_up_is_taken_back(api: Gate) -> None:
+    await api.script("slow", {"match": "first", "text": "x" * 40, "pace": 0.05}, {"match": "(.*)", "text": "{1}"})
+    await office(api, model="slow")
+    ann = await tenant(api, "acme", "ann", "user")
+    for task, text in (("one", "first"), ("two", "second"), ("three", "third")):
+        body = {"text": text, "session": "s", "wait": 0}
+        await ann.ask("POST", MESSAGES, body, **{"Idempotency-Key": task})
+    await asyncio.sleep(0.2)
+    assert (await ann.ask("DELETE", "/v1/tasks/two"))[0] == 204
+    status, answer = await ann.ask("GET", "/v1/tasks/two?wait=5")
+    assert status == 502 and "gave up" in answer["error"]["message"]
+    assert (await ann.ask("DELETE", "/v1/tasks/two"))[0] == 409
+    for task in ("one", "three"):
+        assert (await ann.ask("GET", f"/v1/tasks/{task}?wait=10"))[0] == 200
+    (pid,) = api.kernel.table.named("clerk@s", "acme")
+    calls = (await ann.ask("GET", "/v1/privacy/export"))[1].decode()
+    assert "tasks.cancel" in calls and api.kernel.table.waiting_messages(f"pid/{pid}") == 0
+    assert (await ann.ask("DELETE", "/v1/tasks/three"))[0] == 409
+
+
 async def test_who_has_the_scope_sees_what_belongs_to_others(api: Gate) -> None:
     boss = await office(api)
     things = await belongings(await tenant(api, "acme", "ann", "user"), api)

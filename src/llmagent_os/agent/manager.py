@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..core import codec
-from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, from_data, not_found
+from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, ProcessFailed, from_data, not_found
 from ..core.ports import Records, Tool
 from ..core.records import DEFAULT, SHARED, Call, Chunk, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
@@ -385,14 +386,28 @@ class AgentManager:
         return found[0][1] if found else None
 
     async def cancel(self, task: str) -> None:
-        """Stop the turn that works on a task; its reply is an error. Raises NotFound for a task that was never
-        accepted, Conflict where nobody works on it.
+        """Stop the turn that works on a task, or take back one that nobody took up; its reply is an error.
+
+        Raises NotFound for a task that was never accepted, Conflict for one that is answered.
         """
-        asked = self._asked(task)
+        await self._sys.act("tasks.cancel", task=task)
+
+    async def _cancel(self, call: Call, task: str) -> None:
+        asked, why = self._asked(task), "its caller gave up"
         for process in list(self._kernel.table.live.values()):
             if process.serving is not None and process.serving.task == asked.task:
-                return await self._kernel.runner.interrupt(process.pid, "its caller gave up")
-        raise Conflict(f"nobody works on task {task!r}: it is answered, or was not taken up yet")
+                return await self._kernel.runner.interrupt(process.pid, why)
+        waiting = self._kernel.store.read("message.waiting", self._tenant, asked.id, asked.box)
+        receiver = self._kernel.table.find(int(asked.box.removeprefix("pid/")))
+        if not waiting or (receiver is not None and waiting[0][0] in receiver.taking):
+            raise Conflict(f"nobody works on task {task!r}: it is answered, or is taken up just now")
+        body = codec.dumps({"error": ProcessFailed(why, reason=why).to_data()})
+        answer = (f"{asked.id}.error", asked.reply_to, body, "", None, asked.task, time.time(), None)
+        call.writes += [("message.take", waiting[0]), ("message.add", (*answer, self._tenant, asked.principal))]
+        if receiver is not None:
+            receiver.taking.add(waiting[0][0])
+            call.ends.append(partial(receiver.taking.discard, waiting[0][0]))
+        call.after.append(partial(self._kernel.mail.notify, str(asked.reply_to)))
 
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
@@ -459,7 +474,7 @@ def acts(agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Work]:
         "agents.create": on(manager._create), "agents.configure": on(manager._configure),
         "agents.delete": on(manager._delete), "agents.scale": on(manager._scale), "agents.pause": on(manager._pause),
         "agents.resume": on(manager._resume), "agents.terminate": on(manager._terminate),
-        "agents.nice": on(manager._nice),
+        "agents.nice": on(manager._nice), "tasks.cancel": on(manager._cancel),
     }  # fmt: skip
 
 

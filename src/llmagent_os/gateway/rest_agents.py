@@ -219,7 +219,7 @@ class Agents:
         return await self._wait(here.tasks(query.principal), task, query.wait, request, response)
 
     async def cancel(self, here: Here, task: str, query: Annotated[Whose, Query()]) -> None:
-        """Stop the turn that works on a task; whoever waits for the reply gets an error. A pause stays."""
+        """Stop the turn that works on a task, or take back one that nobody took up: its reply is an error."""
         await here.tasks(query.principal).cancel(task)
 
     async def _wait(

@@ -42,6 +42,7 @@ ACTS: Mapping[str, Act] = {
     "agents.resume": Act("agents:write", "Let the paused processes of an agent go on."),
     "agents.terminate": Act("agents:write", "End every process of an agent."),
     "agents.nice": Act("agents:write", "Change how the processes of an agent stand in line."),
+    "tasks.cancel": Act("chat", "Stop the turn that works on a task, or take the task back."),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
     "processes.nice": Act("processes:write", "Change how a process stands in line."),
@@ -89,16 +90,16 @@ def processes(kernel: Kernel) -> dict[str, Work]:
     """What does the acts about single processes (`pid`)."""
 
     async def pause(call: Call, by: Caller) -> None:
-        await kernel.runner.pause(changed(call))
+        await kernel.runner.pause(changed(call, by))
 
     async def resume(call: Call, by: Caller) -> None:
-        await kernel.runner.resume(changed(call))
+        await kernel.runner.resume(changed(call, by))
 
     async def nice(call: Call, by: Caller) -> None:
-        await kernel.renice(changed(call), call.args["nice"])
+        await kernel.renice(changed(call, by), call.args["nice"])
 
-    def changed(call: Call) -> int:
-        pid: int = kernel.table.of(call.args["pid"], call.tenant).pid
+    def changed(call: Call, by: Caller) -> int:
+        pid: int = kernel.table.of(call.args["pid"], call.tenant, by.sight).pid
         call.decision["processes"] = [pid]
         return pid
 

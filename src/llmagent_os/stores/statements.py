@@ -143,6 +143,7 @@ READS = {
     "message.first": f"SELECT {MESSAGE} FROM message WHERE box = ? AND taken = 0 ORDER BY n LIMIT ?",
     "message.unanswered": f"SELECT {MESSAGE} FROM message AS asked WHERE box = ? AND reply_to IS NOT NULL "
     "AND NOT EXISTS (SELECT 1 FROM message WHERE box = asked.reply_to AND taken = 0)",
+    "message.waiting": "SELECT n FROM message WHERE tenant = ? AND id = ? AND box = ? AND taken = 0",
     "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
     "message.get": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
