@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, PermissionDenied, ToolFailed
-from llmagent_os.core.ports import Syscall
+from llmagent_os.core.ports import Syscall, own, uncovered
 from llmagent_os.core.records import (
     Call,
     Envelope,
@@ -230,6 +230,29 @@ async def test_a_childs_failure_is_of_whom_the_child_read(world: World) -> None:
     assert "refused" in await world.run(node) and world.paid == []
 
 
+async def test_the_reason_of_a_kill_is_of_whom_the_killer_read(world: World) -> None:
+    async def idles(sys: Sys, args: Json, state: Json) -> None:
+        await sys.receive()
+
+    async def waits(sys: Sys, args: Json, state: Json) -> Json:
+        try:
+            return await sys.wait((await sys.receive()).body)
+        except LLMAgentOSError as error:
+            return await tried(sys, account(error.message))
+
+    async def kills(sys: Sys, args: Json, state: Json) -> None:
+        child = await sys.spawn("idles")
+        await sys.send(args, child)
+        await sys.kill(child, str(await sys.call("page")))
+
+    for each in (idles, waits, kills):
+        world.program(each)
+    await world.start()
+    pid = await world.sys.spawn("waits", grant=GRANT)
+    await world.sys.spawn("kills", pid, grant=GRANT)
+    assert "refused" in await world.sys.wait(pid, timeout=5) and world.paid == []
+
+
 async def test_an_error_of_a_tool_is_the_tools_word(world: World) -> None:
     async def reads(sys: Sys, args: Json, state: Json) -> Json:
         try:
@@ -292,10 +315,16 @@ async def test_what_a_plugins_syscall_brings_directs_nobody(world: World, brings
     assert ("to from web" in found) is (brings is not odd)
 
 
-async def test_a_plugins_syscall_takes_a_grant(world: World) -> None:
-    world.syscalls = {"lookup": Syscall(lookup, 1.0, lambda args: [("syscalls", "lookup")], lambda args, result: [])}
+async def test_a_plugins_syscall_takes_a_grant_whatever_it_declares(world: World) -> None:
+    world.syscalls = {"lookup": Syscall(lookup, 1.0, uncovered, own)}
     found = await world.run(looks, grant=Grant(syscalls=("other",)))
     assert "does not hold the syscall 'lookup'" in found
+
+
+async def test_a_plugins_syscall_is_covered_by_what_it_declares(world: World) -> None:
+    world.syscalls = {"lookup": Syscall(lookup, 1.0, lambda args: [("models", "big")], own)}
+    found = await world.run(looks, grant=Grant(models=("small",)))
+    assert "does not hold the model 'big'" in found
 
 
 # -- messages, and what a crash cuts off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .ports import Syscall
@@ -28,6 +29,12 @@ def brought(entry: Syscall, name: str, args: Mapping[str, Any], result: Any) -> 
     except Exception:  # a plugin's, of a result that it did not expect
         log.exception("%s cannot say whose words its result holds", name)
         return (f"syscall {name}",)
+
+
+def plugged(name: str, entry: Syscall) -> Syscall:
+    """A plugin's syscall: beside what it declares, `syscalls` of a grant has to cover its name."""
+    covers = entry.covers
+    return entry if covers is None else replace(entry, covers=lambda args: [("syscalls", name), *covers(args)])
 
 
 def a_model(args: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core.accounts import Ledger
+from ..core.declared import plugged
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
 from ..core.records import DEFAULT, SHARED, Budget, Call, Supervision
@@ -59,7 +60,7 @@ class Kernel:
         self.decode = decode
         self.streams = Streams()
         self.mail = Mailbox(self.table, lambda pid: self.runner.wake(pid))
-        table = Builtins(self).table() | dict(syscalls or {})
+        table = Builtins(self).table() | {name: plugged(name, entry) for name, entry in (syscalls or {}).items()}
         self.door = Door(self.journal, self.streams, table, filters, self.ledger)
         self.runner = Runner(self.journal, self.table, self.mail, self.door, self.programs)
         self.checks: dict[str, Callable[[], str | None]] = {}  # what else `health` asks

@@ -149,7 +149,7 @@ class Runner:
             if name == "message.add":
                 self._mail.notify(values[1])
             elif name == "process.result":
-                self._mail.notify(f"end/{values[1]}")
+                self._mail.notify(f"end/{values[-1]}")
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: Writes) -> None:
         """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
@@ -191,7 +191,8 @@ class Runner:
             self._refuse(process, waiting, _gone(process, reason), writes)
             if event == "kill":
                 self._close_turn(process, "stop", b"null", writes)
-        writes += [process.move(event, reason), ("process.result", (process.result, process.pid))]
+        process.origins["result"] = process.made_of()
+        writes += [process.move(event, reason), ("process.result", (process.result, process.sources(), process.pid))]
 
     def _owing(self, process: Process) -> list[Envelope]:
         """The messages of the open turn that want an answer, those of rows included that it did not come to again."""
@@ -275,6 +276,7 @@ class Runner:
             self._carry_out(decision, process, result, error, siblings, doomed, writes)
             if decision.give_up and above is not None and not above.life.ended:
                 await self._stop(above, touched)
+                above.see(process.made_of())
                 return await self._end_turn(above, None, _failed(above, f"below it: {process.reason}"), touched, writes)
         await self._commit(writes)
 
@@ -290,6 +292,7 @@ class Runner:
         for each in doomed:
             self._bury(each, "kill", f"its parent {each.parent} ended", writes)
         for sibling in siblings:
+            sibling.see(process.made_of())
             if sibling.pid not in decision.restart:
                 self._bury(sibling, "kill", reason if decision.give_up else together, writes)
             else:
@@ -297,7 +300,6 @@ class Runner:
         if decision.restart:
             holder = process.up or process
             writes.append(("process.restarts", (codec.dumps(holder.restarts).decode(), holder.pid)))
-        process.origins["result"] = process.made_of()
         if error is not None:
             if is_hopeless(error, self._wakes(process)) and not self._owing(process):
                 self._refuse(process, self._take_all(process, writes), error, writes)  # what waits would be in vain
@@ -351,6 +353,7 @@ class Runner:
             await self._stop(process, touched)
             doomed, writes = await self._below(process, event == "kill", touched), Writes()
             for each in doomed:
+                each.see(process.made_of())
                 self._bury(each, "kill", f"its parent {each.parent} was broken off: {reason}", writes)
             if event == "kill":
                 self._bury(process, event, reason, writes)

@@ -216,6 +216,7 @@ class Builtins:
         message = Envelope(first.get("id") or call.key, child.box, first["body"], sender, first.get("reply_to"),
                            first.get("task"), origins, call.principal)  # fmt: skip
         own, now = Call(child.pid, "receive", {}, child.key("receive", {}, b"{}"), *whose, 0.0, seq=1), time.time()
+        own.origins = tuple(origins)
         row = (message.id, child.box, pack(message.body), sender, message.reply_to, message.task, now, listed(origins))
         read = self.kernel.journal.row(own, 1, b"{}", pack(codec.loads(codec.canonical(message))), None, (now, 0.0))
         call.writes += [("message.add", (*row, *whose)), ("message.took", (child.tenant, message.id, child.box)), read]
@@ -234,9 +235,10 @@ class Builtins:
     async def kill(self, call: Call, process: Process) -> None:
         """End a process and everything below it. A process may end its own descendants, a service anything."""
         pid = call.args["pid"]
-        self.kernel.table.of(pid, process.tenant)
+        ending = self.kernel.table.of(pid, process.tenant)
         if process.service is None and process.pid not in self.kernel.table.ancestors(pid):
             raise PermissionDenied(f"process {process.pid} may only kill its own descendants, and {pid} is none")
+        ending.see(process.made_of())  # whoever waits for it is told the reason
         await self.kernel.runner.kill(pid, call.args.get("reason") or f"killed by process {process.pid}")
 
     async def now(self, call: Call, process: Process) -> float:

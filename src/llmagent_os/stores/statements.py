@@ -40,7 +40,7 @@ WRITES = {
     "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
     "process.turn": "UPDATE process SET state = ?, usage = ?, upto = ?, turn = ?, origins = ? WHERE pid = ?",
-    "process.result": "UPDATE process SET result = ? WHERE pid = ?",
+    "process.result": "UPDATE process SET result = ?, origins = ? WHERE pid = ?",
     "process.restarts": "UPDATE process SET restarts = ? WHERE pid = ?",
     "process.name": "UPDATE process SET name = ? WHERE pid = ?",
     "process.nice": "UPDATE process SET nice = ? WHERE pid = ?",
@@ -69,7 +69,7 @@ WRITES = {
     "erase.messages": "DELETE FROM message WHERE tenant = ? AND principal = ?",
     "erase.messages_of": "DELETE FROM message WHERE box IN (SELECT 'pid/' || value FROM json_each(?))",
     "erase.process": "UPDATE process SET name = NULL, args = 'null', state = NULL, result = NULL, principal = '', "
-    "reason = 'erased' WHERE pid IN (SELECT value FROM json_each(?))",
+    "reason = 'erased', origins = NULL WHERE pid IN (SELECT value FROM json_each(?))",
     "retain.calls": "DELETE FROM call WHERE pid = ? AND seq < ? AND started < ?",
     "retain.calls_of": "DELETE FROM call WHERE pid = ?",
     "retain.process": "DELETE FROM process WHERE pid = ?",
