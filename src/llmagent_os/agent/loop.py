@@ -63,7 +63,8 @@ class Memory:
         """Rebuild it from a process's state."""
         if state is None:
             return cls()
-        return cls([codec.message(m) for m in state["history"]], state["summary"], state["tokens"], state["window"])
+        said = [codec.message(m) for m in state.get("history", ())]
+        return cls(said, state.get("summary", ""), state.get("tokens", 0), state.get("window", 0))
 
 
 @dataclass(slots=True)
@@ -355,7 +356,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
         await sys.reply(envelope, reply)
         if args.get("once"):
             return reply
-        return Idle(codec.loads(codec.dumps(memory)) if args.get("session") else None)
+        return Idle(codec.loads(codec.canonical(memory)) if args.get("session") else None)
 
     return Program(run, wakes=True)
 

@@ -27,6 +27,7 @@ __all__ = ["ENDS", "ERASED", "MARKS", "UNKNOWN", "History", "Journal", "Row", "l
 Committed = Callable[[Sequence[tuple[Any, ...]], bool], None]
 
 INLINE = 1024  # bytes; a larger value is split into parts, which are stored once, compressed, under their hashes
+NAMED = 256  # bytes; what is left of such a value is itself stored so, if it is larger
 HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
 REMEMBERED = 50_000  # names of blobs that are known to be stored
 
@@ -106,7 +107,7 @@ class Journal:
             return self.keep_blob(content, writes, stored)
 
         made = b"@" + parts.split(data, keep)
-        return made if len(made) <= INLINE else b"#" + bytes.fromhex(keep(made))
+        return made if len(made) <= NAMED else b"#" + bytes.fromhex(keep(made))
 
     def unpack(self, packed: bytes | None, fetch: parts.Fetch | None = None) -> Any:
         """Decode what `pack` made; raises JournalDamaged or NotFound where a blob of it is damaged or gone."""
