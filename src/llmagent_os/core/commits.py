@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Conflict, HandlerFailed, InvalidRequest, JournalBusy, JournalUnavailable, LLMAgentOSError
+from .errors import Conflict, InvalidRequest, JournalBusy, JournalUnavailable, LLMAgentOSError
 from .ports import Store
 from .worker import Worker
 
@@ -21,10 +21,14 @@ CHECKPOINT_EVERY = 4000  # entries; keeps the write-ahead log at some tens of me
 PATIENCE = 60.0  # seconds that a commit may take for those who say nothing else
 WAIT = 5.0  # seconds that a commit waits for somebody else who writes
 TARDY = 0.05  # seconds that a small commit may take before the next ones are a thread's
+TRUST = 0.5  # seconds after a quick commit in which the next is expected to be quick, and is made without a thread
 MISTRUST = 60.0  # for so many seconds
 LIGHT = 1 << 17  # bytes; so much is written without a thread
+LOOK = 0.2  # seconds between two looks at who has waited long enough
 SLOW = 1.0  # seconds after which a commit is said to be in trouble
 DRAIN = 10.0  # seconds that a shutdown waits for the disk
+UNAVAILABLE = (JournalUnavailable, OSError, MemoryError)
+"""Errors of a commit that say nothing of what was to be written."""
 OWN_FAULT = (InvalidRequest, Conflict)
 """Errors of a commit that say something of what was to be written, and nothing of the store."""
 
@@ -63,7 +67,7 @@ class Commits:
         self._worker = Worker("journal", self._commit, self._settle) if store.concurrent else None
         self._pending: list[Entry] = []
         self._flight: list[Entry] = []  # the group that is being committed
-        self._slow_until = 0.0
+        self._slow_until = self._quick_until = 0.0
         self._since = 0.0  # when it was handed over
         self._patience = PATIENCE
         self._scheduled = False
@@ -98,7 +102,7 @@ class Commits:
         if self._worker is None:
             self._settle(group, self._commit(group))
             return
-        if self._store.prompt and time.monotonic() >= self._slow_until and _weight(group) < LIGHT:
+        if self._store.prompt and self._slow_until <= time.monotonic() < self._quick_until and _weight(group) < LIGHT:
             with suppress(JournalBusy):  # to wait for somebody else is the thread's
                 self._settle(group, self._here(group))
                 return
@@ -106,16 +110,22 @@ class Commits:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._flight, self._since = group, time.monotonic()
-        self._timer = loop.call_later(SLOW, self._look)
+        self._timer = loop.call_later(LOOK, self._look)
         self._worker.put(loop, group)
 
     def _here(self, group: list[Entry]) -> list[LLMAgentOSError | None]:
         """Commit without a thread, which would cost more than that; from a disk that is slow, once."""
         began = time.monotonic()
         outcomes = self._commit(group, 0.0)
-        if (ended := time.monotonic()) - began > TARDY:
-            self._slow_until = ended + MISTRUST
+        if self._weigh(began) > TARDY:
+            self._slow_until = time.monotonic() + MISTRUST
         return outcomes
+
+    def _weigh(self, began: float) -> float:
+        """How long a commit took, which says what to expect of the next for a while."""
+        ended = time.monotonic()
+        self._quick_until = ended + TRUST if ended - began < TARDY else 0.0
+        return ended - began
 
     def _look(self) -> None:
         """Answer those whose patience ended while a commit is not through."""
@@ -125,7 +135,7 @@ class Commits:
             if entry.due <= now and not entry.future.done():
                 entry.future.set_exception(JournalUnavailable(f"the journal does not answer: {self.trouble}"))
         self._pending = [entry for entry in self._pending if entry.due > now]
-        self._timer = loop.call_later(SLOW / 4, self._look)
+        self._timer = loop.call_later(LOOK, self._look)
 
     def _commit(self, group: list[Entry], patience: float = WAIT) -> list[LLMAgentOSError | None]:
         """Commit all entries at once; where one is at fault one by one, so that it stops only whoever made it.
@@ -138,8 +148,8 @@ class Commits:
             if not patience:
                 raise
             return [error] * len(group)
-        except JournalUnavailable as error:
-            return [error] * len(group)
+        except UNAVAILABLE as error:  # for all of them, and perhaps written nevertheless
+            return [_refused(error)] * len(group)
         except Exception as error:  # whatever it is, everybody in the group is answered
             if len(group) == 1:
                 return [_refused(error)]
@@ -149,13 +159,16 @@ class Commits:
         outcomes: list[LLMAgentOSError | None] = []
         for number, entry in enumerate(group, 1):
             outcomes += self._commit([entry])
-            if isinstance(outcomes[-1], JournalUnavailable):  # and so will be the others, after the same wait
+            last = outcomes[-1]
+            if isinstance(last, JournalUnavailable) and "refused" not in last.facts:  # so will be the others, as late
                 return outcomes + outcomes[-1:] * (len(group) - number)
         return outcomes
 
     def _settle(self, group: list[Entry], outcomes: list[LLMAgentOSError | None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._flight:
+            self._weigh(self._since)
         self._flight, self._timer = [], None
         for entry, error in zip(group, outcomes, strict=True):
             self._trouble = None if error is None or isinstance(error, OWN_FAULT) else error.message
@@ -236,6 +249,6 @@ def _refused(error: Exception) -> LLMAgentOSError:
         return error
     log.error("the journal could not write a group", exc_info=error)
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, (OSError, MemoryError)):
+    if isinstance(error, UNAVAILABLE):
         return JournalUnavailable(f"the journal cannot be written ({text}); try again later")
-    return HandlerFailed(f"the journal did not take this: {text}")
+    return JournalUnavailable(f"the journal did not take this ({text}); try again later", refused=type(error).__name__)
