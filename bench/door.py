@@ -22,7 +22,6 @@ from loop import Forgetful
 from llmagent_os.boot import load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.records import (
-    Budget,
     GenerateRequest,
     Grant,
     Json,
@@ -94,9 +93,9 @@ async def system(store: SQLiteStore, tenants: int, bare: bool) -> AsyncIterator[
     pids = []
     for tenant in range(tenants):
         made = kernel.table.create(
-            "clerk", None, None, None, Budget(), Supervision(), True, f"tenant-{tenant}", "owner", GRANT
+            "clerk", None, None, None, (), Supervision(), True, f"tenant-{tenant}", "owner", GRANT
         )
-        await kernel.journal.append([("process.add", made.values())])
+        await kernel.journal.append([("process.add", made.values(b"null"))])
         pids.append(made.pid)
     try:
         yield kernel, pids

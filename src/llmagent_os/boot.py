@@ -142,7 +142,7 @@ class Builtin:
         """The watch for anomalies, which also sees what is refused; what a process holds and may do; marks; budgets."""
         watch = [self._watch] if self._watch is not None else []
         gate = Gate(self._tools, self._approver)
-        marks: list[Filter] = [Spotlight(gate.labels, gate.trusts), Quotes(gate.labels)]
+        marks: list[Filter] = [Spotlight(gate.trusts), Quotes(gate.labels)]
         return [*watch, gate, *marks, budgets]
 
     @hookimpl

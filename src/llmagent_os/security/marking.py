@@ -13,7 +13,7 @@ from ..core.ports import Proceed
 from ..core.records import Call, GenerateRequest, Message
 from ..core.values import links
 from ..kernel.process import Process
-from .labels import NOWHERE, Context, Labels
+from .labels import NOWHERE, Labels
 from .masking import changed
 
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
@@ -25,15 +25,15 @@ class Spotlight:
 
     calls = frozenset({"generate"})
 
-    def __init__(self, labels: Labels, trusts: Callable[[Process, str], bool]) -> None:
-        self._labels, self._trusts = labels, trusts
+    def __init__(self, trusts: Callable[[Process, str], bool]) -> None:
+        self._trusts = trusts
 
     async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
         """Put a frame around such results, and note whose words are in the prompt."""
         request: GenerateRequest = call.args["request"]
         if process.service is not None:
             return await proceed(call)
-        call.labels += tuple(f"from:{origin}" for origin in self._labels.of(process).untrusted())
+        call.labels += tuple(f"from:{origin}" for origin in sorted(process.seen))
         messages = tuple(self._framed(process, message) for message in request.messages)
         if all(new is old for new, old in zip(messages, request.messages, strict=True)):
             return await proceed(call)
@@ -58,18 +58,21 @@ class Quotes:
         """Add `untrusted` to the body of an answer: pieces and links with their origins."""
         if process.service is not None or not process.seen:
             return await proceed(call)
-        to, body, context = call.args["to"], call.args["body"], self._labels.of(process)
-        call.labels += tuple(f"from:{origin}" for origin in context.untrusted())
+        to, body = call.args["to"], call.args["body"]
+        call.labels += tuple(f"from:{origin}" for origin in sorted(process.seen))
         answer = not isinstance(to, str) or to.startswith(("task/", "pid/"))
-        if answer and isinstance(body, dict) and isinstance(body.get("text"), str):
-            found = {link: origin for link in links(body["text"]) if (origin := context.origin(link)) is not None}
-            if found := _quotes(body["text"], context) | found:
-                return await changed(call, proceed, body=body | {"untrusted": found})
-        return await proceed(call)
+        said = body.get("text") if answer and isinstance(body, dict) else None
+        found = self._found(said, process) if isinstance(said, str) else None
+        return await (changed(call, proceed, body=body | {"untrusted": found}) if found else proceed(call))
 
-
-def _quotes(text: str, context: Context) -> dict[str, str]:
-    """The sentences and lines of an answer that stand in somebody untrusted's words, with their origins."""
-    pieces = (piece.strip() for line in text.splitlines() for piece in line.split(". "))
-    found = {piece: context.origin(piece.rstrip(".")) for piece in pieces if len(piece) >= QUOTE}
-    return {piece: origin for piece, origin in found.items() if origin is not None and origin != NOWHERE}
+    def _found(self, text: str, process: Process) -> dict[str, str]:
+        """The sentences, lines and links of an answer that nobody trusted said, with where they stand."""
+        pieces = [piece.strip() for line in text.splitlines() for piece in line.split(". ")]
+        pieces, addresses = [piece for piece in pieces if len(piece) >= QUOTE], links(text)
+        if not pieces and not addresses:
+            return {}
+        context = self._labels.of(process)
+        quoted = {
+            piece: origin for piece in pieces if (origin := context.origin(piece.rstrip("."))) not in (None, NOWHERE)
+        }
+        return quoted | {link: origin for link in addresses if (origin := context.origin(link)) is not None}
