@@ -341,6 +341,19 @@ async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Start) -> Non
         assert not any(draft.account.held.values())
 
 
+@pytest.mark.parametrize("tokens", [1000, 100])
+async def test_a_strategy_that_asks_often_does_not_wait_for_itself(
+    tmp_path: Path, models_folder: Path, tokens: int
+) -> None:
+    async with started(tmp_path) as system:
+        spec = {"decoding": {"strategy": "vote", "width": 3}, "budget": {"tokens": tokens}}
+        await system.agents.create({"name": "poll", "model": "scripted", **spec})
+        expected = ("words " * 15).strip() if tokens == 1000 else "BudgetExceeded"
+        assert await told(system, "poll", "words " * 15) == expected
+        (drawn,) = system.kernel.ledger.listed("default")
+        assert 0 < drawn[3] <= tokens
+
+
 async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_folder: Path) -> None:
     async with started(tmp_path) as system:
         await system.agents.create({"name": "poor", "model": "scripted", "budget": {"tokens": 40}})

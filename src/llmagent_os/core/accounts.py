@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from .errors import not_found
 from .ports import Store
-from .records import Budget, Call, Period
+from .records import Budget, Call, Period, Usage
 
 MOST = 4096  # accounts in memory
 HOUR = 3600.0  # seconds; every period begins with one
@@ -44,7 +44,8 @@ class Account:
     until: float = 0.0
     used: dict[str, float] = field(default_factory=dict)  # by resource
     held: dict[str, float] = field(default_factory=dict)  # by resource, what calls in flight may still draw
-    settled: asyncio.Event | None = None  # set when one of those is over
+    pending: int = 0  # generations in flight that may draw less than is held for them
+    settled: asyncio.Event | None = None  # set when less is held
 
     def gone(self, resource: str) -> float:
         """What is used, or held for calls in flight."""
@@ -52,14 +53,40 @@ class Account:
 
     def hold(self, call: Call, resource: str, amount: float) -> None:
         """Set aside what a call may draw, until it is over."""
-        self.held[resource] = self.held.get(resource, 0.0) + amount
-        call.ends.append(lambda: self._release(resource, amount))
+        self.change(resource, amount)
+        call.ends.append(lambda: self.change(resource, -amount))
 
-    def _release(self, resource: str, amount: float) -> None:
-        self.held[resource] -= amount
+    def change(self, resource: str, amount: float) -> None:
+        """Hold so much more, or less; who waits for that looks again."""
+        self.held[resource] = self.held.get(resource, 0.0) + amount
         if self.settled is not None:
             self.settled.set()
             self.settled = None
+
+
+@dataclass(slots=True, eq=False)
+class Reserve:
+    """What a generation may draw on accounts, set aside at first, until it is known what it has drawn."""
+
+    accounts: Sequence[Account]
+    tokens: float
+    money: float
+    open: int = 1
+
+    def __post_init__(self) -> None:
+        self._change(self.tokens, self.money, 1)
+
+    def settle(self, cost: Usage) -> None:
+        """It has drawn so much, which is held until it is booked; the rest is free for others."""
+        tokens, money = cost.input_tokens + cost.output_tokens, cost.money
+        self._change(tokens - self.tokens, money - self.money, -self.open)
+        self.tokens, self.money, self.open = tokens, money, 0
+
+    def _change(self, tokens: float, money: float, pending: int) -> None:
+        for account in self.accounts:
+            account.pending += pending
+            account.change("tokens", tokens)
+            account.change("money", money)
 
 
 class Draft(NamedTuple):

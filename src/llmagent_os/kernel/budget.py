@@ -9,10 +9,10 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from ..core.accounts import Draft
+from ..core.accounts import Draft, Reserve
 from ..core.errors import BudgetExceeded
 from ..core.ports import Engine, Proceed
-from ..core.records import Call, EngineInfo, GenerateRequest
+from ..core.records import Call, EngineInfo, GenerateRequest, Usage
 from ..core.stream import estimate, priced
 from .process import Process
 
@@ -66,20 +66,20 @@ def pay(call: Call, process: Process, money: float) -> None:
 
 async def reserve(
     call: Call, process: Process, request: GenerateRequest, engine: Engine, times: int = 1
-) -> GenerateRequest:  # fmt: skip
-    """Set aside, until the call is over, what `times` such generations may take, and limit each to what there is.
+) -> tuple[GenerateRequest, Reserve]:  # fmt: skip
+    """Set aside what `times` such generations may take, until they are over, and limit each to what there is.
 
-    Where calls of the same account have set aside what this one needs, it waits for them. Raises BudgetExceeded.
+    Where others have set aside what this one needs, it waits for them. Raises BudgetExceeded.
     """
     drawn: list[Draft] = call.ledger.drawn(process, call.principal)
     bounds = [each for each in drawn if each.budget.tokens is not None or each.budget.money is not None]
     if not bounds:
-        return request
+        return request, Reserve((), 0, 0)
     counted = any(each.budget.tokens is not None for each in bounds)  # money alone is not worth asking a server
     prompt = await engine.count_tokens(request) if counted else estimate(request)
     while (found := min(_rooms(bounds, prompt, engine.info, times), key=lambda each: each[0]))[0] < 1:
         _, resource, draft = found
-        if not (account := draft.account).held.get(resource):
+        if not (account := draft.account).pending:
             least = priced(engine.info, prompt, 1)
             wanted = times * (least.money if resource == "money" else prompt + 1)
             _refuse(draft, resource, account.gone(resource) + wanted, getattr(draft.budget, resource), spent=True)
@@ -88,10 +88,10 @@ async def reserve(
     if found[0] < (request.sampling.max_tokens or inf):
         request = replace(request, sampling=replace(request.sampling, max_tokens=int(found[0])))
     most = priced(engine.info, prompt, request.sampling.max_tokens or 0)
-    for account in {each.account for each in bounds}:
-        account.hold(call, "tokens", times * (most.input_tokens + most.output_tokens))
-        account.hold(call, "money", times * most.money)
-    return request
+    tokens = times * (most.input_tokens + most.output_tokens)
+    made = Reserve(tuple({each.account for each in bounds}), tokens, times * most.money)
+    call.ends.append(lambda: made.settle(Usage()))
+    return request, made
 
 
 def _rooms(bounds: Sequence[Draft], prompt: int, info: EngineInfo, times: int) -> Iterator[tuple[float, str, Draft]]:

@@ -74,7 +74,7 @@ class Model:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Stream an answer; see `core.ports.Engine`."""
-        request = await budget.reserve(self._call, self._process, request, self._engine)
+        request, reserve = await budget.reserve(self._call, self._process, request, self._engine)
         kernel, call, process = self._kernel, self._call, self._process
         course, self._course = self._course or kernel.router.course(request), None
         course.ask(request)
@@ -94,6 +94,7 @@ class Model:
         finally:
             process.engine = None
             call.waited += sum(each.job.waited for each in mine)
+            reserve.settle(_total(mine))
 
     def _attempt(self, leg: Leg, mine: list[Attempt]) -> Attempt:
         self.info = info = leg.engine.info
@@ -160,15 +161,16 @@ class SteppedModel(Model):
     async def lease(self, width: int) -> AsyncIterator[Sequence[int]]:
         """Hold slots, when the scheduler lets this call have so many at once."""
         request: GenerateRequest = self._call.args["request"]
-        request = await budget.reserve(self._call, self._process, request, self._engine, width)
+        _, reserve = await budget.reserve(self._call, self._process, request, self._engine, width)
         self._dispatcher = self._kernel.dispatcher(self.name, self._engine)
         self._leased = job = self._job(request, width)
-        self._attempts.append(Attempt(job, self._engine.info))
+        self._attempts.append(attempt := Attempt(job, self._engine.info))
         try:
             async with self._dispatcher.lease(job, self._process) as slots:
                 yield slots
         finally:
             self._call.waited += job.waited
+            reserve.settle(attempt.consumed())
 
     async def step(
         self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
