@@ -211,7 +211,7 @@ async def system(stage: Stage, policy: Mapping[str, Any]) -> AsyncIterator[Agent
     kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("worst", stage.engine)
     records = StoredRecords(store, kernel.journal.append)
-    agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
+    agents = AgentManager(kernel, records, await kernel.service("system"), tools, loops)
 
     async def acting(call: Call) -> AgentManager:
         return agents

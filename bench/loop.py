@@ -70,7 +70,7 @@ async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentMan
     kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("model", lambda: open_engine(model))
     records = StoredRecords(store, kernel.journal.append)
-    agents = AgentManager(kernel, records, await kernel.service("bench"), tools, loops)
+    agents = AgentManager(kernel, records, await kernel.service("system"), tools, loops)
 
     async def acting(call: Call) -> AgentManager:
         return agents

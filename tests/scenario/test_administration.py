@@ -58,7 +58,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
             await ask("POST", f"/v1/{which}/{verb}")
     for path in ("/v1/agents/bot/nice", f"/v1/processes/{pid}/nice"):
         await ask("POST", path, {"nice": 3})
-    await api.system.anomalies.quarantine("default", "bot", "it was odd")
+    await ask("PUT", "/v1/anomalies/bot", {"reason": "it was odd"})
     await ask("DELETE", "/v1/anomalies/bot")
     await ask("POST", "/v1/agents/bot/terminate")
     await ask("DELETE", "/v1/agents/bot")
@@ -81,8 +81,7 @@ async def test_every_act_has_a_row_that_says_who_did_it_and_with_what_right(api:
     assert {row.name for row in rows} == ACTS.keys() - {"approvals.answer"}  # that one: test_approvals
     for row in rows:
         told = codec.loads(row.decision or b"{}")
-        who = ("owner", "system") if row.name == "anomalies.quarantine" else ("boss", key["id"])
-        assert (row.principal, told["key"], told["scope"]) == (*who, ACTS[row.name].scope), row.name
+        assert (row.principal, told["key"], told["scope"]) == ("boss", key["id"], ACTS[row.name].scope), row.name
         assert row.outcome == "ok"
     wrote = {row.name: codec.loads(row.decision or b"{}")["wrote"] for row in rows}
     ((space, name, made),) = wrote["agents.configure"]
@@ -111,6 +110,18 @@ async def test_an_act_is_permitted_by_what_its_caller_holds_and_a_refusal_is_a_r
     assert [(row.name, row.principal, row.outcome) for row in acts(api)[-3:]] == [
         ("agents.create", "ann", "error"), ("agents.create", "ann", "error"), ("models.remove", "ann", "error"),
     ]  # fmt: skip
+
+
+async def test_a_front_end_that_brings_nobodys_authority_has_none(api: Gate) -> None:
+    with pytest.raises(PermissionDenied, match="authority"):
+        await (await api.kernel.service("another gateway")).act("agents.delete", name="assistant")
+    assert "assistant" in api.system.agents.names()
+
+
+async def test_what_the_system_does_by_itself_is_an_act_too(api: Gate) -> None:
+    await api.system.anomalies.quarantine("acme", "bot", "it was odd")
+    row = [row for pid in api.kernel.table.named("service/system", "acme") for row in api.kernel.journal.rows(pid)][-1]
+    assert (row.name, codec.loads(row.decision or b"")["key"]) == ("anomalies.quarantine", "system")
 
 
 async def test_processes_administer_nothing(api: Gate) -> None:

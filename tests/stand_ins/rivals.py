@@ -73,6 +73,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/tools/{name}": {"arguments": {}},
     "POST /v1/keys": {"scopes": ["chat"], "principal": "ann"},
     "POST /v1/privacy/erase": {"principal": "ann", "prove": ["nothing"]},
+    "PUT /v1/anomalies/{name}": {"reason": "x"},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
 THINGS = {"pid", "response", "task", "blob", "name", "key", "question"}

@@ -36,7 +36,8 @@ _HELD = {
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
     "POST /v1/processes/{pid}/replay, GET /v1/anomalies",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
-    "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, DELETE /v1/anomalies/{name}",
+    "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "
+    "DELETE /v1/anomalies/{name}",
     "approvals": "GET /v1/approvals, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",

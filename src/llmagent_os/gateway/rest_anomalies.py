@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from .desk import Here
+from .rest_agents import Strict
 
 if TYPE_CHECKING:
     from ..boot import System
@@ -31,6 +32,12 @@ class Watched(BaseModel):
     anomalies: list[Seen]
 
 
+class Why(Strict):
+    """What is wrong with it."""
+
+    reason: str = Field(min_length=1, max_length=1000)
+
+
 class Anomalous:
     """The handlers."""
 
@@ -41,6 +48,7 @@ class Anomalous:
         """The routes."""
         router = APIRouter(tags=["anomalies"])
         router.get("/v1/anomalies")(self.listed)
+        router.put("/v1/anomalies/{name}", status_code=204)(self.quarantine)
         router.delete("/v1/anomalies/{name}", status_code=204)(self.release)
         return router
 
@@ -52,6 +60,11 @@ class Anomalous:
         lately = [each for each in self._anomalies.lately if each["tenant"] == tenant and here.sees(each["pid"])]
         found = [Seen.model_validate(each) for each in lately]
         return Watched(quarantined=self._anomalies.quarantined(tenant), anomalies=found)
+
+    async def quarantine(self, here: Here, name: str, body: Why) -> None:
+        """Let no process of an agent call a tool or send a message, until it is released."""
+        here.agents.get(name)
+        await here.sys.act("anomalies.quarantine", agent=name, reason=body.reason)
 
     async def release(self, here: Here, name: str) -> None:
         """End the quarantine of an agent; its processes stay paused until they are resumed."""

@@ -20,6 +20,9 @@ from ..kernel.process import Process
 from .identity import SCOPES, Caller
 from .seals import written
 
+SYSTEM = "service/system"
+"""The one service that needs nobody's authority."""
+
 Work = Callable[[Call, Caller], Awaitable[Json]]
 """What does an act: `(call, by) -> result`; its records go into `call.writes`, what follows from them `call.after`."""
 
@@ -79,6 +82,10 @@ class Administration:
     async def _do(self, call: Call, process: Process) -> Json:
         if process.service is None:
             raise PermissionDenied(f"{call.name} is for people and the system itself, not for process {process.pid}")
+        if call.args.get("by") is None and process.name != SYSTEM:
+            raise PermissionDenied(
+                f"{call.name} takes somebody's authority (see `Sys.under`), and {process.name} has none"
+            )
         by = acting(call)
         by.need(ACTS[call.name].scope)
         result = await self._work[call.name](call, by)
@@ -117,7 +124,7 @@ def authority(caller: Caller) -> Json:
 
 
 def acting(call: Call) -> Caller:
-    """Who does an act; without any other authority it is the system itself."""
+    """Who does an act: whose authority it has, or the system itself."""
     by = call.args.get("by")
     if by is None:
         return Caller(call.tenant, call.principal, SCOPES, "system")

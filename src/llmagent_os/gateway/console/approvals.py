@@ -33,6 +33,8 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
             origin = each["origins"].get(name)
             print(f"    {name} = {json.dumps(value, ensure_ascii=False)}" + (f"   <- from {origin}" if origin else ""))
         print(f"    why you are asked: {each['why']}")
+        if each["four_eyes"]:
+            print(f"    four eyes: somebody else than {each['principal']} has to allow it")
 
 
 @approvals.command(epilog=examples("approvals allow 5f3a9c0d12e4b678"))
