@@ -78,7 +78,10 @@ async def test_every_act_has_a_row_that_says_who_did_it_and_with_what_right(api:
     before = len(acts(api))
     await everything(api, {"headers": {"Authorization": f"Bearer {key['key']}"}})
     rows = acts(api)[before:]
-    assert {row.name for row in rows} == ACTS.keys() - {"approvals.answer", "tasks.cancel"}  # see test_approvals, test_agents
+    assert {row.name for row in rows} == ACTS.keys() - {
+        "approvals.answer",
+        "tasks.cancel",
+    }  # see test_approvals, test_people
     for row in rows:
         told = codec.loads(row.decision or b"{}")
         assert (row.principal, told["key"], told["scope"]) == ("boss", key["id"], ACTS[row.name].scope), row.name
