@@ -398,9 +398,15 @@ def own(args: Mapping[str, Any], result: Any) -> Iterable[str]:
     return ()
 
 
+def plain(value: Any) -> Any:
+    """For a result that is JSON data."""
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Syscall:
     """A row of the syscall table. `deadline` in seconds; `decode` turns the journal's JSON into what callers expect.
+    Without it they get JSON data, whatever record or tuple its handler returned.
 
     `covers` and `brings` are its declaration for the gate; one that leaves a part of it out is refused when the door
     is built. `covers=uncovered` and `brings=own` say so on purpose. `takes` has the types of arguments that become
@@ -415,7 +421,7 @@ class Syscall:
     deadline: float
     covers: Covers | None = None
     brings: Brings | None = None
-    decode: Callable[[Any], Any] = lambda value: value
+    decode: Callable[[Any], Any] = plain
     takes: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
     words: Words | None = None
     shows: Container[str] = ()

@@ -581,7 +581,8 @@ class Call:
     Filters and handlers may set `labels`, `origins`, `decision` and `cost`; the journal keeps them. Labels are
     `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for
     a question; `origins` are the untrusted ones of its result (None: those that its syscall declares), `parts` say
-    whose words its arguments are made of. `decision` says who answered and why: `model` (of a route the replica),
+    whose words its arguments are made of. `data` is its result as its row holds it.
+    `decision` says who answered and why: `model` (of a route the replica),
     `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition` (NAME@VERSION),
     `candidates` (their expected costs), `probability` (of the choice), `consent`. `outcome` is how it ended. `meter`
     says what it has cost up to now, should its handler be cut off. `syscall` is its row of the table
@@ -603,6 +604,7 @@ class Call:
     labels: tuple[str, ...] = ()
     origins: tuple[str, ...] | None = None
     parts: Sequence[Part] | None = None
+    data: bytes | None = None
     decision: dict[str, Json] = field(default_factory=dict)
     outcome: Outcome = "ok"
     syscall: Any = None

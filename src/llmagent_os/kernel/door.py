@@ -29,7 +29,7 @@ from ..core.errors import (
     from_data,
     not_found,
 )
-from ..core.ports import Filter, Follower, Handler, Syscall
+from ..core.ports import Filter, Follower, Handler, Syscall, plain
 from ..core.records import Call, Chunk, Outcome, Part, Usage
 from ..core.stream import Streams
 from .journal import UNKNOWN, Journal, Row
@@ -115,6 +115,8 @@ class Door:
             raise not_found("syscall", name, self.table)
         while process.life.paused:
             await process.go.wait()
+        if process.settling:  # it is stopped, whatever its program makes of that
+            raise asyncio.CancelledError
         packed = codec.arguments(name, entry.takes, args, entry.shows)
         key = process.key(name, args, packed)
         if process.history is not None and (row := process.history.take(key)) is not None:
@@ -135,6 +137,8 @@ class Door:
                 end()
         if error is not None:
             raise error
+        if entry.decode is plain and process.service is None and call.data is not None:
+            return codec.loads(call.data)  # as it would be read back after a crash
         return result
 
     async def _perform(self, call: Call, process: Process) -> Answer:
@@ -187,7 +191,7 @@ class Door:
         except TypeError as why:
             text = f"{call.name} has acted, but what it returned cannot be kept ({why}); return JSON data"
             error = ResultLost(text, call=call.name)
-        call.outcome = _outcome(error)
+        call.data, call.outcome = data, _outcome(error)
         if call.meter is not None:
             call.cost = call.meter()
         if call.outcome == "cancelled" and self.closing and process.service is None and call.cost == Usage():
