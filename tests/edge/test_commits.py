@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import Conflict, HandlerFailed, InvalidRequest, JournalUnavailable, LLMAgentOSError
-from llmagent_os.core.records import Json
+from llmagent_os.core.records import ANSWER, Json
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
@@ -32,7 +32,12 @@ async def counting(sys: Sys, args: Json, state: Json) -> Any:
     return args
 
 
-PROGRAMS = {"box": Program(box, wakes=True), "counting": Program(counting)}
+async def asking(sys: Sys, args: Json, state: Json) -> Any:
+    sent = await sys.send(args["to"], args["body"], reply_to=ANSWER, id="same")
+    return (await sys.syscall("answer", deadline=5, id=sent)).body
+
+
+PROGRAMS = {"asking": Program(asking), "box": Program(box, wakes=True), "counting": Program(counting)}
 
 
 class Faulty(SQLiteStore):
@@ -236,6 +241,13 @@ async def test_ids_of_messages_are_of_a_tenant_and_a_box(kernel: Kernel) -> None
     assert await one.send(pid, {"n": 1}, id="x1") == await one.send(pid, {"n": 1}, id="x1") == "x1"
     with pytest.raises(Conflict):
         await one.send(pid, {"n": 2}, id="x1")
+
+
+async def test_two_who_ask_under_one_id_are_answered_each(kernel: Kernel) -> None:
+    sys = await kernel.service("test")
+    boxes = [await sys.spawn("box") for _ in range(2)]
+    asked = [await sys.spawn("asking", {"to": box, "body": f"for {box}"}) for box in boxes]
+    assert await asyncio.gather(*(sys.wait(pid, timeout=5) for pid in asked)) == [f"for {box}" for box in boxes]
 
 
 async def test_the_same_id_with_another_body_is_a_conflict_also_in_one_group(kernel: Kernel) -> None:

@@ -354,8 +354,8 @@ class AgentManager:
     def accepted(self, task: str) -> Envelope | None:
         """The message that a task of this person began with; None for what was never accepted, or is another's."""
         for kept in (self._kept(task), owned(self._tenant, task)):  # the latter: accepted before tasks were a person's
-            found = self._kernel.table.message(kept, self._tenant)
-            if found is not None and (found.principal, found.reply_to) == (self.person, f"task/{kept}"):
+            found = self._kernel.table.message(kept, self._tenant, principal=self.person, reply_to=f"task/{kept}")
+            if found is not None:
                 return found
         return None
 

@@ -122,7 +122,7 @@ class Builtins:
         sender = "" if process.service is not None else process.box
         reply_to, task = call.args.get("reply_to"), call.args.get("task")
         if reply_to == ANSWER:
-            reply_to += owned(process.tenant, message)
+            reply_to += owned(process.tenant, call.key)  # not the message's id, which others may give theirs
         origins = listed(process.made_of())
         whose, packed = (process.tenant, call.principal), self.kernel.journal.pack(body, call.writes)
         row = (message, box, packed, sender, reply_to, task, time.time(), origins, *whose)
@@ -147,8 +147,8 @@ class Builtins:
             return await self.kernel.mail.wait(box)
 
     def _reply_box(self, process: Process, identifier: str) -> str:
-        sent = self.kernel.table.message(identifier, process.tenant)
-        if sent is None or sent.sender != process.box or sent.reply_to is None:
+        sent = self.kernel.table.message(identifier, process.tenant, sender=process.box)
+        if sent is None or sent.reply_to is None:
             raise not_found("message of this process", identifier, ())
         return sent.reply_to
 

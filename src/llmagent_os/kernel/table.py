@@ -175,10 +175,10 @@ class ProcessTable:
         """The oldest messages of a box that nobody took, with their numbers."""
         return [(row[0], self._envelope(row)) for row in self._store.read("message.first", box, limit)]
 
-    def message(self, identifier: str, tenant: str = DEFAULT) -> Envelope | None:
-        """A tenant's message by its id, taken or not."""
-        rows = self._store.read("message.get", tenant, identifier)
-        return self._envelope(rows[0]) if rows else None
+    def message(self, identifier: str, tenant: str = DEFAULT, **has: str) -> Envelope | None:
+        """A tenant's message by its id, taken or not. An id is a box's own: of several, the first that has these."""
+        found = map(self._envelope, self._store.read("message.get", tenant, identifier))
+        return next((each for each in found if all(getattr(each, name) == value for name, value in has.items())), None)
 
     def unanswered(self, box: str) -> list[Envelope]:
         """The messages of a box, taken or not, that want an answer and have none."""
