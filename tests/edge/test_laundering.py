@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.agent.loop import Agent, Turn
+from llmagent_os.agent.loop import program as loop_of
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
 from llmagent_os.core.errors import PermissionDenied
-from llmagent_os.core.records import GenerateRequest, Grant, Json, ModelSpec
+from llmagent_os.core.records import GenerateRequest, Grant, Json, Message, ModelSpec, Part
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Called, Reply
@@ -109,6 +111,43 @@ async def test_a_conversation_keeps_its_origins_over_a_restart(world: World) -> 
     await world.agent("clerk", PAY, DONE)
     await world.system.agents.ask("clerk", "Pay 50 to it", session="s", timeout=5)
     assert world.bank.paid == []
+
+
+async def test_what_a_user_said_in_an_earlier_turn_directs_beside_what_a_page_said(world: World) -> None:
+    paid = [("pay", {"to": "Ann", "amount": 50}), ("pay", {"to": EVIL, "amount": 50})]
+    await world.agent("clerk", FETCH, Reply(f"It says {EVIL}."))
+    await world.system.agents.ask("clerk", "Bills of 50 go to Ann. Read the page", session="s", timeout=5)
+    await world.system.close()
+    await world.start()
+    await world.agent("clerk", paid, DONE)
+    await world.system.agents.ask("clerk", "Pay the bill", session="s", timeout=5)
+    assert world.bank.paid == [("Ann", 50)]
+
+
+class Remembering(Agent):
+    """A loop that puts what it remembers into the system prompt, as a profile, memory or knowledge would be."""
+
+    remembered, declared = f"Dora's account is {EVIL}, Ann's is DE89.", False
+
+    def _instructions(self, turn: Turn, given: Sequence[Message]) -> list[Message]:
+        return [Message("system", f"You pay bills. {self.remembered}")]
+
+    def parts(self, turn: Turn) -> list[Part]:
+        return [*super().parts(turn), *([Part("Ann's is DE89.", who="profile")] if self.declared else [])]
+
+
+@pytest.mark.parametrize("declared", [False, True])
+async def test_what_a_loop_puts_into_a_prompt_directs_where_it_is_a_part(
+    world: World, monkeypatch: pytest.MonkeyPatch, declared: bool
+) -> None:
+    monkeypatch.setattr(Remembering, "declared", declared)
+    program = world.system.kernel.programs["agent"]
+    world.system.kernel.programs["agent"] = loop_of(world.system.tools, {"default": Remembering})
+    paid = [("pay", {"to": "DE89", "amount": 50}), *PAY]
+    await world.agent("clerk", FETCH, paid, DONE)
+    await world.system.agents.ask("clerk", "Read the page and pay 50", timeout=5)
+    assert world.bank.paid == ([("DE89", 50)] if declared else [])
+    world.system.kernel.programs["agent"] = program
 
 
 async def test_an_answer_that_a_caller_sends_back_directs_nobody(world: World) -> None:
