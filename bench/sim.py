@@ -6,6 +6,8 @@ have shares of 1, 1/2, 1/3 ...; every agent of a tenant has a system prompt, rea
 model `Costs`, fitted to the local one: its calls share its steps, so that rates change when the running set does, and
 nothing is computed in between. Policies meet the same programs at the same times.
 
+`oracle` is no policy but a bound: the program with the least left goes first, by a look into the future.
+
     python bench/sim.py [--json] [--programs 20000] [--engines 4] [--load 0.9] [--curves FOLDER]
     python bench/sim.py --programs 1000000 --engines 1000 --policies las
 """
@@ -18,7 +20,7 @@ import math
 import random
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,7 @@ from common import Report, cpu, quantile, run
 
 from llmagent_os.core.records import EngineInfo
 from llmagent_os.sched.route import Candidate, Demand, choose
-from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Scheduler, Settings
+from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Ledger, Policy, Scheduler, Settings
 
 PLACES = 8
 CHUNK = 128  # tokens of prompts that a step reads at most
@@ -114,6 +116,19 @@ def capacity(sample: int = 5000) -> float:
     """Programs a second that keep an engine full."""
     work = sum(COSTS.full(p, a) for each in programs(sample, seed=2) for p, a, _ in each.steps)
     return sample / work
+
+
+_COMING: dict[Hashable, Program] = {}  # by number, for the oracle
+
+
+def _left(job: Job, depth: int, ledger: Ledger) -> float:
+    """What is left of a call's program, its own made tokens not counted."""
+    program = _COMING[job.program]
+    return sum(COSTS.full(prompt, answer) for prompt, answer, _ in program.steps[program.done :])
+
+
+ORACLE = "oracle"
+POLICIES[ORACLE] = Policy(lambda job: (), _left)
 
 
 @dataclass(slots=True, eq=False)
@@ -372,6 +387,7 @@ class World:
         demand = Demand(frozenset(), frozenset(), prompt, answer)
         plan = choose(demand, Fleet(self.engines, program), now, self._draw.random())
         self._calls += 1
+        _COMING[program.number] = program
         deadline = now + PATIENCE * COSTS.alone(prompt, answer) + GRACE
         job = Job(
             self._calls, program.number, program.number, str(program.tenant), str(program.agent), now, deadline,
@@ -398,6 +414,7 @@ class World:
         if program.done < len(program.steps):
             self.at(now + wait, program)
             return
+        del _COMING[program.number]
         took = now - program.began
         self.outcome.times.append(took)
         self.outcome.slowdowns.append(took / program.ideal())
@@ -443,7 +460,8 @@ def tell(report: Report, policy: str, found: Outcome, waiting: int) -> None:
     report.add(policy, "tokens", found.tokens / found.seconds, "tokens/s")
     report.add(policy, "taken off", found.preempted, "times")
     report.add(policy, "CPU a decision", found.decide / max(1, found.decisions // TIMED) * 1e6, "us", at_most=20)
-    report.add(policy, f"CPU a decision, {waiting:,} wait", deep(policy, waiting), "us", at_most=20)
+    if policy != ORACLE:
+        report.add(policy, f"CPU a decision, {waiting:,} wait", deep(policy, waiting), "us", at_most=20)
     report.add(policy, "wall time", found.wall, "s", at_most=600)
 
 

@@ -107,12 +107,32 @@ def test_las_serves_the_program_that_had_least_and_forgets() -> None:
     first = job(1, program=1)
     made.arrive(first, 0)
     made.charge(first, 0, 80)
-    assert made.ledger.level(1) == 4
+    assert made.ledger.level(1) == 2  # 8 quanta: the level that begins with 6
     made.leave(first, 0)
     assert order(made, [job(2, program=1, arrived=0), job(3, program=3, arrived=9)]) == [3, 2]
     late = job(4, program=1, arrived=240)
     made.arrive(late, 240)
     assert made.ledger.level(1) == 0  # four half-lives
+
+
+def test_las_lets_equals_end_one_after_the_other() -> None:
+    """Everybody has a first slice at once; from then on only who had clearly less takes a place."""
+    made, end = scheduler(policy="las", quantum=10), {1: 0, 2: 0, 3: 0}
+    jobs = [job(number, program=number) for number in end]
+    for each in jobs:
+        made.arrive(each, 0)
+    taken_off, order = 0, []
+    while len(order) < len(jobs):
+        decision = made.decide(1)
+        for each in decision.preempt:
+            made.vacate(each)
+            taken_off += 1
+        for each in list(made.running.values()):
+            made.charge(each, 0, 1)
+            if each.made == 40:
+                made.leave(each, 1)
+                order.append(each.number)
+    assert taken_off == 2 and order == [3, 1, 2]
 
 
 def test_las_takes_the_place_from_who_had_its_quantum_and_more() -> None:

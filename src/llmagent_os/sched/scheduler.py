@@ -16,6 +16,7 @@ from ..core.records import Json
 READ, MADE = 1.0, 2.0
 """What a token costs that was read or made: the weights of the virtual token counter (Sheng et al., OSDI 2024)."""
 
+LEVEL = 6  # by so much longer are the programs of the next level
 PROMPT = 16  # tokens read count as one made towards a quantum: a place is rarely worth giving up in a prompt
 NICE = 1.25  # a step of `nice` is worth this factor, as in Linux
 CLASSES = {"interactive": 0, "batch": 10}
@@ -128,9 +129,12 @@ class Ledger:
             self._had[account] = self.had(*account) + cost / weight
 
     def level(self, program: Hashable) -> int:
-        """The queue of a multi-level feedback that a program is in: the base-2 logarithm of what it had, in quanta."""
+        """The queue of a multi-level feedback that a program is in: the logarithm of what it had, in quanta.
+
+        Each holds what is `LEVEL` times as long as in the one before, so that most who are in one end there.
+        """
         quanta = self.had("program", program) / (MADE * self.settings.quantum)
-        return math.frexp(quanta)[1] if quanta >= 1 else 0
+        return int(math.log(quanta, LEVEL)) + 1 if quanta >= 1 else 0
 
 
 Account = tuple[Hashable, ...]
@@ -195,12 +199,13 @@ POLICIES = {
     # Large Language Models, OSDI 2024).
     "fair": Policy(lambda job: (job.tenant, job.agent), _fair, lambda settings: MADE * settings.quantum),
     # Least attained service of the whole program, in levels (Luo et al.: Autellix, arXiv 2502.13965), with aging.
-    # The longer a program is, the longer its slices: it is then taken off less often (Corbato et al. 1962).
+    # The longer a program is, the longer its slices: it is then taken off less often (Corbato et al. 1962). Those of
+    # one level take no turns, which would only make all of them late: half a level is the least that is gained.
     "las": Policy(
         lambda job: (job.program,),
         _las,
-        lambda settings: 0.0,
-        slices=lambda job, ledger: 2 ** min(4, ledger.level(job.program)),
+        lambda settings: settings.aging / 2,
+        slices=lambda job, ledger: 4 ** min(2, ledger.level(job.program)),
     ),
     # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
     "deadline": Policy(_alone, _deadline, lambda settings: 0.0, refuses=True),
