@@ -69,8 +69,8 @@ test-mcp: $(VENV)/test.stamp $(SERVERS)/stamp ## MCP servers that are not ours, 
 test-dojo: $(DOJO)/stamp ## AgentDojo's attacks on our door, a few of each kind
 	@$(DOJO)/bin/pytest tests/scenario/test_agentdojo.py
 
-test-properties: $(VENV)/test.stamp ## what the scheduler promises, on 10,000 random runs a policy
-	@LLMAGENT_OS_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_scheduler_properties.py
+test-properties: $(VENV)/test.stamp ## what scheduler and processes promise, on 10,000 random runs each
+	@LLMAGENT_OS_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_scheduler_properties.py tests/unit/test_process_properties.py
 
 test-interop: $(INTEROP)/stamp ## other agent frameworks, unmodified, against /v1
 	@$(INTEROP)/bin/pytest -m interop tests/interop
