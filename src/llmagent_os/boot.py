@@ -39,10 +39,10 @@ from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
 from .security.identity import Caller, Keys
 from .security.intents import Intents
-from .security.marking import Quotes, Spotlight
 from .security.masking import Masking
 from .security.policy import Gate
 from .security.privacy import Privacy, VaultShare
+from .security.quotes import Quotes, Spotlight
 from .security.review import Review
 from .security.vault import SPACE as VAULT
 from .security.vault import Vault, extra, key_file
@@ -139,11 +139,11 @@ class Builtin:
 
     @hookimpl
     def filters(self) -> Sequence[Filter]:
-        """The watch for anomalies, which also sees what is refused; what a process holds and may do; marks; budgets."""
+        """The watch for anomalies, which also sees what is refused; what a process may do; quotes; budgets."""
         watch = [self._watch] if self._watch is not None else []
         gate = Gate(self._tools, self._approver)
-        marks: list[Filter] = [Spotlight(gate.trusts), Quotes(gate.labels)]
-        return [*watch, gate, *marks, budgets]
+        shown: list[Filter] = [Spotlight(gate.trusts), Quotes(gate.labels)]
+        return [*watch, gate, *shown, budgets]
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:

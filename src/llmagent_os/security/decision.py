@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..core.places import host_of, resolved
 from ..core.records import Json, Meaning, Policy, Rule, Traits, Verdict
 from ..core.values import leaves, links
-from .labels import Context
+from .labels import Sight
 
 NO_RULE = Rule()
 _UP = re.compile(r"(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)", re.I)
@@ -30,16 +30,16 @@ ALLOWED = Decision("allow", "")
 
 
 def decide(
-    policy: Policy, tool: str, traits: Traits, arguments: Mapping[str, Json], context: Context,
+    policy: Policy, tool: str, traits: Traits, arguments: Mapping[str, Json], sight: Sight,
     names: Collection[str] = (),
 ) -> Decision:  # fmt: skip
     """Judge a call of a tool by one policy. `names`: what the tool's own schema calls arguments and their parts."""
     rule = policy.tools.get(tool, NO_RULE)
     if rule is not NO_RULE and (settled := _settled(rule, tool, arguments)) is not None:
         return settled
-    if not context.doubted:
+    if not sight.doubted:
         return ALLOWED
-    origins = dict(_doubts(rule, traits, arguments, context, names))
+    origins = dict(_doubts(rule, traits, arguments, sight, names))
     if not origins:
         return ALLOWED
     verdict = policy.says(tool, "untrusted")
@@ -68,18 +68,18 @@ def _settled(rule: Rule, tool: str, arguments: Mapping[str, Json]) -> Decision |
 
 
 def _doubts(
-    rule: Rule, traits: Traits, arguments: Mapping[str, Json], context: Context, names: Collection[str]
+    rule: Rule, traits: Traits, arguments: Mapping[str, Json], sight: Sight, names: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """The arguments that decide what a call does to the world and come from somebody untrusted."""
     meanings = meanings_of(rule, traits)
     blind = not meanings and traits.effect != "read"  # a tool that declares nothing is judged by all it is given
-    if blind and not arguments and (untrusted := context.untrusted()):
+    if blind and not arguments and (untrusted := sight.untrusted()):
         yield "the call itself", untrusted[0]
     for name, value in arguments.items():
         meaning = meanings.get(name, "text")
         whole = {name: value} if blind else value  # a name that the tool does not know is one more value
         for each in _sinks(whole, meaning, blind, traits.effect, names):
-            if (origin := context.origin(each, meaning == "amount")) is not None:
+            if (origin := sight.origin(each, meaning == "amount")) is not None:
                 yield name, origin
                 break
 

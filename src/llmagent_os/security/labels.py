@@ -45,7 +45,7 @@ class Source:
         return stands(value, self.plain)
 
 
-class Context:
+class Sight:
     """What a process has in sight now: the sources of this turn, and whose words it has seen at all."""
 
     __slots__ = ("_known", "begun", "doubtful", "pending", "seen", "trusted", "turn")
@@ -116,14 +116,14 @@ class Glance:
 
 
 class Labels:
-    """The contexts of all processes that are awake, kept up from their calls (see `core.ports.Follower`)."""
+    """What is in sight of all processes that are awake, kept up from their calls (see `core.ports.Follower`)."""
 
     def __init__(
         self, trusts: Callable[[Process, str], bool], names: Callable[[str], Collection[str]] = lambda tool: ()
     ) -> None:
         """`trusts(process, tool)`: whether what a tool returns to a process may direct it; `names`: its arguments'."""
         self._trusts, self._names = trusts, names
-        self._contexts: WeakKeyDictionary[Process, Context] = WeakKeyDictionary()
+        self._sights: WeakKeyDictionary[Process, Sight] = WeakKeyDictionary()
 
     def follow(
         self, process: Process, syscall: Syscall, args: Mapping[str, Any], result: Any, origins: Sequence[str],
@@ -132,48 +132,48 @@ class Labels:
         """Keep what a call brought into sight. Services are the outside world: nobody directs them."""
         if process.service is None and (syscall.words is not None or origins or parts):
             clean = not (process.seen or origins or any(part.origins for part in parts or ()))
-            context = self._context(process)
-            context.pending.append(Glance(syscall, args, result, origins, parts, clean))
-            if len(context.pending) >= PENDING:
-                self._read(process, context)
+            sight = self._sight(process)
+            sight.pending.append(Glance(syscall, args, result, origins, parts, clean))
+            if len(sight.pending) >= PENDING:
+                self._read(process, sight)
 
-    def of(self, process: Process) -> Context:
+    def of(self, process: Process) -> Sight:
         """What is in sight of a process. While it has seen nothing untrusted, nothing is read: nobody is to be told."""
-        context = self._context(process)
+        sight = self._sight(process)
         if process.seen:
-            self._read(process, context)
-        return context
+            self._read(process, sight)
+        return sight
 
-    def _read(self, process: Process, context: Context) -> None:
-        if not context.begun:
-            context.begun = True
-            context.add(_made_with(process))
-        pending, context.pending = context.pending, []
+    def _read(self, process: Process, sight: Sight) -> None:
+        if not sight.begun:
+            sight.begun = True
+            sight.add(_made_with(process))
+        pending, sight.pending = sight.pending, []
         for glance in pending:
             for part in glance.read():
-                context.add(self._source(process, context, part))
+                sight.add(self._source(process, sight, part))
 
-    def directs(self, context: Context, process: Process, tool: str, arguments: Json) -> bool:
+    def directs(self, sight: Sight, process: Process, tool: str, arguments: Json) -> bool:
         """Whether a result may direct a process: that of a trusted tool, as far as what it was asked may.
 
         A calculator computes any amount, and a clock's complaint repeats the zone that it does not know.
         """
         given = leaves(arguments, self._names(tool))
-        return self._trusts(process, tool) and all(context.origin(each, True) is None for each in given)
+        return self._trusts(process, tool) and all(sight.origin(each, True) is None for each in given)
 
-    def _source(self, process: Process, context: Context, part: Part) -> Source:
+    def _source(self, process: Process, sight: Sight, part: Part) -> Source:
         origins = part.origins or ()
         if part.asked is not None:
             tool, arguments = part.asked
-            if arguments is not None and self.directs(context, process, tool, arguments):
+            if arguments is not None and self.directs(sight, process, tool, arguments):
                 origins = ()
         return Source(_told(part.who, origins), not origins, part.text)
 
-    def _context(self, process: Process) -> Context:
-        context = self._contexts.get(process)
-        if context is None or context.turn != process.turn:
-            context = self._contexts[process] = Context((), process.seen, process.turn)
-        return context
+    def _sight(self, process: Process) -> Sight:
+        sight = self._sights.get(process)
+        if sight is None or sight.turn != process.turn:
+            sight = self._sights[process] = Sight((), process.seen, process.turn)
+        return sight
 
 
 def _made_with(process: Process) -> Source:

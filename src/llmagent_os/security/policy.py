@@ -66,14 +66,14 @@ class Gate:
                 call.origins = ()
 
     async def _judge(self, call: Call, process: Process, tool: str) -> None:
-        arguments, context = given(call), self.labels.of(process)
+        arguments, sight = given(call), self.labels.of(process)
         found = self._tools.get(tool)
         traits = found.traits if found is not None else _NO_TRAITS
         held, labels = [holder.grant for holder in process.lineage()], call.labels
         for holder in process.lineage():
             policy = holder.grant.policy
             within(holder, tool, arguments, meanings_of(policy.tools.get(tool, NO_RULE), traits))
-            decision = decide(policy, tool, traits, arguments, context, self._names(tool) if context.doubted else ())
+            decision = decide(policy, tool, traits, arguments, sight, self._names(tool) if sight.doubted else ())
             if decision.rule:
                 await self._carry_out(decision, call, process, tool, policy)
         if any(holder.grant is not grant for holder, grant in zip(process.lineage(), held, strict=True)):

@@ -1,4 +1,4 @@
-"""Marks on words that nobody trusts: for the model that reads them, and for whoever reads what it made of them.
+"""Quotes: words that nobody trusts are shown as such, to the model, and to whoever reads what it made of them.
 
 Neither is the boundary, which is the gate's: a model may read a page as an order all the same, and be refused.
 """
@@ -71,8 +71,8 @@ class Quotes:
         pieces, addresses = [piece for piece in pieces if len(piece) >= QUOTE], links(text)
         if not pieces and not addresses:
             return {}
-        context = self._labels.of(process)
+        sight = self._labels.of(process)
         quoted = {
-            piece: origin for piece in pieces if (origin := context.origin(piece.rstrip("."))) not in (None, NOWHERE)
+            piece: origin for piece in pieces if (origin := sight.origin(piece.rstrip("."))) not in (None, NOWHERE)
         }
-        return quoted | {link: origin for link in addresses if (origin := context.origin(link)) is not None}
+        return quoted | {link: origin for link in addresses if (origin := sight.origin(link)) is not None}
