@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as dataclass_fields
@@ -32,6 +33,7 @@ from .records import (
 )
 
 T = TypeVar("T")
+DIGEST = 10  # bytes of the digest in a key
 
 
 def plain(value: Any) -> Any:
@@ -112,6 +114,11 @@ def arguments(
         return canonical({field: value for field, value in args.items() if value is not None and field not in shows})
     except (TypeError, ValueError, RecursionError) as error:  # such as half of a letter (a lone surrogate)
         raise InvalidRequest(f"the arguments of {name} are no JSON data: {error}") from error
+
+
+def digest(name: str, packed: bytes, size: int = DIGEST) -> str:
+    """What a call's key says of its name and arguments."""
+    return hashlib.blake2b(packed, digest_size=size, person=name.encode()[:16]).hexdigest()
 
 
 def tool_call(data: Mapping[str, Any]) -> ToolCall:

@@ -49,6 +49,11 @@ def made(key: str) -> bool:
     return len(parts) == 4 and len(parts[2]) == 2 * DIGEST
 
 
+def digest(name: str, args: Mapping[str, Any]) -> str:
+    """What a call's key says of its name and arguments."""
+    return codec.digest(name, form(name, args), DIGEST)
+
+
 def form(name: str, args: Mapping[str, Any]) -> bytes:
     """A syscall's arguments as bytes that a key of the first schema was made from."""
     if name == "spawn":

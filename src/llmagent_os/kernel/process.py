@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +16,6 @@ from .journal import History
 
 EVERYTHING = Grant()
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
-DIGEST = 10  # bytes of the digest in a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +158,7 @@ class Process:
         if self.service is not None:
             self.repeats["all"] = number = self.repeats.get("all", 0) + 1
             return f"{self.pid}.{self.service}.{number}"
-        size, person = DIGEST, name.encode()[:16]
-        if self.old_turn == self.turn + 1:
-            packed, size = first.form(name, args), first.DIGEST
-        digest = hashlib.blake2b(packed, digest_size=size, person=person).hexdigest()
+        digest = first.digest(name, args) if self.old_turn == self.turn + 1 else codec.digest(name, packed)
         number = self.repeats.get(digest, 0)
         self.repeats[digest] = number + 1
         return f"{self.pid}.{self.turn + 1}.{digest}.{number}"
