@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -224,6 +225,32 @@ def test_the_fields_of_json_say_what_is_in_them() -> None:
     assert masked["note"] == "fine" and masked["id"] == 12345678901 and masked["to"][1] == 5
     assert masked["password"].startswith("<KEY_") and masked["card"].startswith("<CARD_")
     assert one.filled(masked) == data | {"card": "4111111111111111"}
+
+
+def test_a_value_is_found_wherever_a_long_text_is_cut_for_the_search() -> None:
+    values = "mail bob@example.com, sk-abcDEF1234567890abcdef, +1 (555) 123-4567, DE89 3704 0044 0532 0130 00."
+    expected = [(span.start, span.end, span.kind) for span in recognise(values)]
+    assert len(expected) == 4
+    for before in range(8192 - len(values), 8193):
+        found = recognise("." * before + values + " and so on" * 50)
+        assert [(span.start - before, span.end - before, span.kind) for span in found] == expected
+
+
+async def test_the_loop_goes_on_while_a_long_text_is_masked() -> None:
+    masking, ticks = Masking(Vault(KEY), lambda model: True), 0
+    text = "lorem ipsum dolor sit amet " * 40_000 + "a@example.com"
+
+    async def proceed(passed: Call) -> Generation:
+        assert "a@example.com" not in passed.args["request"].messages[0].text
+        return Generation("")
+
+    made = call("generate", request=GenerateRequest("m", (Message("user", text),)))
+    work = asyncio.ensure_future(masking(made, None, proceed))
+    while not work.done():
+        await asyncio.sleep(0.001)
+        ticks += 1
+    await work
+    assert ticks > 5
 
 
 # -- the vault

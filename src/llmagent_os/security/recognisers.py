@@ -352,6 +352,7 @@ def _starts(names: Iterable[str]) -> re.Pattern[str]:
 
 
 _STARTS, _KEYS = _starts(_PLACES), _starts(("key", "pem"))
+_STRETCH, _SEEN = 8192, 512  # characters, and how far may be looked ahead from the last of them
 _LOCAL_PART = re.compile(r"[A-Za-z0-9_](?:[\w.%+'-]{0,62}[\w+-])?$", re.ASCII)
 _DOMAIN = re.compile("@" + _HOST)
 WIDE = {0x3000: 0x20} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -372,9 +373,17 @@ def _found(text: str, place: int, where: str) -> Span | None:
     return None
 
 
+def _places(text: str) -> Iterator[re.Match[str]]:
+    """Where values may begin, looked for a stretch at a time: within one search no other thread has its turn."""
+    for begin in range(0, len(text), _STRETCH):
+        for start in _STARTS.finditer(text, begin, begin + _STRETCH + _SEEN):
+            if start.start() < begin + _STRETCH:
+                yield start
+
+
 def _candidates(text: str) -> Iterator[Span]:
     end = 0
-    for start in _STARTS.finditer(text):
+    for start in _places(text):
         place, where = start.start(), str(start.lastgroup)
         span = _mail(text, place) if where == "at" else _found(text, place, where) if place >= end else None
         if span is not None:
