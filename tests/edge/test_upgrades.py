@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import executable
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from llmagent_os.agent.spec import parse, stored
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
 from llmagent_os.core import codec, first
-from llmagent_os.core.errors import Conflict, InvalidRequest
+from llmagent_os.core.errors import Conflict, DataFolderBusy, InvalidRequest
 from llmagent_os.core.records import (
     Budget,
     EmbedRequest,
@@ -218,7 +220,22 @@ def test_an_older_folder_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     assert dump(kept) == before
     kept.unlink()
     SQLiteStore(path).close()
-    assert [file.name for file in tmp_path.iterdir()] == ["journal.db"], "nothing to keep where nothing was changed"
+    assert not kept.exists(), "nothing to keep where nothing was changed"
+
+
+def test_an_older_folder_on_which_a_system_runs_is_left_alone(tmp_path: Path) -> None:
+    path = Path(shutil.copy(V1, tmp_path / "journal.db"))
+    before = dump(path)
+    program = "import sys, pathlib; from llmagent_os.stores.folder import Claim\n"
+    program += "claim = Claim(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    arguments = [executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as older:
+        assert older.stdin is not None and older.stdout is not None
+        assert older.stdout.readline().strip() == "held"
+        with pytest.raises(DataFolderBusy):
+            SQLiteStore(path)
+        older.stdin.close()
+    assert dump(path) == before
 
 
 def test_a_migration_happens_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import DataFolderBusy
@@ -33,6 +35,19 @@ class Claim:
     def release(self) -> None:
         """Let the folder go; calling it twice is harmless."""
         self._file.close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A block in which no other process may hold a folder; raises DataFolderBusy where one does."""
+    if holder(folder) == os.getpid():
+        yield
+        return
+    claim = Claim(folder)
+    try:
+        yield
+    finally:
+        claim.release()
 
 
 def holder(folder: Path) -> int | None:

@@ -151,7 +151,7 @@ def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
             "use that version, or restore a backup",
             found=found, known=VERSION,
         )  # fmt: skip
-    if found < VERSION and path is not None and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    if path is not None and outdated(connection):
         copy_to(connection, path.with_name(f"{path.name}.before-{VERSION}"))
     for number, script in enumerate(MIGRATIONS[found:], found + 1):
         try:
@@ -161,6 +161,12 @@ def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
                 connection.rollback()
             raise
     return int(found)
+
+
+def outdated(connection: sqlite3.Connection) -> bool:
+    """Whether a file is of an older version; a new one is of none."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return found < VERSION and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
 
 
 def copy_to(connection: sqlite3.Connection, path: Path) -> None:

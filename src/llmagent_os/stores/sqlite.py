@@ -22,7 +22,8 @@ from ..core.errors import (
     JournalUnavailable,
     LLMAgentOSError,
 )
-from .schema import migrate
+from .folder import alone
+from .schema import migrate, outdated
 from .statements import READS, WRITES
 
 Durability = Literal["crash", "power"]
@@ -55,7 +56,11 @@ class SQLiteStore:
         self._reader = self._writer if path is None else _connect(path, durability, busy=READ_BUSY)
         self._path = path
         try:
-            migrate(self._writer, path)
+            if path is not None and outdated(self._writer):
+                with alone(path.parent):  # an older release may run on it
+                    migrate(self._writer, path)
+            else:
+                migrate(self._writer)
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")  # or the log would grow from crash to crash
         except BaseException as error:
             self.close()
