@@ -139,12 +139,14 @@ class Processes(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(all_of_it())
 
-    @initialize()
-    def boot(self) -> None:
+    @initialize(prompt=st.booleans())
+    def boot(self, prompt: bool) -> None:
+        self.prompt = prompt  # whether commits are made at once, or in a thread, so that others come in between
         self.run(self._boot())
 
     async def _boot(self) -> None:
         self.store = Mortal(self.folder / "journal.db")
+        self.store.prompt = self.prompt
         self.kernel = Kernel(self.store, PROGRAMS, {"ledger": self.ledger}, [budgets])
         await self.kernel.start_all()
         self.sys = await self.kernel.service("test")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.records import ENDED
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples
 from .output import emit, short
@@ -38,7 +39,7 @@ def logs(
                 async for call in calls:
                     emit(call) if as_json else print(_line(call), flush=True)
                     after = call["seq"]
-            if not follow or process["status"] in ("stopped", "done"):
+            if not follow or process["status"] in ENDED:
                 return
             await asyncio.sleep(_LOOK_AGAIN)
 
