@@ -6,7 +6,9 @@ import asyncio
 import random
 import re
 import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
@@ -158,6 +160,25 @@ def rows(path: Path) -> dict[str, int]:
     with sqlite3.connect(path) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+
+
+async def test_what_looks_at_everything_does_so_beside_the_event_loop(tmp_path: Path) -> None:
+    system, threads = await started(tmp_path), set()
+    await system.agents.create({"name": "bot", "model": "short"})
+    for text in ("mail ann@example.org " * 200, "again"):
+        await system.agents.ask("bot", text, session="s", timeout=5)
+    store, scan = system.kernel.store, SQLiteStore.scan
+
+    def noted(query: str, *params: Any) -> list[tuple[Any, ...]]:
+        threads.add(threading.current_thread())
+        return scan(store, query, *params)
+
+    store.scan = noted  # type: ignore[method-assign]
+    assert (await system.privacy.tidy()).keys() >= {"processes", "versions"}
+    erased = await system.privacy.erase("default", "owner", ["ann@example.org"])
+    assert erased.calls and erased.messages and erased.found == {"ann@example.org": []}
+    assert threads and threading.main_thread() not in threads
+    await system.close()
 
 
 def test_no_statement_on_the_event_loop_reads_a_whole_table() -> None:

@@ -90,7 +90,7 @@ class Journal:
 
         Parts that are stored already are not written again; heavy values are packed in a thread.
         """
-        if sum(len(value or b"") for value in values) < HEAVY:
+        if max([len(value or b"") for value in values]) < HEAVY:
             return [value and self._pack(value, writes, self._stored) for value in values]
         while True:
             swept, made = self._swept, list[Statement]()

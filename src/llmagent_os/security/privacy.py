@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, NotFound
+from ..core.parts import Fetch
 from ..core.ports import Archive, Personal, Records
 from ..core.records import Call, Hidden, Json, Retention, owned, owner_of
 from ..kernel.journal import ERASED, Row
@@ -99,9 +100,12 @@ class Privacy:
 
     # -- export
 
-    def export(self, tenant: str, principal: str) -> Iterator[dict[str, Json]]:
-        """Everything that is a person's: `{kind, ...}`; large values in full, files by the names of their blobs."""
-        read, unpack = self._archive.scan, self._kernel.journal.unpack
+    def export(self, tenant: str, principal: str, fetch: Fetch | None = None) -> Iterator[dict[str, Json]]:
+        """Everything that is a person's: `{kind, ...}`; large values in full, files by the names of their blobs.
+
+        It reads all there is and may take long; `fetch` reads blobs instead of the journal.
+        """
+        read, unpack = self._archive.scan, partial(self._kernel.journal.unpack, fetch=fetch)
         for row in read("person.processes", tenant, principal):
             process = from_row(row, unpack)
             more = {"args": process.args, "state": unpack(process.state), "result": unpack(process.result)}
@@ -152,7 +156,7 @@ class Privacy:
             return await self._erase(tenant, principal, prove)
 
     async def _erase(self, tenant: str, principal: str, prove: Sequence[str]) -> Erased:
-        data = await asyncio.to_thread(lambda: [codec.dumps(each) for each in self.export(tenant, principal)])
+        data = await asyncio.to_thread(self._once, tenant, principal)
         forgotten = sum([await holder.erase(tenant, principal, data) for holder in self._holders])
         pids = await self._stop(tenant, principal)
         kept = await asyncio.to_thread(lambda: list(self._kept(tenant, principal)))
@@ -176,6 +180,18 @@ class Privacy:
             await asyncio.to_thread(self._archive.purge)
         found = await asyncio.to_thread(self._find, prove)
         return Erased(len(pids), len(keys), messages, len(records) + forgotten, blobs, found)
+
+    def _once(self, tenant: str, principal: str) -> list[bytes]:
+        """What `export` tells, but a part that comes again, as a conversation does with every turn, only once."""
+        read: set[str] = set()
+
+        def fetch(name: str) -> bytes:
+            if name in read:
+                return b"[]"
+            read.add(name)
+            return self._kernel.journal.blob(name)
+
+        return [codec.dumps(each) for each in self.export(tenant, principal, fetch)]
 
     async def _stop(self, tenant: str, principal: str) -> list[int]:
         """End what is a person's and break off the turns that shared processes do for them; returns what to erase."""
