@@ -397,8 +397,10 @@ class AgentManager:
         for process in list(self._kernel.table.live.values()):
             if process.serving is not None and process.serving.task == asked.task:
                 return await self._kernel.runner.interrupt(process.pid, why)
-        waiting = self._kernel.store.read("message.waiting", self._tenant, asked.id, asked.box)
         receiver = self._kernel.table.find(int(asked.box.removeprefix("pid/")))
+        if receiver is not None and receiver.life.paused and asked.id in self._owed_by(receiver):
+            return await self._kernel.runner.interrupt(receiver.pid, why)
+        waiting = self._kernel.store.read("message.waiting", self._tenant, asked.id, asked.box)
         if not waiting or (receiver is not None and waiting[0][0] in receiver.taking):
             raise Conflict(f"nobody works on task {task!r}: it is answered, or is taken up just now")
         body = codec.dumps({"error": ProcessFailed(why, reason=why).to_data()})
@@ -408,6 +410,10 @@ class AgentManager:
             receiver.taking.add(waiting[0][0])
             call.ends.append(partial(receiver.taking.discard, waiting[0][0]))
         call.after.append(partial(self._kernel.mail.notify, str(asked.reply_to)))
+
+    def _owed_by(self, receiver: Process) -> list[str]:
+        """What a process that was paused before the system started took up and did not answer."""
+        return [] if receiver.task is not None else [each.id for each in self._kernel.runner.owing(receiver)]
 
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""

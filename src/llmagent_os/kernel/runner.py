@@ -177,7 +177,7 @@ class Runner:
     def _break_off(self, process: Process, error: LLMAgentOSError, mark: str, writes: Writes) -> None:
         """A turn is over and its process is not: who waits is told, and it takes the next message, or begins anew."""
         if not process.life.ended:
-            self._refuse(process, self._owing(process), error, writes)
+            self._refuse(process, self.owing(process), error, writes)
             told = self._journal.pack(error.to_data(), writes) if mark == "fail" else None
             self._close_turn(process, mark, told, writes)
             writes.append(process.move("interrupt" if self._wakes(process) else "restart"))
@@ -187,16 +187,18 @@ class Runner:
         if process.life.ended and process.life.phase != "quarantined":
             return
         if not process.life.ended:
-            waiting = [*self._owing(process), *self._take_all(process, writes)]
+            waiting = [*self.owing(process), *self._take_all(process, writes)]
             self._refuse(process, waiting, _gone(process, reason), writes)
             if event == "kill":
                 self._close_turn(process, "stop", b"null", writes)
         process.origins["result"] = process.made_of()
         writes += [process.move(event, reason), ("process.result", (process.result, process.sources(), process.pid))]
 
-    def _owing(self, process: Process) -> list[Envelope]:
-        """The messages of the open turn that want an answer, those of rows included that it did not come to again."""
-        history = process.history if process.history is not None else self._memory(process)[0]
+    def owing(self, process: Process) -> list[Envelope]:
+        """The messages of an open turn that want an answer, by its rows too; for processes that do not run now."""
+        if process.history is None:
+            process.owed, process.history = [], self._memory(process)[0]
+        history = process.history
         while (row := history.next()) is not None:
             history.take(row.key)
             self._door.recall(process, row)
@@ -301,7 +303,7 @@ class Runner:
             holder = process.up or process
             writes.append(("process.restarts", (codec.dumps(holder.restarts).decode(), holder.pid)))
         if error is not None:
-            if is_hopeless(error, self._wakes(process)) and not self._owing(process):
+            if is_hopeless(error, self._wakes(process)) and not self.owing(process):
                 self._refuse(process, self._take_all(process, writes), error, writes)  # what waits would be in vain
             self._break_off(process, error, "fail", writes)
         else:
@@ -436,7 +438,7 @@ class Runner:
         reason = self._table.quarantined[process.pid] = f"quarantined: {error.message}"
         writes = [process.move("quarantine", reason)]
         try:
-            owed = self._owing(process)
+            owed = self.owing(process)
         except JournalDamaged:
             owed = self._table.unanswered(process.box)
         self._refuse(process, [*owed, *self._take_all(process, writes)], error, writes)
