@@ -16,6 +16,7 @@ from llmagent_os.core.errors import OutcomeUnknown
 from llmagent_os.core.records import Grant, Json, Policy, Rule
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
+from llmagent_os.monitoring.replay import replay
 from llmagent_os.plugins import hookimpl
 
 
@@ -63,7 +64,7 @@ class Shop:
 
     @hookimpl
     def programs(self) -> dict[str, Program]:
-        return {"buyer": Program(buyer)}
+        return {"buyer": Program(buyer), "canceller": Program(canceller)}
 
 
 async def buyer(sys: Sys, args: Json, state: Json) -> Json:
@@ -167,6 +168,40 @@ async def test_a_tool_that_can_tell_is_asked_first(world: World, known: bool) ->
     await world.cut_off("book", Policy(unknown="fail"))
     assert await world.result() == ("booked before" if known else "book")
     assert len(world.shop.done) == 2 - known
+
+
+async def test_what_was_asked_about_replays(world: World) -> None:
+    await world.cut_off("order", Policy())
+    await world.answer(True)
+    await world.result()
+    kernel = world.system.kernel
+    report = await replay(kernel.store, world.pid, kernel.programs, kernel.door.table)
+    assert (report.calls, report.diverged) == (1, None)
+
+
+async def canceller(sys: Sys, args: Json, state: Json) -> Json:
+    """Gives a call up, and goes on without its answer."""
+    call = asyncio.ensure_future(sys.call("order", {"what": "a book"}))
+    await sys.receive()
+    call.cancel()
+    await asyncio.wait({call})
+    await sys.receive()
+    return "went on"
+
+
+async def test_a_call_that_its_program_gave_up_is_not_made_again_unasked(world: World) -> None:
+    await world.start()
+    pid = await world.system.sys.spawn("canceller")
+    await asyncio.wait_for(world.shop.began.wait(), 5)
+    await world.system.sys.send(pid, "give it up")
+    for _ in range(200):
+        if len(world.system.kernel.journal.rows(pid)) == 3:  # the intent, the message, the end of the call
+            break
+        await asyncio.sleep(0.01)
+    await world.system.close()
+    await world.start()
+    await world.system.sys.send(pid, "and end")
+    assert await world.system.sys.wait(pid, timeout=5) == "went on" and world.shop.done == ["order"]
 
 
 async def test_an_intent_is_durable_before_the_tool_runs(world: World) -> None:
