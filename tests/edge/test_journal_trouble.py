@@ -176,3 +176,17 @@ def test_a_file_that_is_no_journal_is_said_so(tmp_path: Path) -> None:
     path.write_bytes(b"this is not a database" * 1000)
     with pytest.raises(JournalDamaged, match="backup"):
         SQLiteStore(path)
+
+
+async def test_a_message_whose_text_is_gone_is_told_to_whom_it_is_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    kernel = await boot(path)
+    sys = await kernel.service("test")
+    await sys.send("task/reply", random.randbytes(4000).hex(), id="reply")
+    await kernel.close()
+    with sqlite3.connect(path) as database:
+        assert database.execute("DELETE FROM blob").rowcount
+    kernel = await boot(path)
+    assert (await kernel.mail.wait("task/reply", timeout=5)).body["error"]["type"] == "JournalDamaged"
+    assert await ask(kernel, await (await kernel.service("test")).spawn("counter"), 3, "a") == 3
+    await kernel.close()

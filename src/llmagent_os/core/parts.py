@@ -11,10 +11,14 @@ too. A name is 32 hexadecimal digits, so who looks for names finds them without 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+
+from .errors import InvalidRequest
 
 TEXT_FROM = 256  # characters: a longer text is a part of its own
 CHUNK = 512  # bytes: of a record that is a part of its own, of a list's items under one name
@@ -26,6 +30,18 @@ Keep = Callable[[bytes], str]
 """Keeps a content and returns its name."""
 Fetch = Callable[[str], bytes]
 """The content of a name."""
+
+
+def digest(content: bytes) -> bytes:
+    """The hash that a content is stored under (BLAKE2b-128); in hexadecimal digits it is its name."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def from_name(name: str) -> bytes:
+    """The hash that a name stands for; raises InvalidRequest."""
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob")
+    return bytes.fromhex(name)
 
 
 def split(data: bytes, keep: Keep) -> bytes:

@@ -8,8 +8,6 @@ damaged page is found when it is read.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +15,7 @@ from typing import Any
 
 from ..core import codec, parts
 from ..core.commits import Commits, Statement
-from ..core.errors import InvalidRequest, JournalDamaged, NotFound
+from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
 from ..core.records import Call
 from ..core.rows import ENDS, ERASED, MARKS, UNKNOWN, History, Row, crc, listed
@@ -30,16 +28,6 @@ INLINE = 1024  # bytes; a larger value is split into parts, which are stored onc
 NAMED = 256  # bytes; what is left of such a value is itself stored so, if it is larger
 HEAVY = 1 << 16  # bytes; values from here on are packed in a thread
 REMEMBERED = 50_000  # names of blobs that are known to be stored
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _hash(name: str) -> bytes:
-    if not re.fullmatch("[0-9a-f]{32}", name):
-        raise InvalidRequest(f"{name!r} is not a blob's name (32 hexadecimal digits)", parameter="blob")
-    return bytes.fromhex(name)
 
 
 class Journal:
@@ -110,30 +98,33 @@ class Journal:
         return made if len(made) <= NAMED else b"#" + bytes.fromhex(keep(made))
 
     def unpack(self, packed: bytes | None, fetch: parts.Fetch | None = None) -> Any:
-        """Decode what `pack` made; raises JournalDamaged or NotFound where a blob of it is damaged or gone."""
+        """Decode what `pack` made; raises JournalDamaged where a blob of it is damaged or gone."""
         if packed is None:
             return None
         fetch = fetch or self.blob
-        data = fetch(packed[1:].hex()) if packed[:1] == b"#" else packed
-        return parts.join(data[1:], fetch) if data[:1] == b"@" else codec.loads(data)
+        try:
+            data = fetch(packed[1:].hex()) if packed[:1] == b"#" else packed
+            return parts.join(data[1:], fetch) if data[:1] == b"@" else codec.loads(data)
+        except NotFound as gone:
+            raise JournalDamaged(f"a part of a value is gone: {gone.message}") from gone
 
     def keep_blob(self, data: bytes, writes: list[Statement], stored: Container[bytes] = ()) -> str:
         """Add a blob to `writes`, unless it is stored, and return its name, the hash of its content."""
-        digest = _digest(data)
+        digest = parts.digest(data)
         if digest not in stored:
             writes.append(("blob.add", (digest, zlib.compress(data, 1))))
         return digest.hex()
 
     def blob(self, name: str) -> bytes:
         """The content of a blob; raises NotFound, or JournalDamaged where it is not what its name says."""
-        rows = self.store.read("blob.get", _hash(name))
+        rows = self.store.read("blob.get", parts.from_name(name))
         if not rows:
             raise NotFound(f"no blob {name}", kind="blob", name=name)
         try:
             data = zlib.decompress(rows[0][0])
         except zlib.error:
             data = b""
-        if _digest(data).hex() != name:
+        if parts.digest(data).hex() != name:
             raise JournalDamaged(f"blob {name} is damaged; restore the journal from a backup")
         return data
 
@@ -141,7 +132,7 @@ class Journal:
         """The content of a file that a tool made for a tenant, or for one principal and for all of it; raises NotFound,
         also for what is another's.
         """
-        if not self.store.read("file.of", _hash(name), tenant, principal):
+        if not self.store.read("file.of", parts.from_name(name), tenant, principal):
             raise NotFound(f"no blob {name}", kind="blob", name=name)
         return self.blob(name)
 

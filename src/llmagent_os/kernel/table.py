@@ -188,7 +188,11 @@ class ProcessTable:
         """Rebuild a message from its row."""
         _, identifier, box, body, sender, reply_to, task, _, origins, _, principal = row
         told = codec.loads(origins) if origins else ()
-        return Envelope(identifier, box, self._unpack(body), sender, reply_to, task, told, principal)
+        try:
+            said = self._unpack(body)
+        except JournalDamaged as error:  # whoever it is for is told
+            said = {"error": error.to_data()}
+        return Envelope(identifier, box, said, sender, reply_to, task, told, principal)
 
     def loads(self, name: str, tenant: str = DEFAULT, principal: str = SHARED) -> list[tuple[int, int, int]]:
         """Of each living process of a name: how many messages it has before it, up to a crowd, the last one's number,
