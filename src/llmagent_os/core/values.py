@@ -16,7 +16,6 @@ _LINK = re.compile(
     re.I,
 )
 _MAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]+\.)+[\w-]+")
-_SPACE = re.compile(r"\s+")
 _SCHEME = re.compile(r"(?<!\w)https?://")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
 _COMMA = re.compile(r"\d,\d")
@@ -37,8 +36,11 @@ def written(value: Json) -> str:
 
 def normal(text: str) -> str:
     """The form in which values are compared: one case, one kind of space, no `http://`, numbers without zeros."""
-    plain = _SPACE.sub(" ", text).strip().lower()  # not folded: `ß` and `ss` are two domains
-    plain = _ZEROS.sub(r"\1\2", _SCHEME.sub("", plain))
+    plain = " ".join(text.split()).lower()  # not folded: `ß` and `ss` are two domains
+    if "://" in plain:
+        plain = _SCHEME.sub("", plain)
+    if "." in plain:
+        plain = _ZEROS.sub(r"\1\2", plain)
     return plain.rstrip("/") or plain
 
 
