@@ -7,6 +7,7 @@ import random
 import re
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,12 @@ async def test_what_a_run_leaves_behind_goes_when_its_time_is_over(tmp_path: Pat
         await system.agents.configure("bot", {"description": f"v{n}"})
         await system.records.put("approval", f"q{n}", {"id": f"q{n}", "allowed": n < 10 or None})
     await asyncio.sleep(0.1)
+    now = [time.strftime(form, time.gmtime()) for form in ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H")]
+    periods = ["", *now, "2020-01", "2020-01-31", "2020-01-31T23"]
+    system.kernel.store.write([("account.add", ("default/agent/bot", "tokens", period, 1.0)) for period in periods])
     await system.privacy.tidy()
     left = rows(tmp_path / "journal.db")
+    assert left.pop("account") == 4  # of periods that go on
     assert left.pop("record") == 10 + 2  # open questions, and the agents
     assert left["call"] + left["process"] < 20 and left["message"] == 0
     assert left["blob"] <= 2  # of the newest process, whose number is not to be given again

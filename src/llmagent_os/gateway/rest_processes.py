@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -112,7 +113,7 @@ class Processes:
         sight = here.caller.sight
         query, whose = ("call.page", ()) if sight is None else ("call.page_of", (sight,))
         rows = here.system.kernel.store.read(query, here.process(pid).pid, page.after, *whose, page.limit)
-        return {"calls": [self._shown(here, Row(*row)) for row in rows]}
+        return {"calls": await asyncio.to_thread(lambda: [self._shown(here, Row(*row)) for row in rows])}
 
     def _shown(self, here: Desk, row: Row) -> dict[str, Json]:
         unpack = here.system.kernel.journal.unpack

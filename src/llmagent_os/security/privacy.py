@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONSENT = "consent"
 DAY = 86400.0  # seconds
+MONTH = 32 * DAY  # the longest period of an account, at least
 HOUR = 3600.0
 SOON = 1.0  # seconds after a start, which has enough to do
 _CHUNK = 1 << 20  # bytes
@@ -313,6 +314,7 @@ class Privacy:
             await self._write([("retain.calls", (pid, end, before)) for pid, end in parts])
             await self._amended(keys, "past their time")
             number += len(keys)
+        await self._records_of("accounts", max(age, MONTH))  # of periods that are over
         return number
 
     async def _messages(self, age: float) -> int:

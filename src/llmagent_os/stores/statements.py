@@ -16,6 +16,7 @@ EMPTY += "decision = NULL, principal = ''"
 OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0') ORDER BY n "
 OLD_MESSAGES += "LIMIT 1000"
 RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
+OVER = "period != '' AND period < strftime('%Y-%m-%d', ?, 'unixepoch')"  # a period is the beginning of a date
 ANSWERED = "space = 'approval' AND at < ? AND json_extract(CAST(value AS TEXT), '$.allowed') IS NOT NULL"
 REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.space AND newer.key = record.key "
 REPLACED += "AND newer.version > record.version AND newer.at < ?)"
@@ -77,6 +78,7 @@ WRITES = {
     "erase.accounts": "DELETE FROM account WHERE substr(account, 1, length(?1) + 1) = ?1 || '/' "
     "AND substr(account, -length(?2) - 1) = '/' || ?2",
     "retain.messages": f"DELETE FROM message WHERE n IN ({OLD_MESSAGES})",
+    "retain.accounts": f"DELETE FROM account WHERE {OVER}",
     "retain.records": f"DELETE FROM record WHERE {RESPONSES}",
     "retain.approvals": f"DELETE FROM record WHERE {ANSWERED}",
     "retain.versions": f"DELETE FROM record WHERE {REPLACED}",
@@ -173,6 +175,7 @@ READS = {
     f"WHERE {FIRST.format('seq')} < {KEPT} AND {FIRST.format('started')} < ? LIMIT 100",
     "retain.keys": "SELECT pid, seq FROM call WHERE pid = ? AND seq < ? AND started < ?",
     "retain.messages": f"SELECT count(*) FROM ({OLD_MESSAGES})",
+    "retain.accounts": f"SELECT count(*) FROM account WHERE {OVER}",
     "retain.records": f"SELECT count(*) FROM record WHERE {RESPONSES}",
     "retain.approvals": f"SELECT count(*) FROM record WHERE {ANSWERED}",
     "retain.versions": f"SELECT count(*) FROM record WHERE {REPLACED}",

@@ -38,6 +38,7 @@ KEY = "llmagent-os/idempotency-key"
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
 PAGES = 100  # of a listing
+LOG = 1 << 20  # bytes of what a server wrote, after which a new start begins anew and keeps the last
 WORDS, SCHEMA = 4000, 40_000  # characters of a tool's description, bytes of its schema
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,8 @@ class Connection:
                 yield streamable_http_client(self.server.url, http_client=http)
             return
         given = {name: value for name in self.server.env if (value := os.environ.get(name) or secret(name))}
+        if self._log.exists() and self._log.stat().st_size > LOG:
+            self._log.replace(self._log.with_suffix(".old"))
         with self._log.open("a") as file:
             yield served(self.server.command, given, file, self._end)
 
