@@ -50,7 +50,9 @@ async def worker(sys: Sys, args: Json, state: Json) -> Any:
     message = await sys.receive()
     if message.body == "stay":
         await sys.sleep(3600)
-    if message.body == "fail":
+    if message.body == "slow fail":
+        await asyncio.sleep(0.1)
+    if message.body.endswith("fail"):
         raise RuntimeError("as asked")
     if message.body == "end":
         return "the end"
@@ -191,4 +193,25 @@ async def test_a_turn_that_comes_to_its_end_while_it_is_held_ends_when_it_is_res
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     assert world.life() == (Life("done") if body == "end" else PARKED)
+    await world.kernel.close()
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_a_pause_in_a_turn_that_fails_lasts_and_ends(stops: bool, tmp_path: Path) -> None:
+    world = World(tmp_path / "journal.db")
+    await world.boot()
+    world.pid = await world.sys.spawn("worker", supervision=Supervision("transient"))
+    await world.send("slow fail")
+    await world.kernel.runner.pause(world.pid)
+    await asyncio.sleep(0.2)
+    if stops:
+        await world.again()
+        await asyncio.sleep(0.2)
+    assert world.life() == Life("running", True) and world.answer("slow fail") is None
+    await world.kernel.runner.resume(world.pid)
+    async with asyncio.timeout(5):
+        while world.answer("slow fail") is None:
+            await asyncio.sleep(0.01)
+    await world.send("and then?")
+    assert world.answer("and then?") == ["and then?", None, None]
     await world.kernel.close()
