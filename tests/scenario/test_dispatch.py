@@ -232,6 +232,27 @@ async def test_calls_of_one_budget_at_once_do_not_overdraw_it(tmp_path: Path) ->
         assert not any(draft.account.held.values())
 
 
+async def test_what_a_cancelled_call_had_is_in_its_row_and_in_the_accounts_of_the_scheduler(tmp_path: Path) -> None:
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.005)) as system:
+        asked = asyncio.ensure_future(system.ask("a b c d " * 10, 400))
+        while not (asked.done() or system.engine.computed > 60):
+            await asyncio.sleep(0.005)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        (row,) = [row for row in system.kernel.journal.rows(1) if row.name == "generate"]
+        counts = system.dispatcher.counts
+        assert (row.outcome, row.input_tokens, row.output_tokens) == ("cancelled", counts.read, counts.made)
+        assert counts.read == 40 and 10 < counts.made < 400
+        waiting = [asyncio.ensure_future(system.ask(prompt, 400)) for prompt in prompts(2)]
+        await asyncio.sleep(0.05)
+        for each in reversed(waiting):  # the second never got a place
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        costs = [row.output_tokens for row in system.kernel.journal.rows(1) if row.name == "generate"][1:]
+        assert sorted(map(bool, costs)) == [False, True]
+
+
 async def test_what_waited_is_recorded(tmp_path: Path) -> None:
     async with host(tmp_path, SlottedEngine(slots=1, pace=0.001), Settings(policy="fifo")) as system:
         await asyncio.gather(*(system.ask(prompt) for prompt in prompts(3)))

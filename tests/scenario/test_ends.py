@@ -338,6 +338,24 @@ async def test_hanging_up_is_not_free(api: Gate, path: str, body: dict[str, Json
     assert same(api.kernel, row.pid)
 
 
+@pytest.mark.parametrize("model", ["paid", "bot"])
+async def test_hanging_up_before_there_is_anything_to_read_is_not_free(api: Gate, model: str) -> None:
+    asking = api.session.post(f"{api.running.url}/v1/chat/completions", json={"model": model, "messages": user("hi")})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.4):
+            await asking
+
+    def spent() -> list[Row]:
+        return [row for info in api.kernel.table.listed() for row in rows(api.kernel, info["pid"])]
+
+    await until(spent)
+    (row,) = spent()
+    assert (
+        row.outcome == "cancelled" and 1 <= row.input_tokens <= row.money < 40
+    )  # of one that streams: its pieces, too
+    assert row.money == row.input_tokens + row.output_tokens and same(api.kernel, row.pid)
+
+
 async def test_a_task_that_is_cancelled_is_not_free(api: Gate) -> None:
     _, sent = await api.post("/v1/agents/bot/messages", {"text": "hi", "session": "s", "wait": 0.2})
     assert (await api.ask("DELETE", f"/v1/tasks/{sent['task']}"))[0] == 204
