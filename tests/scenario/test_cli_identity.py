@@ -34,7 +34,7 @@ def test_keys_are_minted_listed_and_revoked(busy: Shell) -> None:
 
 
 def test_a_persons_data_is_exported_and_erased(busy: Shell) -> None:
-    busy.ok("run", "assistant", "hello from peregrine")
+    busy.ok("run", "assistant", "hello from peregrine", "--session", "mine")
     lines = [json.loads(line) for line in busy.ok("privacy", "export", "owner").splitlines()]
     assert {"process", "call", "message"} <= {line["kind"] for line in lines}
     assert busy.run("privacy", "erase", "nobody", "--prove", "peregrine").returncode == 1
