@@ -75,21 +75,21 @@ class Process:
     principal: str
     budgets: tuple[Budget, ...]  # its own, and those of accounts that it draws on
     supervision: Supervision
-    tally: Tally  # door (`charge`), runner (`seconds`)
+    tally: Tally  # door (what calls consumed), runner (`seconds`)
     upto: int  # rows up to here are covered by `state`; runner
     turn: int  # turns finished; runner
     created: float
     nice: int = 0  # -20 (first) to 19 (last); kernel (renice)
     grant: Grant = EVERYTHING  # runner (configure)
-    origins: dict[str, list[str]] = field(default_factory=dict)  # whose words are in `args`, `state` and `result`
+    origins: dict[str, list[str]] = field(default_factory=dict)  # of whose words `args`, `state`, `result` are; runner
     owner_turn: int | None = None  # the turn of its parent that it ends with, if that fails; None: its parent's end
     restarts: list[float] = field(default_factory=list)  # when it, or children of it, were restarted; runner
 
-    seen: dict[str, None] = field(default_factory=dict)  # whose words, that may not direct it, it has seen in this turn
-    up: Process | None = None  # its parent's record, for budgets
+    seen: dict[str, None] = field(default_factory=dict)  # whose words that may not direct it came in this turn; `see`
+    up: Process | None = None  # its parent's record; table
     seq: int = 0  # the last row written; door, runner
     doing: Status = "running"  # in its turn: `running`, `waiting` (syscalls), or `ready` (dispatcher)
-    history: History | None = None  # finished calls of an interrupted turn; runner, emptied by the door
+    history: History | None = None  # calls of an interrupted turn; runner, emptied by the door; None: not read yet
     repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest; `key`
     task: asyncio.Task[None] | None = None  # what runs its turns; runner
     settling: int = 0  # how many changes are on their way for which its turn was stopped, or has ended; runner
@@ -99,10 +99,10 @@ class Process:
     earlier: float = 0.0  # seconds that its cut-off turn had before this start; table
     turn_began: float = 0.0  # on the monotonic clock; 0: it is in no turn; runner
     next_args: tuple[Json] | None = None  # arguments from the next turn on; runner (configure)
-    service: str | None = None  # for processes whose program is the outside world: this boot's mark in their keys
+    service: str | None = None  # of one whose program is the outside world: this boot's mark in its keys; kernel
     engine: str | None = None  # that serves it now; `generate`
-    definition: str | None = None  # what its program runs by, NAME@VERSION; set by that, at the start of a turn
-    old_turn: int = 0  # the turn that began before the schema's second version: its keys have the form of the first
+    definition: str | None = None  # what its program runs by, NAME@VERSION; the program
+    old_turn: int = 0  # the turn that began before the schema's second version: keys of the first form; table
 
     def move(self, event: Event, reason: str | None = None) -> Statement:
         """Let an event happen to it, in memory at once; returns what says so in its row. Raises Conflict."""
