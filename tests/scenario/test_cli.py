@@ -412,3 +412,18 @@ def loops():
 def test_benches_are_listed_and_unknown_ones_named(shell: Shell) -> None:
     assert "journal" in [bench["bench"] for bench in shell.json("bench", "list")]
     assert "did you mean 'journal'?" in shell.fails("bench", "jurnal")
+
+
+def test_accounts_are_listed_and_credited(busy: Shell) -> None:
+    busy.home.joinpath("saver.yaml").write_text("{name: saver, model: scripted, budget: {tokens: 1000}}")
+    busy.ok("agents", "create", str(busy.home / "saver.yaml"))
+    busy.ok("run", "saver", "hello")
+
+    def used() -> float:
+        found = json.loads(busy.ok("accounts", "list", "--json"))["accounts"]
+        return float(next(each["used"] for each in found if each["account"] == "agent/saver"))
+
+    before = used()
+    assert before > 2 and "agent/saver" in busy.ok("accounts", "list")
+    assert "2 tokens more" in busy.ok("accounts", "credit", "agent/saver", "tokens", "2")
+    assert used() == before - 2

@@ -37,6 +37,7 @@ COMMANDS = {
     "audit": ("audit", "Verify the journal, and show what tools were called."),
     "approvals": ("approvals", "See and answer what agents ask before they do it."),
     "anomalies": ("anomalies", "See what agents did that they never do, and end a quarantine."),
+    "accounts": ("accounts", "See what was drawn on the accounts of budgets, and give some back."),
     "tools": ("tools", "List, try and add tools."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),
     "bench": ("bench", "Measure this system."),

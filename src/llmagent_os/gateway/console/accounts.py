@@ -1,0 +1,39 @@
+"""`accounts`: what was drawn on the accounts of budgets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Data, ask, commands, examples
+from .output import emit, show, table
+
+app = commands()
+accounts = commands(no_args_is_help=True, help="See what was drawn on the accounts of budgets, and give some back.")
+app.add_typer(accounts, name="accounts")
+
+
+@accounts.command("list", epilog=examples("accounts list"))
+def listed(as_json: AsJson = False, data: Data = None) -> None:
+    """List what was drawn, as far as a budget limits it. PERIOD is `-` where that is for ever."""
+    found = ask(data, lambda client: client.get("/v1/accounts"))
+    if as_json:
+        emit(found)
+        return
+    names = ("account", "resource", "period", "used")
+    show(table([name.upper() for name in names], ([each[name] or "-" for name in names] for each in found["accounts"])))
+
+
+@accounts.command(epilog=examples("accounts credit agent/clerk tokens 50000"))
+def credit(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its name, as `accounts list` shows it.")],
+    resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="tokens, money, steps or seconds.")],
+    amount: Annotated[float, typer.Argument(metavar="AMOUNT", help="How much is given back.")],
+    period: Annotated[str, typer.Option(help="Its period, as `accounts list` shows it.")] = "",
+    data: Data = None,
+) -> None:
+    """Give an account something back, so that who has used it up may go on."""
+    body = {"account": account, "resource": resource, "period": period.removeprefix("-"), "amount": amount}
+    ask(data, lambda client: client.post("/v1/accounts", body))
+    print(f"{amount:g} {resource} more may be drawn on {account}")
