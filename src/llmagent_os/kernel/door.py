@@ -42,7 +42,7 @@ Ended = LLMAgentOSError | asyncio.CancelledError | None
 Answer = tuple[Any, Ended]
 """A result, or the error instead."""
 
-GRACE = 0.5  # seconds beyond its deadline that a call's commit may take
+GRACE = 0.25  # seconds beyond its deadline that a call's commit may take
 UNWIND = 0.5  # seconds that a handler has to give back what it holds, once nobody waits for it any more
 
 
