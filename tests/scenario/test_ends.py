@@ -118,6 +118,14 @@ async def test_a_call_over_its_deadline_costs_what_was_made_also_after_a_restart
     assert rows(kernel, pid) == [row] and same(kernel, pid)
 
 
+async def test_what_a_service_consumed_is_shown_after_restarts_as_well(boot: Boot) -> None:
+    for number in (1, 2, 3):
+        kernel = await boot()
+        await (await kernel.service("test")).generate(replace(ASKED, sampling=Sampling(max_tokens=2)))
+        (pid,) = kernel.table.named("service/test")
+        assert len(rows(kernel, pid)) == number and same(kernel, pid)
+
+
 async def test_an_answer_that_breaks_off_costs_money(boot: Boot) -> None:
     kernel = await boot()
     engine = FlakyEngine("broken", [20], **DOLLAR)
