@@ -24,7 +24,7 @@ async def test_a_ticket_and_a_key_are_given_and_not_shown() -> None:
         return [path, ticket.home, idempotency_key]
 
     assert list(kit["who"].spec.parameters["properties"]) == ["path"]
-    assert kit["who"].traits == Traits("read", True, meanings={"path": "path"})
+    assert kit["who"].traits == Traits("read", True, meanings={"path": "path"}, keyed=True)
     assert await kit["who"].run({"path": "a"}, TICKET) == ["a", "default/tester", "key-1"]
     with pytest.raises(ToolFailed, match="ticket"):
         await kit["who"].run({"path": "a", "ticket": {}}, TICKET)

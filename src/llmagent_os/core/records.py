@@ -43,12 +43,12 @@ class Traits:
 
     effect: Effect = "external"
     idempotent: bool = False
-    keyed: bool = False
     cost: float = 0.0
     timeout: float = 60.0
     concurrency: int = 0
     meanings: Mapping[str, Meaning] = field(default_factory=dict)
     trusted: bool = False
+    keyed: bool = False
 
 
 Verdict = Literal["allow", "ask", "refuse"]
