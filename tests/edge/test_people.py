@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.core.errors import NotFound
 from llmagent_os.core.records import Question
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.security.identity import ROLES
@@ -192,16 +193,28 @@ async def test_sharing_an_agent_later_shows_nobody_an_earlier_session(api: Gate)
     assert [api.kernel.table.get(pid).principal for pid in pids] == ["ann", "*"]
 
 
+async def test_a_name_of_a_session_reaches_the_senders_own(api: Gate) -> None:
+    await office(api)
+    things = await belongings(await tenant(api, "acme", "ann", "user"), api)
+    session = f"clerk@{SECRET}-session"
+    for name in (session, f"{session}s", "clark"):
+        with pytest.raises(NotFound) as refused:
+            await (await api.kernel.service("test", "bea", "acme")).send(name, "hi")
+        assert SECRET not in refused.value.message.replace(repr(name), "")
+    await (await api.kernel.service("test", "ann", "acme")).send(session, "hi")
+    assert api.kernel.table.get(int(things["pid"])).name == session
+
+
 async def test_nobody_is_called_as_everybody(api: Gate) -> None:
     assert (await api.post("/v1/keys", {"roles": ["user"], "principal": "*"}))[0] == 422
 
 
 async def test_a_message_is_accepted_once_also_where_it_is_sent_twice_at_once(api: Gate) -> None:
-    await office(api)
+    boss = await office(api)
     ann = await tenant(api, "acme", "ann", "user")
     body, key = {"text": "hi", "wait": 5}, {"Idempotency-Key": "order-3"}
     await ann.ask("POST", MESSAGES, {"text": "first"})
-    await api.system.tenants["acme"].scale("clerk", 3)
+    assert (await boss.ask("POST", "/v1/agents/clerk/scale", {"replicas": 3}))[0] == 200
     answers = await asyncio.gather(*(ann.ask("POST", MESSAGES, body, **key) for _ in range(4)))
     assert {status for status, _ in answers} == {200}
     assert len(api.kernel.store.read("message.get", "acme", "acme/ann/order-3")) == 1

@@ -34,7 +34,7 @@ class Mailbox:
             return process.box
         loads = self._table.loads(to, tenant, principal)
         if not loads:
-            raise not_found("process", to, self._table.names(tenant))
+            raise not_found("process", to, self._table.near(to, tenant, principal))
         return self._table.get(min(loads)[-1]).box  # or whoever sends it hears that it cannot be read
 
     def _own(self, box: str, tenant: str) -> str:

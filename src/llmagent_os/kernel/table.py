@@ -153,9 +153,9 @@ class ProcessTable:
         rows = self._store.read("process.alive", tenant, names[0], names[-1] + "@\U0010ffff", principal)
         return {name: (replicas, sessions) for name, replicas, sessions in rows}
 
-    def names(self, tenant: str = DEFAULT) -> list[str]:
-        """The names of living processes."""
-        return [name for (name,) in self._store.read("process.names", tenant)]
+    def near(self, name: str, tenant: str, principal: str) -> list[str]:
+        """Some names of living processes beside one that is not there; of sessions those of a principal."""
+        return [each for (each,) in self._store.read("process.near", tenant, name, principal)]
 
     def children(self, pid: int) -> list[Child]:
         """The living children of a process, in order of start."""

@@ -10,6 +10,8 @@ MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, princi
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
 LIVING = "status NOT IN ('stopped', 'done', 'quarantined')"
+BESIDE = "SELECT name, principal FROM process INDEXED BY process_named WHERE tenant = ?1 AND name {} ?2 AND "
+BESIDE += LIVING + " AND name IS NOT NULL ORDER BY name {} LIMIT 100"
 
 EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
 EMPTY += "decision = NULL, principal = ''"
@@ -101,7 +103,9 @@ READS = {
     "(SELECT count(*) FROM (SELECT 1 FROM message WHERE box = 'pid/' || pid AND taken = 0 LIMIT ?)), "
     "(SELECT max(n) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
     f"WHERE tenant = ? AND name = ? AND (instr(name, '@') = 0 OR principal IN (?, '*')) AND {LIVING}",
-    "process.names": f"SELECT DISTINCT name FROM process WHERE tenant = ? AND name IS NOT NULL AND {LIVING}",
+    "process.near": f"SELECT DISTINCT name FROM (SELECT * FROM ({BESIDE.format('>=', '')}) UNION ALL "
+    f"SELECT * FROM ({BESIDE.format('<', 'DESC')})) WHERE "
+    "(instr(name, '@') = 0 OR principal IN (?3, '*'))",
     "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
     f"AND (?4 IS NULL OR principal IN (?4, '*')) AND {LIVING}",
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
