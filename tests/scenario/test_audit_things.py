@@ -185,7 +185,7 @@ async def test_and_so_is_what_it_did_since(worked: Path, tmp_path: Path) -> None
     assert found(data).bad == []
 
 
-async def test_a_crash_leaves_nothing_that_is_not_sealed(tmp_path: Path, models_folder: Path) -> None:
+async def test_a_crash_leaves_nothing_that_is_not_stamped(tmp_path: Path, models_folder: Path) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with system(data) as each:
         await work(each)
@@ -195,10 +195,12 @@ async def test_a_crash_leaves_nothing_that_is_not_sealed(tmp_path: Path, models_
     assert found(copy).bad == []
 
 
-async def test_a_log_that_sealed_nothing_takes_things_in_as_they_were_and_says_so(worked: Path, tmp_path: Path) -> None:
+async def test_a_log_that_stamped_nothing_takes_things_in_as_they_were_and_says_so(
+    worked: Path, tmp_path: Path
+) -> None:
     data = tmp_path / "data"
     shutil.copytree(worked, data)
-    (data / "audit" / "sealed").unlink()
+    (data / "audit" / "stamped").unlink()
     async with system(data):
         pass
     (note,) = found(data).notes

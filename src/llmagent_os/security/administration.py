@@ -1,7 +1,7 @@
 """Administration: every act of it is a call of a service, permitted by what its caller holds, and journalled.
 
 An act's row has who did it, with which key and scopes, and in its decision what changed: `wrote`, the digests of
-records, which are committed with it, and `processes`. The audit log signs those (see `seals`).
+records, which are committed with it, and `processes`. The audit log signs those (see `stamps`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..core.records import Call, Json
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .identity import SCOPES, Caller
-from .seals import written
+from .stamps import written
 
 SYSTEM = "service/system"
 """The one service that needs nobody's authority."""

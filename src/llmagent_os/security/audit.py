@@ -34,7 +34,7 @@ from ..core.errors import InvalidRequest, JournalDamaged, NotFound
 from ..core.ports import Store
 from ..kernel.feed import Feed
 from ..kernel.journal import Journal, Row
-from .seals import GONE, Name, Seal, Seals, Thing, changed_by, labels, present
+from .stamps import GONE, Name, Stamp, Stamps, Thing, changed_by, labels, present
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ Key = tuple[int, int]
 
 RECORD = struct.Struct(">BQQ32s")
 """One entry of the log: what it is, pid, seq, the row's digest (BLAKE2b-256)."""
-OLD_ROW, OLD_AMENDED, ROW, AMENDED, SEAL, LOOSE = range(6)
+OLD_ROW, OLD_AMENDED, ROW, AMENDED, STAMP, LOOSE = range(6)
 """The first two are of rows as schema 1 had them, which `digest` puts together again. The last two are of no row,
 
-but of what rows changed: in place of pid and seq they have the name of a record or process (see `seals.Seal`).
+but of what rows changed: in place of pid and seq they have the name of a record or process (see `stamps.Stamp`).
 """
 
 MOST = 1000  # rows under one checkpoint
@@ -77,8 +77,8 @@ def _record(row: Sequence[Any]) -> bytes:
     return RECORD.pack(ROW, row[0], row[1], digest(row))
 
 
-def _sealed(seals: Iterable[Seal]) -> list[bytes]:
-    return [RECORD.pack(LOOSE if each.loose else SEAL, *each.name, each.made) for each in seals]
+def _stamped(stamps: Iterable[Stamp]) -> list[bytes]:
+    return [RECORD.pack(LOOSE if each.loose else STAMP, *each.name, each.made) for each in stamps]
 
 
 def _is_bytes(value: Any) -> bool:
@@ -238,9 +238,9 @@ class Audit:
         """
         self.store, self._log, self._every = store, Log(folder), every
         self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
-        self._seals = Seals(store)
-        mark = folder / "sealed"  # by a version that sealed nothing there is none
-        found = [] if mark.exists() else _sealed(self._seals.all())
+        self._stamps = Stamps(store)
+        mark = folder / "stamped"  # by a version that stamped nothing there is none
+        found = [] if mark.exists() else _stamped(self._stamps.all())
         at, note = self._opened(store.read("call.newest")[0][0])
         self._log.append(found, at, note + (f"; {len(found)} records and processes as they were" if found else ""))
         mark.touch(mode=0o600)
@@ -286,7 +286,7 @@ class Audit:
                 if count % _PART == 0:
                     time.sleep(0)  # lets the event loop have its turn
             if new:
-                self._log.append(records + _sealed(self._seals.of(new)), new[-1].n)
+                self._log.append(records + _stamped(self._stamps.of(new)), new[-1].n)
 
     def catch_up(self) -> int:
         """Take in what was committed since; returns how many rows. Raises OSError, JournalDamaged."""
@@ -299,7 +299,7 @@ class Audit:
             for number, *row in rows:
                 records.append(_record(row))
                 cursor = number
-            records += _sealed(self._seals.of(row for _, *row in rows))
+            records += _stamped(self._stamps.of(row for _, *row in rows))
             if len(records) >= MOST or len(rows) < _PART:
                 self._log.append(records, cursor)
                 taken, records = taken + len(records), []
@@ -317,7 +317,7 @@ class Audit:
             self._catch_up()
             records = [RECORD.pack(AMENDED, *key, self._present(key)) for key in keys]
             note = f"amended {len(records)} rows: {why}" if records else ""
-            self._log.append(records + _sealed(self._seals.processes(pids)), self.at, note)
+            self._log.append(records + _stamped(self._stamps.processes(pids)), self.at, note)
 
     def _present(self, key: Key) -> bytes:
         rows = self.store.read("audit.row", *key)
@@ -395,7 +395,7 @@ class _Verifier:
         self._path, self._checkpoints = folder / "rows.log", checkpoints
         self._amended: dict[Key, tuple[bytes, bool]] = {}
         self._sound: set[str] = set()  # blobs that were read, with all that they name
-        self._sealed: dict[Name, Seal] = {}
+        self._stamped: dict[Name, Stamp] = {}
         self._labels: dict[Name, str] = {}  # of records, as rows call them
         self._there = 0
         self.checked = self.waiting = 0
@@ -421,8 +421,8 @@ class _Verifier:
             kind, pid, seq, made = RECORD.unpack(entry)
             if kind in (OLD_AMENDED, AMENDED):
                 self._amended[pid, seq] = made, kind == OLD_AMENDED
-            elif kind in (SEAL, LOOSE):
-                self._sealed[pid, seq] = Seal((pid, seq), made, kind == LOOSE)
+            elif kind in (STAMP, LOOSE):
+                self._stamped[pid, seq] = Stamp((pid, seq), made, kind == LOOSE)
             if heads.get(count, head.hex()) != head.hex():
                 yield Bad("log", f"entries {good + 1} to {count} of the log are not those that were signed")
                 head = bytes.fromhex(heads[count])  # what comes after may be in order
@@ -489,7 +489,7 @@ class _Verifier:
         self.waiting = 0 if self._last.note == "closed" else len(waiting)
         if number == self._there + self.waiting:
             return
-        known = {(pid, seq) for kind, pid, seq, _ in map(RECORD.unpack, self._entries()) if kind < SEAL}
+        known = {(pid, seq) for kind, pid, seq, _ in map(RECORD.unpack, self._entries()) if kind < STAMP}
         allowed = known | waiting if self.waiting else known
         for pid, seq in self._store.read("audit.keys"):
             if (pid, seq) not in allowed:
@@ -500,16 +500,16 @@ class _Verifier:
         there, last = present(self._store), self._last.last
         waiting = self._store.read("call.feed", last, -1) if self.waiting else ()
         fresh = changed_by((row for _, *row in waiting), self._store)
-        for name in (there.keys() | self._sealed.keys()) - fresh if self._sealed else ():
-            yield from self._thing(self._sealed.get(name), there.get(name))
+        for name in (there.keys() | self._stamped.keys()) - fresh if self._stamped else ():
+            yield from self._thing(self._stamped.get(name), there.get(name))
         for (pid,) in self._store.read("audit.strayed"):
             yield Bad("changed", f"what process {pid} keeps or came to is not what its rows say", pid)
 
-    def _thing(self, seal: Seal | None, thing: Thing | None) -> Iterator[Bad]:
+    def _thing(self, stamp: Stamp | None, thing: Thing | None) -> Iterator[Bad]:
         if thing is None:
-            if seal is not None and seal.made != GONE and not seal.loose:
-                yield Bad("missing", f"{self._labels.get(seal.name, 'a record or process')} is gone")
-        elif seal is None or seal.made == GONE:
-            yield from [Bad("inserted", f"{thing.text} was never recorded", thing.pid)] if thing.sure or seal else ()
-        elif seal.made != thing.made:
+            if stamp is not None and stamp.made != GONE and not stamp.loose:
+                yield Bad("missing", f"{self._labels.get(stamp.name, 'a record or process')} is gone")
+        elif stamp is None or stamp.made == GONE:
+            yield from [Bad("inserted", f"{thing.text} was never recorded", thing.pid)] if thing.sure or stamp else ()
+        elif stamp.made != thing.made:
             yield Bad("changed", f"{thing.text} is not as it was recorded", thing.pid)

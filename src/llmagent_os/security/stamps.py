@@ -1,4 +1,4 @@
-"""Seals: what records and processes have to look like, so that a change in the database alone is found.
+"""Stamps: what records and processes have to look like, so that a change in the database alone is found.
 
 An act's row has the digest of every record that it wrote. What a process was started and configured with is read from
 its row right after the call that did it was committed: what it holds and may use up, for whom it works, its arguments.
@@ -29,7 +29,7 @@ Name = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A record or a process: how it is called, and its digest; `sure` where it has to have been sealed."""
+    """A record or a process: how it is called, and its digest; `sure` where it has to have been stamped."""
 
     text: str
     made: bytes
@@ -39,7 +39,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class Stamp:
     """What something has to be; what is `loose` may also be gone without a word, as approvals after their time."""
 
     name: Name
@@ -74,32 +74,32 @@ def _process(row: Sequence[Any]) -> bytes:
     return hashlib.blake2b(codec.dumps(values), digest_size=32).digest()
 
 
-class Seals:
-    """Makes the seals for rows that are taken into the audit log, in order."""
+class Stamps:
+    """Makes the stamps for rows that are taken into the audit log, in order."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._unpack = store, Journal(store).unpack
         self._due = {pid for (pid,) in store.read("audit.awake")}  # that may get new arguments when their turn ends
 
-    def all(self) -> list[Seal]:
+    def all(self) -> list[Stamp]:
         """Everything there is, as it is."""
-        return [Seal(name, each.made, each.loose) for name, each in present(self._store).items()]
+        return [Stamp(name, each.made, each.loose) for name, each in present(self._store).items()]
 
-    def of(self, rows: Iterable[Sequence[Any]]) -> list[Seal]:
+    def of(self, rows: Iterable[Sequence[Any]]) -> list[Stamp]:
         """What rows changed."""
-        found, pids = list[Seal](), set[int]()
+        found, pids = list[Stamp](), set[int]()
         for row in rows:
             for space, key, made in _wrote(row):
-                found.append(Seal(name_of(space, key), bytes.fromhex(made) if made else GONE, _is_loose(space)))
+                found.append(Stamp(name_of(space, key), bytes.fromhex(made) if made else GONE, _is_loose(space)))
             pids |= _processes(row, self._due, self._unpack)
         return [*found, *self.processes(pids)]
 
-    def processes(self, pids: Iterable[int]) -> list[Seal]:
+    def processes(self, pids: Iterable[int]) -> list[Stamp]:
         """Processes as they are now, or are not."""
         found = dict.fromkeys(pids, GONE)
         rows = self._store.read("audit.processes_of", codec.dumps(sorted(found)).decode()) if found else ()
         found |= {row[0]: _process(row) for row in rows}
-        return [Seal(name_of("process", str(pid)), made) for pid, made in found.items()]
+        return [Stamp(name_of("process", str(pid)), made) for pid, made in found.items()]
 
 
 def _is_loose(space: str) -> bool:
@@ -128,7 +128,7 @@ def _processes(row: Sequence[Any], due: set[int], unpack: Callable[[bytes], Any]
 
 
 def changed_by(rows: Iterable[Sequence[Any]], store: Store) -> set[Name]:
-    """What rows changed, that may not be sealed yet."""
+    """What rows changed, that may not be stamped yet."""
     names, pids, unpack = set[Name](), set[int](), Journal(store).unpack
     for row in rows:
         names |= labels(row).keys()
