@@ -54,10 +54,13 @@ class Places:
 
 
 class Forgetful(SQLiteStore):
-    """A store without a journal: rows of calls are dropped, the rest is kept in memory."""
+    """A store without a journal: rows of calls are dropped, the rest is kept in memory.
+
+    But for those of messages taken: a process that answers one message is handed it by its row.
+    """
 
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
-        kept = [statement for statement in batch if statement[0] != "call.add"]
+        kept = [each for each in batch if each[0] != "call.add" or each[1][3] == "receive"]
         if kept:
             super().write(kept, patience)
 
