@@ -34,7 +34,7 @@ from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
-from llmagent_os.security.anomaly import Anomalies, Settings
+from llmagent_os.security.anomaly import Anomalies, AnomalySettings
 from llmagent_os.security.anomaly_statistics import Statistics
 from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
@@ -224,7 +224,7 @@ async def drive(options: argparse.Namespace) -> list[Run]:
     tools, now = Tools(random.Random(options.seed + 2)), [1.8e9]
     with folder() as path:
         store = SQLiteStore(path / "journal.db")
-        settings = Settings(canaries=(CANARY,), note=options.note)
+        settings = AnomalySettings(canaries=(CANARY,), note=options.note)
         records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
         watch = Anomalies(
             settings,
@@ -299,5 +299,5 @@ if __name__ == "__main__":
     run(
         "anomaly", __doc__, measure,
         runs=(int, 4000, "runs after the warm-up"), seed=(int, 7, "of the random numbers"),
-        note=(float, Settings().note, "z-score from which something is noted"),
+        note=(float, AnomalySettings().note, "z-score from which something is noted"),
     )  # fmt: skip

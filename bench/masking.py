@@ -33,7 +33,7 @@ from faker import Faker
 from stdnum import luhn
 from stdnum.cn import uscc
 
-from llmagent_os.security.masking import Restorer, Session
+from llmagent_os.security.masking import Passage, Restorer
 from llmagent_os.security.recognisers import Span, recognise
 from llmagent_os.security.vault import Vault
 
@@ -307,19 +307,19 @@ def trips(report: Report, samples: Sequence[Sample], count: int) -> None:
     for number in range(count):
         sample = draw.choice(samples)
         text = draw.choice(extras) + sample.text[:240] + draw.choice(extras)
-        session = Session(vault, f"tenant {number % 3}", recognise)
-        masked = session.mask(text)
+        passage = Passage(vault, f"tenant {number % 3}", recognise)
+        masked = passage.mask(text)
         data = masked.encode()
         for cut in range(len(data) + 1):
             cuts += 1
-            wrong += _back(session, data, (cut,)) != text
-        wrong += _back(session, data, sorted(draw.choices(range(len(data) + 1), k=draw.randint(2, 20)))) != text
-        wrong += _back(session, data, range(1, len(data))) != text
+            wrong += _back(passage, data, (cut,)) != text
+        wrong += _back(passage, data, sorted(draw.choices(range(len(data) + 1), k=draw.randint(2, 20)))) != text
+        wrong += _back(passage, data, range(1, len(data))) != text
     report.add("round trips", f"wrong of {count} texts, {cuts} places to cut", wrong, "", at_most=0)
 
 
-def _back(session: Session, data: bytes, cuts: Sequence[int]) -> str:
-    restorer = Restorer(session.tokens)
+def _back(passage: Passage, data: bytes, cuts: Sequence[int]) -> str:
+    restorer = Restorer(passage.tokens)
     return "".join(map(restorer.feed, pieces(data, cuts))) + restorer.flush()
 
 
@@ -338,7 +338,7 @@ def cost(report: Report, texts: dict[str, str], known: Sequence[int], rounds: in
     for _ in range(rounds):
         for name, vault, text in cases:
             began = cpu()
-            Session(vault, "t", recognise).mask(text)
+            Passage(vault, "t", recognise).mask(text)
             used[name].append((cpu() - began) / len(text.encode()) * 1e6)
     for name, each in used.items():
         report.add("cost", name, statistics.median(each), "ms/kB", at_most=1.0)

@@ -33,7 +33,7 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.catalog import resolve
 from llmagent_os.llm.llamacpp import LlamaCpp, open_engine
-from llmagent_os.sched.scheduler import Settings
+from llmagent_os.sched.scheduler import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -143,7 +143,7 @@ async def child(options: argparse.Namespace) -> None:
     counters = Counters(path / "counters")
     engine = Counted(await opened(), counters)
     pages = PageFiles(path / "pages", RAM, 8 << 30)
-    settings = Settings(quantum=48)
+    settings = SchedulerSettings(quantum=48)
     kernel = Kernel(
         SQLiteStore(path / "journal.db"), {"tells": Program(tells)}, sharing=lambda model: settings, pages=pages,
         checkpoint=CHECKPOINT,

@@ -26,7 +26,7 @@ from threading import Event, Thread
 from common import Report, folder, quantile, run, say
 from probes import BOMBS, PROBES, Probe, World, world
 
-from llmagent_os.tools.sandbox import Job, Result, Sandbox, Settings, watch
+from llmagent_os.tools.sandbox import Job, Result, Sandbox, SandboxSettings, watch
 from llmagent_os.tools.sandbox.levels import interpreter
 
 MEMORY, DISK, PROCESSES, SECONDS = 256 << 20, 64 << 20, 48, 3.0
@@ -34,9 +34,9 @@ SLACK = 1.5  # how far over a limit a bomb may get before it is stopped
 NOW = "import time; print(time.monotonic())"
 
 
-def settings(level: str, **more: object) -> Settings:
+def settings(level: str, **more: object) -> SandboxSettings:
     small = {"memory": MEMORY, "disk": DISK, "processes": PROCESSES, "seconds": SECONDS, "cpu": 10, "unsafe": True}
-    return Settings(**{"level": level, "warm": 0, **small, **more})  # type: ignore[arg-type]
+    return SandboxSettings(**{"level": level, "warm": 0, **small, **more})  # type: ignore[arg-type]
 
 
 def filled(probe: Probe, facts: dict[str, object]) -> str:

@@ -26,7 +26,7 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.catalog import resolve
 from llmagent_os.llm.llamacpp import LlamaCpp, open_engine
-from llmagent_os.sched.scheduler import Settings
+from llmagent_os.sched.scheduler import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -103,7 +103,10 @@ class Bed:
 
     @asynccontextmanager
     async def system(
-        self, settings: Settings, programs: dict[str, Program] | None = None, tenants: Sequence[str] = ("default",)
+        self,
+        settings: SchedulerSettings,
+        programs: dict[str, Program] | None = None,
+        tenants: Sequence[str] = ("default",),
     ) -> AsyncIterator[dict[str, Sys]]:
         """A kernel over the engine, with a handle for each tenant."""
         self._seeds += 1
@@ -143,7 +146,9 @@ class Bed:
         answer.ended, answer.tokens = time.perf_counter(), found.usage.output_tokens
         return answer
 
-    async def sides(self, work: Callable[[Ask], Awaitable[Any]], settings: dict[str, Settings]) -> dict[str, Any]:
+    async def sides(
+        self, work: Callable[[Ask], Awaitable[Any]], settings: dict[str, SchedulerSettings]
+    ) -> dict[str, Any]:
         """The same work directly and under each of the settings."""
         found = {"direct": await work(self.direct)}
         for name, each in settings.items():
@@ -170,14 +175,14 @@ def chat(text: str, system: str = "You tell stories.") -> list[Message]:
     return [Message("system", system), Message("user", text)]
 
 
-def settings(options: argparse.Namespace, **fields: Any) -> Settings:
+def settings(options: argparse.Namespace, **fields: Any) -> SchedulerSettings:
     """The settings that the options ask for."""
-    return Settings(**{"policy": options.policy, "quantum": options.quantum, **fields})
+    return SchedulerSettings(**{"policy": options.policy, "quantum": options.quantum, **fields})
 
 
 MODEL = {
     "model": (str, "tiny", "model: tiny, small or default"),
     "policy": (str, "las", "the scheduler's policy"),
-    "quantum": (int, Settings().quantum, "tokens a call keeps its place at least"),
+    "quantum": (int, SchedulerSettings().quantum, "tokens a call keeps its place at least"),
 }
 """Options that every one of these benches has."""

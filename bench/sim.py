@@ -31,7 +31,7 @@ from common import Report, cpu, quantile, run
 
 from llmagent_os.core.records import EngineInfo
 from llmagent_os.sched.route import Candidate, Demand, choose
-from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Ledger, Policy, Scheduler, Settings
+from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Ledger, Policy, Scheduler, SchedulerSettings
 
 PLACES = 8
 CHUNK = 128  # tokens of prompts that a step reads at most
@@ -152,7 +152,7 @@ class Engine:
     of such counts. So an event costs what it changes, not what runs beside it.
     """
 
-    def __init__(self, number: int, settings: Settings, world: World) -> None:
+    def __init__(self, number: int, settings: SchedulerSettings, world: World) -> None:
         self.number, self.world = number, world
         self.scheduler = Scheduler(settings, PLACES)
         self.scheduler.ledger.pace = COSTS.base / PLACES + COSTS.each
@@ -345,7 +345,9 @@ class World:
     """The clock, the engines, and the programs that come."""
 
     def __init__(self, policy: str, options: argparse.Namespace, load: float) -> None:
-        self.engines = [Engine(number, Settings(policy, options.quantum), self) for number in range(options.engines)]
+        self.engines = [
+            Engine(number, SchedulerSettings(policy, options.quantum), self) for number in range(options.engines)
+        ]
         self.outcome = Outcome()
         self.preempted = 0
         self._draw, self._times = random.Random(3), random.Random(4)
@@ -428,7 +430,7 @@ class World:
 
 def deep(policy: str, waiting: int) -> float:
     """Microseconds of CPU a decision while so many calls wait; before each, one ends and another comes."""
-    scheduler = Scheduler(Settings(policy), PLACES)
+    scheduler = Scheduler(SchedulerSettings(policy), PLACES)
     jobs = [
         Job(number, number // 2, number // 2, str(each.tenant), str(each.agent), number / 1e6, nice=each.nice)
         for number, each in enumerate(programs(waiting + CYCLES))
@@ -504,7 +506,7 @@ if __name__ == "__main__":
     run(
         "sim", __doc__, measure,
         programs=(int, 20_000, "programs that come"), engines=(int, 4, "engines"),
-        load=(float, 0.9, "share of what the engines can do"), quantum=(int, Settings().quantum, "tokens"),
+        load=(float, 0.9, "share of what the engines can do"), quantum=(int, SchedulerSettings().quantum, "tokens"),
         waiting=(int, 100_000, "calls that wait while decisions are timed"),
         policies=(str, "all", "policies, with commas"), curves=(str, "", "folder to draw curves in"),
     )  # fmt: skip

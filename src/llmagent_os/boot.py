@@ -32,7 +32,7 @@ from .llm.decoding import STRATEGIES, decoded
 from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .plugins import OpenEngine, Plugins, hookimpl
-from .sched.scheduler import Settings
+from .sched.scheduler import SchedulerSettings
 from .security.administration import Administration, Work, processes
 from .security.anomaly import Anomalies
 from .security.anomaly_statistics import Statistics
@@ -383,10 +383,10 @@ def guards(
     return found
 
 
-def sharing(config: Config, model: str) -> Settings:
+def sharing(config: Config, model: str) -> SchedulerSettings:
     """How the calls to a model share its engine."""
     found = config.scheduler.get(model) or config.scheduler.get("*") or Sharing()
-    return Settings(**found.model_dump())
+    return SchedulerSettings(**found.model_dump())
 
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:

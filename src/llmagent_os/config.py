@@ -15,9 +15,9 @@ from .agent.spec import Allowance
 from .core import documents
 from .core.errors import InvalidRequest, nearest
 from .core.records import Decoding, Retention
-from .security.anomaly import Settings as Anomalous
+from .security.anomaly import AnomalySettings
 from .security.review import Rules
-from .tools.sandbox import Settings as Sandboxes
+from .tools.sandbox import SandboxSettings
 from .tools.settings import Document, MCPServer
 
 
@@ -29,7 +29,7 @@ def data_folder() -> Path:
 
 
 class Sharing(BaseModel):
-    """How the calls to one model share its engine; see `sched.scheduler.Settings` for the whole meaning.
+    """How the calls to one model share its engine; see `sched.scheduler.SchedulerSettings` for the whole meaning.
 
     `quantum` is in tokens; `aging`, `adapter_turn` and `memory` in seconds; `quotas` are tokens a minute by tenant, and
     `weights` shares by tenant, 1 where none is given.
@@ -126,7 +126,7 @@ class Tools(BaseModel):
 
     `hosts` are patterns of what `fetch` may get pages from (`*.example.org`, `localhost:8080`; none by default);
     `private` those that may be inside this network. `mcp` and `openapi` are sources by name; a tool of theirs is
-    called `NAME_TOOL`. `sandbox` is where code runs; see `tools.sandbox.Settings`.
+    called `NAME_TOOL`. `sandbox` is where code runs; see `tools.sandbox.SandboxSettings`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -134,7 +134,7 @@ class Tools(BaseModel):
     private: list[str] = Field(default_factory=list)
     mcp: dict[Source, MCPServer] = Field(default_factory=dict)
     openapi: dict[Source, Document] = Field(default_factory=dict)
-    sandbox: Sandboxes = Sandboxes()
+    sandbox: SandboxSettings = SandboxSettings()
 
 
 def _memory() -> int:
@@ -151,7 +151,7 @@ class Config(BaseModel):
     `routes` are names that several models serve, usable wherever a model's name is; `adapters` says by such names which
     LoRA adapter holds where neither agent nor request names one. `tools` says what tools may reach.
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
-    when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly.Settings`).
+    when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly`).
     `budgets` are what each tenant, and each person, may consume, whatever they use it for.
     `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is
     deleted: what it does not name as by default, null for ever.
@@ -172,7 +172,7 @@ class Config(BaseModel):
     tools: Tools = Tools()
     masking: Masks = Masks()
     review: Rules | None = None
-    anomalies: Anomalous = Anomalous()
+    anomalies: AnomalySettings = AnomalySettings()
     oidc: Oidc | None = None
     budgets: dict[Literal["tenant", "person"], Allowance] = Field(default_factory=dict)
     retention: Annotated[Retention, BeforeValidator(_retained)] = KEPT

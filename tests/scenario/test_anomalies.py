@@ -16,7 +16,7 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.journal import ERASED
 from llmagent_os.kernel.process import Program
 from llmagent_os.plugins import hookimpl
-from llmagent_os.security.anomaly import Settings
+from llmagent_os.security.anomaly import AnomalySettings
 from llmagent_os.tools.toolkit import ToolKit
 from tests.stand_ins.gateway import Gate, gate
 
@@ -60,7 +60,7 @@ class Post:
 
 
 def watched(data: Path, plugin: Post, **settings: Any) -> AbstractAsyncContextManager[Gate]:
-    return gate(data, plugin, anomalies=Settings(canaries=(CANARY,), **settings))
+    return gate(data, plugin, anomalies=AnomalySettings(canaries=(CANARY,), **settings))
 
 
 async def start(api: Gate, *calls: tuple[str, dict[str, str]]) -> int:

@@ -24,12 +24,12 @@ from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.sched.dispatch import Dispatcher
-from llmagent_os.sched.scheduler import Settings
+from llmagent_os.sched.scheduler import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.slotted import SlottedEngine, answer
 
-QUICK = Settings(quantum=4, aging=0.001)
+QUICK = SchedulerSettings(quantum=4, aging=0.001)
 
 
 class Host:
@@ -49,7 +49,7 @@ class Host:
 
 @asynccontextmanager
 async def host(
-    folder: Path, engine: SlottedEngine, settings: Settings = QUICK, ram: int = 1 << 30, disk: int = 1 << 30,
+    folder: Path, engine: SlottedEngine, settings: SchedulerSettings = QUICK, ram: int = 1 << 30, disk: int = 1 << 30,
     checkpoint: int = 0, programs: dict[str, Program] | None = None,
 ) -> AsyncIterator[Host]:  # fmt: skip
     pages = PageFiles(folder / "pages", ram, disk)
@@ -175,7 +175,7 @@ async def test_short_calls_do_not_wait_for_long_ones(tmp_path: Path) -> None:
         await system.ask(prompt, tokens)
         order.append(name)
 
-    async with host(tmp_path, SlottedEngine(slots=2, pace=0.0002), Settings(quantum=8)) as system:
+    async with host(tmp_path, SlottedEngine(slots=2, pace=0.0002), SchedulerSettings(quantum=8)) as system:
         longs = [asyncio.ensure_future(one("long", prompt, 400)) for prompt in prompts(2)]
         await asyncio.sleep(0.03)
         await asyncio.gather(*(one("short", prompt, 8) for prompt in prompts(4)[2:]), *longs)
@@ -206,7 +206,7 @@ async def test_a_process_says_which_engine_serves_it(tmp_path: Path) -> None:
 
 
 async def test_a_late_call_is_refused_early_under_the_deadline_policy(tmp_path: Path) -> None:
-    async with host(tmp_path, SlottedEngine(slots=1, pace=0.005), Settings(policy="deadline")) as system:
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.005), SchedulerSettings(policy="deadline")) as system:
         first = asyncio.ensure_future(system.ask("first", 60))
         await asyncio.sleep(0.05)
         request = GenerateRequest("slotted", prompt="second", sampling=Sampling(max_tokens=1000))
@@ -254,7 +254,7 @@ async def test_what_a_cancelled_call_had_is_in_its_row_and_in_the_accounts_of_th
 
 
 async def test_what_waited_is_recorded(tmp_path: Path) -> None:
-    async with host(tmp_path, SlottedEngine(slots=1, pace=0.001), Settings(policy="fifo")) as system:
+    async with host(tmp_path, SlottedEngine(slots=1, pace=0.001), SchedulerSettings(policy="fifo")) as system:
         await asyncio.gather(*(system.ask(prompt) for prompt in prompts(3)))
         rows = [row for row in system.kernel.journal.rows(1) if row.name == "generate"]
         assert sorted(row.waited > 0.01 for row in rows) == [False, True, True]
@@ -285,7 +285,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def test_it_tells_who_is_on_its_slots_and_who_waits_in_which_order(tmp_path: Path) -> None:
-    settings = Settings(policy="priority", quotas={"default": 100_000})
+    settings = SchedulerSettings(policy="priority", quotas={"default": 100_000})
     async with host(tmp_path, SlottedEngine(slots=1, pace=0.005), settings) as system:
         first, *others = prompts(3)
         running = asyncio.create_task(system.ask(first, tokens=100))

@@ -18,7 +18,7 @@ from llmagent_os.config import load
 from llmagent_os.core.errors import MissingExtra, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
 from llmagent_os.tools.code import code_tools
-from llmagent_os.tools.sandbox import Job, Result, Sandbox, Settings, levels, watch
+from llmagent_os.tools.sandbox import Job, Result, Sandbox, SandboxSettings, levels, watch
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 from probes import BOMBS, PROBES, Probe, World, world
@@ -44,7 +44,7 @@ def needs(level: str) -> None:
 @pytest.fixture(params=LEVELS)
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     needs(request.param)
-    made = Sandbox(Settings(level=request.param, **SMALL))
+    made = Sandbox(SandboxSettings(level=request.param, **SMALL))
     yield made
     await made.close()
 
@@ -119,13 +119,13 @@ def _command(pid: int) -> str:
 
 async def test_output_is_capped() -> None:
     needs("bwrap")
-    done = await Sandbox(Settings(output=100, warm=0)).run(Job("print('x' * 1000)"))
+    done = await Sandbox(SandboxSettings(output=100, warm=0)).run(Job("print('x' * 1000)"))
     assert done.stdout == "x" * 100 + "\n[901 more bytes were left out]"
 
 
 async def test_the_pool_gives_a_fresh_sandbox_each_time(tmp_path: Path) -> None:
     needs("bwrap")
-    pool = Sandbox(Settings(warm=2))
+    pool = Sandbox(SandboxSettings(warm=2))
     await pool.prepare(tmp_path)
     for _ in range(3):
         done = await pool.run(Job("import os\nprint(os.path.exists('/tmp/x'))\nopen('/tmp/x', 'w')", folder=tmp_path))
@@ -157,7 +157,7 @@ async def test_ways_out_are_those_on_the_list(tmp_path: Path) -> None:
         code = f"from urllib.request import urlopen\nprint(urlopen('http://{here}/a?b').read())"
 
         async def asked(*hosts: str, private: tuple[str, ...] = (), granted: tuple[str, ...] | None = None) -> str:
-            sandbox = Sandbox(Settings(hosts=hosts, private=private, warm=0))
+            sandbox = Sandbox(SandboxSettings(hosts=hosts, private=private, warm=0))
             done = await sandbox.run(Job(code, hosts=granted))
             return done.stdout + done.stderr
 
@@ -170,7 +170,7 @@ async def test_ways_out_are_those_on_the_list(tmp_path: Path) -> None:
 
 async def test_tools_run_in_the_caller_s_workspace(tmp_path: Path) -> None:
     needs("bwrap")
-    sandbox = Sandbox(Settings(warm=0))
+    sandbox = Sandbox(SandboxSettings(warm=0))
     tools = code_tools(sandbox, tmp_path)
     ticket = Ticket("k", home="acme/writer")
     made = await tools["python"].run({"code": "open('note', 'w').write('hi')"}, ticket)
@@ -190,7 +190,7 @@ async def test_tools_run_in_the_caller_s_workspace(tmp_path: Path) -> None:
 
 async def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match="protects nothing"):
-        await Sandbox(Settings(level="subprocess")).run(Job("1"))
+        await Sandbox(SandboxSettings(level="subprocess")).run(Job("1"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingExtra, match="apt-get install bubblewrap"):
         await code_tools(Sandbox(), tmp_path)["python"].run({"code": "1"}, Ticket("k"))
@@ -219,7 +219,7 @@ async def test_a_control_group_is_given_the_limits(tmp_path: Path) -> None:
         seen.update({path.name: path.read_text() for path in group.iterdir()})
 
     watcher = asyncio.create_task(look())
-    done: Result = await Sandbox(Settings(cgroup=tmp_path, memory=96 << 20, processes=9, warm=0)).run(
+    done: Result = await Sandbox(SandboxSettings(cgroup=tmp_path, memory=96 << 20, processes=9, warm=0)).run(
         Job("import time\ntime.sleep(0.5)")
     )
     await watcher

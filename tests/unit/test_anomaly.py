@@ -9,7 +9,7 @@ import pytest
 from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied, ToolFailed
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Row
-from llmagent_os.security.anomaly import MOST, Anomaly, Feature, Settings, TurnCounts, _forms
+from llmagent_os.security.anomaly import MOST, Anomaly, AnomalySettings, Feature, TurnCounts, _forms
 from llmagent_os.security.anomaly_statistics import BEFORE, Baseline, Habits, Profile, Step, Stretch
 from llmagent_os.security.recognisers import keys
 
@@ -64,7 +64,7 @@ def test_a_step_surprises_by_what_came_before_and_by_what_it_is_like() -> None:
 
 
 def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
-    stretch, settings = Stretch(worked(Profile(), 60), 60), Settings()
+    stretch, settings = Stretch(worked(Profile(), 60), 60), AnomalySettings()
     said = []
     for number in range(12):
         stretch.begins("lookup", 40, number, set())
@@ -76,7 +76,7 @@ def test_a_loop_is_noted_within_five_calls_and_said_once() -> None:
 
 
 def test_nothing_is_noted_before_there_are_enough_turns_but_limits_hold_from_the_first() -> None:
-    stretch, turn, settings = Stretch(worked(Profile(), 5), 5), TurnCounts(5), Settings()
+    stretch, turn, settings = Stretch(worked(Profile(), 5), 5), TurnCounts(5), AnomalySettings()
     said: list[Anomaly | None] = []
     for number in range(12):
         stretch.begins("lookup", 40, number, set())
@@ -107,7 +107,7 @@ def test_what_calls_came_to_is_limited_in_a_turn(cost: Usage, failure: LLMAgentO
 
 
 def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
-    stretch, settings = Stretch(Profile(), 0), Settings(most={"places": 2})
+    stretch, settings = Stretch(Profile(), 0), AnomalySettings(most={"places": 2})
     for number in range(3):
         assert stretch.judge(settings, BEFORE) is None
         stretch.begins("mail", 40, 0, {f"p{number}@x"})
@@ -116,7 +116,11 @@ def test_what_takes_statistics_to_count_can_be_limited_too() -> None:
 
 
 def test_statistics_pause_only_where_that_is_configured() -> None:
-    for settings, action in ((Settings(), "note"), (Settings(slow=3.5), "slow"), (Settings(pause=3.5), "pause")):
+    for settings, action in (
+        (AnomalySettings(), "note"),
+        (AnomalySettings(slow=3.5), "slow"),
+        (AnomalySettings(pause=3.5), "pause"),
+    ):
         stretch = Stretch(worked(Profile(), 60), 60)
         stretch.ends(row(1), None)
         assert (

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llmagent_os.sched.scheduler import MADE, Job, Scheduler, Settings
+from llmagent_os.sched.scheduler import MADE, Job, Scheduler, SchedulerSettings
 
 
 def job(number: int, program: int = 0, tenant: str = "t", agent: str = "a", **fields: object) -> Job:
@@ -18,7 +18,7 @@ def numbers(jobs: list[Job]) -> list[int]:
 
 
 def scheduler(places: int = 1, **settings: object) -> Scheduler:
-    return Scheduler(Settings(**settings), places)
+    return Scheduler(SchedulerSettings(**settings), places)
 
 
 def order(made: Scheduler, jobs: list[Job], now: float = 0.0) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Decision, Job, Scheduler, Settings
+from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Decision, Job, Scheduler, SchedulerSettings
 
 EXAMPLES = int(os.environ.get("LLMAGENT_OS_EXAMPLES", "200"))
 TENANTS = ("a", "b", "limited")
@@ -231,7 +231,7 @@ class Oracle:
 class World:
     """Calls, an engine that serves them in steps, and books of its own about both."""
 
-    def __init__(self, setting: Settings, places: int) -> None:
+    def __init__(self, setting: SchedulerSettings, places: int) -> None:
         self.scheduler = Scheduler(setting, places)
         self.now = 0.0
         self.jobs: dict[int, Job] = {}
@@ -350,7 +350,9 @@ class World:
 def test_every_decision_is_right_and_every_call_ends_once(
     policy: str, events: list[Event], places: int, pace: float
 ) -> None:  # fmt: skip
-    world = World(Settings(policy, quantum=16, aging=2.0, adapter_turn=1.0, quotas={TENANTS[-1]: QUOTA}), places)
+    world = World(
+        SchedulerSettings(policy, quantum=16, aging=2.0, adapter_turn=1.0, quotas={TENANTS[-1]: QUOTA}), places
+    )
     world.scheduler.ledger.pace = pace
     for event in events:
         world.apply(event)
@@ -359,7 +361,7 @@ def test_every_decision_is_right_and_every_call_ends_once(
     assert not world.scheduler.running and not world.scheduler.waiting
 
 
-def apart(setting: Settings, places: int) -> float:
+def apart(setting: SchedulerSettings, places: int) -> float:
     """The most that counters of tenants may differ who all have calls waiting (weights of 1).
 
     Sheng et al. bound it by 2 U for calls that run to their end, U being the most that can run at once. Here that is
@@ -378,7 +380,7 @@ def apart(setting: Settings, places: int) -> float:
     hog=st.integers(1, 6), places=st.integers(1, 4),
 )  # fmt: skip
 def test_fair_serves_tenants_that_wait_alike(lengths: list[tuple[int, int]], hog: int, places: int) -> None:
-    setting = Settings("fair", quantum=16)
+    setting = SchedulerSettings("fair", quantum=16)
     world = World(setting, places)
     for number in range(6):
         for tenant, calls in zip(TENANTS, (hog, 1, 1), strict=True):

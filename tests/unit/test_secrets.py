@@ -10,7 +10,7 @@ from llmagent_os.core.errors import EngineFailed
 from llmagent_os.core.records import ModelSpec
 from llmagent_os.core.secrets import missing, places, secret
 from llmagent_os.llm.http import api_key
-from llmagent_os.security.masking import Session, scrubbed
+from llmagent_os.security.masking import Passage, scrubbed
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.review import Review
 from llmagent_os.security.vault import Vault
@@ -43,7 +43,7 @@ def test_who_misses_one_says_where_to_put_it(folder: Path) -> None:
 async def test_a_secret_that_was_handed_out_is_masked_scrubbed_and_reviewed(folder: Path) -> None:
     (folder / "WORDS").write_text(VALUE)
     assert secret("WORDS") == VALUE and places(f"it is {VALUE}") == [(6, 6 + len(VALUE))]
-    session = Session(Vault(b"a key of thirty-two bytes in all"), "acme", recognise)
+    session = Passage(Vault(b"a key of thirty-two bytes in all"), "acme", recognise)
     assert VALUE not in session.mask(f"it is {VALUE}.")
     assert scrubbed(f"it is {VALUE}.") == "it is <KEY>."
     judged = await Review().judge(f"it is {VALUE}.", "text")

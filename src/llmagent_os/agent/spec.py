@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, Service
+from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass
 
 AGENT = "agent:"
 """What stands before an agent's name among tools."""
@@ -88,7 +88,7 @@ class AgentSpec(BaseModel):
     supervision: RestartSpec = RestartSpec()
     loop: str = "default"
     nice: int = Field(0, ge=-20, le=19)
-    service: Service = "interactive"
+    service: ServiceClass = "interactive"
     decoding: Decoding | None = None
     needs: Needs | None = None
     grant: Grant = Grant()

@@ -226,7 +226,7 @@ SAMPLING_NAMES = tuple(f.name for f in fields(Sampling))
 UNSET = Sampling()
 
 
-Service = Literal["interactive", "batch"]
+ServiceClass = Literal["interactive", "batch"]
 """A service class: whether somebody waits for the answer, or it may come when there is room."""
 
 
@@ -289,7 +289,7 @@ class GenerateRequest:
     stream: bool = field(default=True, metadata={"shown": True})
     said: str = ""
     decoding: Decoding | None = None
-    service: Service = "interactive"
+    service: ServiceClass = "interactive"
     needs: Needs | None = None
 
     def parts(self) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, Unsupported
-from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, Service, ToolCall, ToolSpec
+from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, ServiceClass, ToolCall, ToolSpec
 from .errors import explained
 
 T = TypeVar("T", bound="Body")
@@ -64,7 +64,7 @@ class Harmless(Body):
     service_tier: Literal["auto", "default", "flex", "priority", "standard_only"] | None = None
 
     @property
-    def service(self) -> Service:
+    def service(self) -> ServiceClass:
         """The class of service that the tier stands for: who asks for `flex` has time."""
         return "batch" if self.service_tier == "flex" else "interactive"
 

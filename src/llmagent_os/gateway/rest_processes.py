@@ -18,7 +18,7 @@ from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
 
 
-class Page(Strict):
+class Slice(Strict):
     """A part of a listing: rows numbered above `after`."""
 
     after: int = Field(0, ge=0, lt=2**63)
@@ -68,7 +68,7 @@ class Processes:
         router.get("/v1/blobs/{name}", response_class=Response)(self.blob)
         return router
 
-    async def list(self, here: Here, page: Annotated[Page, Query()]) -> dict[str, Any]:
+    async def list(self, here: Here, page: Annotated[Slice, Query()]) -> dict[str, Any]:
         """The caller's processes in order of pid, ended ones included; with the scope `people` all of the tenant."""
         table, caller = here.system.kernel.table, here.caller
         return {"processes": table.listed(page.after, page.limit, caller.tenant, caller.sight)}
@@ -108,7 +108,7 @@ class Processes:
         kernel = here.system.kernel
         return asdict(await replay(kernel.store, here.process(pid).pid, kernel.programs, kernel.door.table))
 
-    async def calls(self, here: Here, pid: int, page: Annotated[Page, Query()]) -> dict[str, Any]:
+    async def calls(self, here: Here, pid: int, page: Annotated[Slice, Query()]) -> dict[str, Any]:
         """The finished calls of a process in order, out of the journal."""
         sight = here.caller.sight
         query, whose = ("call.page", ()) if sight is None else ("call.page_of", (sight,))

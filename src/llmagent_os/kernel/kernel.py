@@ -18,7 +18,7 @@ from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
 from ..sched.router import Engines, Router
-from ..sched.scheduler import Settings
+from ..sched.scheduler import SchedulerSettings
 from .door import Door
 from .feed import Feed
 from .journal import Journal
@@ -42,7 +42,7 @@ class Kernel:
         filters: Sequence[Filter] = (),
         syscalls: Mapping[str, Syscall] | None = None,
         decode: Strategy = lambda request, engine: engine.generate(request),
-        sharing: Callable[[str], Settings] = lambda model: Settings(),
+        sharing: Callable[[str], SchedulerSettings] = lambda model: SchedulerSettings(),
         pages: PageStore | None = None,
         checkpoint: int = 0,
         budgets: Sequence[Budget] = (),

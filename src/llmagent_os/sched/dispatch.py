@@ -22,7 +22,7 @@ from ..core.stream import estimate, tokens_in
 from .limit import Limit
 from .pages import Context, Contexts
 from .prefixes import BLOCK
-from .scheduler import Job, Scheduler, Settings
+from .scheduler import Job, Scheduler, SchedulerSettings
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ class Counts:
 class Dispatcher:
     """Serves the calls to one engine. `checkpoint`: an unfinished answer is saved after so many tokens (0: never)."""
 
-    def __init__(self, engine: Engine, settings: Settings, store: PageStore | None = None, checkpoint: int = 0) -> None:
+    def __init__(
+        self, engine: Engine, settings: SchedulerSettings, store: PageStore | None = None, checkpoint: int = 0
+    ) -> None:
         self.engine = engine
         self.scheduler = Scheduler(settings, engine.info.limit)
         self.contexts = Contexts()

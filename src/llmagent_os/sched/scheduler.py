@@ -24,7 +24,7 @@ CLASSES = {"interactive": 0, "batch": 10}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SchedulerSettings:
     """How an engine is shared out.
 
     `quantum` (tokens made) is how long a call keeps its place at least. `aging` (seconds) bounds starvation: no call
@@ -82,7 +82,7 @@ class Job:
 class Ledger:
     """What everybody has had: cost by program, by tenant, and by each of its agents, divided by its weight."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SchedulerSettings) -> None:
         self.settings = settings
         self.pace = 0.0  # seconds from token to token of one call, smoothed
         self._had: dict[Account, float] = {}
@@ -159,7 +159,7 @@ class Policy:
 
     path: Callable[[Job], tuple[Hashable, ...]]
     rank: Callable[[Job, int, Ledger], Rank]
-    gain: Callable[[Settings], float] | None = None
+    gain: Callable[[SchedulerSettings], float] | None = None
     refuses: bool = False  # calls that would be late are refused
     slices: Callable[[Job, Ledger], int] = lambda job, ledger: 1  # quanta that a job is put on for
 
@@ -308,7 +308,7 @@ class Scheduler:
     several together, which are then kept for it).
     """
 
-    def __init__(self, settings: Settings, places: int) -> None:
+    def __init__(self, settings: SchedulerSettings, places: int) -> None:
         self.settings, self.places = settings, places
         self.policy = POLICIES[settings.policy]
         self.ledger = Ledger(settings)

@@ -46,7 +46,7 @@ LABEL = "anomaly:"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AnomalySettings:
     """How anomalies are judged. Nothing may send out one of `canaries`, nor, with `keys`, what looks like a secret key.
 
     `most` is what one turn may come to, by feature, beside `MOST`. Counts are held against earlier turns from the
@@ -132,7 +132,7 @@ class Anomalies:
     calls = frozenset({"call", "generate", "send"})
 
     def __init__(
-        self, settings: Settings, traits: Callable[[str], Traits], pause: Callable[[int, str], Awaitable[None]],
+        self, settings: AnomalySettings, traits: Callable[[str], Traits], pause: Callable[[int, str], Awaitable[None]],
         records: Records, clock: Callable[[], float] = time.time,
         keep: Callable[[str, str, str], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip

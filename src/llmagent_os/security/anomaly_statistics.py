@@ -21,7 +21,7 @@ from ..core.records import Json, Meaning, Traits, repeats
 from ..core.values import leaves
 from ..kernel.journal import ENDS, Row
 from ..kernel.process import Process
-from .anomaly import LABEL, MOST, Action, Anomalies, Anomaly, Feature, Settings, agent_of, over
+from .anomaly import LABEL, MOST, Action, Anomalies, Anomaly, AnomalySettings, Feature, agent_of, over
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ class Stretch:
         self.nats += nats
         self.steps.append(step)
 
-    def judge(self, settings: Settings, features: Sequence[Feature]) -> Anomaly | None:
+    def judge(self, settings: AnomalySettings, features: Sequence[Feature]) -> Anomaly | None:
         """The gravest thing to say about some counts as they are; what was said of one is not said again."""
         if self.profile.turns < settings.warm and (self._shared or settings.most.keys() <= MOST.keys()):
             return None
@@ -221,7 +221,7 @@ class Stretch:
             self.stopped |= worst.stops
         return worst
 
-    def _judged(self, feature: Feature, settings: Settings) -> Anomaly | None:
+    def _judged(self, feature: Feature, settings: AnomalySettings) -> Anomaly | None:
         count, told = self.counts[feature], self.told.get(feature)
         if told == "pause":  # somebody looked, and let it go on
             return None

@@ -38,7 +38,7 @@ from .stamps import GONE, Name, Stamp, Stamps, Thing, changed_by, labels, presen
 
 log = logging.getLogger(__name__)
 
-Key = tuple[int, int]
+RowKey = tuple[int, int]
 """A row's (pid, seq)."""
 
 RECORD = struct.Struct(">BQQ32s")
@@ -308,7 +308,7 @@ class Audit:
             self._log.append(records, cursor)
         return taken + len(records)
 
-    def amend(self, keys: Iterable[Key], why: str, pids: Iterable[int] = ()) -> None:
+    def amend(self, keys: Iterable[RowKey], why: str, pids: Iterable[int] = ()) -> None:
         """Sign rows as they are now, changed or deleted, and the processes `pids`: for who may erase, after it has.
 
         Between the two a crash leaves rows that `verify` names; amending them then mends it.
@@ -319,7 +319,7 @@ class Audit:
             note = f"amended {len(records)} rows: {why}" if records else ""
             self._log.append(records + _stamped(self._stamps.processes(pids)), self.at, note)
 
-    def _present(self, key: Key) -> bytes:
+    def _present(self, key: RowKey) -> bytes:
         rows = self.store.read("audit.row", *key)
         return digest(rows[0]) if rows else GONE
 
@@ -393,7 +393,7 @@ class _Verifier:
     def __init__(self, store: Store, folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
         self._store, self._journal, self._last = store, Journal(store), checkpoints[-1]
         self._path, self._checkpoints = folder / "rows.log", checkpoints
-        self._amended: dict[Key, tuple[bytes, bool]] = {}
+        self._amended: dict[RowKey, tuple[bytes, bool]] = {}
         self._sound: set[str] = set()  # blobs that were read, with all that they name
         self._stamped: dict[Name, Stamp] = {}
         self._labels: dict[Name, str] = {}  # of records, as rows call them
@@ -452,7 +452,7 @@ class _Verifier:
             text = f"{gone[0].text}, and so are all {len(gone)} rows from it to the end of the log"
             yield Bad("cut", text, gone[0].pid, gone[0].seq)
 
-    def _row(self, key: Key, made: bytes, old: bool) -> Bad | None:
+    def _row(self, key: RowKey, made: bytes, old: bool) -> Bad | None:
         where = f"row {key[1]} of process {key[0]}"
         try:
             rows = self._store.read("audit.row", *key)

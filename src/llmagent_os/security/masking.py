@@ -72,7 +72,7 @@ class Restorer:
         return place if any(each.startswith(tail) for each in self._sorted[nearest : nearest + 1]) else len(text)
 
 
-class Session:
+class Passage:
     """One call's way out and back: `tokens` are those that were put in, with their values."""
 
     def __init__(self, vault: Vault, tenant: str, find: Callable[[str], Sequence[Span]]) -> None:
@@ -185,25 +185,25 @@ class Masking:
         if isinstance(request, GenerateRequest | EmbedRequest) and self._remote(request.model):
             return await self._ask(call, request, proceed)
         if call.name == "call" and self._exposed(call.args["tool"]):
-            session = Session(self._vault, call.tenant, self._find)
-            arguments = await self._masked(session.json, call.args["arguments"])
-            return session.filled(await changed(call, proceed, arguments=arguments))
+            passage = Passage(self._vault, call.tenant, self._find)
+            arguments = await self._masked(passage.json, call.args["arguments"])
+            return passage.filled(await changed(call, proceed, arguments=arguments))
         return await proceed(call)
 
     async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
-        session = Session(self._vault, call.tenant, self._find)
+        passage = Passage(self._vault, call.tenant, self._find)
         if isinstance(request, EmbedRequest):
-            texts = await self._masked(lambda texts: tuple(map(session.mask, texts)), request.texts)
+            texts = await self._masked(lambda texts: tuple(map(passage.mask, texts)), request.texts)
             return await changed(call, proceed, request=replace(request, texts=texts))
-        masked = await self._masked(session.request, request)
-        stream, restorer = call.stream, session.restorer(request)
+        masked = await self._masked(passage.request, request)
+        stream, restorer = call.stream, passage.restorer(request)
         if stream is not None:
-            call.stream = lambda chunk: stream(session.chunk(chunk, restorer))
+            call.stream = lambda chunk: stream(passage.chunk(chunk, restorer))
         try:
             answer = await changed(call, proceed, request=masked)
         finally:
             call.stream = stream
-        return session.back(answer, restorer.fill(answer.text), restorer) if isinstance(answer, Generation) else answer
+        return passage.back(answer, restorer.fill(answer.text), restorer) if isinstance(answer, Generation) else answer
 
     async def _masked(self, mask: Callable[[Any], Any], what: Any) -> Any:
         """What is masked, once its tokens are kept. Long texts are looked through in a thread, as by models."""

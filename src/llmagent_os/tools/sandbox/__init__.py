@@ -31,7 +31,7 @@ _UP = b"\x06"  # what a sandbox says first
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SandboxSettings:
     """What sandboxes are and may use up.
 
     `seconds` of wall time and `cpu` seconds a process; bytes of `memory` for all processes together, of `disk` for the
@@ -112,8 +112,8 @@ class _Started:
 class Sandbox:
     """Runs jobs, each in a sandbox of its own."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+    def __init__(self, settings: SandboxSettings | None = None) -> None:
+        self.settings = settings or SandboxSettings()
         self._owner = int(levels.NOBODY) if os.geteuid() == 0 else None
         self._filter = seccomp.program(sockets=self.settings.level == "bwrap")
         self._warm: OrderedDict[tuple[int, int] | None, _Started] = OrderedDict()
