@@ -61,7 +61,7 @@ from llmagent_os.llm.script import Called, Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.administration import Administration
-from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
 try:
@@ -210,8 +210,8 @@ async def system(stage: Stage, policy: Mapping[str, Any]) -> AsyncIterator[Agent
     administration = Administration()
     kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("worst", stage.engine)
-    records = StoredRecords(store, kernel.journal.append)
-    agents = AgentManager(kernel, records, await kernel.service("system"), tools, loops)
+    facts = StoredFacts(store, kernel.journal.append)
+    agents = AgentManager(kernel, facts, await kernel.service("system"), tools, loops)
 
     async def acting(call: Call) -> AgentManager:
         return agents

@@ -36,7 +36,7 @@ from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Anomalies, AnomalySettings
 from llmagent_os.security.anomaly_statistics import Statistics
-from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
 
@@ -225,12 +225,12 @@ async def drive(options: argparse.Namespace) -> list[Run]:
     with folder() as path:
         store = SQLiteStore(path / "journal.db")
         settings = AnomalySettings(canaries=(CANARY,), note=options.note)
-        records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
+        facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
         watch = Anomalies(
             settings,
             lambda name: found[name].traits,
             lambda pid, why: kernel.runner.pause(pid, why),
-            records,
+            facts,
             lambda: now[0],
         )
         tools.watch = watch

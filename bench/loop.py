@@ -29,7 +29,7 @@ from llmagent_os.core.records import Call, ModelSpec
 from llmagent_os.llm.engines import open_engine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.administration import Administration
-from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
 
@@ -72,8 +72,8 @@ async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentMan
     administration = Administration()
     kernel = make_kernel(store, registry, tools, administration=administration)
     kernel.engines.add("model", lambda: open_engine(model))
-    records = StoredRecords(store, kernel.journal.append)
-    agents = AgentManager(kernel, records, await kernel.service("system"), tools, loops)
+    facts = StoredFacts(store, kernel.journal.append)
+    agents = AgentManager(kernel, facts, await kernel.service("system"), tools, loops)
 
     async def acting(call: Call) -> AgentManager:
         return agents

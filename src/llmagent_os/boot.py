@@ -20,7 +20,7 @@ from .config import Config, PageBudget, Routing, Sharing
 from .core.accounts import book, statements
 from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
-from .core.ports import Approver, Engine, Filter, Personal, Records, Strategy, Tool
+from .core.ports import Approver, Engine, Facts, Filter, Personal, Strategy, Tool
 from .core.records import DEFAULT, Call, Hidden, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
@@ -46,10 +46,10 @@ from .security.quotes import Quotes, Spotlight
 from .security.review import Review
 from .security.vault import SPACE as VAULT
 from .security.vault import Vault, extra, key_file
+from .stores.facts import StoredFacts
 from .stores.folder import Claim
 from .stores.homes import Homes
 from .stores.pages import PageFiles
-from .stores.records import StoredRecords
 from .stores.sqlite import SQLiteStore
 from .tools.builtin import builtin_tools
 from .tools.code import code_tools
@@ -72,7 +72,7 @@ class System:
     kernel: Kernel
     agents: AgentManager
     sys: Sys
-    records: Records
+    facts: Facts
     plugins: Plugins
     metrics: Metrics
     approvals: Approvals
@@ -188,17 +188,17 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if audit is not None:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
-        records = StoredRecords(store, lambda writes: kernel.journal.append(writes))
-        administration, keys = Administration(), Keys(records)
-        approvals = Approvals(records, lambda pid: kernel.table.find(pid), keys.descends)
+        facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
+        administration, keys = Administration(), Keys(facts)
+        approvals = Approvals(facts, lambda pid: kernel.table.find(pid), keys.descends)
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
             config.anomalies, lambda name: traits(tools, name), lambda pid, why: kernel.runner.pause(pid, why),
-            records,
+            facts,
             keep=lambda tenant, agent, reason: quarantine(kernel, tenant, agent, reason),
         )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, approvals, sandbox, anomalies)
-        vault = open_vault(config, records)
+        vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:
             """Whether any model behind a name is somebody else's."""
@@ -218,7 +218,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if audit is not None:
             kernel.worker("audit", audit.run(kernel.feed))
         sys = await kernel.service("system")
-        agents = AgentManager(kernel, records, sys, tools, loops)
+        agents = AgentManager(kernel, facts, sys, tools, loops)
 
         async def acting(call: Call) -> AgentManager:
             """The agents that an act is about, for who does it."""
@@ -230,10 +230,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         add_models(kernel, config, registry)
         shared = await add_agents(agents, registry, config)
         homes = Homes(config.data / "workspaces")
-        await homes.adopt(records)
+        await homes.adopt(facts)
         holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
         amend = audit.amend if audit is not None else None
-        privacy = Privacy(kernel, store, records, config.data, config.retention, holders, amend)
+        privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
         administration.takes({
@@ -243,7 +243,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             "privacy.tidy": privacy.clean, "accounts.credit": partial(credit, kernel),
         })  # fmt: skip
         system = System(
-            config, kernel, agents, sys, records, registry, metrics, approvals, anomalies, keys, privacy,
+            config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
             {DEFAULT: agents}, shared, tools, audit, opened,
         )  # fmt: skip
         await kernel.start_all()
@@ -351,16 +351,16 @@ OWN = frozenset({"llamacpp", "transformers", "scripted"})
 """Drivers of engines that run in this process: what they are told stays here."""
 
 
-def open_vault(config: Config, records: Records) -> Vault | None:
+def open_vault(config: Config, facts: Facts) -> Vault | None:
     """Where masked values are kept; None where nothing is to be masked, or what encrypts them is not installed."""
     if not config.masking.on:
         return None
     try:
-        vault = Vault(key_file(config.data / "vault.key"), records)
+        vault = Vault(key_file(config.data / "vault.key"), facts)
         vault.check(DEFAULT)
         return vault
     except MissingExtra as error:
-        if records.list(VAULT + DEFAULT, limit=1):
+        if facts.list(VAULT + DEFAULT, limit=1):
             raise  # what is known to be masked would leave
         log.warning("values are not masked before they go to remote models: %s", error.message)
         return None

@@ -36,7 +36,7 @@ from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.kernel.table import ProcessTable
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.security.privacy import Privacy
-from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.gateway import gate
@@ -240,8 +240,8 @@ async def test_retention_gives_nothing_back(start: Start, tmp_path: Path) -> Non
     await (await kernel.service("test")).spawn("child")  # so that the newest process is another's
     before = steps(kernel, pid)
     assert before >= 60
-    records = StoredRecords(kernel.store, kernel.journal.append)
-    gone = await Privacy(kernel, kernel.store, records, tmp_path, Retention(processes=0.0)).tidy()
+    facts = StoredFacts(kernel.store, kernel.journal.append)
+    gone = await Privacy(kernel, kernel.store, facts, tmp_path, Retention(processes=0.0)).tidy()
     assert gone["processes"] == 3
     kernel = await start()
     assert steps(kernel, pid) == before

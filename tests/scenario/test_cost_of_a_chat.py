@@ -26,7 +26,7 @@ async def define(api: Gate, first: int, last: int) -> None:
     for n in range(first, last):
         spec = AgentSpec(name=f"agent-{n}", model="scripted", prompt="You are a careful clerk.")
         for version in range(1, VERSIONS + 1):
-            done = api.system.records.put("agent", spec.name, spec.data() | {"description": str(version)}, version)
+            done = api.system.facts.put("agent", spec.name, spec.data() | {"description": str(version)}, version)
     await done
 
 

@@ -60,7 +60,7 @@ async def test_everything_in_the_folder_is_still_there(folder: Path) -> None:
     assert await answer(system, "first") == {"total": 2, "args": {"desk": 1}}
     caller = system.keys.find(seen["secret"])
     assert caller is not None and caller.principal == "ada"
-    vault = Vault(key_file(folder / "vault.key"), system.records)
+    vault = Vault(key_file(folder / "vault.key"), system.facts)
     assert vault.known("default").values[seen["token"]] == "ada@example.org"
     assert [row["name"] for row in system.kernel.table.listed() if row["status"] == "paused"] == ["napper"]
     await system.kernel.runner.resume(seen["napper"])

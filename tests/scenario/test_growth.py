@@ -145,7 +145,7 @@ async def test_what_a_run_leaves_behind_goes_when_its_time_is_over(tmp_path: Pat
         await system.agents.reply(task, 5)
     for n in range(20):
         await system.agents.configure("bot", {"description": f"v{n}"})
-        await system.records.put("approval", f"q{n}", {"id": f"q{n}", "allowed": n < 10 or None})
+        await system.facts.put("approval", f"q{n}", {"id": f"q{n}", "allowed": n < 10 or None})
     await asyncio.sleep(0.1)
     now = [time.strftime(form, time.gmtime()) for form in ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H")]
     periods = ["", *now, "2020-01", "2020-01-31", "2020-01-31T23"]

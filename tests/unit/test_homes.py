@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmagent_os.kernel.journal import Journal
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.homes import SPACE, Homes
-from llmagent_os.stores.records import StoredRecords
 from llmagent_os.stores.sqlite import SQLiteStore
 
 ANN = "ann@example.org"
@@ -42,12 +42,12 @@ async def test_their_workspaces_go_with_their_data_and_no_others(homes: Homes, t
 
 async def test_what_one_person_alone_used_becomes_theirs_once(homes: Homes, tmp_path: Path) -> None:
     store = SQLiteStore()
-    records = StoredRecords(store, Journal(store).append)
+    facts = StoredFacts(store, Journal(store).append)
     for home in ("acme/clerk", "acme/gone"):
-        await records.put(SPACE, home, {"principal": "bea"})
-    await homes.adopt(records)
+        await facts.put(SPACE, home, {"principal": "bea"})
+    await homes.adopt(facts)
     assert (tmp_path / "acme/clerk@bea/a.txt").read_text() == "everybody's" and not (tmp_path / "acme/clerk").exists()
-    assert records.list(SPACE) == {}
+    assert facts.list(SPACE) == {}
     (tmp_path / "acme/clerk").mkdir()  # of the agent, declared shared
-    await homes.adopt(records)
+    await homes.adopt(facts)
     assert (tmp_path / "acme/clerk").exists()

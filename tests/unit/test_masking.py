@@ -38,7 +38,7 @@ from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, scrubbed
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.vault import Vault, key_file
-from llmagent_os.stores.records import StoredRecords
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
 KEY = b"k" * 32
@@ -257,19 +257,19 @@ async def test_the_loop_goes_on_while_a_long_text_is_masked() -> None:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> StoredRecords:
+def facts(tmp_path: Path) -> StoredFacts:
     store = SQLiteStore(tmp_path / "journal.db")
-    return StoredRecords(store, Journal(store).append)
+    return StoredFacts(store, Journal(store).append)
 
 
-async def test_a_vault_on_disk_is_encrypted_and_outlives_a_restart(records: StoredRecords, tmp_path: Path) -> None:
+async def test_a_vault_on_disk_is_encrypted_and_outlives_a_restart(facts: StoredFacts, tmp_path: Path) -> None:
     key = key_file(tmp_path / "vault.key")
     assert (tmp_path / "vault.key").stat().st_mode & 0o777 == 0o600
-    vault = Vault(key, records)
+    vault = Vault(key, facts)
     token = vault.token("t", "EMAIL", "a@example.com")
     await vault.kept()
-    assert "example" not in str(records.list("vault/t"))
-    again = Vault(key_file(tmp_path / "vault.key"), records)
+    assert "example" not in str(facts.list("vault/t"))
+    again = Vault(key_file(tmp_path / "vault.key"), facts)
     assert again.known("t").values == {token: "a@example.com"}
     assert again.token("t", "EMAIL", "a@example.com") == token
 
@@ -280,21 +280,21 @@ def test_a_damaged_key_is_named(tmp_path: Path) -> None:
         key_file(tmp_path / "vault.key")
 
 
-async def test_values_are_forgotten(records: StoredRecords) -> None:
-    vault = Vault(KEY, records)
+async def test_values_are_forgotten(facts: StoredFacts) -> None:
+    vault = Vault(KEY, facts)
     vault.token("t", "EMAIL", "a@example.com")
     kept = vault.token("t", "EMAIL", "b@example.com")
     assert await vault.forget("t", lambda value: value.startswith("a@")) == 1
-    assert vault.known("t").values == {kept: "b@example.com"} == Vault(KEY, records).known("t").values
+    assert vault.known("t").values == {kept: "b@example.com"} == Vault(KEY, facts).known("t").values
     assert not list(vault.known("t").find("a@example.com"))
 
 
 def test_without_cryptography_a_vault_on_disk_says_what_to_install(
-    records: StoredRecords, monkeypatch: pytest.MonkeyPatch
+    facts: StoredFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
     with pytest.raises(MissingExtra, match="security"):
-        Vault(KEY, records)
+        Vault(KEY, facts)
     assert Vault(KEY).token("t", "EMAIL", "a@example.com")
 
 

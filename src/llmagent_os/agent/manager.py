@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, ProcessFailed, from_data, not_found
-from ..core.ports import Records, Tool
+from ..core.ports import Facts, Tool
 from ..core.records import DEFAULT, SHARED, Call, Chunk, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
@@ -52,11 +52,11 @@ class AgentManager:
     """
 
     def __init__(
-        self, kernel: Kernel, records: Records, sys: Sys, tools: Mapping[str, Tool], loops: Loops,
+        self, kernel: Kernel, facts: Facts, sys: Sys, tools: Mapping[str, Tool], loops: Loops,
         tenant: str = DEFAULT, shared: Iterable[str] = (),
     ) -> None:  # fmt: skip
         self._kernel = kernel
-        self._records = records
+        self._facts = facts
         self._sys = sys
         self._tools = tools
         self._loops = loops
@@ -85,7 +85,7 @@ class AgentManager:
 
     def of(self, tenant: str, sys: Sys, shared: Iterable[str]) -> AgentManager:
         """The agents of another tenant."""
-        return AgentManager(self._kernel, self._records, sys, self._tools, self._loops, tenant, shared)
+        return AgentManager(self._kernel, self._facts, sys, self._tools, self._loops, tenant, shared)
 
     # -- definitions
 
@@ -97,7 +97,7 @@ class AgentManager:
     async def _create(self, call: Call, definition: Json) -> Json:
         spec = self._check(definition)
         await self._alone(call, spec.name)
-        if self._records.get(self._space, spec.name) is not None:
+        if self._facts.get(self._space, spec.name) is not None:
             raise Conflict(f"there is an agent named {spec.name!r}; configure it, or choose another name")
         return self._store(call, Defined(spec, 1))
 
@@ -109,7 +109,7 @@ class AgentManager:
 
     def _store(self, call: Call, defined: Defined) -> Json:
         data = defined.spec.data()
-        call.writes.append(self._records.written(self._space, defined.spec.name, data, defined.version))
+        call.writes.append(self._facts.written(self._space, defined.spec.name, data, defined.version))
         return {"spec": data, "version": defined.version}
 
     async def configure(self, name: str, changes: Mapping[str, Any]) -> Defined:
@@ -143,9 +143,9 @@ class AgentManager:
 
     def get(self, name: str) -> Defined:
         """The newest version of an agent; raises NotFound with the nearest name."""
-        found = self._records.get(self._space, name)
+        found = self._facts.get(self._space, name)
         if found is None and name in self._shared:
-            found = self._records.get(SPACE, name)
+            found = self._facts.get(SPACE, name)
         if found is None:
             raise not_found("agent", name, self.near(name))
         seen, defined = self._parsed.get(name, (None, None))
@@ -156,28 +156,28 @@ class AgentManager:
 
     def _changeable(self, name: str) -> Defined:
         found = self.get(name)
-        if self._records.get(self._space, name) is None:
+        if self._facts.get(self._space, name) is None:
             raise PermissionDenied(f"agent {name!r} is everybody's; create one of your own, which may have its name")
         return found
 
     def knows(self, name: str) -> bool:
         """Whether there is an agent of that name."""
-        there = self._records.get(self._space, name) is not None
-        return there or (name in self._shared and self._records.get(SPACE, name) is not None)
+        there = self._facts.get(self._space, name) is not None
+        return there or (name in self._shared and self._facts.get(SPACE, name) is not None)
 
     def near(self, name: str) -> list[str]:
         """Some names of agents, those beside a wrong one in the alphabet: a hint that costs no more with many."""
-        return sorted({*self._records.near(self._space, name), *islice(self._shared, NEAR)})
+        return sorted({*self._facts.near(self._space, name), *islice(self._shared, NEAR)})
 
     def names(self) -> list[str]:
         """The agents that are defined."""
-        return sorted({*self._records.keys(self._space), *(name for name in self._shared if self.knows(name))})
+        return sorted({*self._facts.keys(self._space), *(name for name in self._shared if self.knows(name))})
 
     def listed(self, after: str = "", limit: int = PAGE) -> list[dict[str, Json]]:
         """The agents after a name, with their versions, models and how many replicas and sessions live."""
-        found = self._records.list(self._space, after, limit)
+        found = self._facts.list(self._space, after, limit)
         for name in sorted(self._shared):
-            if name > after and name not in found and (shared := self._records.get(SPACE, name)) is not None:
+            if name > after and name not in found and (shared := self._facts.get(SPACE, name)) is not None:
                 found[name] = shared
         names = sorted(found)[:limit]
         alive = self._kernel.table.alive(names, self._tenant, self._sight)
@@ -200,7 +200,7 @@ class AgentManager:
         await self._alone(call, name)
         self._changeable(name)
         await self._terminate(call, name)
-        call.writes.append(self._records.dropped(self._space, name))
+        call.writes.append(self._facts.dropped(self._space, name))
 
     # -- processes
 

@@ -258,7 +258,7 @@ class PageStore(Protocol):
         ...
 
 
-class Records(Protocol):
+class Facts(Protocol):
     """Small durable facts by space, key and version. What is written is read at once, and durable once awaited."""
 
     def put(self, space: str, key: str, value: Json, version: int = 1) -> Awaitable[None]:

@@ -23,7 +23,7 @@ class Responses:
 
     def __init__(self, desk: Desk) -> None:
         self._answerers = Answerers(desk)
-        self._records = desk.system.records
+        self._facts = desk.system.facts
         self._space, self._principal = owned(desk.caller.tenant, SPACE), desk.caller.principal
 
     async def create(self, http: Exchange) -> None:
@@ -65,7 +65,7 @@ class Responses:
         """Everything said up to a response; raises NotFound."""
         parts: list[list[Message]] = []
         while identifier is not None:
-            found = self._records.get(self._space, identifier)
+            found = self._facts.get(self._space, identifier)
             if found is None or found[1]["principal"] != self._principal:
                 text = f"no response {identifier!r} is kept; send the conversation in `input`"
                 raise NotFound(text, kind="response", name=identifier, parameter="previous_response_id")
@@ -75,7 +75,7 @@ class Responses:
 
     async def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
         kept = {"previous": previous, "messages": list(messages), "principal": self._principal}
-        await self._records.put(self._space, identifier, kept)
+        await self._facts.put(self._space, identifier, kept)
 
 
 def _read(data: bytes) -> ResponsesBody:

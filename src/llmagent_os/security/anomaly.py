@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, PermissionDenied, not_found
-from ..core.ports import Proceed, Records
+from ..core.ports import Facts, Proceed
 from ..core.records import Call, Json, Traits, owned, owner_of
 from ..kernel.process import Process
 from .labels import definition
@@ -125,7 +125,7 @@ class TurnCounts:
 class Anomalies:
     """The filter. It stands outside the gate, so that it sees what that refuses.
 
-    `traits` says what a tool declares, `pause` holds a process, `records` keep who is in quarantine. `seen` counts
+    `traits` says what a tool declares, `pause` holds a process, `facts` keep who is in quarantine. `seen` counts
     what was done, by action and cause; `lately` holds the last of it.
     """
 
@@ -133,16 +133,16 @@ class Anomalies:
 
     def __init__(
         self, settings: AnomalySettings, traits: Callable[[str], Traits], pause: Callable[[int, str], Awaitable[None]],
-        records: Records, clock: Callable[[], float] = time.time,
+        facts: Facts, clock: Callable[[], float] = time.time,
         keep: Callable[[str, str, str], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """`keep(tenant, agent, reason)` makes a quarantine last, by the act `anomalies.quarantine`."""
         self.settings, self._traits, self._pause = settings, traits, pause
-        self._records, self._clock, self._keep = records, clock, keep
+        self._facts, self._clock, self._keep = facts, clock, keep
         self._limits = {feature: settings.most.get(feature, most) for feature, most in MOST.items()}
         self._turns: dict[int, TurnCounts] = {}
         self._canaries = [form for canary in settings.canaries for form in _forms(canary)]
-        held = {name: str(reason) for name, (_, reason) in records.list(SPACE).items()}
+        held = {name: str(reason) for name, (_, reason) in facts.list(SPACE).items()}
         self._held = {(owner_of(name), name.rpartition("/")[2]): reason for name, reason in held.items()}
         self.seen: Counter[tuple[str, str]] = Counter()
         self.lately: deque[dict[str, Json]] = deque(maxlen=LATELY)
@@ -204,14 +204,14 @@ class Anomalies:
         """The act `anomalies.quarantine` (`agent`, `reason`)."""
         agent, reason = call.args["agent"], call.args["reason"]
         self._held[call.tenant, agent] = reason
-        call.writes.append(self._records.written(SPACE, owned(call.tenant, agent), reason))
+        call.writes.append(self._facts.written(SPACE, owned(call.tenant, agent), reason))
 
     async def release(self, call: Call, by: Any) -> None:
         """The act `anomalies.release` (`agent`): its processes stay paused until they are resumed. Raises NotFound."""
         agent = call.args["agent"]
         if (call.tenant, agent) not in self._held:
             raise not_found("quarantine", agent, self.quarantined(call.tenant))
-        call.writes.append(self._records.dropped(SPACE, owned(call.tenant, agent)))
+        call.writes.append(self._facts.dropped(SPACE, owned(call.tenant, agent)))
         call.after.append(lambda: self.lift(call.tenant, agent))
 
     def lift(self, tenant: str, agent: str) -> None:

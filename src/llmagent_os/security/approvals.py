@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..core.errors import Conflict, PermissionDenied, not_found
-from ..core.ports import Records
+from ..core.ports import Facts
 from ..core.records import Answer, Call, Hidden, Question
 from ..kernel.process import Process
 from .identity import Caller
@@ -37,12 +37,12 @@ class Approvals:
     """Where questions wait (see `core.ports.Approver`)."""
 
     def __init__(
-        self, records: Records, process: Callable[[int], Process | None] = lambda pid: None,
+        self, facts: Facts, process: Callable[[int], Process | None] = lambda pid: None,
         descends: Callable[[str, str, str], bool] = lambda key, tenant, principal: False,
     ) -> None:  # fmt: skip
         """`process` finds one by its pid; `descends`: whether a key was minted from one of a person's."""
-        self._records, self._process, self._descends = records, process, descends
-        kept: list[Kept] = [value for _, value in records.list(SPACE).values()]
+        self._facts, self._process, self._descends = facts, process, descends
+        kept: list[Kept] = [value for _, value in facts.list(SPACE).values()]
         self._open = {each["id"]: each for each in kept if each["allowed"] is None and each.get("at") is None}
         self._asking: dict[str, set[asyncio.Event]] = defaultdict(set)  # the calls that wait for an answer now
         self._left: set[str] = set()  # questions whose call went away in the middle of its turn
@@ -50,12 +50,12 @@ class Approvals:
     async def ask(self, question: Question) -> Answer:
         """Put a question, and wait for its answer; one that was answered before is not put again."""
         name = question.id
-        found = self._records.get(SPACE, name)
+        found = self._facts.get(SPACE, name)
         if found is not None and found[1]["by"] is not None:
             return _answer(found[1])
         if name not in self._open:
             self._open[name] = asdict(question) | {"allowed": None, "by": None, "at": None}
-            await self._records.put(SPACE, name, self._open[name])
+            await self._facts.put(SPACE, name, self._open[name])
             if len(self._open) > MANY:
                 self._close_what_is_over()
         self._left.discard(name)
@@ -68,7 +68,7 @@ class Approvals:
             if not self._asking[name]:
                 del self._asking[name]
                 self._left |= {name} & self._open.keys()
-        found = self._records.get(SPACE, name)
+        found = self._facts.get(SPACE, name)
         return _answer(found[1]) if found is not None else Answer(False)
 
     def waiting(self, by: Caller | None = None) -> list[Kept]:
@@ -81,7 +81,7 @@ class Approvals:
         for each in [each for each in self._open.values() if not self._is_awaited(each)]:
             del self._open[each["id"]]
             self._left.discard(each["id"])
-            self._records.put(SPACE, each["id"], each | {"allowed": False, "at": time.time()})
+            self._facts.put(SPACE, each["id"], each | {"allowed": False, "at": time.time()})
 
     def _is_awaited(self, kept: Kept) -> bool:
         """Whether a call waits for the answer, or will again: its turn was interrupted, and is taken up later."""
@@ -109,13 +109,13 @@ class Approvals:
             raise PermissionDenied(text, id=name)
         value = kept | {"allowed": allow, "by": by.principal, "at": time.time()}
         del self._open[name]  # at once: of two answers one counts
-        call.writes.append(self._records.written(SPACE, name, value))
+        call.writes.append(self._facts.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
         return Hidden(value)
 
     def _settle(self, name: str, kept: Kept) -> None:
         """Let who waits go on, or, where the answer could not be kept, go on waiting."""
-        found = self._records.get(SPACE, name)
+        found = self._facts.get(SPACE, name)
         if found is None or found[1]["by"] is None:
             self._open[name] = kept
             return
@@ -129,7 +129,7 @@ class Approvals:
         return self._descends(by.key, kept["tenant"], kept["principal"])
 
     def _too_late(self, name: str, by: Caller) -> Exception:
-        found = self._records.get(SPACE, name)
+        found = self._facts.get(SPACE, name)
         if found is None or not _sees(by, found[1]):
             return self._unknown(name, by)
         if found[1]["by"] is not None:

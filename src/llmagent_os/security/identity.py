@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, not_found
-from ..core.ports import Records
+from ..core.ports import Facts
 from ..core.records import DEFAULT, SHARED, Call, Hidden, Json
 
 log = logging.getLogger(__name__)
@@ -142,9 +142,9 @@ class Wanted:
 class Keys:
     """All keys of a system, by their hash. A key mints only what holds no more and lives no longer than itself."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self._keys = dict(_readable(records))
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._keys = dict(_readable(facts))
         self._found = {key.digest: key for key in self._keys.values()}
 
     def find(self, secret: str) -> Caller | None:
@@ -195,7 +195,7 @@ class Keys:
             PREFIX + secrets.token_hex(6), wanted.name, tenant, principal, tuple(wanted.roles), sorted(scopes),
             None if math.isinf(expires) else expires, wanted.rate, by.key, time.time(), _digest(secret),
         )  # fmt: skip
-        call.writes.append(self._records.written(SPACE, key.id, asdict(key)))
+        call.writes.append(self._facts.written(SPACE, key.id, asdict(key)))
         call.after.append(lambda: self._add(key))
         return shown(key) | {"key": Hidden(secret)}
 
@@ -247,7 +247,7 @@ class Keys:
     def _drop(self, call: Call, gone: Iterable[Key]) -> list[str]:
         """Forget keys with a call that is committed."""
         names = [key.id for key in gone]
-        call.writes += [self._records.dropped(SPACE, name) for name in names]
+        call.writes += [self._facts.dropped(SPACE, name) for name in names]
         call.after.append(lambda: self._forget(names))
         return names
 
@@ -265,7 +265,7 @@ class Keys:
         theirs = [key for key in self._keys.values() if (key.tenant, key.principal) == (tenant, principal)]
         gone = {each.id for key in theirs for each in self._below(key)}
         for name in gone:
-            self._records.drop(SPACE, name)
+            self._facts.drop(SPACE, name)
         self._forget(gone)
         return len(gone)
 
@@ -275,9 +275,9 @@ def shown(key: Key) -> dict[str, Json]:
     return {name: value for name, value in asdict(key).items() if name != "digest"}
 
 
-def _readable(records: Records) -> Iterator[tuple[str, Key]]:
+def _readable(facts: Facts) -> Iterator[tuple[str, Key]]:
     """The keys by name; one that this release cannot read opens nothing."""
-    for name, (_, value) in records.list(SPACE).items():
+    for name, (_, value) in facts.list(SPACE).items():
         try:
             yield name, codec.record(Key, value)
         except (TypeError, AttributeError) as error:

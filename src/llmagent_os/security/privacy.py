@@ -21,7 +21,7 @@ from urllib.parse import quote
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, NotFound
 from ..core.parts import Fetch
-from ..core.ports import Archive, Personal, Records
+from ..core.ports import Archive, Facts, Personal
 from ..core.records import Call, Hidden, Json, Retention, owned, owner_of
 from ..kernel.journal import ERASED, Row
 from ..kernel.kernel import Kernel
@@ -78,11 +78,11 @@ class Privacy:
     """What the system does with people's data. `folder` holds all of it; `holders` are what has some elsewhere."""
 
     def __init__(
-        self, kernel: Kernel, archive: Archive, records: Records, folder: Path, keep: Retention,
+        self, kernel: Kernel, archive: Archive, facts: Facts, folder: Path, keep: Retention,
         holders: Sequence[Personal] = (), amend: Amend | None = None,
     ) -> None:  # fmt: skip
         self.keep = keep
-        self._kernel, self._archive, self._records, self._folder = kernel, archive, records, folder
+        self._kernel, self._archive, self._facts, self._folder = kernel, archive, facts, folder
         self._holders, self._amend = holders, amend
         self._erasing = asyncio.Lock()
 
@@ -90,14 +90,14 @@ class Privacy:
 
     def consents(self, tenant: str, principal: str) -> bool:
         """Whether a person lets their traffic be learned from; who was not asked has not agreed."""
-        found = self._records.get(owned(tenant, CONSENT), principal)
+        found = self._facts.get(owned(tenant, CONSENT), principal)
         return found is not None and found[1]["learning"] is True
 
     async def consent(self, call: Call, by: Caller) -> None:
         """The act `privacy.consent` (`tenant`, `principal`, `learning`): what a person decided holds from now on."""
         tenant, principal = by.person(call.args["tenant"], call.args["principal"])
         value = {"principal": principal, "learning": call.args["learning"]}
-        call.writes.append(self._records.written(owned(tenant, CONSENT), principal, value))
+        call.writes.append(self._facts.written(owned(tenant, CONSENT), principal, value))
 
     # -- export
 
@@ -139,7 +139,7 @@ class Privacy:
         tenant, principal = by.person(*call.args["person"].value)
         before = self._names()
         erased = await self.erase(tenant, principal, call.args["prove"].value)
-        call.writes += [self._records.dropped(*name) for name in sorted(before - self._names())]
+        call.writes += [self._facts.dropped(*name) for name in sorted(before - self._names())]
         if (tenant, principal) == (call.tenant, call.principal):
             call.principal = ""
         return asdict(erased) | {"found": Hidden(erased.found)}

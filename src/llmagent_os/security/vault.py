@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InvalidRequest, MissingExtra, VaultUnreadable
-from ..core.ports import Records
+from ..core.ports import Facts
 from .recognisers import WIDE, Span
 
 SPACE = "vault/"
@@ -139,12 +139,12 @@ def _inside(text: str, place: int) -> bool:
 
 
 class Vault:
-    """Values by token, for each tenant. With `records` they outlive a restart, and then a `seal` encrypts them."""
+    """Values by token, for each tenant. With `facts` they outlive a restart, and then a `seal` encrypts them."""
 
-    def __init__(self, key: bytes, records: Records | None = None) -> None:
-        """Without `records` values are kept in memory only. Raises MissingExtra where they cannot be encrypted."""
-        self._key, self._records = key, records
-        self._seal = Seal(key) if records is not None else None
+    def __init__(self, key: bytes, facts: Facts | None = None) -> None:
+        """Without `facts` values are kept in memory only. Raises MissingExtra where they cannot be encrypted."""
+        self._key, self._facts = key, facts
+        self._seal = Seal(key) if facts is not None else None
         self._tenants: dict[str, Known] = {}
         self._new: list[tuple[str, str, str]] = []  # tenant, token and sealed value of what is not on its way yet
         self._writing: set[asyncio.Future[None]] = set()
@@ -165,9 +165,9 @@ class Vault:
 
     def _opened(self, tenant: str, most: int = -1) -> Iterator[tuple[str, str]]:
         """The kept values by token; raises VaultUnreadable, now and from now on, where one cannot be read."""
-        if self._records is None or self._seal is None:
+        if self._facts is None or self._seal is None:
             return
-        for token, (_, sealed) in self._records.list(SPACE + tenant, limit=most).items():
+        for token, (_, sealed) in self._facts.list(SPACE + tenant, limit=most).items():
             try:
                 yield token, self._seal.open(sealed, f"{tenant} {token}")
             except Exception as error:  # `cryptography` has its own, and a damaged one may raise anything
@@ -194,7 +194,7 @@ class Vault:
             token = f"<{kind}_{base64.b32encode(digest).decode()}>"
             if token not in known.values:
                 break
-        if self._records is not None and self._seal is not None:
+        if self._facts is not None and self._seal is not None:
             self._new.append((tenant, token, self._seal.shut(value, f"{tenant} {token}")))
         known.add(token, value)
         return token
@@ -212,9 +212,9 @@ class Vault:
             each.result()
 
     async def _keep(self, tenant: str, token: str, sealed: str) -> None:
-        assert self._records is not None  # else nothing is new
+        assert self._facts is not None  # else nothing is new
         try:
-            await self._records.put(SPACE + tenant, token, sealed)
+            await self._facts.put(SPACE + tenant, token, sealed)
         except BaseException:
             with self._lock:
                 self._new.append((tenant, token, sealed))
@@ -224,9 +224,9 @@ class Vault:
         """Erase the values of a tenant that are wanted (all); returns how many."""
         values = self.known(tenant).values
         gone = {token for token, value in values.items() if wanted(value)}
-        if self._records is not None:
+        if self._facts is not None:
             await self.kept()
-            await asyncio.gather(*(self._records.drop(SPACE + tenant, token) for token in gone))
+            await asyncio.gather(*(self._facts.drop(SPACE + tenant, token) for token in gone))
         known = self._tenants[tenant] = Known()
         for token, value in values.items():
             if token not in gone:

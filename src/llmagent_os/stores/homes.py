@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..core.places import folders
-from ..core.ports import Records
+from ..core.ports import Facts
 from ..core.records import Json
 
 SPACE = "workspace"
@@ -49,11 +49,11 @@ class Homes:
             if at and folder.name == folders(f"{tenant}/{unquote(agent)}@{principal}")[1]:
                 yield folder
 
-    async def adopt(self, records: Records) -> None:
+    async def adopt(self, facts: Facts) -> None:
         """Give the workspaces of an earlier data folder, which were an agent's, to the one person who had used it."""
-        for home, (_, value) in records.list(SPACE).items():
+        for home, (_, value) in facts.list(SPACE).items():
             old, new = (self._root.joinpath(*folders(each)) for each in (home, f"{home}@{value['principal']}"))
             if not new.exists():
                 with suppress(FileNotFoundError):
                     old.rename(new)
-            await records.drop(SPACE, home)
+            await facts.drop(SPACE, home)

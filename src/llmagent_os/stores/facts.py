@@ -30,28 +30,28 @@ class Queued:
     done: asyncio.Future[None]
 
 
-class StoredRecords:
-    """The `Records` port over a store: writes go with the journal's next commit, whoever reads sees them at once."""
+class StoredFacts:
+    """The `Facts` port over a store: writes go with the journal's next commit, whoever reads sees them at once."""
 
     def __init__(self, store: Store, append: Append) -> None:
         self._store, self._append = store, append
         self._queued: defaultdict[str, dict[str, Queued]] = defaultdict(dict)  # by space
 
     def put(self, space: str, key: str, value: Json, version: int = 1) -> Awaitable[None]:
-        """See `core.ports.Records`."""
+        """See `core.ports.Facts`."""
         statement = self.written(space, key, value, version)
         return self._queue(space, key, version, statement[1][3], statement)
 
     def drop(self, space: str, key: str) -> Awaitable[None]:
-        """See `core.ports.Records`."""
+        """See `core.ports.Facts`."""
         return self._queue(space, key, 0, None, self.dropped(space, key))
 
     def written(self, space: str, key: str, value: Json, version: int = 1) -> Statement:
-        """See `core.ports.Records`."""
+        """See `core.ports.Facts`."""
         return "record.put", (space, key, version, codec.dumps(value), time.time())
 
     def dropped(self, space: str, key: str) -> Statement:
-        """See `core.ports.Records`."""
+        """See `core.ports.Facts`."""
         return "record.drop", (space, key)
 
     def _queue(self, space: str, key: str, version: int, data: bytes | None, statement: Statement) -> Awaitable[None]:
