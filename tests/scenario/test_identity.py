@@ -24,7 +24,7 @@ from llmagent_os.gateway.app import FAST
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.gateway.rest import make_rest
 from llmagent_os.gateway.server import running
-from llmagent_os.security.identity import SCOPES, Limiter
+from llmagent_os.security.identity import SCOPES, Keys, Limiter
 from tests.stand_ins.gateway import Gate, gate, user
 
 CHAT = {"model": "scripted", "messages": user("hi")}
@@ -313,3 +313,12 @@ async def test_a_provider_that_changes_its_keys(
             assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
     finally:
         await runner.cleanup()
+
+
+async def test_a_key_that_was_minted_before_its_role_grew_holds_what_the_role_holds_now(api: Gate) -> None:
+    status, made = await api.post("/v1/keys", {"roles": ["admin"], "principal": "boss"})
+    assert status == 201
+    _, kept = api.system.records.get("key", made["id"]) or (0, None)
+    await api.system.records.put("key", made["id"], kept | {"scopes": ["chat"]})
+    caller = Keys(api.system.records).find(made["key"])
+    assert caller is not None and {"chat", "people", "agents:write"} <= caller.scopes and "system" not in caller.scopes
