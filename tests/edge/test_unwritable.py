@@ -228,6 +228,27 @@ async def test_a_state_that_cannot_be_read_is_in_quarantine(boot: Boot, tmp_path
     assert kernel.health()["processes"] is None
 
 
+@pytest.mark.parametrize("column", ["args", "budget", "supervision", "usage", "held", "origins", "restarts"])
+async def test_who_waits_for_a_process_whose_row_cannot_be_read_is_told(
+    boot: Boot, tmp_path: Path, column: str
+) -> None:  # fmt: skip
+    kernel = await boot()
+    sys = await kernel.service("test")
+    pid, well = await sys.spawn("odd", name="odd"), await sys.spawn("odd")
+    await kernel.runner.pause(pid)
+    await sys.send(pid, "hi", reply_to="task/hi", id="hi")
+    await kernel.close()
+    hide(tmp_path / "journal.db", f"UPDATE process SET {column} = x'7b', status = 'waiting' WHERE name = 'odd'")
+    kernel = await boot()
+    assert (await kernel.mail.wait("task/hi", 5)).body["error"]["type"] == "JournalDamaged"
+    for to in (pid, "odd"):
+        with pytest.raises(LLMAgentOSError):
+            await (await kernel.service("test")).send(to, "hello")
+    assert str(pid) in str(kernel.health()["processes"])
+    assert [info["status"] for info in kernel.table.listed() if info["pid"] == pid] == ["quarantined"]
+    assert await ask(kernel, well, "and you?") == "fine"
+
+
 async def test_a_turn_whose_calls_cannot_be_read_is_not_run_on_half_of_them(boot: Boot, tmp_path: Path) -> None:
     kernel = await boot(tools={"pay": Till(unwritable=0)})
     sys = await kernel.service("test")

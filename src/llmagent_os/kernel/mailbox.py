@@ -46,12 +46,13 @@ class Mailbox:
             raise NotFound(f"no box {box!r}", kind="box", name=box)
         return box
 
-    def notify(self, box: str) -> None:
-        """Wake whoever waits at a box: its process, and watchers such as a client that waits for an answer."""
-        for event in self._watchers.get(box, ()):
-            event.set()
-        if box.startswith("pid/"):
-            self._wake(int(box[4:]))
+    def notify(self, *boxes: str) -> None:
+        """Wake whoever waits at boxes: their processes, and watchers such as a client that waits for an answer."""
+        for box in boxes:
+            for event in self._watchers.get(box, ()):
+                event.set()
+            if box.startswith("pid/"):
+                self._wake(int(box[4:]))
 
     async def news(self, boxes: Collection[str]) -> None:
         """Wait until something comes to one of the boxes; `end/PID` is told of the end of a process."""

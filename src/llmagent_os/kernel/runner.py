@@ -69,12 +69,16 @@ class Runner:
 
     def wake(self, pid: int) -> None:
         """A message came, or the system starts: let the process go on. Who writes to one that has ended is told."""
-        process = self._table.find(pid)
-        if process is None:
-            return
-        self.start(process)
-        if process.life.ended and self._table.messages(process.box):
-            self._detach(self._return_to_senders(process))
+        process, box = self._table.find(pid), f"pid/{pid}"
+        if process is not None:
+            self.start(process)
+            if process.life.ended and self._table.messages(box):
+                self._detach(self._return_to_senders(process))
+        elif pid in self._table.quarantined:  # not even its row can be read
+            body = codec.dumps({"error": JournalDamaged(self._table.quarantined[pid], pid=pid).to_data()})
+            waiting = [message.reply_to or "" for message in self._table.unanswered(box)]
+            told = self._detach(self._commit([("message.refuse", (body, time.time(), box)), ("message.skip", (box,))]))
+            told.add_done_callback(lambda done: self._mail.notify(*waiting))
 
     async def _run(self, process: Process) -> None:
         """Run turns until the process parks with an empty mailbox, fails, ends, or is cancelled."""
@@ -145,11 +149,8 @@ class Runner:
         await self._journal.append(writes, partial(self._tell, writes))
 
     def _tell(self, writes: Writes) -> None:
-        for name, values in writes:
-            if name == "message.add":
-                self._mail.notify(values[1])
-            elif name == "process.result":
-                self._mail.notify(f"end/{values[-1]}")
+        boxes = [values[1] for name, values in writes if name == "message.add"]
+        self._mail.notify(*boxes, *(f"end/{values[-1]}" for name, values in writes if name == "process.result"))
 
     def _close_turn(self, process: Process, mark: str, outcome: bytes | None, writes: Writes) -> None:
         """Add the row that says how a turn ended; what came before it is never replayed into a later turn."""
@@ -247,8 +248,7 @@ class Runner:
         self._table.live.pop(process.pid, None)
 
     def _wakes(self, process: Process) -> bool:
-        program = self.programs.get(process.program)
-        return program is not None and program.wakes
+        return process.program in self.programs and self.programs[process.program].wakes
 
     # -- supervision
 

@@ -59,6 +59,10 @@ WRITES = {
     "message.add": "INSERT INTO message(id, box, body, sender, reply_to, task, at, origins, tenant, principal) "
     "VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(tenant, id, box) DO UPDATE SET body = "
     "iif(body = excluded.body, body, NULL)",  # another body: refused, for there is none without one
+    "message.refuse": "INSERT INTO message(id, box, body, sender, task, at, tenant, principal) "
+    "SELECT id || '.error', reply_to, ?, box, task, ?, tenant, principal FROM message "
+    "WHERE box = ? AND taken = 0 AND reply_to IS NOT NULL",
+    "message.skip": "UPDATE message SET taken = 1 WHERE box = ?",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
     "message.took": "UPDATE message SET taken = 1 WHERE tenant = ? AND id = ? AND box = ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
