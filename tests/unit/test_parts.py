@@ -119,6 +119,15 @@ def test_the_same_record_in_two_values_is_one_part() -> None:
     assert len(one) < 1500 and len(two) < 1500
 
 
+def test_a_large_list_has_few_parts_and_grows_by_what_is_added() -> None:
+    kept, rows = Kept(), [{"token": f"t{n}", "logprob": -n / 7} for n in range(20_000)]
+    split(orjson.dumps(rows), kept)
+    parts, size = len(kept), len(orjson.dumps(rows))
+    assert parts < size / 4000
+    split(orjson.dumps([*rows, *rows[:500]]), kept)
+    assert len(kept) - parts < 10
+
+
 def test_numbers_stay_together() -> None:
     kept, vectors = Kept(), [[n / 7 + m for n in range(384)] for m in range(3)]
     split(orjson.dumps({"vectors": vectors}), kept)

@@ -22,6 +22,7 @@ from .errors import InvalidRequest
 
 TEXT_FROM = 256  # characters: a longer text is a part of its own
 CHUNK = 512  # bytes: of a record that is a part of its own, of a list's items under one name
+LARGE = 1 << 16  # bytes of a list, from which on more of it is under one name
 MARK = "\x7f"  # begins what is named instead of said, and stands once more before a text that begins with it
 TEXT, LIST, VALUE = MARK + "s", MARK + "l", MARK + "v"  # no hexadecimal digit: it would blur the name that follows
 _MARK, _LIST = MARK.encode(), LIST.encode()
@@ -79,15 +80,16 @@ def _chain(items: list[Any], keep: Keep) -> bytes:
     """The last items of a list, after the name of those before. Numbers are not worth a name each."""
     if not any(isinstance(item, str | list | dict) for item in items):
         return orjson.dumps(items)
-    parts: list[bytes] = []
+    parts = [_part(item, keep) for item in items]
+    most = CHUNK if sum(map(len, parts)) < LARGE else 8 * CHUNK
+    last: list[bytes] = []
     size = 0
-    for item in items:
-        if size >= CHUNK:
-            parts, size = [_name(LIST, _list(parts), keep)], 0
-        part = _part(item, keep)
-        parts.append(part)
+    for part in parts:
+        if size >= most:
+            last, size = [_name(LIST, _list(last), keep)], 0
+        last.append(part)
         size += len(part)
-    return _list(parts)
+    return _list(last)
 
 
 def _list(parts: list[bytes]) -> bytes:
