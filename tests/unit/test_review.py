@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import PermissionDenied
+from llmagent_os.core.life import Life
 from llmagent_os.core.records import NOTHING, Answer, Call, Chunk, GenerateRequest, Generation, Message, Question, Usage
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.review import Action, Finding, Review, Rules, Sink
@@ -113,7 +114,7 @@ def call(name: str, **args: Any) -> Call:
 
 def process(service: str | None = None) -> Any:
     """As much of a process as a filter looks at."""
-    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, hold=None)
+    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, life=Life("running"))
 
 
 def answering(text: str) -> Callable[[Call], Any]:
