@@ -309,6 +309,7 @@ class Privacy:
 
     async def _calls(self, age: float) -> int:
         number, before = 0, time.time() - age
+        await self._write([("process.sum", ())])  # what services consumed stays in sum
         while parts := await self._scan("retain.long", before):
             keys = [key for pid, end in parts for key in self._archive.read("retain.keys", pid, end, before)]
             await self._write([("retain.calls", (pid, end, before)) for pid, end in parts])
