@@ -71,7 +71,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
     with folder() as path:
         each, last = asyncio.run(spawn(path, options.processes))
         case = f"{options.processes} idle processes"
-        report.add(case, "CPU each", each["cpu"], "us", at_most=50)
+        report.add(case, "CPU each", each["cpu"], "us", at_most=45)
         report.add(case, "memory each", each["memory"], "bytes", at_most=4096)
         report.add(case, "disk each", each["disk"], "bytes")
         began = time.monotonic()

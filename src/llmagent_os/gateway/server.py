@@ -55,7 +55,7 @@ async def serve(
     stopping = asyncio.Event()
     with _signals(stopping):  # from before it is announced until all is closed
         async with running(config, plugins, stopping=stopping) as system:
-            _spare_the_collector()
+            spare_the_collector()
             opening = asyncio.create_task(_open_default(system.system)) if warm else None
             if on_ready is not None:
                 on_ready(system)
@@ -100,7 +100,7 @@ def _issuer(config: Config) -> Any:
         raise MissingExtra("tokens need PyJWT; run: pip install 'llmagent-os[oidc]'") from error
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Keep what start-up made out of the garbage collector's rounds: going through it costs a fifth of every call."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
