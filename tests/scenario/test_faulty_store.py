@@ -186,6 +186,7 @@ class Run:
         await self.sys.syscall("send", deadline, **message)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_a_store_that_fails_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmagent_os.kernel.runner.RETRY_FULL", 0.1)
