@@ -8,6 +8,7 @@ import re
 import sqlite3
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,29 @@ async def child(sys: Sys, args: Json, state: Json) -> float:
 async def test_a_start_does_not_read_the_past(tmp_path: Path) -> None:
     little, much = await works(tmp_path / "little.db", 50), await works(tmp_path / "much.db", 2000)
     assert much <= little + 2
+
+
+async def test_a_definition_is_stored_once_and_changed_for_all_sessions_at_once(tmp_path: Path) -> None:
+    system = await started(tmp_path)
+    prompt = " ".join(f"Rule {n}: be careful with {n * 7919 % 997}." for n in range(200))
+    await system.agents.create({"name": "bot", "model": "short", "prompt": prompt})
+    for n in range(20):
+        await system.agents.ask("bot", "hi", session=f"s{n}", timeout=5)
+    _, task = await system.agents.once("bot", {"text": "hi"})
+    await system.agents.reply(task, 5)
+    await asyncio.sleep(0.1)
+    with sqlite3.connect(tmp_path / "journal.db") as database:
+        (largest,) = database.execute("SELECT max(length(args)) FROM process WHERE program = 'agent'").fetchone()
+        texts = [zlib.decompress(data) for (data,) in database.execute("SELECT data FROM blob")]
+    assert largest < 400
+    assert sum(prompt.encode() in text for text in texts) == 1
+    store, write, commits = system.kernel.store, SQLiteStore.write, list[int]()
+
+    def counted(*given: Any) -> None:
+        commits.append(len(given[0]))
+        write(store, *given)
+
+    store.write = counted  # type: ignore[method-assign]
+    await system.agents.configure("bot", {"description": "new"})
+    assert len(commits) <= 2 and sum(commits) > 20  # the sessions, and the act itself
+    await system.close()
