@@ -92,7 +92,7 @@ def test_a_record_goes_back_to_its_row(table: ProcessTable) -> None:
 
 def test_it_counts_what_is_and_lists_what_lives(table: ProcessTable) -> None:
     one, two = made(table, "pair"), made(table, "pair")
-    assert table.named("pair") == [one.pid, two.pid] and table.names() == ["pair"]
+    assert table.named("pair") == [one.pid, two.pid] and table.near("pai", "default", "owner") == ["pair"]
     table._store.write([one.move("kill", "enough")])
     assert table.counts() == {"waiting": 1, "stopped": 1} and table.named("pair") == [two.pid]
     assert [(info["status"], info["reason"]) for info in table.listed()] == [("stopped", "enough"), ("waiting", None)]
