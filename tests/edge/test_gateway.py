@@ -140,6 +140,7 @@ async def test_what_is_no_json_is_refused(api: Gate) -> None:
         ("GET", "/v1/agents/asistant", None, 404, "did you mean 'assistant'?"),
         ("POST", "/v1/agents", {"name": "x", "promt": "y"}, 422, "did you mean 'prompt'?"),
         ("POST", "/v1/agents", {"name": "x", "sampling": {"temprature": 1}}, 422, "did you mean 'temperature'?"),
+        ("POST", "/v1/agents", {"name": "x", "sampling": {"temperature": "hot"}}, 422, "sampling.temperature"),
         ("POST", "/v1/agents", {"name": "x", "budget": {"tokns": 1}}, 422, "did you mean 'tokens'?"),
         ("POST", "/v1/agents", {"name": "assistant"}, 409, "there is an agent named"),
         ("POST", "/v1/agents/assistant/messages", {"txt": "x"}, 422, "did you mean 'text'?"),
@@ -159,6 +160,48 @@ async def test_what_rest_does_not_know_is_named(
     found, answer = await api.ask(method, path, json=body)
     assert found == status
     assert says in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"$stop": True}, "a message to an agent is text"),
+        ({"text": 5}, "text"),
+        ({"messages": 5}, "messages"),
+        ({"messages": [5]}, "messages.0"),
+        ({"messages": [{"content": "x"}]}, "role"),
+        ({"messages": [{"role": "boss", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "text"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [5]}]}, "tool_calls"),
+        ({"text": "x", "options": 5}, "options"),
+        ({"text": "x", "options": {"schema": 5}}, "schema"),
+        ({"text": "x", "options": {"sampling": {"temprature": 1}}}, "did you mean 'temperature'?"),
+        ({"text": "x", "options": {"sampling": {"temperature": "hot"}}}, "sampling.temperature"),
+        ({"text": "x", "options": {"sampling": {"stop": [5]}}}, "sampling.stop"),
+    ],
+)
+async def test_a_message_that_no_agent_understands_is_refused_and_fails_nobody(api: Gate, body: Any, says: str) -> None:
+    await api.post("/v1/agents", {"name": "clerk", "model": "scripted"})
+    path, (pid,) = "/v1/agents/clerk/messages", (await api.post("/v1/agents/clerk/deploy"))[1]["pids"]
+    for _ in range(5):  # a supervisor gives up sooner
+        status, answer = await api.post(path, {"body": body, "wait": 5})
+        assert status == 422 and says in answer["error"]["message"], answer
+    assert (await api.post(path, {"text": "hi", "wait": 5}))[0] == 200
+    assert api.kernel.table.named("clerk", "default") == [pid]
+
+
+async def test_what_is_null_in_a_message_is_left_out(api: Gate) -> None:
+    said = {"role": "user", "content": "hi", "tool_calls": None, "name": None}
+    body = {"text": None, "messages": [said], "options": None}
+    status, answer = await api.post("/v1/agents/assistant/messages", {"body": body, "wait": 5})
+    assert status == 200 and answer["reply"]["text"] == "hi"
+
+
+async def test_a_body_that_is_nested_too_deep_is_said_to_be(api: Gate) -> None:
+    for depth in (200, 3000, 100_000):
+        data, headers = b'{"body":' + b"[" * depth + b"]" * depth + b"}", {"Content-Type": "application/json"}
+        status, answer = await api.ask("POST", "/v1/agents/assistant/messages", data=data, headers=headers)
+        assert status == 422 and "body" in answer["error"]["message"], (depth, answer)
 
 
 async def test_a_prompt_over_the_window(api: Gate) -> None:

@@ -220,3 +220,20 @@ async def test_a_message_is_accepted_once_also_where_it_is_sent_twice_at_once(ap
     assert len(api.kernel.store.read("message.get", "acme", "acme/ann/order-3")) == 1
     for other in ({"text": "other"}, {"text": "hi", "session": "s"}):
         assert (await ann.ask("POST", MESSAGES, other, **key))[0] == 409
+
+
+async def test_nobody_who_may_only_talk_to_an_agent_can_end_it(api: Gate) -> None:
+    """What the manager tells a replica that is to retire is a message like any other in a person's mouth."""
+    boss = await office(api, shared=True)
+    ann = await tenant(api, "acme", "ann", "user")
+    status, started = await boss.ask("POST", "/v1/agents/clerk/scale", {"replicas": 2})
+    assert status == 200
+    for session in ({}, {"session": "all"}):
+        assert (await boss.ask("POST", MESSAGES, {"text": "hello", **session}))[0] == 200
+        status, answer = await ann.ask("POST", MESSAGES, {"body": {"$stop": True}, "wait": 5, **session})
+        assert status == 422, answer
+    table = api.kernel.table
+    assert table.named("clerk", "acme") == started["pids"] and len(table.named("clerk@all", "acme")) == 1
+    status, _ = await boss.ask("POST", "/v1/agents/clerk/scale", {"replicas": 0})  # which still retires them
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(api.kernel.runner.ended(pid) for pid in started["pids"]))

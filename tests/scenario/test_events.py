@@ -93,7 +93,8 @@ async def test_without_a_number_it_begins_now_and_an_unknown_one_is_refused(api:
         n = await last(api)
         await say(api, "now")
         assert int((await waiting)[0]["id"]) == n + 1
-    for path, headers in (("after=999999", {}), ("after=-1", {}), ("", {"Last-Event-ID": "x"}), ("aftr=1", {})):
+    wrong = [("", {"Last-Event-ID": number}) for number in ("x", "9" * 19, "9" * 5000)]
+    for path, headers in (("after=999999", {}), ("after=-1", {}), ("aftr=1", {}), *wrong):
         status, answer = await api.get(f"/v1/events?{path}", headers=headers)
         assert status == 422, (path, answer)
 

@@ -16,7 +16,6 @@ from ..core import codec, files
 from ..core.errors import (
     BudgetExceeded,
     ContextOverflow,
-    InvalidRequest,
     JournalDamaged,
     JournalUnavailable,
     LLMAgentOSError,
@@ -41,6 +40,7 @@ from ..core.records import (
 )
 from ..core.sys import Sys
 from ..kernel.process import Idle, Program
+from . import said
 from .prompt import PromptTemplate
 from .spec import AGENT, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
@@ -97,6 +97,7 @@ class Agent:
     def check(self) -> None:
         """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by."""
         self._prompt()
+        said.sampling(self.spec.sampling)
 
     async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
         """Answer one message; `memory` is changed to include it."""
@@ -109,17 +110,7 @@ class Agent:
 
     async def understand(self, sys: Sys, turn: Turn) -> None:
         """Read the message: text, parts, or a whole conversation; with intents, let the model say which it has."""
-        body = turn.envelope.body
-        if isinstance(body, str):
-            body = {"text": body}
-        if not isinstance(body, dict) or not (body.get("text") or body.get("messages")):
-            text = "a message to an agent is text, or {text: ...}, or {messages: [...]}"
-            raise InvalidRequest(text, parameter="body")
-        turn.options = body.get("options") or {}
-        if body.get("messages"):
-            *turn.earlier, turn.message = [codec.message(message) for message in body["messages"]]
-        else:
-            turn.message = Message("user", body["text"])
+        (*turn.earlier, turn.message), turn.options = said.read(turn.envelope.body)
         if turn.envelope.sender and turn.envelope.origins:  # also once it is shortened, or history after a restart
             *turn.earlier, turn.message = [replace(each, name=RELAYED) for each in (*turn.earlier, turn.message)]
         if self.spec.intents:
@@ -340,7 +331,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
 
     async def run(sys: Sys, args: Json, state: Json) -> Any:
         envelope = await sys.receive()
-        if envelope.body == STOP:
+        if _is_stop(envelope):
             return None
         memory = Memory.load(state)
         try:
@@ -363,6 +354,11 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
 
 STOP = {"$stop": True}
 """The message after which an agent's process ends: what was sent before it is still answered."""
+
+
+def _is_stop(envelope: Envelope) -> bool:
+    """Whether a message is the manager's STOP: whoever else says so wants an answer, or is a process."""
+    return envelope.body == STOP and not envelope.sender and envelope.reply_to is None
 
 
 def _spec_of(name: str, tools: Mapping[str, Tool]) -> ToolSpec:

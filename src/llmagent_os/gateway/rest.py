@@ -129,6 +129,8 @@ def _models(request: Request) -> Iterable[type[BaseModel]]:
 async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
+    if error.status_code == 400:
+        return _answer(422, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
     if error.status_code == 405 or request.url.path in HOT:
         return _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
     hint = nearest(request.url.path, app.openapi()["paths"])

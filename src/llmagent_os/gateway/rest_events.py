@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PART = 200  # rows at a time
 BREATH = 0.005  # seconds between two parts of what lies in the past: the calls go first
+_NUMBER = re.compile(r"[0-9]{1,19}")
 REST = 0.05  # seconds between two events' packets: what came meanwhile is one
 
 
@@ -64,7 +66,7 @@ class Events:
         last = self._system.kernel.feed.last
         after = last if wanted.after is None else wanted.after
         if last_event_id:
-            after = int(last_event_id) if last_event_id.isdecimal() else -1
+            after = int(last_event_id) if _NUMBER.fullmatch(last_event_id) else -1
         if not 0 <= after <= last:
             text = f"there is no event {last_event_id or after} yet, the last one is {last}; ask again without a number"
             raise InvalidRequest(text, parameter="after", last=last)
