@@ -53,7 +53,7 @@ def test_engine(tiny_model: Path) -> None:
 
 def test_sim(tmp_path: Path) -> None:
     lines = results("sim", "--programs", 30, "--engines", 2, "--waiting", 50, "--curves", tmp_path)
-    assert {line["case"] for line in lines} == {"fifo", "priority", "fair", "las", "deadline"}
+    assert {line["case"] for line in lines} == {"fifo", "priority", "fair", "las", "deadline", "oracle"}
     assert all(file.read_text().startswith("<svg") for file in tmp_path.glob("*.svg")) and any(tmp_path.iterdir())
 
 
