@@ -89,7 +89,7 @@ def _at_hand(config: Config) -> str:
 def _log_to(file: Path) -> None:
     """Keep the log in the data folder, so that the terminal is the conversation's; no keys or values of people."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2)
+    handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8", errors="backslashreplace")
     handler.addFilter(CleanLogs())
     logging.basicConfig(
         handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
