@@ -20,7 +20,7 @@ from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.security.administration import authority
-from llmagent_os.security.identity import ROLES, Caller
+from llmagent_os.security.identity import ROLES, Caller, token_of
 from tests.stand_ins.bank import Bank
 from tests.stand_ins.gateway import gate
 
@@ -395,7 +395,9 @@ async def test_four_eyes_are_those_of_two(bank: tuple[System, Bank]) -> None:
     adas = await (await handle(system, "ada", "admin")).act("keys.mint", name="hers", roles=["admin"])
     hers = await handle(system, "ada", "admin", key=adas["id"])
     other = await hers.act("keys.mint", name="another name", roles=["admin"], principal="eve")
-    for key, name in (("", "ada"), (other["id"], "eve")):  # nor with a name that she made up
+    came_with_token = await handle(system, "ada", "admin", key=token_of("default", "ada"))
+    third = await came_with_token.act("keys.mint", name="a third", roles=["admin"], principal="eva")
+    for key, name in (("", "ada"), (other["id"], "eve"), (third["id"], "eva")):  # nor with a name that she made up
         with pytest.raises(PermissionDenied, match="four eyes"):
             await answer(system, asked["id"], True, name, "admin", key=key)
     await answer(system, asked["id"], True, "boss", "admin")

@@ -16,7 +16,7 @@ import jwt
 from ..config import Oidc
 from ..core import codec
 from ..core.errors import InvalidRequest
-from ..security.identity import ROLES, Caller, check_names
+from ..security.identity import ROLES, Caller, check_names, token_of
 from .errors import Unauthorised
 
 LEEWAY = 30.0  # seconds that clocks may differ
@@ -90,7 +90,7 @@ class Issuer:
         given = _claim(claims, settings.roles_claim) or ()
         roles = {settings.roles.get(role, role) for role in ([given] if isinstance(given, str) else given)}
         scopes = frozenset[str]().union(*(ROLES[role] for role in roles & ROLES.keys() - {"owner"}))
-        name = f"oidc:{tenant}/{principal}"
+        name = token_of(tenant, principal)
         limits = ((name, settings.rate),) if settings.rate else ()
         return Caller(tenant, principal, scopes, name, float(claims["exp"]), limits)
 

@@ -88,6 +88,11 @@ class Caller:
         return tenant, principal
 
 
+def token_of(tenant: str, principal: str) -> str:
+    """The `key` of a person who comes with a token."""
+    return f"oidc:{tenant}/{principal}"
+
+
 OWNER = Caller(DEFAULT, "owner", SCOPES, "owner")
 """Whoever holds the key that the first start made."""
 
@@ -175,8 +180,12 @@ class Keys:
             identifier = key.parent
 
     def descends(self, identifier: str, tenant: str, principal: str) -> bool:
-        """Whether a key, or one that it was minted from, is a person's."""
-        return any((key.tenant, key.principal) == (tenant, principal) for key in self._lineage(identifier))
+        """Whether a key, or what it was minted with (a key or a token), is a person's."""
+        token = token_of(tenant, principal)
+        return any(
+            (key.tenant, key.principal) == (tenant, principal) or key.parent == token
+            for key in self._lineage(identifier)
+        )
 
     async def mint(self, call: Call, by: Caller) -> Json:
         """The act `keys.mint` (fields of `Wanted`): makes a key; the result has its secret, `key`, which is not kept.
