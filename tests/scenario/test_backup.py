@@ -218,3 +218,17 @@ async def test_on_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert shell.run("backup", "copy", "--check").returncode == 1
     said = shell.ok("backup", "small", "--no-keys", "--no-workspaces")
     assert "not in it: vault.key; keep it elsewhere, a restored system needs it" in said
+
+
+def test_a_backup_and_what_it_is_made_of_lie_apart(folder: Path, tmp_path: Path) -> None:
+    """Within the data folder it would be in every later backup, with the keys that `--no-keys` leaves out."""
+    backup, link = tmp_path / "backup", tmp_path / "link"
+    link.symlink_to(folder)
+    for inside in (folder / "monday", folder / "backups" / "monday", link / "monday"):
+        with pytest.raises(Conflict, match="lies in"):
+            backed_up(load({"data": folder}), inside)
+        assert not inside.exists()
+    backed_up(load({"data": folder}), backup)
+    with pytest.raises(Conflict, match="lies in"):
+        restored(backup, load({"data": backup / "data"}))
+    assert checked(backup) == []

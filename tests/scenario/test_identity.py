@@ -318,7 +318,7 @@ async def test_a_provider_that_changes_its_keys(
 async def test_a_key_that_was_minted_before_its_role_grew_holds_what_the_role_holds_now(api: Gate) -> None:
     status, made = await api.post("/v1/keys", {"roles": ["admin"], "principal": "boss"})
     assert status == 201
-    _, kept = api.system.records.get("key", made["id"]) or (0, None)
-    await api.system.records.put("key", made["id"], kept | {"scopes": ["chat"]})
-    caller = Keys(api.system.records).find(made["key"])
+    _, kept = api.system.facts.get("key", made["id"]) or (0, None)
+    await api.system.facts.put("key", made["id"], kept | {"scopes": ["chat"]})
+    caller = Keys(api.system.facts).find(made["key"])
     assert caller is not None and {"chat", "people", "agents:write"} <= caller.scopes and "system" not in caller.scopes

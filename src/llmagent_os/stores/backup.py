@@ -43,12 +43,13 @@ def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
     """Copy a data folder into an empty one, beside a running system or without one.
 
     `without` names files and folders to leave out. Raises NotFound where there is no journal, Conflict where `to` has
-    something in it.
+    something in it or lies in the data folder, whose next backup would have it inside, keys and all.
     """
     if not (data / JOURNAL).is_file():
         raise NotFound(f"there is no journal at {data / JOURNAL}; name the data folder with --data", kind="journal")
     if to.exists() and any(to.iterdir()):
         raise Conflict(f"{to} is not empty; name a new folder")
+    _apart(to, data)
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     left_out = {*LEFT_OUT, *without}
     for path in sorted(_below(data, lambda name: name in left_out or name.startswith(JOURNAL))):
@@ -101,9 +102,11 @@ def _damage(journal: Path) -> Iterator[str]:
 def restore(backup: Path, data: Path) -> Manifest:
     """Put a backup into a data folder that has no journal. That comes last: what is cut off can be done again.
 
-    Raises InvalidRequest for a backup that is not as it was made, Conflict for a folder with a journal, DataFolderBusy.
+    Raises InvalidRequest for a backup that is not as it was made, Conflict for a folder with a journal or one that lies
+    in the backup, DataFolderBusy.
     """
     manifest = read(backup)
+    _apart(data, backup)
     if found := faults(backup):
         raise InvalidRequest(f"{backup} cannot be restored: {'; '.join(found[:3])}", parameter=str(backup))
     claim = Claim(data)
@@ -120,6 +123,12 @@ def restore(backup: Path, data: Path) -> Manifest:
     finally:
         claim.release()
     return manifest
+
+
+def _apart(new: Path, old: Path) -> None:
+    """Raise Conflict for a folder that would lie in the one that it is made of."""
+    if new.resolve().is_relative_to(old.resolve()):
+        raise Conflict(f"{new} lies in {old}; name a folder elsewhere")
 
 
 def _below(folder: Path, leave: Callable[[str], bool] = lambda name: name == MANIFEST) -> Iterator[str]:
