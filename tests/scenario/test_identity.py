@@ -269,6 +269,17 @@ async def test_tokens_that_are_refused(provided: Gate) -> None:
         assert (status, answer["error"]["type"]) == (401, "Unauthorised"), each
 
 
+@pytest.mark.parametrize("claim", [5, 0, True, None, 1.5, "x\0", [5], [{}], [["admin"]], {"admin": {}}, {}])
+async def test_claims_of_any_shape_are_read_or_refused(provided: Gate, claim: Any) -> None:
+    status, _ = await provided.get("/v1/processes", **bearer(token(roles=claim)))
+    assert status == (200 if claim == {"admin": {}} else 403)
+    status, answer = await provided.post("/v1/keys", {"scopes": ["chat"]}, **bearer(token(tenant=claim)))
+    if type(claim) is int:  # a number, as its digits: also in what is kept of it
+        assert status == 201 and answer["tenant"] == str(claim)
+    else:
+        assert status == 401
+
+
 def hmac_signed(public: Any) -> str:
     """The old trick: the public key's text as the secret of an HMAC."""
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

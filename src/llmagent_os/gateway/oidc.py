@@ -83,12 +83,14 @@ class Issuer:
     def _caller(self, claims: dict[str, Any]) -> Caller:
         settings = self._settings
         tenant, principal = _claim(claims, settings.tenant_claim), claims["sub"]
+        tenant = str(tenant) if type(tenant) in (str, int) else ""  # some providers count them
         try:
-            check_names(str(tenant or ""), principal)
+            check_names(tenant, principal)
         except InvalidRequest as error:
             raise Unauthorised(f"claim {settings.tenant_claim!r} or 'sub' cannot be used: {error.message}") from error
-        given = _claim(claims, settings.roles_claim) or ()
-        roles = {settings.roles.get(role, role) for role in ([given] if isinstance(given, str) else given)}
+        given = _claim(claims, settings.roles_claim)
+        named = given if isinstance(given, list | dict) else [given]  # some providers say more of each role
+        roles = {settings.roles.get(role, role) for role in named if isinstance(role, str)}
         scopes = frozenset[str]().union(*(ROLES[role] for role in roles & ROLES.keys() - {"owner"}))
         name = token_of(tenant, principal)
         limits = ((name, settings.rate),) if settings.rate else ()
