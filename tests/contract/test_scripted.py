@@ -196,6 +196,10 @@ def test_the_smallest_instance_is_valid(schema):
     {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}},
     {"$ref": "https://example.org/x"},
     {"$ref": "#/$defs/missing"},
+    {"type": "array", "minItems": 10**12, "items": {"type": "string"}},
+    {"type": "string", "minLength": 10**12},
+    {"$ref": "#/$defs/0", "$defs": {"14": {"type": "null"}, **{str(i): {"type": "array", "minItems": 9, "items": {
+        "$ref": f"#/$defs/{i + 1}"}} for i in range(14)}}},
 ])  # fmt: skip
 def test_a_schema_without_an_instance_is_refused(schema):
     with pytest.raises(InvalidRequest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import InvalidRequest
@@ -12,6 +13,7 @@ from ..core.records import Json
 Schema = Mapping[str, Any]
 
 _DEPTH = 32
+_VALUES, _CHARACTERS = 10_000, 100_000  # that an instance may need: a schema of a line can ask for any number of them
 _FORMATS = {
     "date": "2000-01-01",
     "date-time": "2000-01-01T00:00:00Z",
@@ -23,18 +25,35 @@ _FORMATS = {
 }
 
 
+@dataclass(slots=True)
+class Root:
+    """The whole schema, and how many values and characters an instance may still take."""
+
+    schema: Schema | bool
+    values: int = _VALUES
+    characters: int = _CHARACTERS
+
+    def take(self, values: int = 0, characters: int = 0) -> None:
+        """Raise InvalidRequest for more than is left."""
+        self.values -= values
+        self.characters -= characters
+        if self.values < 0 or self.characters < 0:
+            raise InvalidRequest(f"the schema requires more than {_VALUES} values, or {_CHARACTERS} characters")
+
+
 def smallest(schema: Schema | bool) -> Json:
     """Return a minimal value for the schema (draft 2020-12).
 
     `pattern`, `not`, `if` and `dependent*` are not solved: the value may break them. Raises InvalidRequest for a
-    schema that refers to itself without end or to something outside itself.
+    schema that refers to itself without end or to something outside itself, or requires too much.
     """
-    return _value(schema, schema, 0)
+    return _value(schema, Root(schema), 0)
 
 
-def _value(schema: Schema | bool, root: Schema | bool, depth: int) -> Json:
+def _value(schema: Schema | bool, root: Root, depth: int) -> Json:
     if depth > _DEPTH:
         raise InvalidRequest("the schema requires a value without end; make a recursive part optional")
+    root.take(values=1)
     if isinstance(schema, bool) or not schema:
         return {}
     if "const" in schema:
@@ -49,10 +68,10 @@ def _value(schema: Schema | bool, root: Schema | bool, depth: int) -> Json:
     return _BY_TYPE[_type_of(schema)](schema, root, depth + 1)
 
 
-def _resolve(schema: Schema, root: Schema | bool, depth: int) -> Schema:
+def _resolve(schema: Schema, root: Root, depth: int) -> Schema:
     """Replace one layer of $ref, allOf, anyOf or oneOf by what it stands for; the schema itself when there is none."""
     if "$ref" in schema:
-        return _merge(_without(schema, "$ref"), _look_up(schema["$ref"], root))
+        return _merge(_without(schema, "$ref"), _look_up(schema["$ref"], root.schema))
     if "allOf" in schema:
         merged: Schema = _without(schema, "allOf")
         for part in schema["allOf"]:
@@ -64,7 +83,7 @@ def _resolve(schema: Schema, root: Schema | bool, depth: int) -> Schema:
     return schema
 
 
-def _flat(schema: Schema, root: Schema | bool, depth: int) -> Schema:
+def _flat(schema: Schema, root: Root, depth: int) -> Schema:
     while (step := _resolve(schema, root, depth)) is not schema:
         depth += 1
         if depth > _DEPTH:
@@ -107,27 +126,29 @@ def _type_of(schema: Schema) -> str:
     return kind if kind in _BY_TYPE else "object"
 
 
-def _object(schema: Schema, root: Schema | bool, depth: int) -> Json:
+def _object(schema: Schema, root: Root, depth: int) -> Json:
     properties = schema.get("properties", {})
     return {name: _value(properties.get(name, {}), root, depth) for name in schema.get("required", ())}
 
 
-def _array(schema: Schema, root: Schema | bool, depth: int) -> Json:
+def _array(schema: Schema, root: Root, depth: int) -> Json:
     first = schema.get("prefixItems", [])
     count = schema.get("minItems", 0)
     return [_value(first[i] if i < len(first) else schema.get("items", {}), root, depth) for i in range(count)]
 
 
-def _string(schema: Schema, root: Schema | bool, depth: int) -> Json:
-    return _FORMATS.get(schema.get("format", ""), "").ljust(schema.get("minLength", 0), "x")
+def _string(schema: Schema, root: Root, depth: int) -> Json:
+    least = schema.get("minLength", 0)
+    root.take(characters=least)
+    return _FORMATS.get(schema.get("format", ""), "").ljust(least, "x")
 
 
-def _integer(schema: Schema, root: Schema | bool, depth: int) -> Json:
+def _integer(schema: Schema, root: Root, depth: int) -> Json:
     low = math.floor(schema["exclusiveMinimum"]) + 1 if "exclusiveMinimum" in schema else None
     return math.ceil(_within(schema, low, 1))
 
 
-def _number(schema: Schema, root: Schema | bool, depth: int) -> Json:
+def _number(schema: Schema, root: Root, depth: int) -> Json:
     low = schema["exclusiveMinimum"] + 0.5 if "exclusiveMinimum" in schema else None
     return _within(schema, low, 0.5)
 
@@ -142,7 +163,7 @@ def _within(schema: Schema, low: float | None, gap: float) -> float:
     return math.ceil(value / step) * step if step else value
 
 
-_BY_TYPE: dict[str, Callable[[Schema, Schema | bool, int], Json]] = {
+_BY_TYPE: dict[str, Callable[[Schema, Root, int], Json]] = {
     "object": _object,
     "array": _array,
     "string": _string,
