@@ -18,7 +18,7 @@ from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
 from .core.accounts import book, statements
-from .core.errors import Conflict, InvalidRequest, MissingExtra, NotFound, nearest, not_found
+from .core.errors import InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
 from .core.ports import Approver, Engine, Facts, Filter, Personal, Strategy, Tool
 from .core.records import DEFAULT, Call, Hidden, ModelSpec, Retention, Route, Traits
@@ -455,6 +455,6 @@ async def add_agents(agents: AgentManager, registry: Plugins, config: Config) ->
         definitions += load_agents(file)
     specs = [each if isinstance(each, AgentSpec) else parse(each) for each in definitions]
     for spec in specs:
-        with suppress(Conflict):
+        if not agents.knows(spec.name):
             await agents.create(spec)
     return frozenset(spec.name for spec in specs)

@@ -181,3 +181,10 @@ async def test_who_is_erased_is_in_no_row_of_an_act_either(api: Gate) -> None:
     assert (await api.post("/v1/approvals/q", {"allow": False}))[1]["arguments"] == {"to": name}
     _, erased = await api.post("/v1/privacy/erase", {"principal": name, "prove": [name]})
     assert erased["found"] == {name: []}
+
+
+async def test_a_start_does_not_create_again_what_is_there(tmp_path: Path, models_folder: Path) -> None:
+    for _ in range(2):
+        async with gate(tmp_path / "data") as api:
+            made = [row for row in acts(api) if row.name == "agents.create"]
+            assert [row.outcome for row in made] == ["ok"]
