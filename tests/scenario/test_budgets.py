@@ -374,6 +374,35 @@ async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Start) -> None:
         assert kernel.table.get(pid).tally.seconds < 2
 
 
+async def test_without_a_period_the_present_one_is_credited(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data") as api:
+        budgets = [
+            {"tokens": 1000, "period": "day"},
+            {"steps": 1000, "period": "day"},
+            {"steps": 5000, "period": "hour"},
+        ]
+        await api.post("/v1/agents", {"name": "daily", "model": "scripted", "budgets": budgets})
+        await api.post("/v1/agents/daily/messages", {"text": "hello", "wait": 5})
+
+        async def credited(**fields: Any) -> tuple[int, Any]:
+            status, told, *_ = await api.post("/v1/accounts", {"account": "agent/daily", "amount": 1} | fields)
+            return status, told
+
+        async def used(resource: str) -> list[float]:
+            _, found = await api.get("/v1/accounts")
+            return [each["used"] for each in found["accounts"] if each["resource"] == resource]
+
+        (before,) = await used("tokens")
+        assert (await credited(resource="tokens"))[0] == 204
+        assert (await credited(resource="tokens", period="day"))[0] == 204
+        assert await used("tokens") == [before - 2]
+        status, told = await credited(resource="steps")
+        assert status == 404 and "agent/daily steps 2" in told["error"]["message"]  # which of the two is not said
+        assert (await credited(resource="steps", period="hour"))[0] == 204
+        status, told = await credited(resource="tokens", period="month")
+        assert status == 404 and "did you mean 'agent/daily tokens 2" in told["error"]["message"]
+
+
 async def test_an_account_is_given_something_back(tmp_path: Path, models_folder: Path) -> None:
     async with gate(tmp_path / "data") as api:
         await api.post("/v1/agents", {"name": "poor", "model": "scripted", "budget": {"tokens": 10}})

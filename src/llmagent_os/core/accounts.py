@@ -142,13 +142,21 @@ class Ledger:
         return [(name.removeprefix(f"{tenant}/"), *drawn) for name, *drawn in rows]
 
     def credit(self, tenant: str, name: str, resource: str, period: str, amount: float) -> list[Entry]:
-        """What gives an account something back; raises NotFound where nothing was drawn on it."""
-        drawn = {each[:3] for each in self.listed(tenant)}
-        if (name, resource, period) not in drawn:
-            raise not_found("account", name, [account for account, *_ in drawn])
+        """What gives an account something back: of `period`, a label or a kind, or of the one that is drawn on now.
+
+        Raises NotFound where nothing was drawn on it, and where several periods are drawn on now.
+        """
+        now: dict[str, str] = {kind: time.strftime(form, time.gmtime(self._clock())) for kind, form in PERIODS.items()}
+        drawn, label = [each[:3] for each in self.listed(tenant)], now.get(period, period)
+        if (name, resource, label) not in drawn:
+            present = [each for each in drawn if each[:2] == (name, resource) and each[2] in now.values()]
+            if period or len(present) != 1:
+                said = (" ".join(filter(None, each)) for each in present or drawn)
+                raise not_found("account", " ".join(filter(None, (name, resource, period))), said)
+            label = present[0][2]
         full = name if name.startswith("process/") else f"{tenant}/{name}"
-        known = [each for each in self._accounts.values() if (each.name, each.period) == (full, period)]
-        return [(known[0] if known else Account(full, period), period, resource, -amount)]
+        known = [each for each in self._accounts.values() if (each.name, each.period) == (full, label)]
+        return [(known[0] if known else Account(full, label), label, resource, -amount)]
 
     def entries(self, process: Drawer, principal: str, amounts: Mapping[str, float]) -> list[Entry]:
         """What a process draws now, on each account once: of a resource that some budget limits."""

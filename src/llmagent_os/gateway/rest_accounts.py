@@ -30,7 +30,7 @@ class Credit(Strict):
 
     account: str = Field(min_length=1)
     resource: Resource
-    period: str = ""
+    period: str = Field("", description="a label or hour, day, month; without it for ever, or else the present one")
     amount: float = Field(gt=0, allow_inf_nan=False)
 
 

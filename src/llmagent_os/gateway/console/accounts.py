@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.records import Json
 from .options import AsJson, Data, ask, commands, examples
 from .output import emit, show, table
 
@@ -22,7 +23,7 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
         emit(found)
         return
     names = ("account", "resource", "period", "used")
-    show(table([name.upper() for name in names], ([each[name] or "-" for name in names] for each in found["accounts"])))
+    show(table([name.upper() for name in names], map(_row, found["accounts"])))
 
 
 @accounts.command(epilog=examples("accounts credit agent/clerk tokens 50000"))
@@ -30,10 +31,16 @@ def credit(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its name, as `accounts list` shows it.")],
     resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="tokens, money, steps or seconds.")],
     amount: Annotated[float, typer.Argument(metavar="AMOUNT", help="How much is given back.")],
-    period: Annotated[str, typer.Option(help="Its period, as `accounts list` shows it.")] = "",
+    period: Annotated[
+        str, typer.Option(help="Its period, as `accounts list` shows it; the present one without it.")
+    ] = "",
     data: Data = None,
 ) -> None:
     """Give an account something back, so that who has used it up may go on."""
     body = {"account": account, "resource": resource, "period": period.removeprefix("-"), "amount": amount}
     ask(data, lambda client: client.post("/v1/accounts", body))
     print(f"{amount:g} {resource} more may be drawn on {account}")
+
+
+def _row(drawn: Json) -> list[str]:
+    return [drawn["account"], drawn["resource"], drawn["period"] or "-", f"{drawn['used']:.10g}"]
