@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from llmagent_os import __version__
 from llmagent_os.gateway.cli import COMMANDS
 from tests.stand_ins.shell import COMMAND, Shell, kill
 
@@ -52,6 +53,10 @@ def test_each_command_has_help_with_examples(shell: Shell, name: str) -> None:
     shown = shell.ok(name, "--help")
     assert "Usage: llmagent-os " + name in shown
     assert "Examples:" in shown or "Commands:" in shown
+
+
+def test_the_version_is_told(shell: Shell) -> None:
+    assert shell.ok("--version") == f"llmagent-os {__version__}\n"
 
 
 def test_wrong_usage_is_exit_code_2_and_names_the_nearest(shell: Shell) -> None:
@@ -412,6 +417,14 @@ def loops():
 def test_benches_are_listed_and_unknown_ones_named(shell: Shell) -> None:
     assert "journal" in [bench["bench"] for bench in shell.json("bench", "list")]
     assert "did you mean 'journal'?" in shell.fails("bench", "jurnal")
+
+
+def test_an_answer_that_was_cut_off_says_so_beside_it(busy: Shell) -> None:
+    busy.home.joinpath("brief.yaml").write_text("{name: brief, model: scripted, sampling: {max_tokens: 2}}")
+    busy.ok("agents", "create", str(busy.home / "brief.yaml"))
+    cut = busy.run("run", "brief", "capital of nowhere at all")
+    assert cut.returncode == 0 and "cut off" in cut.stderr and "cut off" not in cut.stdout
+    assert "cut off" not in busy.run("run", "assistant", "capital of France").stderr
 
 
 def test_accounts_are_listed_and_credited(busy: Shell) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from .. import __version__
 from ..core.errors import LLMAgentOSError, nearest
 
 COMMANDS = {
@@ -70,8 +71,19 @@ app = typer.Typer(
 )
 
 
+def tell_version(wanted: bool) -> None:
+    """Print the version and end, where it is asked for."""
+    if wanted:
+        print(f"llmagent-os {__version__}")
+        raise typer.Exit
+
+
 @app.callback(epilog="Each command has its own --help, with examples.")
-def commands() -> None:
+def commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=tell_version, is_eager=True)
+    ] = False,
+) -> None:
     """An operating system for LLM agents, on hardware its owner controls."""
 
 

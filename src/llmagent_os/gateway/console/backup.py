@@ -42,7 +42,9 @@ def backup(
 @app.command(epilog=examples("restore /mnt/monday", "restore /mnt/monday --check", "restore /mnt/monday --data new"))
 def restore(
     backup: Where,
-    check: Annotated[bool, typer.Option("--check", help="Only look whether it can be restored.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only hold the backup against itself; nothing is written.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Put a backup into a data folder that has no journal. What was running when it was made goes on at the next start.

@@ -50,11 +50,17 @@ async def answer(client: Client, agent: str, body: Mapping[str, Json], live: boo
         with suppress(Conflict):  # it has answered meanwhile
             await client.delete(f"/v1/tasks/{task}")
         raise
+    except LLMAgentOSError:
+        if printed:
+            print()  # what is said about it stands on a line of its own
+        raise
     raise LLMAgentOSError("the answer broke off; look with: llmagent-os doctor")
 
 
-def tell_files(reply: Mapping[str, Json]) -> None:
-    """List the files and pictures of a reply, with the command that saves each."""
+def tell_more(reply: Mapping[str, Json]) -> None:
+    """Say what a reply's text does not: that it was cut off, and its files, with the command that saves each."""
+    if reply["finish"] == "length":
+        say("(cut off: the answer had as many tokens as it may have)")
     for part in reply["parts"]:
         if part["type"] != "text":
             name = Path(part["name"]).name  # a tool chose it: no folders, nothing for a shell to run
@@ -76,7 +82,7 @@ class Conversation:
     async def _say(self, text: str) -> Json:
         body = {"text": text, "session": self.session}
         reply = await reach(self._where, lambda client: answer(client, self.agent, body))
-        tell_files(reply)
+        tell_more(reply)
         return reply
 
     def pipe(self, lines: Iterable[str]) -> bool:

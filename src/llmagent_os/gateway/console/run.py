@@ -10,7 +10,7 @@ import typer
 
 from ...core.records import Json
 from ..client import Client
-from .conversation import answer, tell_files
+from .conversation import answer, tell_more
 from .options import AsJson, Data, ask, commands, examples
 from .output import emit, say
 
@@ -38,7 +38,7 @@ def run(
         return
     if not stream:
         print(reply["text"])
-    tell_files(reply)
+    tell_more(reply)
 
 
 @app.command(epilog=examples("save 6f1ed002ab5595859014ebf0951522d9 plot.png"))
