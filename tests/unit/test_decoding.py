@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from llmagent_os.core.errors import ContextOverflow, InvalidRequest, NotFound, Unsupported
 from llmagent_os.core.records import Chunk, Decoding, EngineInfo, GenerateRequest, Generation, ModelSpec, Sampling
 from llmagent_os.core.stream import collect
-from llmagent_os.llm.decoding import decoded
+from llmagent_os.llm.decoding import BANS, LONGEST, WIDEST, decoded
 from llmagent_os.llm.decoding.bans import restrained
 from llmagent_os.llm.decoding.beam import Hypothesis, Search, place
 from llmagent_os.llm.decoding.candidates import best_of, final_answer
@@ -205,14 +206,26 @@ async def test_a_scorer_may_be_a_function_or_a_question_to_another() -> None:
         assert len(found.text) == min(len(each.text) for each in found.alternatives)
 
 
+def test_many_phrases_are_one_pattern() -> None:
+    """A thousand once took a quarter of a minute to compile, on the event loop."""
+    began = time.process_time()
+    phrases = Phrases(f"word {number}" for number in range(BANS))
+    assert phrases.found("so word  999, it says") == 3 and phrases.found("sword 1, word 1x") is None
+    assert time.process_time() - began < 3
+
+
 async def test_what_cannot_be_is_refused_by_name() -> None:
     chain = Chain(LETTERS)
     with pytest.raises(NotFound, match="beam"):
         await ask(chain, request(Decoding("baem")))
     with pytest.raises(NotFound, match="logprob"):
         await ask(chain, request(Decoding("best_of", scorer="log")))
-    with pytest.raises(InvalidRequest, match="width"):
-        await ask(chain, request(Decoding("vote", width=0)))
+    for width in (0, WIDEST + 1, 10**9):
+        with pytest.raises(InvalidRequest, match="width"):
+            await ask(chain, request(Decoding("vote", width=width)))
+    for many in (Decoding(banned=("a",) * (BANS + 1)), Decoding("vote", topics=("a" * (LONGEST + 1),))):
+        with pytest.raises(InvalidRequest, match="at most"):
+            await ask(chain, request(many))
     with pytest.raises(InvalidRequest, match="n is 5"):
         await ask(chain, request(Decoding("vote", n=5)))
     for asked in (

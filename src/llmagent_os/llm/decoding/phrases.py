@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 _UNSPACED = (
@@ -19,7 +20,7 @@ class Phrases:
     def __init__(self, phrases: Iterable[str]) -> None:
         spaced = [" ".join(phrase.split()) for phrase in phrases if phrase.strip()]
         self._longest = max(map(len, spaced), default=0)
-        self._pattern = re.compile("|".join(map(_pattern, spaced)) or r"(?!)", re.IGNORECASE)
+        self._pattern = re.compile(_pattern(spaced) or r"(?!)", re.IGNORECASE)
 
     def found(self, text: str, start: int = 0, final: bool = True, after: int = 0) -> int | None:
         """Where the first phrase begins that begins at `start` or later and ends later than `after`.
@@ -41,7 +42,11 @@ class Phrases:
         return place
 
 
-def _pattern(phrase: str) -> str:
-    before = rf"(?<!{_LETTER})" if re.match(_LETTER, phrase[0]) else ""
-    after = rf"(?!{_LETTER})" if re.match(_LETTER, phrase[-1]) else ""
-    return before + r"\s+".join(map(re.escape, phrase.split(" "))) + after
+def _pattern(phrases: Iterable[str]) -> str:
+    """One pattern for all; what stands before and after a word is asked once for many: it is slow to compile."""
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for phrase in phrases:
+        before = rf"(?<!{_LETTER})" if re.match(_LETTER, phrase[0]) else ""
+        after = rf"(?!{_LETTER})" if re.match(_LETTER, phrase[-1]) else ""
+        alike[before, after].append(r"\s+".join(map(re.escape, phrase.split(" "))))
+    return "|".join(f"{before}(?:{'|'.join(several)}){after}" for (before, after), several in alike.items())
