@@ -15,8 +15,10 @@ from llmagent_os.config import load
 from llmagent_os.core.errors import OutcomeUnknown
 from llmagent_os.core.records import Grant, Json, Policy, Rule
 from llmagent_os.core.sys import Sys
+from llmagent_os.gateway.console.audit import line
 from llmagent_os.kernel.process import Program
 from llmagent_os.monitoring.replay import replay
+from llmagent_os.offline import tool_calls
 from llmagent_os.plugins import hookimpl
 
 
@@ -78,12 +80,12 @@ class World:
     """A system that is stopped while a tool is at work, and started again."""
 
     def __init__(self, data: Path) -> None:
-        self._data, self.shop = data, Shop()
+        self.config, self.shop = load({"data": data, "model": "scripted"}), Shop()
         self.system: System
         self.pid = 0
 
     async def start(self) -> None:
-        self.system = await boot(load({"data": self._data, "model": "scripted"}), [self.shop])
+        self.system = await boot(self.config, [self.shop])
 
     async def cut_off(self, tool: str, policy: Policy) -> None:
         await self.start()
@@ -133,6 +135,8 @@ async def test_a_person_says_what_becomes_of_a_call_that_nobody_knows_of(world: 
     assert result == "order" if allow else "may have done its work" in result
     names = [row.name for row in world.system.kernel.journal.rows(world.pid)]
     assert names == ["intent", *["intent"] * allow, "call", "exit"]
+    (found,) = tool_calls(world.config, world.pid, 9)
+    assert line(*found)["decision"] == ("allowed by owner" if allow else "refused when asked")
 
 
 async def test_a_call_that_is_cut_off_again_is_asked_about_again(world: World) -> None:

@@ -47,6 +47,9 @@ def verify(
         raise typer.Exit(1)
 
 
+_REFUSALS = ("PermissionDenied", "OutcomeUnknown")  # the errors of calls that were not made, or not made again
+
+
 @audit.command("show", epilog=examples("audit show", "audit show --pid 12 --last 100", "audit show --json"))
 def show_calls(
     pid: Annotated[int | None, typer.Option(help="Of this process only.")] = None,
@@ -55,7 +58,7 @@ def show_calls(
     data: Data = None,
 ) -> None:
     """Show the last tool calls: for whom, what was decided, by which rule, and where the arguments came from."""
-    calls = [_line(*found) for found in tool_calls(load({"data": data}), pid, last)]
+    calls = [line(*found) for found in tool_calls(load({"data": data}), pid, last)]
     if as_json:
         for call in calls:
             emit(call)
@@ -64,21 +67,24 @@ def show_calls(
     show(table(heads, ([*list(call.values())[:-1], short(call["arguments"], 60)] for call in calls)))
 
 
-def _line(row: Any, args: Any, error: Any) -> dict[str, Any]:
+def line(row: Any, args: Any, error: Any) -> dict[str, Any]:
     """A call as it is shown; `arguments` come last."""
     labels = codec.loads(row.labels) if row.labels else []
     decision = codec.loads(row.decision) if row.decision else {}
     rules = [label[5:] for label in labels if label.startswith("rule:")]
     asked = any(label.startswith("asked:") for label in labels)
     by = " by " + consent["approver"] if (consent := decision.get("consent")) else ""
-    denied = error is not None and error["type"] == "PermissionDenied"
+    if asked and not by and row.outcome in ("cancelled", "deadline"):
+        verdict = "unanswered"
+    else:
+        verdict = "refused" if error is not None and error["type"] in _REFUSALS else "allowed"
     return {
         "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
         "pid": row.pid,
         "seq": row.seq,
         "principal": f"{row.tenant}/{row.principal}",
         "tool": args.get("tool"),
-        "decision": ("refused" if denied else "allowed") + (by or " when asked" if asked else ""),
+        "decision": verdict + (by or " when asked" if asked else ""),
         "rule": rules[0] if rules else None,
         "labels": " ".join(label for label in labels if not label.startswith("rule:")) or None,
         "arguments": args.get("arguments", codec.loads(b"{}")),
