@@ -419,6 +419,13 @@ def test_benches_are_listed_and_unknown_ones_named(shell: Shell) -> None:
     assert "did you mean 'journal'?" in shell.fails("bench", "jurnal")
 
 
+def test_what_an_upgrade_kept_is_named_at_start(shell: Shell) -> None:
+    shell.data.mkdir(parents=True, exist_ok=True)
+    shell.data.joinpath("journal.db.before-2").touch()
+    told = shell.run("up", "--chat", "--model", "robot", "--port", "0")
+    assert f"{shell.data / 'journal.db.before-2'} is what it was before" in told.stderr
+
+
 def test_an_answer_that_was_cut_off_says_so_beside_it(busy: Shell) -> None:
     busy.home.joinpath("brief.yaml").write_text("{name: brief, model: scripted, sampling: {max_tokens: 2}}")
     busy.ok("agents", "create", str(busy.home / "brief.yaml"))

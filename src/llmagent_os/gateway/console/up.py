@@ -142,3 +142,5 @@ LLMAgentOS runs.
   log       {data / "log"}
   stop      Ctrl-C, or kill {os.getpid()}
 """)
+    for kept in sorted(data.glob("journal.db.before-*")):
+        say(f"This folder was upgraded: {kept} is what it was before; delete it once you are content.\n")
