@@ -190,6 +190,12 @@ async def test_a_message_that_no_agent_understands_is_refused_and_fails_nobody(a
     assert api.kernel.table.named("clerk", "default") == [pid]
 
 
+async def test_a_request_asks_for_so_many_answers_at_most(api: Gate) -> None:
+    body = {"model": "scripted", "prompt": ["x"] * 10, "n": 103}
+    status, answer = await api.post("/v1/completions", body)
+    assert status == 400 and "1024 at most" in answer["error"]["message"]
+
+
 async def test_what_is_null_in_a_message_is_left_out(api: Gate) -> None:
     said = {"role": "user", "content": "hi", "tool_calls": None, "name": None}
     body = {"text": None, "messages": [said], "options": None}

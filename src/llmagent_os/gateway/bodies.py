@@ -282,6 +282,9 @@ class ChatBody(Penalised, Harmless):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
+ANSWERS = 1024  # of one request, which are begun at once
+
+
 class CompletionBody(Penalised, Harmless):
     """POST /v1/completions: text goes on from a raw prompt."""
 
@@ -294,6 +297,8 @@ class CompletionBody(Penalised, Harmless):
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         if not prompts:
             raise InvalidRequest("prompt is an empty list", parameter="prompt")
+        if len(prompts) * (self.n or 1) > ANSWERS:
+            raise InvalidRequest(f"prompts times n are {ANSWERS} at most; send several requests", parameter="prompt")
         sampling = self.draw(self.max_tokens, self.logprobs)
         asked = GenerateRequest(
             self.model, sampling=sampling, adapter=self.adapter, stream=bool(self.stream), decoding=self.search(),
