@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .agent.spec import Allowance
 from .core import documents
@@ -82,6 +82,14 @@ KEPT = Retention(calls=90.0, messages=30.0, processes=30.0, approvals=90.0, vers
 def _retained(given: Any) -> Any:
     """What is not named goes by default."""
     return asdict(KEPT) | given if isinstance(given, dict) else given
+
+
+def _days(kept: Retention) -> Retention:
+    """Fewer than none would make everything past its time, also what is new."""
+    for name, days in asdict(kept).items():
+        if days is not None and not days >= 0:
+            raise ValueError(f"{name} is a number of days, 0 or more; null keeps it for ever")
+    return kept
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -175,7 +183,7 @@ class Config(BaseModel):
     anomalies: AnomalySettings = AnomalySettings()
     oidc: Oidc | None = None
     budgets: dict[Literal["tenant", "person"], Allowance] = Field(default_factory=dict)
-    retention: Annotated[Retention, BeforeValidator(_retained)] = KEPT
+    retention: Annotated[Retention, BeforeValidator(_retained), AfterValidator(_days)] = KEPT
     plugins: list[Path] = Field(default_factory=list)
     agents: Path | None = None
 

@@ -36,3 +36,10 @@ def test_a_retention_that_names_a_few_kinds_leaves_the_others_as_they_are(tmp_pa
     assert load({"data": tmp_path, "retention": {"calls": None}}).retention == replace(KEPT, calls=None)
     with pytest.raises(InvalidRequest, match="retention"):
         load({"data": tmp_path, "retention": {"cals": 7}})
+
+
+@pytest.mark.parametrize("days", [-3, float("nan")])
+def test_fewer_days_than_none_are_refused_before_anything_is_deleted(tmp_path: Path, days: float) -> None:
+    with pytest.raises(InvalidRequest, match="calls is a number of days"):
+        load({"data": tmp_path, "retention": {"calls": days}})
+    assert load({"data": tmp_path, "retention": {"calls": 0}}).retention.calls == 0
