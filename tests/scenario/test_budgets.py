@@ -124,7 +124,7 @@ async def test_a_budget_of_each_person_and_several_at_once(tmp_path: Path, model
             try:
                 await people[0].ask("bot", "hi", timeout=5)
             except BudgetExceeded as error:
-                assert error.facts["account"] == "default/agent/bot/ada"
+                assert error.facts["account"] == "agent/bot/ada"
                 break
         assert (await people[1].ask("bot", "hi", timeout=5))["text"] == "hi"
         found = sqlite3.connect(tmp_path / "journal.db").execute("SELECT account, resource, period FROM account")

@@ -48,7 +48,7 @@ def _refuse(draft: Draft, resource: str, used: float, limit: float | None, spent
     """`spent`: `used` is what is gone already, so reaching the limit is enough."""
     if limit is None or used < limit or (used == limit and not spent):
         return
-    budget, name = draft.budget, draft.account.name
+    budget, name = draft.budget, draft.account.name.removeprefix(f"{draft.holder.tenant}/")
     when = f"wait for the next {budget.period}, or " if budget.period is not None else ""
     raise BudgetExceeded(
         f"{name} has a budget of {limit:g} {resource}, and {used:g} are used or wanted; {when}raise it, and ask again",
