@@ -194,6 +194,8 @@ async def test_a_request_asks_for_so_many_answers_at_most(api: Gate) -> None:
     body = {"model": "scripted", "prompt": ["x"] * 10, "n": 103}
     status, answer = await api.post("/v1/completions", body)
     assert status == 400 and "1024 at most" in answer["error"]["message"]
+    status, answer = await api.post("/v1/embeddings", {"model": "scripted", "input": ["x"] * 2049})
+    assert status == 400 and "at most 2048" in answer["error"]["message"]
 
 
 async def test_what_is_null_in_a_message_is_left_out(api: Gate) -> None:

@@ -282,6 +282,7 @@ class ChatBody(Penalised, Harmless):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
+TEXTS = 2048  # of one request for vectors, as in OpenAI's API
 ANSWERS = 1024  # of one request, which are begun at once
 
 
@@ -319,6 +320,8 @@ class EmbeddingsBody(Harmless):
         texts = [self.input] if isinstance(self.input, str) else self.input
         if not texts:
             raise InvalidRequest("input is an empty list", parameter="input")
+        if len(texts) > TEXTS:
+            raise InvalidRequest(f"input has {len(texts)} texts; send at most {TEXTS} at a time", parameter="input")
         return texts
 
 
