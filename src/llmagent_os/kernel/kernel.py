@@ -154,7 +154,6 @@ class Kernel:
             process = self.table.create("service", None, full, None, (), Supervision(), True, tenant, SHARED)
         self._services[tenant, name] = process
         process.service = self._boot
-        self.table.keep(process)
         process.upto = process.seq  # nothing of it is replayed; so the next start sums up only what comes after
         try:
             await self.journal.append([process.snapshot() if pids else ("process.add", process.values(b"null"))])

@@ -72,10 +72,6 @@ class ProcessTable:
             process.up = self.get(process.parent)
         return process
 
-    def keep(self, process: Process) -> None:
-        """From now on this is the record of its pid, for as long as somebody holds it."""
-        self._known[process.pid] = process
-
     def of(self, pid: int, tenant: str, principal: str | None = None) -> Process:
         """The record of a tenant's process, or of one principal's; what is another's is not found."""
         process = self.get(pid)
