@@ -74,3 +74,10 @@ def test_anomaly() -> None:
     lines = results("anomaly", "--runs", 120)
     values = {(line["case"], line["metric"].partition(",")[0]): line["value"] for line in lines}
     assert values["key: canary", "detected"] == 100 and values["honest runs", "paused"] == 0
+
+
+def test_everyday() -> None:
+    lines = results("everyday", "--model", "scripted", "--every", 3)
+    passed = {line["case"]: line["value"] for line in lines}
+    assert passed == {f"{side}: {which} transcripts": 100 if which == "right" else 0
+                      for side in ("agent", "plain") for which in ("right", "wrong")}  # fmt: skip
