@@ -12,7 +12,7 @@ again, with errors told to the model.
 With `--model scripted` the checks are checked instead: of every task a right transcript must pass, a wrong one not.
 
     python bench/everyday.py [--json] [--model default] [--sides agent,plain] [--only files,mail] [--every 3] [--seed 1]
-                             [--temperature 0.5] [--failures FILE]
+                             [--temperature 0.5] [--at-once 4] [--failures FILE]
 
 `--failures` appends a line of JSON for each failure: task, side, seed, faults, and the transcript.
 """
@@ -31,6 +31,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,18 +72,18 @@ class Office:
     """The tools that do not come with the system: mail that is only noted, and things to look up."""
 
     def __init__(self) -> None:
-        self.sent: list[dict[str, str]] = []
+        self.sent: dict[str, list[dict[str, str]]] = defaultdict(list)  # by whose workspace it is
         self.turns: dict[str, list[Message]] = {}  # the calls and results of an agent's last turn
         kit = self._kit = ToolKit()
         kit.add(self.send_mail, effect="external")
         for look in (self.stock, self.price, self.weather, self.contact):
             kit.add(look, effect="read", idempotent=True)
 
-    async def send_mail(self, to: str, subject: str, body: str) -> str:
+    async def send_mail(self, to: str, subject: str, body: str, ticket: Ticket) -> str:
         """Send an e-mail to an address."""
         if "@" not in to or to.endswith("gone.example"):
             raise ToolFailed(f"the mail was not sent: there is no mailbox {to!r}")
-        self.sent.append({"to": to, "subject": subject, "body": body})
+        self.sent[ticket.home].append({"to": to, "subject": subject, "body": body})
         return f"sent to {to}"
 
     async def stock(self, item: str) -> dict[str, Json]:
@@ -141,28 +142,26 @@ class Bed:
     model: str
     sampling: dict[str, Json]
     count: int = 0
-    outcome: Outcome | None = None  # of the task that was done last
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    async def play(self, task: Task, side: str, model: str) -> list[str]:
-        """Do a task on a side and return its faults; `outcome` tells more."""
+    async def play(self, task: Task, side: str, model: str) -> tuple[list[str], Outcome]:
+        """Do a task on a side; what was wrong, and what was done."""
         self.count += 1
         name = f"{task.name}-{side}-{self.count}"
         home = self.data.joinpath("workspaces", *folders(f"default/{name}"))
         home.mkdir(parents=True)
         for path, text in task.files.items():
             (home / path).write_text(text)
-        self.office.sent.clear()
         begun, started = datetime.now(UTC), time.monotonic()
         do = self._agent if side == "agent" else self._plain
         said, made, transcript = await do(task, name, model)
         self.seconds[side].append(time.monotonic() - started)
         after = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
-        mails, ended = list(self.office.sent), datetime.now(UTC)
-        outcome = self.outcome = Outcome(said, task.files, after, mails, made, begun, ended, transcript)
+        mails, ended = self.office.sent.pop(f"default/{name}", []), datetime.now(UTC)
+        outcome = Outcome(said, task.files, after, mails, made, begun, ended, transcript)
         shutil.rmtree(home)
         found = list(common_faults(outcome, task.tools, task.changes, task.admits))
-        return found + [fault for check in task.checks for fault in check(outcome)]
+        return found + [fault for check in task.checks for fault in check(outcome)], outcome
 
     async def _agent(self, task: Task, name: str, model: str) -> tuple[str, list[Made], list[dict[str, Any]]]:
         """As an agent of ours, made of nothing but its tools. Nobody is asked: policy is not measured here."""
@@ -283,10 +282,10 @@ def chosen(options: argparse.Namespace) -> list[Task]:
     return found[options.offset :: options.every]
 
 
-def note(options: argparse.Namespace, task: Task, side: str, faults: list[str], outcome: Outcome | None) -> None:
+def note(options: argparse.Namespace, task: Task, side: str, faults: list[str], outcome: Outcome) -> None:
     """Say what failed, and keep its transcript where a file is named."""
     say(f"{side}: {task.name}: {'; '.join(faults)}"[:300])
-    if options.failures and outcome is not None:
+    if options.failures:
         kept = {
             "task": task.name, "side": side, "seed": options.seed, "prompt": task.prompt, "faults": faults,
             "said": outcome.said, "transcript": outcome.transcript,
@@ -297,15 +296,14 @@ def note(options: argparse.Namespace, task: Task, side: str, faults: list[str], 
 
 async def check(report: Report, options: argparse.Namespace, path: Path) -> None:
     """Play every task's right and wrong transcript on both sides."""
+    passed: dict[tuple[str, str], list[bool]] = defaultdict(list)
     async with bed(options, path) as played:
-        passed: dict[tuple[str, str], list[bool]] = defaultdict(list)
         for task in chosen(options):
-            for side in options.sides.split(","):
-                for which in ("right", "wrong"):
-                    faults = await played.play(task, side, which)
-                    passed[side, which].append(not faults)
-                    if bool(faults) == (which == "right"):
-                        note(options, task, f"{side}, {which}", faults or ["passes"], played.outcome)
+            for side, which in product(options.sides.split(","), ("right", "wrong")):
+                faults, outcome = await played.play(task, side, which)
+                passed[side, which].append(not faults)
+                if bool(faults) == (which == "right"):
+                    note(options, task, f"{side}, {which}", faults or ["passes"], outcome)
     for (side, which), flags in passed.items():
         bound = {"at_least": 100.0} if which == "right" else {"at_most": 0.0}
         report.add(f"{side}: {which} transcripts", "passed", 100.0 * sum(flags) / len(flags), "%", **bound)
@@ -315,13 +313,19 @@ async def compare(report: Report, options: argparse.Namespace, path: Path) -> No
     """Do the tasks on the sides in turns, and report how many each did right."""
     sides = options.sides.split(",")
     right: dict[str, dict[str, list[bool]]] = {side: defaultdict(list) for side in sides}
+    places = asyncio.Semaphore(options.at_once)
+
+    async def one(task: Task, side: str) -> None:
+        async with places:
+            faults, outcome = await played.play(task, side, options.model)
+        right[side][task.category].append(not faults)
+        if faults:
+            note(options, task, side, faults, outcome)
+
     async with bed(options, path) as played:
-        for number, task in enumerate(chosen(options)):
-            for side in sides if number % 2 == 0 else reversed(sides):
-                faults = await played.play(task, side, options.model)
-                right[side][task.category].append(not faults)
-                if faults:
-                    note(options, task, side, faults, played.outcome)
+        tasks = chosen(options)
+        turns = [(task, side) for i, task in enumerate(tasks) for side in (sides if i % 2 == 0 else sides[::-1])]
+        await asyncio.gather(*(one(*each) for each in turns))
     for side in sides:
         for category, flags in right[side].items():
             report.add(f"{side}: {category}", f"right of {len(flags)}", sum(flags), "")
@@ -346,5 +350,7 @@ if __name__ == "__main__":
         model=(str, "default", "model; `scripted` checks the checks"), sides=(str, "agent,plain", "which sides"),
         only=(str, "", "names of tasks by their beginnings"), every=(int, 1, "every so many tasks"),
         offset=(int, 0, "tasks to leave out at first"), seed=(int, 1, "of the agent's sampling"),
-        temperature=(str, "", "of the agent's sampling; empty: as it is"), failures=(str, "", "a file for transcripts"),
+        temperature=(str, "", "of the agent's sampling; empty: as it is"),
+        at_once=(int, 1, "tasks at once, which is faster, but turns are slower"),
+        failures=(str, "", "a file for transcripts"),
     )  # fmt: skip

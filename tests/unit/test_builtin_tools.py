@@ -66,6 +66,54 @@ async def test_the_clock_knows_zones(kit: ToolKit) -> None:
         await call(kit, "clock", zone="Nowhere")
 
 
+@pytest.mark.parametrize("zone", ["Tokyo", "tokyo", "Asia/Tokyo", "asia/tokyo"])
+async def test_the_clock_knows_cities(kit: ToolKit, zone: str) -> None:
+    told = await call(kit, "clock", zone=zone)
+    assert told["zone"] == "Asia/Tokyo" and told["time"].endswith("+09:00")
+
+
+async def test_a_wrong_zone_is_told_the_nearest(kit: ToolKit) -> None:
+    with pytest.raises(ToolFailed, match="Europe/London"):
+        await call(kit, "clock", zone="Europe/Londen")
+
+
+async def test_a_line_is_added_whether_or_not_the_last_one_ended(kit: ToolKit) -> None:
+    await call(kit, "append_file", path="list.txt", text="milk")
+    await call(kit, "append_file", path="list.txt", text="eggs\n")
+    await call(kit, "write_file", path="open.txt", text="milk")
+    await call(kit, "append_file", path="open.txt", text="eggs")
+    assert await call(kit, "read_file", path="list.txt") == "milk\neggs\n"
+    assert await call(kit, "read_file", path="open.txt") == "milk\neggs\n"
+
+
+async def test_a_write_says_that_something_was_replaced(kit: ToolKit) -> None:
+    assert "in place of" not in await call(kit, "write_file", path="list.txt", text="milk\n")
+    assert "in place of 5 bytes" in await call(kit, "write_file", path="list.txt", text="eggs")
+
+
+async def test_an_edit_passes_over_white_space_and_names_what_is_nearest(kit: ToolKit) -> None:
+    await call(kit, "write_file", path="a.ini", text="[server]\n  port  =  8080\nhost = a\nhost = a\n")
+    with pytest.raises(ToolFailed, match=r"the nearest line is: port  =  8080"):
+        await call(kit, "edit_file", path="a.ini", old="prot: 8080", new="port = 9090")
+    with pytest.raises(ToolFailed, match="stands 2 times"):
+        await call(kit, "edit_file", path="a.ini", old="host = a", new="host = b")
+    with pytest.raises(ToolFailed, match="several times"):
+        await call(kit, "edit_file", path="a.ini", old="host  = a", new="host = b")
+    with pytest.raises(ToolFailed, match="no old text"):
+        await call(kit, "edit_file", path="a.ini", old=" ", new="x")
+    await call(kit, "edit_file", path="a.ini", old="port = 8080\n", new="port = 9090\n")
+    assert await call(kit, "read_file", path="a.ini") == "[server]\n  port = 9090\nhost = a\nhost = a\n"
+
+
+async def test_a_file_that_is_not_there_is_told_with_those_that_are(kit: ToolKit) -> None:
+    await call(kit, "write_file", path="budget.txt", text="500")
+    with pytest.raises(ToolFailed, match=r"there is no file 'budgte.txt' in the workspace; did you mean 'budget.txt'"):
+        await call(kit, "read_file", path="budgte.txt")
+    narrow = Ticket("k", home=TICKET.home, grant=Grant(paths=("public/*",)))
+    with pytest.raises(ToolFailed, match="there are none yet"):  # what the grant does not cover is not named
+        await call(kit, "read_file", narrow, path="public/budget.txt")
+
+
 async def test_files_are_written_read_edited_listed_and_searched(kit: ToolKit) -> None:
     await call(kit, "write_file", path="notes/today.txt", text="buy milk\ncall Ann\n")
     await call(kit, "edit_file", path="notes/today.txt", old="milk", new="Milch")
@@ -173,6 +221,6 @@ async def test_sql_reads_what_others_wrote_and_nothing_outside(kit: ToolKit, tmp
 def test_no_agent_has_them_by_default_and_each_says_what_it_does(kit: ToolKit) -> None:
     for name, tool in kit.items():
         assert tool.spec.description and tool.source == "built in", name
-        assert tool.traits.effect == ("write" if name in ("write_file", "edit_file", "change_sql") else
+        assert tool.traits.effect == ("write" if name in ("write_file", "append_file", "edit_file", "change_sql") else
                                       "external" if name == "fetch" else "read")  # fmt: skip
         assert tool.traits.trusted == (name in ("calculator", "clock"))

@@ -8,9 +8,12 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field
 
 from ..core.errors import ToolFailed, nearest
 from ..core.records import Json, Ticket
@@ -31,6 +34,7 @@ def builtin_tools(root: Path, hosts: Sequence[str] = (), private: Sequence[str] 
     path, folder = {"path": "path"}, {"folder": "path"}
     kit.add(files.read_file, effect="read", idempotent=True, meanings=path)
     kit.add(files.write_file, effect="write", idempotent=True, meanings=path)
+    kit.add(files.append_file, effect="write", concurrency=1, meanings=path)
     kit.add(files.edit_file, effect="write", concurrency=1, meanings=path)
     kit.add(files.list_files, effect="read", idempotent=True, meanings=folder)
     kit.add(files.search_files, effect="read", idempotent=True, meanings=folder)
@@ -53,10 +57,30 @@ def _fetcher(hosts: Sequence[str], private: Sequence[str]) -> Callable[..., Any]
     return fetch
 
 
-async def clock(zone: str = "UTC") -> dict[str, str]:
-    """Say the date and the time, in UTC or a zone such as Europe/Berlin."""
+async def clock(zone: Annotated[str, Field(examples=["Asia/Tokyo"])] = "UTC") -> dict[str, str]:
+    """Say the date and the time, in UTC, in a zone such as Europe/Berlin, or in a city that a zone is named after."""
+    zone = _zone(zone)
     now = datetime.now(UTC if zone == "UTC" else ZoneInfo(zone))
     return {"time": now.isoformat(timespec="seconds"), "weekday": f"{now:%A}", "zone": zone}
+
+
+def _zone(name: str) -> str:
+    """The zone of that name, or of that city, in any case; raises ToolFailed with the nearest."""
+    sought = name.strip().replace(" ", "_").casefold()
+    known = _zones()
+    if sought not in known:
+        raise ToolFailed(f"there is no zone named {name!r}; {nearest(name, set(known.values()))}")
+    return known[sought]
+
+
+@lru_cache
+def _zones() -> dict[str, str]:
+    """All zones by their names, and by the last step of those, which is a city's, in small letters."""
+    names = sorted(available_timezones(), key=lambda name: name.count("/"), reverse=True)
+    return {
+        **{name.rpartition("/")[2].casefold(): name for name in names if "/" in name},
+        **{name.casefold(): name for name in names},
+    }
 
 
 async def calculator(expression: str) -> int | float | str:

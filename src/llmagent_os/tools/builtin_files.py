@@ -6,15 +6,18 @@ link (openat with O_NOFOLLOW): there is no moment between a check and its use in
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
-from ..core.errors import PermissionDenied, ToolFailed
+from ..core.errors import PermissionDenied, ToolFailed, nearest
 from ..core.places import allowed, folders, steps
 from ..core.records import Json, Ticket
 
@@ -41,16 +44,26 @@ class Workspaces:
         return shown + (f"\n[{left} more lines; read on from line {max(first, 1) + lines}]" if left > 0 else "")
 
     def write_file(self, path: str, text: str, ticket: Ticket) -> str:
-        """Write a text file into your workspace. One that is there is replaced; folders are made."""
+        """Write a whole text file into your workspace. One that is there is replaced; folders are made."""
+        before = self._size(path, ticket)
         self.write(path, text.encode(), ticket)
-        return f"wrote {len(text)} characters to {path}"
+        return f"wrote {len(text)} characters to {path}" + (f", in place of {before} bytes" if before else "")
+
+    def append_file(self, path: str, text: str, ticket: Ticket) -> str:
+        """Add text at the end of a text file of your workspace, on a new line. One that is not there is made."""
+        with suppress(FileNotFoundError):
+            before = self.read(path, ticket).decode()
+            text = (before if before.endswith("\n") or not before else f"{before}\n") + text
+        self.write(path, (text if text.endswith("\n") else f"{text}\n").encode(), ticket)
+        return f"added to {path}, which ends now with: {_end(text)}"
 
     def edit_file(self, path: str, old: str, new: str, ticket: Ticket) -> str:
-        """Replace a piece of a text file of your workspace. `old` has to stand in it exactly once."""
+        """Replace a piece of a text file of your workspace. `old` has to stand in it once, as the file has it."""
         text = self._text(path, ticket)
-        if (times := text.count(old) if old else 0) != 1:
-            raise ToolFailed(f"the old text stands {times} times in {path}; give more of what is around it")
-        self.write(path, text.replace(old, new).encode(), ticket)
+        begin, end = _place(text, old, path)
+        if text[begin:end] != old:  # found without the white space at its ends
+            new = new.strip()
+        self.write(path, (text[:begin] + new + text[end:]).encode(), ticket)
         return f"changed {path}"
 
     def list_files(self, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
@@ -111,6 +124,16 @@ class Workspaces:
             return self.read(path, ticket).decode()
         except UnicodeDecodeError:
             raise ToolFailed(f"{path} is not text in UTF-8") from None
+        except FileNotFoundError:
+            names = [name for name, _ in islice(self._walk(ticket, "", "*"), LISTED)]
+            raise ToolFailed(f"there is no file {path!r} in the workspace; {nearest(path, names)}") from None
+
+    def _size(self, path: str, ticket: Ticket) -> int:
+        """The bytes of a file; 0 where there is none."""
+        *folders, name = _parts(path, ticket)
+        with suppress(FileNotFoundError, NotADirectoryError), self._folder(ticket, folders) as folder:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+        return 0
 
     def _walk(self, ticket: Ticket, folder: str, pattern: str) -> Iterator[tuple[str, int]]:
         """Paths and sizes of plain files, in order; of those that the grant covers."""
@@ -142,6 +165,36 @@ class Workspaces:
             yield folder
         finally:
             os.close(folder)
+
+
+def _place(text: str, old: str, path: str) -> tuple[int, int]:
+    """Where the one piece stands that `old` means: as it is, else with any white space in place of its own.
+
+    Raises ToolFailed with what is nearest to it.
+    """
+    words = [re.escape(word) for word in old.split()]
+    if not words:
+        raise ToolFailed("there is no old text; give what is to be replaced")
+    times = text.count(old)
+    if times == 1:
+        return text.index(old), text.index(old) + len(old)
+    found = [match.span() for match in islice(re.finditer(r"\s+".join(words), text), 2)] if not times else []
+    if len(found) == 1:
+        return found[0]
+    if times or found:
+        raise ToolFailed(f"the old text stands {times or 'several'} times in {path}; give more of what is around it")
+    raise ToolFailed(f"the old text stands 0 times in {path}; {_nearest_line(text, old)}")
+
+
+def _nearest_line(text: str, old: str) -> str:
+    """The hint for an old text that is not there: the line most like its first one, or how the file begins."""
+    lines = [line.strip()[:LINE] for line in text.splitlines()[:LISTED] if line.strip()]
+    near = difflib.get_close_matches(old.strip().splitlines()[0][:LINE], lines, n=1, cutoff=0.3)
+    return f"the nearest line is: {near[0]}" if near else f"it begins with: {lines[0]}" if lines else "it is empty"
+
+
+def _end(text: str) -> str:
+    return " / ".join(text.splitlines()[-2:])[-LINE:]
 
 
 def _parts(path: str, ticket: Ticket, covered: bool = True) -> list[str]:
