@@ -17,6 +17,7 @@ from .agent.spec import AgentSpec, parse
 from .agent.spec import load as load_agents
 from .agent.template import TemplateAgent
 from .config import Config, PageBudget, Routing, Sharing
+from .core import extras
 from .core.accounts import book, statements
 from .core.errors import InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
@@ -45,7 +46,7 @@ from .security.privacy import Privacy, VaultShare
 from .security.quotes import Quotes, Spotlight
 from .security.review import Review
 from .security.vault import SPACE as VAULT
-from .security.vault import Vault, extra, key_file
+from .security.vault import Vault, key_file
 from .stores.facts import StoredFacts
 from .stores.folder import Claim
 from .stores.homes import Homes
@@ -282,7 +283,7 @@ def models(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, Work]
 def open_audit(config: Config) -> Audit | None:
     """The audit log over a system's journal; None where what signs it is not installed."""
     try:
-        audit = extra("llmagent_os.security.audit", "security")
+        audit = extras.imported("llmagent_os.security.audit", "security", "the audit log")
     except MissingExtra as error:
         log.warning("there is no audit log: %s", error.message)
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .boot import load_plugins, make_kernel
 from .config import Config
-from .core import codec
+from .core import codec, extras
 from .core.errors import NotFound
 from .core.ports import Tool
 from .core.records import Decoding, GenerateRequest, Generation
@@ -23,7 +23,7 @@ from .llm import catalog
 from .llm.engines import open_engine
 from .monitoring.replay import Report, replay
 from .security.vault import SPACE as VAULT
-from .security.vault import Seal, extra, key_file
+from .security.vault import Seal, key_file
 from .stores import backup as backups
 from .stores.backup import JOURNAL, Manifest, faults
 from .stores.sqlite import SQLiteStore
@@ -59,7 +59,7 @@ def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) 
     `key` is the public key that must have signed, `copies` are checkpoints that were kept elsewhere. Raises NotFound
     where there is no journal, MissingExtra.
     """
-    audit = extra("llmagent_os.security.audit", "security")
+    audit = extras.imported("llmagent_os.security.audit", "security", "the audit log")
     store = SQLiteStore(journal_of(config))
     try:
         found: Findings = audit.verify(store, config.data / "audit", key, [audit.parse(line) for line in copies])
@@ -90,7 +90,7 @@ def checked(backup: Path) -> list[str]:
     if (backup / "vault.key").exists():
         found += _unsealed(backup)
     if (backup / "audit" / "checkpoints.jsonl").exists():
-        audit = extra("llmagent_os.security.audit", "security")
+        audit = extras.imported("llmagent_os.security.audit", "security", "the audit log")
         with TemporaryDirectory() as folder:  # a journal that is opened is changed
             store = SQLiteStore(Path(shutil.copy(backup / JOURNAL, folder)))
             try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import threading
 import time
 
 import pytest
 
+from llmagent_os.core import extras
 from llmagent_os.core.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -45,7 +47,13 @@ def test_a_missing_library_is_named_with_the_command(name: str, monkeypatch: pyt
     monkeypatch.delitem(sys.modules, "llmagent_os.llm.constrain", raising=False)
     with pytest.raises(MissingExtra) as caught:
         driver(name)
-    assert caught.value.facts["command"] == f"pip install 'llmagent-os[{name}]'"
+    command = caught.value.facts["command"]
+    assert command == extras.command(name) and command in caught.value.message
+
+
+def test_the_command_for_an_extra_names_libraries_that_an_index_has():
+    *pip, library = shlex.split(extras.command("mcp"))
+    assert pip == [sys.executable, "-m", "pip", "install"] and library.startswith("mcp>=")
 
 
 def test_parameters_and_abilities_that_are_not_promised_are_refused_by_name():

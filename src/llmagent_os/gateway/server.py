@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import ipaddress
 import os
 import signal
@@ -20,8 +19,8 @@ import uvicorn
 
 from ..boot import System, boot
 from ..config import Config
-from ..core import codec
-from ..core.errors import LLMAgentOSError, MissingExtra
+from ..core import codec, extras
+from ..core.errors import LLMAgentOSError
 from .app import Gateway
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
@@ -94,10 +93,7 @@ def _issuer(config: Config) -> Any:
     """Who reads tokens, if anybody does; raises MissingExtra."""
     if config.oidc is None:
         return None
-    try:
-        return importlib.import_module(".oidc", __package__).Issuer(config.oidc).caller
-    except ModuleNotFoundError as error:
-        raise MissingExtra("tokens need PyJWT; run: pip install 'llmagent-os[oidc]'") from error
+    return extras.imported(".oidc", "oidc", "reading tokens", __package__).Issuer(config.oidc).caller
 
 
 def spare_the_collector() -> None:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from ..core.errors import InvalidRequest, MissingExtra, Unsupported, nearest, not_found
+from ..core import extras
+from ..core.errors import InvalidRequest, Unsupported, nearest, not_found
 from ..core.ports import Engine
 from ..core.records import EngineInfo, GenerateRequest, ModelSpec
 
@@ -32,14 +33,7 @@ def driver(name: str) -> ModuleType:
     if name not in DRIVERS:
         raise not_found("engine", name, DRIVERS)
     module, extra = DRIVERS[name]
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        if not extra or (error.name or "").startswith("llmagent_os"):
-            raise
-        command = f"pip install 'llmagent-os[{extra}]'"
-        missing = error.name or error  # without a name, a library of the system's is missing
-        raise MissingExtra(f"the {name} engine needs {missing}: {command}", extra=extra, command=command) from error
+    return extras.imported(module, extra, f"the {name} engine") if extra else importlib.import_module(module)
 
 
 def check(request: GenerateRequest, info: EngineInfo) -> None:

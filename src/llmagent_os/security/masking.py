@@ -20,11 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core import extras
 from ..core.ports import Proceed
 from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, Message, ToolCall, ToolSpec
 from ..core.secrets import places
 from .recognisers import Recogniser, Span, apart, recognise
-from .vault import Vault, extra
+from .vault import Vault
 
 TOKEN = re.compile(r"<[A-Z]{2,12}_[A-Z2-7]{8}>", re.IGNORECASE | re.ASCII)
 _LONGEST = 23  # characters of a token
@@ -278,7 +279,7 @@ class Presidio:
     @classmethod
     def load(cls, configuration: Path, language: str = "en") -> Presidio:
         """Open the analyzer that a presidio configuration file describes; raises MissingExtra without the library."""
-        provider = extra("presidio_analyzer", "presidio").AnalyzerEngineProvider
+        provider = extras.imported("presidio_analyzer", "presidio", "presidio").AnalyzerEngineProvider
         return cls(provider(analyzer_engine_conf_file=configuration).create_engine(), language)
 
     def __call__(self, text: str) -> Iterable[Span]:

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import importlib
 import os
 import secrets
 import threading
@@ -19,9 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from ..core.errors import InvalidRequest, MissingExtra, VaultUnreadable
+from ..core import extras
+from ..core.errors import InvalidRequest, VaultUnreadable
 from ..core.ports import Facts
 from .recognisers import WIDE, Span
 
@@ -49,21 +48,12 @@ def key_file(path: Path) -> bytes:
     return key
 
 
-def extra(module: str, name: str) -> Any:
-    """A module of an extra, imported when it is configured; raises MissingExtra with the command that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        command = f"pip install 'llmagent-os[{name}]'"
-        raise MissingExtra(f"this needs {error.name or module}: {command}", extra=name, command=command) from error
-
-
 class Seal:
     """AES-256-GCM (NIST SP 800-38D) under a key of its own; the tenant and token are authenticated with the value."""
 
     def __init__(self, key: bytes) -> None:
         """Raises MissingExtra without `cryptography`."""
-        aead = extra("cryptography.hazmat.primitives.ciphers.aead", "security")
+        aead = extras.imported("cryptography.hazmat.primitives.ciphers.aead", "security", "a vault")
         self._cipher = aead.AESGCM(hashlib.blake2b(key, digest_size=_KEY, person=b"vault seal").digest())
 
     def shut(self, value: str, where: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ..core.errors import MissingExtra
+from ..core import extras
 from ..core.ports import Tool
 from .settings import Document, MCPServer
 
@@ -31,10 +31,6 @@ async def add_sources(
 
 def _driver(name: str) -> ModuleType:
     """A module that is imported only where it is needed, for what it imports takes long."""
-    try:
-        return importlib.import_module(f".{name}", __package__)
-    except ImportError as error:
-        if name != "mcp" or (error.name or "").startswith("llmagent_os"):
-            raise
-        command = "pip install 'llmagent-os[mcp]'"
-        raise MissingExtra(f"MCP servers need {error.name}: {command}", extra="mcp", command=command) from error
+    if name == "mcp":
+        return extras.imported(".mcp", "mcp", "an MCP server", __package__)
+    return importlib.import_module(f".{name}", __package__)

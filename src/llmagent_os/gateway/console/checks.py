@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...config import Config
+from ...core import extras
 from ...core.errors import LLMAgentOSError
 from ...llm.known import ALIASES, KNOWN, KnownModel, known_model, models_folder, path_of
 from ..auth import key_file
@@ -59,7 +60,7 @@ def machine() -> Iterator[Check]:
         if importlib.util.find_spec(module):
             yield Check(f"extra {extra}", "ok", "installed")
         else:
-            yield Check(f"extra {extra}", lacking, "not installed", f"pip install 'llmagent-os[{extra}]'")
+            yield Check(f"extra {extra}", lacking, "not installed", extras.command(extra))
 
 
 def _sandbox() -> Check:
