@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from typer.main import get_group
@@ -16,6 +18,7 @@ from llmagent_os import LLMAgentOS
 from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
 from llmagent_os.config import Config, Oidc, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
+from llmagent_os.core.records import Decoding, Grant, Needs, Policy, Rule
 from llmagent_os.gateway import errors as gateway_errors
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.gateway.cli import COMMANDS
@@ -159,13 +162,43 @@ def fields(cls: type[BaseModel]) -> str:
     return table(("field", "type", "default"), rows)
 
 
+def record(title: str, cls: Any) -> str:
+    """The fields of a mapping that becomes a record."""
+    hints = get_type_hints(cls)
+    rows = [(code(f.name), code(shown(hints[f.name])), left_out(f)) for f in dataclasses.fields(cls)]
+    return f"\n## {title}\n\n{doc(cls)}\n\n" + table(("field", "type", "default"), rows)
+
+
+def left_out(field: Any) -> str:
+    """What holds where a record's field is left out."""
+    if field.default is dataclasses.MISSING:
+        return "required" if field.default_factory is dataclasses.MISSING else "empty"
+    return plain(field.default)
+
+
+def plain(default: Any) -> str:
+    """A default as it would be written in a file."""
+    if dataclasses.is_dataclass(default):
+        set_ = [(f.name, getattr(default, f.name), f.default) for f in dataclasses.fields(default)]
+        default = {name: value for name, value, usual in set_ if usual is not dataclasses.MISSING and value != usual}
+    if default in ((), {}):
+        return "empty"
+    if isinstance(default, dict):
+        return code("{" + ", ".join(f"{name}: {value}" for name, value in default.items()) + "}")
+    if default is None or isinstance(default, bool):
+        return json.dumps(default)
+    return code(repr(default) if default == "" else default)
+
+
 def agent() -> str:
     """The fields of an agent's definition."""
     parts = ["# An agent's definition\n"]
     for title, cls in (("", AgentSpec), ("`budget`", BudgetSpec), ("`supervision`", RestartSpec)):
         about = doc(cls).removeprefix("An agent's definition.\n\n")
         parts.append((f"\n## {title}\n" if title else "") + f"\n{about}\n\n" + fields(cls))
-    return "".join(parts)
+    records = {"grant": Grant, "grant.policy": Policy, "grant.policy.tools.NAME": Rule, "decoding": Decoding,
+               "needs": Needs}  # fmt: skip
+    return "".join(parts) + "".join(record(f"`{title}`", cls) for title, cls in records.items())
 
 
 def shown(annotation: Any) -> str:
@@ -176,6 +209,10 @@ def shown(annotation: Any) -> str:
         return shown(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (tuple, Sequence):
+        return f"list[{shown(get_args(annotation)[0])}]"
+    if get_origin(annotation) is Mapping:
+        return f"dict[{', '.join(map(shown, get_args(annotation)))}]"
     if get_args(annotation) and get_origin(annotation) in (list, dict):
         return f"{get_origin(annotation).__name__}[{', '.join(map(shown, get_args(annotation)))}]"
     if get_args(annotation):
@@ -193,7 +230,7 @@ def value(info: Any) -> str:
         return str(info.description)
     if info.default_factory is not None:
         return doc(info.default_factory).partition(": ")[2].rstrip(".") or doc(info.default_factory)
-    return "null" if info.default is None else code(repr(info.default) if info.default == "" else info.default)
+    return plain(info.default)
 
 
 def errors() -> str:
