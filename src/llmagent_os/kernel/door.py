@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import types
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from ..core import codec
 from ..core.accounts import Entry, Ledger, book, statements
+from ..core.coroutines import begin
 from ..core.declared import brought
 from ..core.errors import (
     DeadlineExceeded,
@@ -149,11 +149,11 @@ class Door:
         handled: Any = self._chains[call.name](call, process)
         if call.syscall.prompt:
             try:
-                handled = _rest(handled, handled.send(None))
-            except StopIteration as ended:
-                return ended.value, None
+                result, handled = begin(handled)
             except Exception as error:
                 return None, _failure(call, error)
+            if handled is None:
+                return result, None
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         task = loop.create_task(self._attempt(call, handled, answer))
@@ -276,23 +276,6 @@ def _owe(process: Process, name: str, args: Mapping[str, Any], result: Any) -> N
     elif name == "send":
         answered = (args["to"], args.get("reply_to"))
         process.owed = [message for message in process.owed if message.reply_to not in answered]
-
-
-@types.coroutine
-def _rest(begun: Any, first: Any) -> Generator[Any, Any, Any]:
-    """What is left of a coroutine that was begun and waits for `first`."""
-    waits = first
-    while True:
-        try:
-            came = yield waits
-        except BaseException as error:  # whatever is thrown in is its own to handle
-            step = partial(begun.throw, error)
-        else:
-            step = partial(begun.send, came)
-        try:
-            waits = step()
-        except StopIteration as ended:
-            return ended.value
 
 
 def _expire(call: Call, answer: asyncio.Future[Answer]) -> None:

@@ -36,9 +36,11 @@ async def generate(kernel: Kernel, call: Call, process: Process) -> Generation:
     model.name = name
     call.meter = model.consumed
     try:
-        answer = await collect(kernel.decode(request, model), request.model, watch=call.stream)
+        answer = await collect(kernel.decode(request, model), request.model, engine.info.name, watch=call.stream)
     finally:
         call.cost = model.consumed()  # also where it failed: what was computed was computed
+    if (answer.engine, answer.usage) == (model.info.name, call.cost):
+        return answer
     return replace(answer, engine=model.info.name, usage=call.cost)
 
 
@@ -50,10 +52,13 @@ class Attempt:
     info: EngineInfo
     counted: Usage | None = None
 
+    def count(self, usage: Usage) -> None:
+        """It has ended, and says what it used."""
+        self.counted = priced(self.info, usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+
     def consumed(self) -> Usage:
         """What it cost up to now."""
-        seen = self.counted or Usage(self.job.read, self.job.made)
-        return priced(self.info, seen.input_tokens, seen.output_tokens, seen.cached_tokens)
+        return self.counted or priced(self.info, self.job.read, self.job.made)
 
 
 class Model:
@@ -86,9 +91,11 @@ class Model:
                 with leg:
                     async with aclosing(dispatcher.serve(attempt.job, leg.request, process, call.key)) as chunks:
                         async for chunk in chunks:
-                            attempt.counted = chunk.usage
                             piece = leg.take(chunk)
-                            yield piece if chunk.usage is None else replace(piece, usage=_total(mine))
+                            if chunk.usage is not None:
+                                attempt.count(chunk.usage)
+                                piece = _costing(piece, _total(mine))
+                            yield piece
             if course.ending is not None:
                 yield replace(course.ending, usage=_total(mine))
         finally:
@@ -182,4 +189,10 @@ class SteppedModel(Model):
 
 
 def _total(attempts: Sequence[Attempt]) -> Usage:
+    if len(attempts) == 1:
+        return attempts[0].consumed()
     return sum((attempt.consumed() for attempt in attempts), Usage())
+
+
+def _costing(piece: Chunk, usage: Usage) -> Chunk:
+    return piece if piece.usage == usage else replace(piece, usage=usage)

@@ -13,7 +13,6 @@ import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 
 from ..core import codec
 from ..core.errors import ContextOverflow, EngineFailed, from_data
@@ -71,8 +70,8 @@ class ScriptedEngine:
             await asyncio.sleep(reply.delay)
         if reply.error:
             raise from_data(reply.error.to_data())  # a new one: an exception remembers where it was raised
-        reply = replace(reply, text=_after(request.said, reply.text))
-        text, finish = _cut(reply.text, request, self.info.window - tokens if self.info.window else None)
+        said = _after(request.said, reply.text) if request.said else reply.text
+        text, finish = _cut(said, request, self.info.window - tokens if self.info.window else None)
         calls = _tool_calls(reply, request)
         if not calls:
             async for chunk in _pieces(text, reply, request):
@@ -121,7 +120,8 @@ async def open_engine(spec: ModelSpec) -> ScriptedEngine:
 
 def _constrained(reply: Reply, request: GenerateRequest) -> Reply:
     """Bend the reply to `tool_choice`, `choices` and `schema`, as a model under constraint would."""
-    if reply.error:
+    free = request.tool_choice == "auto" and not request.choices and request.schema is None
+    if reply.error or free:
         return reply
     text, calls = reply.text, reply.calls if request.tool_choice != "none" else ()
     if request.tools and request.tool_choice not in ("auto", "none"):

@@ -9,6 +9,7 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from ..core.errors import (
     BudgetExceeded,
@@ -205,7 +206,7 @@ class Router:
         adapter = (self.engines.adapter(request.model) if request.adapter is None else request.adapter) or None
         if adapter != request.adapter:
             request = replace(request, adapter=adapter)
-        route = self.engines.routes.get(request.model) or Route((self.engines.resolve(request.model),), retries=0)
+        route = self.engines.routes.get(request.model) or _alone(self.engines.resolve(request.model))
         return Course(self, request, route)
 
     async def look(self, course: Course) -> Plan:
@@ -402,6 +403,12 @@ class Leg:
         seen.judge(_task(course.request), False)
         seen.breaker.failed(course.router.clock(), error.message, down=self.engine.health() is not None)
         self._answer.broke(estimate(course.request), self.engine.info)
+
+
+@lru_cache(maxsize=1024)
+def _alone(model: str) -> Route:
+    """The route of a plain name: it is made for every call."""
+    return Route((model,), retries=0)
 
 
 def _task(request: GenerateRequest) -> str:

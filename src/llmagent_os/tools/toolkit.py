@@ -9,7 +9,7 @@ import contextvars
 import inspect
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from pydantic import ConfigDict, ValidationError, create_model
 
 from ..core import codec
+from ..core.coroutines import begin
 from ..core.errors import Conflict, LLMAgentOSError, ToolFailed
 from ..core.records import Json, Ticket, ToolSpec, Traits
 
@@ -39,6 +40,19 @@ class Bounds:
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
         )  # a loop each
+
+    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Do a call's work within its bounds; what ends at once waits for nothing, and nothing is set up for it.
+
+        Raises ToolFailed when its time is over.
+        """
+        if not self._limit:
+            result, left = begin(work)
+            if left is None:
+                return result
+            work = left
+        async with self.held():
+            return await work
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -77,7 +91,7 @@ class FunctionTool:
         fields, self._hidden = _parameters(function)
         if KEY in self._hidden:
             self.traits = replace(self.traits, keyed=True)
-        self._run: Callable[..., Awaitable[Any]] = function
+        self._run: Callable[..., Coroutine[Any, Any, Any]] = function
         if not inspect.iscoroutinefunction(function):
             self._run = partial(in_thread, function)
         self._bounds = Bounds(name, self.traits, THREADS if self._run is not function else 0)
@@ -100,8 +114,7 @@ class FunctionTool:
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         values |= {name: ticket.key if name == KEY else ticket for name in self._hidden}
         try:
-            async with self._bounds.held():
-                result = await self._run(**values)
+            result = await self._bounds.run(self._run(**values))
         except LLMAgentOSError:
             raise
         except Exception as error:  # a tool is other people's code: whatever it raises is its answer
