@@ -39,9 +39,17 @@ async def test_the_least_worth_goes_to_disk_and_then_away(files: PageFiles) -> N
 
 async def test_what_is_being_read_stays_where_it_is(files: PageFiles) -> None:
     pages = [keep(files, f"page{n}") for n in range(6)]
-    pages[0].readers = 1
-    await files.fit(lambda page: page.name)
+    with files.reading(pages[0]):
+        await files.fit(lambda page: page.name)
     assert pages[0].tier == "ram" and pages[1].tier == "disk"
+
+
+async def test_what_is_dropped_while_it_is_read_is_deleted_when_all_have_read_it(files: PageFiles) -> None:
+    page = keep(files, "page")
+    with files.reading(page) as path, files.reading(page):
+        files.drop(page)
+        assert path.is_file() and files.found("model") == []
+    assert not path.exists() and not path.with_suffix(".head").exists()
 
 
 async def test_a_flipped_bit_on_disk_is_found(files: PageFiles) -> None:

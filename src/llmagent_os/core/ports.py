@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -245,8 +245,12 @@ class PageStore(Protocol):
         """Keep to the budgets, the least worth first: from memory to disk, from disk to nowhere; returns the latter."""
         ...
 
+    def reading(self, page: Page) -> AbstractContextManager[Path]:
+        """Its file for a block, in which it is neither moved nor deleted."""
+        ...
+
     def drop(self, page: Page) -> None:
-        """Delete a page; harmless where it is gone."""
+        """Delete a page, once nobody reads it; harmless where it is gone."""
         ...
 
     def forget(self, pids: Collection[int]) -> None:

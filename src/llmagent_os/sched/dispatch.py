@@ -437,11 +437,11 @@ class Dispatcher:
         page, store = source.page, self._store
         if page is None or store is None:
             return
-        page.readers += 1
         try:
-            if not await store.check(page):
-                raise EngineFailed("the file is damaged")
-            await self._slotted.restore(slot.number, store.path(page), page.adapter)
+            with store.reading(page) as path:
+                if not await store.check(page):
+                    raise EngineFailed("the file is damaged")
+                await self._slotted.restore(slot.number, path, page.adapter)
             source.used = now()
             self.counts.restores += 1
         except EngineFailed as error:
@@ -449,8 +449,6 @@ class Dispatcher:
             log.warning("a page of %d tokens (%s) is computed again: %s", len(page.tokens), page.tier, error.message)
             if source.page is page:
                 self._forget(source)
-        finally:
-            page.readers -= 1
 
     def _release(self, slot: Slot) -> None:
         slot.busy = False

@@ -12,6 +12,7 @@ import shutil
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -123,9 +124,22 @@ class PageFiles:
         source.unlink()
         source.with_suffix(".head").unlink()
 
+    @contextmanager
+    def reading(self, page: Page) -> Iterator[Path]:
+        """Its file, which stays where it is for the block; dropped meanwhile, it is deleted after it."""
+        page.readers += 1
+        try:
+            yield self.path(page)
+        finally:
+            page.readers -= 1
+            if self._pages.get(page.name) is not page:
+                self.drop(page)
+
     def drop(self, page: Page) -> None:
-        """Delete a page."""
+        """Delete a page, when nobody reads it any more."""
         self._pages.pop(page.name, None)
+        if page.readers:
+            return
         file = self.path(page)
         file.with_suffix(".head").unlink(missing_ok=True)
         file.unlink(missing_ok=True)
