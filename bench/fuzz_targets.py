@@ -156,7 +156,7 @@ def spec(data: bytes) -> None:
 def _kept(definition: agent_spec.AgentSpec) -> None:
     again = agent_spec.parse(codec.loads(codec.dumps(definition.data())))
     expect(again.data() == definition.data(), f"{definition} came back as {again}")
-    definition.held()
+    definition.granted()
 
 
 def policy(data: bytes) -> None:

@@ -28,7 +28,7 @@ SYSTEMS = 4  # different system prompts
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Arrival:
     """When a program arrives (seconds), its system prompt, and its calls: what it is told, tokens, wait afterwards."""
 
     arrives: float
@@ -40,7 +40,7 @@ class Plan:
         return sum(tokens for _, tokens, _ in self.calls)
 
 
-def plans(bed: Bed, options: argparse.Namespace, seed: int) -> list[Plan]:
+def arrivals(bed: Bed, options: argparse.Namespace, seed: int) -> list[Arrival]:
     """Poisson arrivals; the number of calls is Pareto, the length of an answer lognormal, waits are exponential."""
     chance = random.Random(seed)
     systems = [bed.words(options.prompt) for _ in range(SYSTEMS)]
@@ -55,37 +55,37 @@ def plans(bed: Bed, options: argparse.Namespace, seed: int) -> list[Plan]:
             )
             for _ in range(min(20, int(chance.paretovariate(0.9))))
         ]
-        found.append(Plan(now, chance.choice(systems), calls))
+        found.append(Arrival(now, chance.choice(systems), calls))
     return found
 
 
-Runner = Callable[[Plan], Awaitable[None]]
+Runner = Callable[[Arrival], Awaitable[None]]
 
 
-async def workload(programs: list[Plan], runner: Runner) -> dict[str, float]:
+async def workload(programs: list[Arrival], runner: Runner) -> dict[str, float]:
     """Start each program when it arrives."""
     began = time.perf_counter()
 
-    async def one(plan: Plan) -> float:
-        await asyncio.sleep(plan.arrives)
+    async def one(arrival: Arrival) -> float:
+        await asyncio.sleep(arrival.arrives)
         started = time.perf_counter()
-        await runner(plan)
+        await runner(arrival)
         return time.perf_counter() - started
 
-    times = await asyncio.gather(*(one(plan) for plan in programs))
+    times = await asyncio.gather(*(one(arrival) for arrival in programs))
     lasted = time.perf_counter() - began
     return {
         "mean": statistics.fmean(times),
         "median": statistics.median(times),
         "p95": quantile(list(times), 0.95),
-        "tokens/s": sum(plan.tokens for plan in programs) / lasted,
+        "tokens/s": sum(arrival.tokens for arrival in programs) / lasted,
     }
 
 
-async def directly(bed: Bed, plan: Plan) -> None:
+async def directly(bed: Bed, arrival: Arrival) -> None:
     """A program that asks llama.cpp."""
-    messages = [Message("system", plan.system)]
-    for text, tokens, wait in plan.calls:
+    messages = [Message("system", arrival.system)]
+    for text, tokens, wait in arrival.calls:
         messages.append(Message("user", text))
         answer = await bed.direct(messages, tokens)
         messages.append(Message("assistant", "".join(answer.text)))
@@ -110,16 +110,16 @@ async def sides(bed: Bed, options: argparse.Namespace, number: int) -> dict[str,
     """One round: the same arrivals and lengths for all, each with words of its own."""
     found = {}
     for side in ("direct", "fifo", options.policy):
-        programs = plans(bed, options, options.seed + number)
-        say(f"programs: {side}, {sum(plan.tokens for plan in programs)} tokens ...")
+        programs = arrivals(bed, options, options.seed + number)
+        say(f"programs: {side}, {sum(arrival.tokens for arrival in programs)} tokens ...")
         if side == "direct":
-            found[side] = await workload(programs, lambda plan: directly(bed, plan))
+            found[side] = await workload(programs, lambda arrival: directly(bed, arrival))
             continue
         async with bed.system(settings(options, policy=side), {"tells": program(bed)}) as handles:
             sys = handles["default"]
 
-            async def through(plan: Plan, sys: Sys = sys) -> None:
-                await sys.wait(await sys.spawn("tells", codec.loads(codec.dumps(plan))))
+            async def through(arrival: Arrival, sys: Sys = sys) -> None:
+                await sys.wait(await sys.spawn("tells", codec.loads(codec.dumps(arrival))))
 
             found[side] = await workload(programs, through)
     return found

@@ -31,7 +31,7 @@ from common import Report, cpu, quantile, run
 
 from llmagent_os.core.records import EngineInfo
 from llmagent_os.sched.route import Candidate, Demand, choose
-from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Ledger, Policy, Scheduler, SchedulerSettings
+from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Scheduler, SchedulerSettings, SchedulingPolicy, Shares
 
 PLACES = 8
 CHUNK = 128  # tokens of prompts that a step reads at most
@@ -121,14 +121,14 @@ def capacity(sample: int = 5000) -> float:
 _COMING: dict[Hashable, Program] = {}  # by number, for the oracle
 
 
-def _left(job: Job, depth: int, ledger: Ledger) -> float:
+def _left(job: Job, depth: int, shares: Shares) -> float:
     """What is left of a call's program, its own made tokens not counted."""
     program = _COMING[job.program]
     return sum(COSTS.full(prompt, answer) for prompt, answer, _ in program.steps[program.done :])
 
 
 ORACLE = "oracle"
-POLICIES[ORACLE] = Policy(lambda job: (), _left)
+POLICIES[ORACLE] = SchedulingPolicy(lambda job: (), _left)
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +155,7 @@ class Engine:
     def __init__(self, number: int, settings: SchedulerSettings, world: World) -> None:
         self.number, self.world = number, world
         self.scheduler = Scheduler(settings, PLACES)
-        self.scheduler.ledger.pace = COSTS.base / PLACES + COSTS.each
+        self.scheduler.shares.pace = COSTS.base / PLACES + COSTS.each
         self.tasks: dict[int, Task] = {}
         self.running: list[Task] = []
         self.slots: OrderedDict[int, Program] = OrderedDict()  # whose contexts lie on them, the oldest first

@@ -21,7 +21,7 @@ from .core import extras
 from .core.accounts import book, statements
 from .core.errors import InvalidRequest, MissingExtra, NotFound, nearest, not_found
 from .core.places import allowed
-from .core.ports import Approver, Engine, Facts, Filter, Personal, Strategy, Tool
+from .core.ports import Approver, DecodingStrategy, Engine, Facts, Filter, Personal, Tool
 from .core.records import DEFAULT, Call, Hidden, ModelSpec, Retention, Route, Traits
 from .core.sys import Sys
 from .kernel.budget import budgets
@@ -34,7 +34,7 @@ from .llm.engines import DRIVERS, open_engine
 from .monitoring.metrics import Metrics
 from .plugins import OpenEngine, Plugins, hookimpl
 from .sched.scheduler import SchedulerSettings
-from .security.administration import Administration, Work, processes
+from .security.administration import Administration, Deed, processes
 from .security.anomaly import Anomalies
 from .security.anomaly_statistics import Statistics
 from .security.approvals import Approvals, Nobody
@@ -163,7 +163,7 @@ class Builtin:
         return {"default": Agent, "template": TemplateAgent}
 
     @hookimpl
-    def strategies(self) -> Mapping[str, Strategy]:
+    def strategies(self) -> Mapping[str, DecodingStrategy]:
         """Beam search, best of several, and a vote."""
         return STRATEGIES
 
@@ -265,7 +265,7 @@ async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> No
     await (await kernel.service("system", tenant=tenant)).act("anomalies.quarantine", agent=agent, reason=reason)
 
 
-def models(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, Work]:
+def models(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, Deed]:
     """What does the acts about models."""
 
     async def add(call: Call, by: Caller) -> Hidden:

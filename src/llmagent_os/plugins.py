@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from .core.errors import InvalidRequest
-from .core.ports import Engine, Filter, Strategy, Tool
+from .core.ports import DecodingStrategy, Engine, Filter, Tool
 from .core.records import ModelSpec
 
 GROUP = "llmagent_os"
@@ -38,7 +38,7 @@ class Hooks:
         """Filters `(call, process, proceed)` around every syscall, outermost first."""
 
     @hookspec
-    def strategies(self) -> Mapping[str, Strategy]:  # type: ignore[empty-body]
+    def strategies(self) -> Mapping[str, DecodingStrategy]:  # type: ignore[empty-body]
         """Decoding strategies: name -> `(request, engine) -> chunks`."""
 
     @hookspec

@@ -338,7 +338,7 @@ async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Start) -> Non
         refused = ended.count("BudgetExceeded")
         assert 0 < refused < 10, call
         assert 0 < draft.account.used[resource] <= most + (refused + 1 if call == "now" else 0)  # refusals are steps
-        assert not any(draft.account.held.values())
+        assert not any(draft.account.reserved.values())
 
 
 @pytest.mark.parametrize("tokens", [1000, 100])

@@ -229,7 +229,7 @@ async def test_calls_of_one_budget_at_once_do_not_overdraw_it(tmp_path: Path) ->
         (draft,) = system.kernel.ledger.drawn(system.kernel.table.get(pid), "owner")
         assert 0 < draft.account.used["tokens"] <= 70
         assert set(names) == {"Generation", BudgetExceeded.__name__}
-        assert not any(draft.account.held.values())
+        assert not any(draft.account.reserved.values())
 
 
 async def test_what_a_cancelled_call_had_is_in_its_row_and_in_the_accounts_of_the_scheduler(tmp_path: Path) -> None:

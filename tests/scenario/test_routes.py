@@ -63,6 +63,6 @@ async def test_a_route_may_be_the_default_and_is_listed(tmp_path: Path) -> None:
     async with configured(tmp_path / "data", routes={"r": route}, model="r") as system:
         engines = system.kernel.engines
         assert engines.routes["default"] == engines.routes["r"]
-        assert engines.routes["r"].strategies == {"maths": Decoding("vote", width=3)}
+        assert engines.routes["r"].decodings == {"maths": Decoding("vote", width=3)}
         assert engines.resolve("default") == engines.resolve("r") == "scripted"
         assert "r" in system.models()

@@ -171,11 +171,11 @@ def test_replicas_get_equal_loads(count: int, at_once: bool):
 
 
 def test_a_strategy_goes_with_the_task_and_the_callers_own_goes_first():
-    route = Route(("a",), strategies={"maths": Decoding("vote", width=5)})
-    assert demand_of(request(needs=Needs("maths")), route).strategy == Decoding("vote", width=5)
-    assert demand_of(request(needs=Needs("chat")), route).strategy is None
+    route = Route(("a",), decodings={"maths": Decoding("vote", width=5)})
+    assert demand_of(request(needs=Needs("maths")), route).decoding == Decoding("vote", width=5)
+    assert demand_of(request(needs=Needs("chat")), route).decoding is None
     own = request(needs=Needs("maths"), decoding=Decoding("beam"))
-    assert demand_of(own, route).strategy == Decoding("beam")
+    assert demand_of(own, route).decoding == Decoding("beam")
 
 
 # The circuit breaker

@@ -85,7 +85,7 @@ def test_under_fair_who_was_away_has_saved_no_credit() -> None:
     made.vacate(old)
     made.decide(0)
     made.arrive(new, 0)
-    assert made.ledger.had("tenant", "new") == made.ledger.had("tenant", "old") == 1000 * MADE
+    assert made.shares.had("tenant", "new") == made.shares.had("tenant", "old") == 1000 * MADE
 
 
 def test_under_fair_who_always_asked_for_little_has_saved_no_credit() -> None:
@@ -99,7 +99,7 @@ def test_under_fair_who_always_asked_for_little_has_saved_no_credit() -> None:
     made.decide(0)  # nobody had to wait so far
     for number, tenant in ((4, "little"), (5, "new")):
         made.arrive(job(number, tenant=tenant), 0)
-    assert made.ledger.had("tenant", "little") == made.ledger.had("tenant", "new") == 1000 * MADE
+    assert made.shares.had("tenant", "little") == made.shares.had("tenant", "new") == 1000 * MADE
 
 
 def test_las_serves_the_program_that_had_least_and_forgets() -> None:
@@ -107,12 +107,12 @@ def test_las_serves_the_program_that_had_least_and_forgets() -> None:
     first = job(1, program=1)
     made.arrive(first, 0)
     made.charge(first, 0, 80)
-    assert made.ledger.level(1) == 2  # 8 quanta: the level that begins with 6
+    assert made.shares.level(1) == 2  # 8 quanta: the level that begins with 6
     made.leave(first, 0)
     assert order(made, [job(2, program=1, arrived=0), job(3, program=3, arrived=9)]) == [3, 2]
     late = job(4, program=1, arrived=240)
     made.arrive(late, 240)
-    assert made.ledger.level(1) == 0  # four half-lives
+    assert made.shares.level(1) == 0  # four half-lives
 
 
 def test_las_lets_equals_end_one_after_the_other() -> None:
@@ -161,7 +161,7 @@ def test_a_job_that_cannot_move_keeps_its_place() -> None:
 
 def test_deadline_serves_the_earliest_and_refuses_what_would_be_late() -> None:
     made = scheduler(policy="deadline")
-    made.ledger.pace = 0.1
+    made.shares.pace = 0.1
     for each in (job(1, deadline=9.0), job(2, deadline=5.0), job(3, deadline=4.0, wanted=100), job(4)):
         made.arrive(each, 0)
     decision = made.decide(0)
@@ -170,7 +170,7 @@ def test_deadline_serves_the_earliest_and_refuses_what_would_be_late() -> None:
 
 def test_what_was_made_already_is_not_held_against_a_deadline() -> None:
     made = scheduler(policy="deadline")
-    made.ledger.pace = 0.1
+    made.shares.pace = 0.1
     half = job(1, deadline=5.0, wanted=80)
     made.arrive(half, 0)
     half.made = 60
@@ -246,5 +246,5 @@ def test_renice_moves_a_job_that_waits() -> None:
 
 def test_a_call_without_a_deadline_is_last_and_never_refused() -> None:
     made = scheduler(policy="deadline")
-    made.ledger.pace = 1.0
+    made.shares.pace = 1.0
     assert order(made, [job(1, deadline=math.inf, wanted=10**6), job(2, deadline=99.0)]) == [2, 1]

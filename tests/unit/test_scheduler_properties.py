@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Decision, Job, Scheduler, SchedulerSettings
+from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Job, Moves, Scheduler, SchedulerSettings
 
 EXAMPLES = int(os.environ.get("LLMAGENT_OS_EXAMPLES", "200"))
 TENANTS = ("a", "b", "limited")
@@ -86,13 +86,13 @@ EVENTS = st.lists(
 
 def may_go_before(policy: str, ahead: Job, behind: Job, scheduler: Scheduler) -> bool:
     """The bound on starvation: whether one call may be put on while another waits that could have been."""
-    aging, ledger = scheduler.settings.aging, scheduler.ledger
+    aging, shares = scheduler.settings.aging, scheduler.shares
     later = ahead.arrived - behind.arrived  # seconds
     return {
         "fifo": later <= 0,
         "priority": later <= aging * (behind.nice - ahead.nice),
-        "las": later <= aging * ledger.level(behind.program),
-        "fair": ledger.had("tenant", ahead.tenant) <= ledger.had("tenant", behind.tenant),
+        "las": later <= aging * shares.level(behind.program),
+        "fair": shares.had("tenant", ahead.tenant) <= shares.had("tenant", behind.tenant),
         "deadline": ahead.deadline <= behind.deadline,
     }[policy]
 
@@ -103,7 +103,7 @@ class Oracle:
     def __init__(self, world: World) -> None:
         scheduler = world.scheduler
         self.name, self.scheduler, self.now = scheduler.settings.policy, scheduler, world.now
-        self.policy, self.ledger = scheduler.policy, scheduler.ledger
+        self.policy, self.shares = scheduler.policy, scheduler.shares
         self.over = {tenant for tenant, level in world.levels.items() if level <= 0}
         self.called = [job for job in scheduler._called if job.tenant not in self.over]
         waiting = [job for job in scheduler.waiting.values() if job.tenant not in self.over]
@@ -113,7 +113,7 @@ class Oracle:
         self.adapter, self.turn_ends = world.adapter, world.turn_ends
         self.order = {job: self._order(job) for job in (*self.pool, *self.running)}  # nothing is served meanwhile
 
-    def check(self, decision: Decision, called: Sequence[Job]) -> None:
+    def check(self, decision: Moves, called: Sequence[Job]) -> None:
         """Follow a decision step by step; `called` are those for whom places are being vacated after it."""
         admit, refuse, preempt = list(decision.admit), list(decision.refuse), list(decision.preempt)
         self._evict_who_is_over(preempt)
@@ -164,7 +164,7 @@ class Oracle:
         return {self.adapter} if self.adapter in adapters and self.now < self.turn_ends else adapters
 
     def _order(self, job: Job) -> tuple[float, ...]:
-        return tuple(self.policy.rank(job, depth, self.ledger) for depth in range(len(self.policy.path(job)) + 1))
+        return tuple(self.policy.rank(job, depth, self.shares) for depth in range(len(self.policy.path(job)) + 1))
 
     def _rank(self, job: Job) -> float:
         return self.order[job][0]
@@ -202,12 +202,12 @@ class Oracle:
         if self.name == "las" and job.program == running.program:
             return False
         if self.name == "fair" and job.tenant == running.tenant:
-            had = [self.ledger.had("agent", each.tenant, each.agent) for each in (job, running)]
+            had = [self.shares.had("agent", each.tenant, each.agent) for each in (job, running)]
             return job.agent != running.agent and had[0] + gain < had[1]
         return self._rank(job) + gain < self._rank(running)
 
     def _late(self, job: Job) -> bool:
-        left = (job.wanted - job.made) * self.ledger.pace
+        left = (job.wanted - job.made) * self.shares.pace
         return self.policy.refuses and self.now + left > job.deadline
 
     def _fits(self, job: Job) -> bool:
@@ -353,7 +353,7 @@ def test_every_decision_is_right_and_every_call_ends_once(
     world = World(
         SchedulerSettings(policy, quantum=16, aging=2.0, adapter_turn=1.0, quotas={TENANTS[-1]: QUOTA}), places
     )
-    world.scheduler.ledger.pace = pace
+    world.scheduler.shares.pace = pace
     for event in events:
         world.apply(event)
     world.drain()
@@ -389,5 +389,5 @@ def test_fair_serves_tenants_that_wait_alike(lengths: list[tuple[int, int]], hog
                 world.apply(Come(tenant, "x", number, 0, None, 1, True, prompt, answer, math.inf))
     while {job.tenant for job in world.scheduler.waiting.values()} == set(TENANTS):
         world.step()
-        had = [world.scheduler.ledger.had("tenant", tenant) for tenant in TENANTS]
+        had = [world.scheduler.shares.had("tenant", tenant) for tenant in TENANTS]
         assert max(had) - min(had) <= apart(setting, places)

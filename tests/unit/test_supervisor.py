@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmagent_os.core.records import Restart, Strategy, Supervision
-from llmagent_os.kernel.supervisor import Child, Decision, decide
+from llmagent_os.core.records import Restart, RestartStrategy, Supervision
+from llmagent_os.kernel.supervisor import Child, Remedy, decide
 
 OTHERS = [Child(1, "permanent"), Child(3, "permanent"), Child(4, "temporary")]
 
@@ -19,10 +19,10 @@ OTHERS = [Child(1, "permanent"), Child(3, "permanent"), Child(4, "temporary")]
     ],
 )
 def test_a_strategy_says_who_is_stopped_and_who_starts_again(
-    strategy: Strategy, stop: tuple[int, ...], restart: tuple[int, ...]
+    strategy: RestartStrategy, stop: tuple[int, ...], restart: tuple[int, ...]
 ) -> None:
     decision = decide(Supervision(strategy=strategy), OTHERS, Child(2, "permanent"), True, [], 0.0)
-    assert decision == Decision(stop, restart)
+    assert decision == Remedy(stop, restart)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_too_many_restarts_in_the_period_give_up_and_old_ones_do_not_count() -> 
     child = Child(2, "permanent")
     assert decide(supervision, [], child, True, [0.0, 9.0], 10.0).restart == (2,)
     decision = decide(supervision, OTHERS, child, True, [8.0, 9.0], 10.0)
-    assert decision == Decision(stop=(4, 3, 1), give_up=True)
+    assert decision == Remedy(stop=(4, 3, 1), give_up=True)

@@ -131,7 +131,7 @@ class AgentManager:
 
     async def _reconfigure(self, process: Process, spec: AgentSpec, new: dict[str, Json]) -> None:
         drawn = spec.drawn(process.name or "", process.principal)
-        await self._kernel.runner.configure(process.pid, process.args | new, spec.held(), drawn)
+        await self._kernel.runner.configure(process.pid, process.args | new, spec.granted(), drawn)
 
     def _check(self, definition: Mapping[str, Any]) -> AgentSpec:
         spec = parse(definition)
@@ -239,7 +239,7 @@ class AgentManager:
             budget=spec.drawn(name, whose),
             supervision=Supervision(**spec.supervision.model_dump() | ({"restart": "temporary"} if once else {})),
             nice=spec.nice,
-            grant=spec.held(),
+            grant=spec.granted(),
             first=first,
         )
         for each in helpers:  # after it, so that agents may ask one another
@@ -426,7 +426,7 @@ class AgentManager:
         defined = self.get(name)
         if not re.fullmatch(r"[\w.:-]{1,128}", session):
             raise InvalidRequest("a session is up to 128 letters, digits and _.:-", parameter="session")
-        full, whose = f"{name}@{session}", SHARED if defined.spec.held().shared else self.person
+        full, whose = f"{name}@{session}", SHARED if defined.spec.granted().shared else self.person
         return await self._one(full, whose, partial(self._spawn, defined, full, whose, session=True))
 
     async def _replica(self, name: str) -> str:
@@ -462,13 +462,13 @@ class AgentManager:
             return
 
 
-Work = Callable[[Call, Any], Awaitable[Json]]
+Deed = Callable[[Call, Any], Awaitable[Json]]
 
 
-def acts(agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Work]:
+def acts(agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Deed]:
     """What does the acts about agents (see `security.administration`): on those that a call is about."""
 
-    def on(work: Callable[..., Awaitable[Json]]) -> Work:
+    def on(work: Callable[..., Awaitable[Json]]) -> Deed:
         async def does(call: Call, by: Any) -> Json:
             given = {name: value for name, value in call.args.items() if name != "by"}
             return await work(await agents(call), call, **given)

@@ -99,7 +99,7 @@ class AgentSpec(BaseModel):
         """The agents that it has as tools, which are written `agent:NAME`."""
         return tuple(name.removeprefix(AGENT) for name in self.tools if name.startswith(AGENT))
 
-    def held(self) -> Grant:
+    def granted(self) -> Grant:
         """What a process of the agent holds: of tools, models and agents only what the definition names."""
         given = self.grant
         models = (self.model,) if given.models is None else given.models

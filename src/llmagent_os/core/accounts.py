@@ -43,22 +43,22 @@ class Account:
     period: str = ""
     until: float = 0.0
     used: dict[str, float] = field(default_factory=dict)  # by resource
-    held: dict[str, float] = field(default_factory=dict)  # by resource, what calls in flight may still draw
-    pending: int = 0  # generations in flight that may draw less than is held for them
-    settled: asyncio.Event | None = None  # set when less is held
+    reserved: dict[str, float] = field(default_factory=dict)  # by resource, what calls in flight may still draw
+    pending: int = 0  # generations in flight that may draw less than is reserved for them
+    settled: asyncio.Event | None = None  # set when less is reserved
 
     def gone(self, resource: str) -> float:
-        """What is used, or held for calls in flight."""
-        return self.used.get(resource, 0.0) + self.held.get(resource, 0.0)
+        """What is used, or reserved for calls in flight."""
+        return self.used.get(resource, 0.0) + self.reserved.get(resource, 0.0)
 
-    def hold(self, call: Call, resource: str, amount: float) -> None:
+    def reserve(self, call: Call, resource: str, amount: float) -> None:
         """Set aside what a call may draw, until it is over."""
         self.change(resource, amount)
         call.ends.append(lambda: self.change(resource, -amount))
 
     def change(self, resource: str, amount: float) -> None:
-        """Hold so much more, or less; who waits for that looks again."""
-        self.held[resource] = self.held.get(resource, 0.0) + amount
+        """Reserve so much more, or less; who waits for that looks again."""
+        self.reserved[resource] = self.reserved.get(resource, 0.0) + amount
         if self.settled is not None:
             self.settled.set()
             self.settled = None
@@ -77,7 +77,7 @@ class Reserve:
         self._change(self.tokens, self.money, 1)
 
     def settle(self, cost: Usage) -> None:
-        """It has drawn so much, which is held until it is booked; the rest is free for others."""
+        """It has drawn so much, which is reserved until it is booked; the rest is free for others."""
         tokens, money = cost.input_tokens + cost.output_tokens, cost.money
         self._change(tokens - self.tokens, money - self.money, -self.open)
         self.tokens, self.money, self.open = tokens, money, 0
@@ -127,7 +127,7 @@ class Ledger:
         now, account = self._clock(), self._accounts.get(key)
         if account is None:
             if len(self._accounts) >= MOST:
-                self._accounts = {key: each for key, each in self._accounts.items() if any(each.held.values())}
+                self._accounts = {key: each for key, each in self._accounts.items() if any(each.reserved.values())}
             account = self._accounts[key] = Account(key[0])
         if now >= account.until:
             label = time.strftime(PERIODS[budget.period], time.gmtime(now)) if budget.period is not None else ""

@@ -145,7 +145,7 @@ class Stepper(Engine, Protocol):
         ...
 
 
-Strategy = Callable[[GenerateRequest, Engine], AsyncIterator[Chunk]]
+DecodingStrategy = Callable[[GenerateRequest, Engine], AsyncIterator[Chunk]]
 """A decoding strategy: answers a request by asking a model, once or often. `Engine` may also be a Stepper."""
 
 
@@ -298,7 +298,7 @@ class Facts(Protocol):
         ...
 
 
-class Caller(Protocol):
+class Invoker(Protocol):
     """A process, as far as its own handle needs to know it."""
 
     pid: int
@@ -318,7 +318,7 @@ class Owner(Protocol):
         ...
 
 
-class Door(Protocol):
+class Trap(Protocol):
     """Where syscalls go: the kernel's door, or a recording of it."""
 
     async def syscall(

@@ -468,7 +468,7 @@ class ModelSpec:
 class Route:
     """A name that several models serve. Calls are shared by `replicas`; each of `fallback` is asked when none can.
 
-    `strategies` are ways of decoding by task, `quality` the share of answers that are right by model and task,
+    `decodings` are ways of decoding by task, `quality` the share of answers that are right by model and task,
     `languages` what a model speaks (not named: any). `max_price` caps a call, in US dollars. `patience` is how many
     seconds of waiting are worth a dollar. A call is asked again up to `retries` times; where no other model is left
     after up to `pause` seconds, twice as many each time.
@@ -476,7 +476,7 @@ class Route:
 
     replicas: tuple[str, ...]
     fallback: tuple[str, ...] = ()
-    strategies: Mapping[str, Decoding] = field(default_factory=dict)
+    decodings: Mapping[str, Decoding] = field(default_factory=dict)
     quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     languages: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_price: float = float("inf")
@@ -529,7 +529,7 @@ Status = Literal["ready", "running", "waiting", "paused", "stopped", "done", "qu
 ENDED = frozenset({"stopped", "done", "quarantined"})
 
 Restart = Literal["permanent", "transient", "temporary"]
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+RestartStrategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,7 +541,7 @@ class Supervision:
     """
 
     restart: Restart = "temporary"
-    strategy: Strategy = "one_for_one"
+    strategy: RestartStrategy = "one_for_one"
     intensity: int = 3
     period: float = 5.0
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from . import codec
-from .ports import Caller, Door
+from .ports import Invoker, Trap
 from .records import (
     ANSWER,
     Budget,
@@ -28,7 +28,7 @@ from .records import (
 class Sys:
     """Each method is one syscall, awaited until its outcome is durable."""
 
-    def __init__(self, door: Door, process: Caller, principal: str | None = None, by: Json = None) -> None:
+    def __init__(self, door: Trap, process: Invoker, principal: str | None = None, by: Json = None) -> None:
         """`by`: with which authority acts of administration are done; None: the system's own."""
         self._door = door
         self._process = process

@@ -98,7 +98,7 @@ class Overview:
         """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""
         plan = await self._kernel.router.plan(body.requests()[0])
         models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
-        return {"model": body.model, "models": models, "strategy": plan.strategy}
+        return {"model": body.model, "models": models, "strategy": plan.decoding}
 
     async def models(self, here: Here) -> dict[str, Any]:
         """Models and agents: every name that `model` may take."""

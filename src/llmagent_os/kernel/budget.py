@@ -29,7 +29,7 @@ def _check(call: Call, draft: Draft, process: Process) -> None:
     limit, account = draft.budget, draft.account
     if limit.steps is not None:
         _refuse(draft, "steps", account.gone("steps") + 1, limit.steps)
-        account.hold(call, "steps", 1)
+        account.reserve(call, "steps", 1)
     if call.syscall.spends:
         _refuse(draft, "money", account.used.get("money", 0.0), limit.money, spent=True)
         _refuse(draft, "tokens", account.used.get("tokens", 0.0), limit.tokens, spent=True)
@@ -61,7 +61,7 @@ def pay(call: Call, process: Process, money: float) -> None:
     for draft in call.ledger.drawn(process, call.principal):
         if money and draft.budget.money is not None:
             _refuse(draft, "money", draft.account.gone("money") + money, draft.budget.money)
-            draft.account.hold(call, "money", money)
+            draft.account.reserve(call, "money", money)
 
 
 async def reserve(

@@ -12,7 +12,7 @@ from typing import Any
 from ..core.accounts import Ledger
 from ..core.declared import plugged
 from ..core.errors import InvalidRequest, LLMAgentOSError
-from ..core.ports import Engine, Filter, PageStore, Store, Strategy, Syscall, Tool
+from ..core.ports import DecodingStrategy, Engine, Filter, PageStore, Store, Syscall, Tool
 from ..core.records import DEFAULT, SHARED, Budget, Call, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
@@ -41,7 +41,7 @@ class Kernel:
         tools: Mapping[str, Tool] | None = None,
         filters: Sequence[Filter] = (),
         syscalls: Mapping[str, Syscall] | None = None,
-        decode: Strategy = lambda request, engine: engine.generate(request),
+        decode: DecodingStrategy = lambda request, engine: engine.generate(request),
         sharing: Callable[[str], SchedulerSettings] = lambda model: SchedulerSettings(),
         pages: PageStore | None = None,
         checkpoint: int = 0,

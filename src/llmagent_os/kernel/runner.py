@@ -24,7 +24,7 @@ from .door import Door
 from .journal import History, Journal, listed
 from .mailbox import Mailbox
 from .process import Idle, Process, Program, failure
-from .supervisor import Child, Decision, decide, is_hopeless
+from .supervisor import Child, Remedy, decide, is_hopeless
 from .table import ProcessTable
 
 log = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ class Runner:
         await self._commit(writes)
 
     def _carry_out(
-        self, decision: Decision, process: Process, result: Json, error: Error, siblings: list[Process],
+        self, decision: Remedy, process: Process, result: Json, error: Error, siblings: list[Process],
         doomed: list[Process], writes: Writes,
     ) -> None:  # fmt: skip
         """Add everything that follows from the end of a turn, from the lowest process up."""
@@ -314,11 +314,11 @@ class Runner:
             process.result = packed if error is None else None
             self._bury(process, "finish" if reason is None else "fail", reason, writes)
 
-    def _decide(self, process: Process, error: Error) -> Decision:
+    def _decide(self, process: Process, error: Error) -> Remedy:
         """Ask the supervisor above; a process without one is supervised alone, by default rules."""
         if is_hopeless(error, self._wakes(process)):
             parks = self._wakes(process) and process.supervision.restart != "temporary"
-            return Decision(restart=(process.pid,) if parks else ())  # it is there when there is a budget again
+            return Remedy(restart=(process.pid,) if parks else ())  # it is there when there is a budget again
         above, me = process.up, Child(process.pid, process.supervision.restart)
         supervision = above.supervision if above else Supervision()
         siblings = [child for child in self._table.children(above.pid) if child != me] if above else []

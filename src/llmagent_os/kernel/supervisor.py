@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import BudgetExceeded, LLMAgentOSError, ResultLost
-from ..core.records import Restart, Strategy, Supervision
+from ..core.records import Restart, RestartStrategy, Supervision
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Remedy:
     """What to do: `stop` these (right to left), then `restart` those (left to right); or `give_up` altogether."""
 
     stop: tuple[int, ...] = ()
@@ -36,23 +36,23 @@ def decide(
     failed: bool,
     restarts: Sequence[float],
     now: float,
-) -> Decision:
+) -> Remedy:
     """Say what follows from the end of one child.
 
     `children` are those alive, in order of start, without `ended`; `restarts` are the times of earlier restarts in
     seconds, on the clock of `now`.
     """
     if ended.restart == "temporary" or (ended.restart == "transient" and not failed):
-        return Decision()
+        return Remedy()
     recent = sum(1 for at in restarts if now - at < supervision.period)
     if recent >= supervision.intensity:
-        return Decision(stop=tuple(child.pid for child in reversed(children)), give_up=True)
+        return Remedy(stop=tuple(child.pid for child in reversed(children)), give_up=True)
     affected = _affected(supervision.strategy, children, ended)
     again = sorted([ended, *(child for child in affected if child.restart != "temporary")], key=lambda child: child.pid)
-    return Decision(tuple(child.pid for child in reversed(affected)), tuple(child.pid for child in again))
+    return Remedy(tuple(child.pid for child in reversed(affected)), tuple(child.pid for child in again))
 
 
-def _affected(strategy: Strategy, children: Sequence[Child], ended: Child) -> Sequence[Child]:
+def _affected(strategy: RestartStrategy, children: Sequence[Child], ended: Child) -> Sequence[Child]:
     if strategy == "one_for_all":
         return children
     if strategy == "rest_for_one":

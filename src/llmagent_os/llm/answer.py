@@ -6,7 +6,7 @@ from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, U
 from . import constrain, toolcalls
 
 
-class Answer:
+class AnswerText:
     """Takes the text of one generation piece by piece; `finish` says why the engine ended."""
 
     def __init__(self, request: GenerateRequest) -> None:

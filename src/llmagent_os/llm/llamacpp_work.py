@@ -12,7 +12,7 @@ from ..core import codec
 from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
 from . import constrain
-from .answer import Answer
+from .answer import AnswerText
 from .stops import Stops
 
 _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
@@ -36,7 +36,7 @@ class LlamaWork:
         self._body = body | ({"grammar": grammar} if grammar is not None else {})
         self._engine = engine
         self._sampling = request.sampling
-        self._answer = Answer(request)
+        self._answer = AnswerText(request)
         self._stops = Stops(request.sampling.stop or ())
         self._held: tuple[TokenLogprob, ...] = ()  # of text that is held back
         self._made = 0  # tokens, the end token included

@@ -30,11 +30,11 @@ from ..core.records import (
     Usage,
 )
 from . import constrain, toolcalls
-from .answer import Answer
+from .answer import AnswerText
 from .engines import check, refuse_unknown
 from .transformers_beams import Beams, refuse, settings
 from .transformers_explain import room
-from .transformers_run import Piece, Plan, Run, failures, text_of
+from .transformers_run import Piece, Recipe, Run, failures, text_of
 from .workers import Workers
 
 _T = TypeVar("_T")
@@ -96,15 +96,15 @@ class TransformersEngine:
         """Stream the answer; closing the iterator stops the model at the next token."""
         check(request, self.info)
         self._workers.check_open()
-        plan, answer = self._plan(request), Answer(request)
+        recipe, answer = self._recipe(request), AnswerText(request)
         answer.piece(request.said)
-        work = Beams if plan.decoding.strategy == "beam" else Run
-        with self._workers.run(work(self._model, self._tokenizer, plan)) as events:
+        work = Beams if recipe.decoding.strategy == "beam" else Run
+        with self._workers.run(work(self._model, self._tokenizer, recipe)) as events:
             async for event in events:
                 if isinstance(event, Piece):
                     yield answer.piece(event.text, event.logprobs)
                 else:
-                    last = answer.last(event.finish, Usage(len(plan.prompt), event.tokens))
+                    last = answer.last(event.finish, Usage(len(recipe.prompt), event.tokens))
                     yield replace(last, alternatives=event.alternatives, explanation=event.explanation)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
@@ -161,7 +161,7 @@ class TransformersEngine:
         with failures(), self._workers.run(run) as events:
             return await anext(events)
 
-    def _plan(self, request: GenerateRequest) -> Plan:
+    def _recipe(self, request: GenerateRequest) -> Recipe:
         decoding, said = request.decoding or Decoding(), self._said(request)
         prompt = self._fitting(self._tokens(request) + said)
         if decoding.strategy == "beam":
@@ -176,7 +176,7 @@ class TransformersEngine:
         stops = request.sampling.stop or ()
         if request.messages and not self._tokenizer.chat_template:
             stops = (*stops, _PLAIN_STOP)
-        return Plan(
+        return Recipe(
             prompt=prompt,
             said=len(said),
             sampling=request.sampling,

@@ -40,7 +40,7 @@ Take = Callable[[Piece | End], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Recipe:
     """What to generate: after the `prompt` tokens, until one of the `ends` tokens or one of the `stops` texts.
 
     The last `said` tokens of the prompt are the beginning of the answer.
@@ -59,11 +59,11 @@ class Plan:
 class Run:
     """Called with `take` on a worker thread; hands on every token as `generate` asks whether to stop."""
 
-    def __init__(self, model: Any, tokenizer: Any, plan: Plan) -> None:
-        self._model, self._tokenizer, self._plan = model, tokenizer, plan
-        self._text = _Text(tokenizer, plan.prompt[len(plan.prompt) - plan.said :])
-        self._stops = Stops(plan.stops)
-        self._scores = _Scores(tokenizer, plan.sampling.top_logprobs)
+    def __init__(self, model: Any, tokenizer: Any, recipe: Recipe) -> None:
+        self._model, self._tokenizer, self._recipe = model, tokenizer, recipe
+        self._text = _Text(tokenizer, recipe.prompt[len(recipe.prompt) - recipe.said :])
+        self._stops = Stops(recipe.stops)
+        self._scores = _Scores(tokenizer, recipe.sampling.top_logprobs)
         self._take: Take = lambda event: True
         self._done = False
         self._finish: FinishReason = "length"
@@ -72,21 +72,21 @@ class Run:
     def __call__(self, take: Take) -> None:
         """Generate; raises InvalidRequest for a value that transformers refuses, EngineFailed for torch's trouble."""
         self._take = take
-        seed = self._plan.sampling.seed
+        seed = self._recipe.sampling.seed
         with nullcontext() if seed is None else torch.random.fork_rng():
             if seed is not None:
                 torch.manual_seed(seed)
-            generate(self._model, self._plan, self._processors(), self._stop)
+            generate(self._model, self._recipe, self._processors(), self._stop)
         if not self._done:
             rest, _ = self._stops.add(self._text.rest())
             take(Piece(rest + self._stops.rest()))
-        explanation = explained(self._model, self._tokenizer, self._plan, self._drawn, take)
+        explanation = explained(self._model, self._tokenizer, self._recipe, self._drawn, take)
         take(End(self._finish, len(self._drawn), explanation=explanation))
 
     def _processors(self) -> list[Any]:
         """Look at the model's own scores before anything changes them."""
-        own = [self._scores] if self._plan.sampling.top_logprobs is not None else []
-        return [*own, *processors(self._plan)]
+        own = [self._scores] if self._recipe.sampling.top_logprobs is not None else []
+        return [*own, *processors(self._recipe)]
 
     def _stop(self, tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """`generate` calls this after every token; on some devices once more than it needed."""
@@ -96,21 +96,23 @@ class Run:
 
     def _add(self, token: int) -> None:
         self._drawn.append(token)
-        ended = token in self._plan.ends
+        ended = token in self._recipe.ends
         text, stopped = self._stops.add("" if ended else self._text.add(token))
         if ended or stopped:
             self._finish = "stop"
         self._done = self._take(Piece(text, self._scores.of(token))) or stopped
 
 
-def generate(model: Any, plan: Plan, processors: list[Any], stop: Callable[..., torch.Tensor], **options: Any) -> Any:
+def generate(
+    model: Any, recipe: Recipe, processors: list[Any], stop: Callable[..., torch.Tensor], **options: Any
+) -> Any:
     """transformers' own `generate`; raises InvalidRequest for a value it refuses, EngineFailed for torch's trouble."""
-    tokens = torch.tensor([plan.prompt], device=model.device)
+    tokens = torch.tensor([recipe.prompt], device=model.device)
     with failures():
         return model.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
-            generation_config=plan.config,
+            generation_config=recipe.config,
             logits_processor=LogitsProcessorList(processors),
             stopping_criteria=StoppingCriteriaList([stop]),
             **options,
@@ -128,23 +130,25 @@ def failures() -> Iterator[None]:
         raise EngineFailed(str(error), engine="transformers") from error
 
 
-def processors(plan: Plan) -> list[Any]:
+def processors(recipe: Recipe) -> list[Any]:
     """In order: penalise, constrain; `generate` adds temperature and cuts after."""
-    sampling = plan.sampling
+    sampling = recipe.sampling
     repetition = sampling.repetition_penalty
     found: list[Any] = [] if repetition is None else [RepetitionPenaltyLogitsProcessor(repetition)]
-    found.append(Shift(sampling, len(plan.prompt) - plan.said))
-    if plan.matcher is not None:
-        found.append(Constrain(plan.matcher))
+    found.append(Shift(sampling, len(recipe.prompt) - recipe.said))
+    if recipe.matcher is not None:
+        found.append(Constrain(recipe.matcher))
     return found
 
 
-def explained(model: Any, tokenizer: Any, plan: Plan, drawn: Sequence[int], take: Take) -> Mapping[str, Json] | None:
+def explained(
+    model: Any, tokenizer: Any, recipe: Recipe, drawn: Sequence[int], take: Take
+) -> Mapping[str, Json] | None:
     """The explanation of an answer where it was asked for; None also when nobody wants it any more."""
-    if not plan.decoding.explain:
+    if not recipe.decoding.explain:
         return None
     with failures():
-        return explain(model, tokenizer, plan.prompt, drawn, lambda: take(Piece("")))
+        return explain(model, tokenizer, recipe.prompt, drawn, lambda: take(Piece("")))
 
 
 class Shift:

@@ -259,8 +259,8 @@ class Dispatcher:
     def _charge(self, job: Job, read: int, made: int) -> None:
         at = now()
         if made:
-            ledger = self.scheduler.ledger
-            ledger.pace += (1 - (1 - SMOOTH) ** made) * ((at - job.since) / made - ledger.pace)
+            shares = self.scheduler.shares
+            shares.pace += (1 - (1 - SMOOTH) ** made) * ((at - job.since) / made - shares.pace)
         job.since = at
         self.counts.read += read
         self.counts.made += made

@@ -39,7 +39,7 @@ class Demand:
     language: str = ""
     max_price: float = math.inf
     patience: float = 600.0
-    strategy: Decoding | None = None
+    decoding: Decoding | None = None
     shown: bool = False
     again: bool = False
     open: bool = True
@@ -82,7 +82,7 @@ class Plan:
     """
 
     order: tuple[Candidate, ...]
-    strategy: Decoding | None
+    decoding: Decoding | None
     demand: Demand
     candidates: Sequence[Candidate]
     now: float
@@ -133,7 +133,7 @@ def choose(demand: Demand, candidates: Sequence[Candidate], now: float, draw: fl
         before = idle[idle.index(first) - 1]  # every start after it, up to `first`, leads there
         probability = ((first - before) % alike or alike) / alike
         ranked.insert(0, ranked.pop(first))
-    return Plan(tuple([each[3] for each in ranked]), demand.strategy, demand, candidates, now, probability)
+    return Plan(tuple([each[3] for each in ranked]), demand.decoding, demand, candidates, now, probability)
 
 
 def _some(candidates: Sequence[Candidate], draw: float) -> list[Candidate]:
@@ -233,7 +233,7 @@ def demand_of(request: GenerateRequest, route: Route, shown: bool = False) -> De
         frozenset(request.abilities()), frozenset(sampling.sent()), estimate(request), sampling.max_tokens,
         task, needs.language if needs is not None else "",
         min(route.max_price, ceiling if ceiling is not None else math.inf), route.patience,
-        request.decoding or route.strategies.get(task), shown,
+        request.decoding or route.decodings.get(task), shown,
         again=sampling.temperature == 0 or sampling.seed is not None,
         open=is_open(request),
     )  # fmt: skip

@@ -290,8 +290,8 @@ class Course:
         """
         model = await self._choose()
         plan = self.plan
-        if plan is not None and plan.strategy is not self.request.decoding:
-            self.request = replace(self.request, decoding=plan.strategy)
+        if plan is not None and plan.decoding is not self.request.decoding:
+            self.request = replace(self.request, decoding=plan.decoding)
         return model, await self.router.engines.get(model), self.request
 
     def ask(self, request: GenerateRequest) -> None:

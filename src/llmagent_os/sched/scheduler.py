@@ -1,4 +1,4 @@
-"""Who gets an engine next, and who gives it back: policies, accounts, and one pure scheduler an engine.
+"""Who gets an engine next, and who gives it back: policies, shares, and one pure scheduler an engine.
 
 Nothing here waits, and the time is an argument: the kernel's dispatcher and the simulator drive the same code.
 """
@@ -79,43 +79,43 @@ class Job:
         return float(NICE**-self.nice)
 
 
-class Ledger:
+class Shares:
     """What everybody has had: cost by program, by tenant, and by each of its agents, divided by its weight."""
 
     def __init__(self, settings: SchedulerSettings) -> None:
         self.settings = settings
         self.pace = 0.0  # seconds from token to token of one call, smoothed
-        self._had: dict[Account, float] = {}
-        self._present: defaultdict[Account, int] = defaultdict(int)
-        self._left: dict[Account, float] = {}  # oldest first
-        self._virtual: dict[Account, float] = {}  # of those who are parts of the same
+        self._had: dict[Sharer, float] = {}
+        self._present: defaultdict[Sharer, int] = defaultdict(int)
+        self._left: dict[Sharer, float] = {}  # oldest first
+        self._virtual: dict[Sharer, float] = {}  # of those who are parts of the same
 
-    def had(self, *account: Hashable) -> float:
+    def had(self, *sharer: Hashable) -> float:
         """The weighted cost of `("program", p)`, `("tenant", t)` or `("agent", t, a)`."""
-        return self._had.get(account, 0.0)
+        return self._had.get(sharer, 0.0)
 
     def enter(self, job: Job, now: float) -> None:
         """A call came. A program that was away is not held to all it ever had, and nobody saves up credit."""
-        for account in _accounts(job):
-            self._present[account] += 1
-            away = now - self._left.pop(account, now)
-            if account[0] == "program":
-                self._had[account] = self.had(*account) * 0.5 ** (away / self.settings.memory)
+        for sharer in _sharers(job):
+            self._present[sharer] += 1
+            away = now - self._left.pop(sharer, now)
+            if sharer[0] == "program":
+                self._had[sharer] = self.had(*sharer) * 0.5 ** (away / self.settings.memory)
             else:  # the counter's lift, to the virtual time (Goyal et al. 1996: start-time fair queueing)
-                self._had[account] = max(self.had(*account), self._virtual.get(account[:-1], 0.0))
+                self._had[sharer] = max(self.had(*sharer), self._virtual.get(sharer[:-1], 0.0))
 
     def start(self, job: Job) -> None:
-        """A call is put on: the virtual time of those beside it is what its account has had."""
-        for account in _accounts(job)[1:]:
-            self._virtual[account[:-1]] = max(self._virtual.get(account[:-1], 0.0), self.had(*account))
+        """A call is put on: the virtual time of those beside it is what its sharer has had."""
+        for sharer in _sharers(job)[1:]:
+            self._virtual[sharer[:-1]] = max(self._virtual.get(sharer[:-1], 0.0), self.had(*sharer))
 
     def leave(self, job: Job, now: float) -> None:
         """A call ended."""
-        for account in _accounts(job):
-            self._present[account] -= 1
-            if not self._present[account]:
-                del self._present[account]
-                self._left[account] = now
+        for sharer in _sharers(job):
+            self._present[sharer] -= 1
+            if not self._present[sharer]:
+                del self._present[sharer]
+                self._left[sharer] = now
         while self._left and now - self._left[oldest := next(iter(self._left))] > 20 * self.settings.memory:
             del self._left[oldest]
             self._had.pop(oldest, None)
@@ -123,10 +123,10 @@ class Ledger:
     def charge(self, job: Job, read: int, made: int) -> None:
         """Book tokens that were read and made."""
         cost = READ * read + MADE * made
-        for account in _accounts(job):
-            tenant = account[0] == "tenant"
+        for sharer in _sharers(job):
+            tenant = sharer[0] == "tenant"
             weight = self.settings.weights.get(job.tenant, 1.0) if tenant else job.weight
-            self._had[account] = self.had(*account) + cost / weight
+            self._had[sharer] = self.had(*sharer) + cost / weight
 
     def level(self, program: Hashable) -> int:
         """The queue of a multi-level feedback that a program is in: the logarithm of what it had, in quanta.
@@ -137,10 +137,10 @@ class Ledger:
         return int(math.log(quanta, LEVEL)) + 1 if quanta >= 1 else 0
 
 
-Account = tuple[Hashable, ...]
+Sharer = tuple[Hashable, ...]
 
 
-def _accounts(job: Job) -> tuple[Account, Account, Account]:
+def _sharers(job: Job) -> tuple[Sharer, Sharer, Sharer]:
     return ("program", job.program), ("tenant", job.tenant), ("agent", job.tenant, job.agent)
 
 
@@ -149,8 +149,8 @@ Rank = float
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """An order of service: pure functions of a job and the accounts.
+class SchedulingPolicy:
+    """An order of service: pure functions of a job and the shares.
 
     `path` are the groups that a job waits in, outermost first; `rank` ranks a group, given its first job and how deep
     it lies (0 is outermost; the last depth is the job itself). `gain` is how much smaller the first rank of a waiting
@@ -158,31 +158,31 @@ class Policy:
     """
 
     path: Callable[[Job], tuple[Hashable, ...]]
-    rank: Callable[[Job, int, Ledger], Rank]
+    rank: Callable[[Job, int, Shares], Rank]
     gain: Callable[[SchedulerSettings], float] | None = None
     refuses: bool = False  # calls that would be late are refused
-    slices: Callable[[Job, Ledger], int] = lambda job, ledger: 1  # quanta that a job is put on for
+    slices: Callable[[Job, Shares], int] = lambda job, shares: 1  # quanta that a job is put on for
 
 
-def _arrived(job: Job, depth: int, ledger: Ledger) -> Rank:
+def _arrived(job: Job, depth: int, shares: Shares) -> Rank:
     return job.arrived
 
 
-def _priority(job: Job, depth: int, ledger: Ledger) -> Rank:
-    return job.arrived + ledger.settings.aging * job.nice
+def _priority(job: Job, depth: int, shares: Shares) -> Rank:
+    return job.arrived + shares.settings.aging * job.nice
 
 
-def _fair(job: Job, depth: int, ledger: Ledger) -> Rank:
+def _fair(job: Job, depth: int, shares: Shares) -> Rank:
     if depth == 0:
-        return ledger.had("tenant", job.tenant)
-    return ledger.had("agent", job.tenant, job.agent) if depth == 1 else job.arrived
+        return shares.had("tenant", job.tenant)
+    return shares.had("agent", job.tenant, job.agent) if depth == 1 else job.arrived
 
 
-def _las(job: Job, depth: int, ledger: Ledger) -> Rank:
-    return job.arrived + ledger.settings.aging * ledger.level(job.program)
+def _las(job: Job, depth: int, shares: Shares) -> Rank:
+    return job.arrived + shares.settings.aging * shares.level(job.program)
 
 
-def _deadline(job: Job, depth: int, ledger: Ledger) -> Rank:
+def _deadline(job: Job, depth: int, shares: Shares) -> Rank:
     return job.deadline
 
 
@@ -192,23 +192,23 @@ def _alone(job: Job) -> tuple[Hashable, ...]:
 
 POLICIES = {
     # First come, first served (Silberschatz, Galvin, Gagne: Operating System Concepts, ch. 5).
-    "fifo": Policy(_alone, _arrived),
+    "fifo": SchedulingPolicy(_alone, _arrived),
     # Priorities with linear aging (the same, ch. 5.3.4): a nice step is overtaken by `aging` seconds of waiting.
-    "priority": Policy(_alone, _priority, lambda settings: 0.0),
+    "priority": SchedulingPolicy(_alone, _priority, lambda settings: 0.0),
     # Weighted virtual token counters, of tenants and within each of its agents (Sheng et al.: Fairness in Serving
     # Large Language Models, OSDI 2024).
-    "fair": Policy(lambda job: (job.tenant, job.agent), _fair, lambda settings: MADE * settings.quantum),
+    "fair": SchedulingPolicy(lambda job: (job.tenant, job.agent), _fair, lambda settings: MADE * settings.quantum),
     # Least attained service of the whole program, in levels (Luo et al.: Autellix, arXiv 2502.13965), with aging.
     # The longer a program is, the longer its slices: it is then taken off less often (Corbato et al. 1962). Those of
     # one level take no turns, which would only make all of them late: half a level is the least that is gained.
-    "las": Policy(
+    "las": SchedulingPolicy(
         lambda job: (job.program,),
         _las,
         lambda settings: settings.aging / 2,
-        slices=lambda job, ledger: 4 ** min(2, ledger.level(job.program)),
+        slices=lambda job, shares: 4 ** min(2, shares.level(job.program)),
     ),
     # Earliest deadline first (Liu and Layland 1973); what would be late anyway is refused.
-    "deadline": Policy(_alone, _deadline, lambda settings: 0.0, refuses=True),
+    "deadline": SchedulingPolicy(_alone, _deadline, lambda settings: 0.0, refuses=True),
 }
 
 
@@ -216,11 +216,11 @@ class Line:
     """Waiting jobs in the order of a policy: a heap of groups, each with a heap of its own.
 
     A group's rank grows when one of its jobs is served, which is noticed when the group comes to the top. So finding
-    the first of n jobs takes O(log n), however many accounts change between.
+    the first of n jobs takes O(log n), however many sharers change between.
     """
 
-    def __init__(self, policy: Policy, ledger: Ledger, depth: int = 0) -> None:
-        self._policy, self._ledger, self._depth = policy, ledger, depth
+    def __init__(self, policy: SchedulingPolicy, shares: Shares, depth: int = 0) -> None:
+        self._policy, self._shares, self._depth = policy, shares, depth
         self._groups: dict[Hashable, Line | Job] = {}
         self._ranks: dict[Hashable, Rank] = {}  # of each group's valid entry in the heap
         self._heap: list[tuple[Rank, int, Hashable]] = []
@@ -235,14 +235,14 @@ class Line:
         name = path[self._depth]
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = Line(self._policy, self._ledger, self._depth + 1)
+            group = self._groups[name] = Line(self._policy, self._shares, self._depth + 1)
         assert isinstance(group, Line)
         group.add(job)
         self._push(job, name)
 
     def _push(self, job: Job, name: Hashable) -> None:
         """Enter a group; one that has a better entry already keeps it."""
-        rank = self._policy.rank(job, self._depth, self._ledger)
+        rank = self._policy.rank(job, self._depth, self._shares)
         if rank < self._ranks.get(name, math.inf) or name not in self._ranks:
             self._ranks[name] = rank
             heapq.heappush(self._heap, (rank, job.number, name))
@@ -261,7 +261,7 @@ class Line:
                 self._groups.pop(name, None)
                 del self._ranks[name]
                 continue
-            current = self._policy.rank(job, self._depth, self._ledger)
+            current = self._policy.rank(job, self._depth, self._shares)
             if current <= rank:
                 return job
             self._ranks[name] = current
@@ -292,7 +292,7 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Decision:
+class Moves:
     """What to do now: put these on, tell these to give their place back, refuse these; look again `at` that time."""
 
     admit: list[Job] = field(default_factory=list)
@@ -311,7 +311,7 @@ class Scheduler:
     def __init__(self, settings: SchedulerSettings, places: int) -> None:
         self.settings, self.places = settings, places
         self.policy = POLICIES[settings.policy]
-        self.ledger = Ledger(settings)
+        self.shares = Shares(settings)
         self.running: dict[int, Job] = {}
         self.taken = 0  # places of those that run
         self.waiting: dict[int, Job] = {}  # in a line, called, or held
@@ -324,16 +324,16 @@ class Scheduler:
 
     def arrive(self, job: Job, now: float) -> None:
         """A call came."""
-        self.ledger.enter(job, now)
+        self.shares.enter(job, now)
         self._wait(job)
 
     def walk_in(self, job: Job, now: float) -> bool:
         """Put a call that came on at once, where nobody waits, no quota counts and there is room; else it `arrive`s."""
         if self.waiting or self._buckets or self._called or self.taken + job.places > self.places:
             return False
-        if self.policy.refuses and now + job.wanted * self.ledger.pace > job.deadline:
+        if self.policy.refuses and now + job.wanted * self.shares.pace > job.deadline:
             return False
-        self.ledger.enter(job, now)
+        self.shares.enter(job, now)
         self._run(job, now)
         return True
 
@@ -346,7 +346,7 @@ class Scheduler:
 
     def leave(self, job: Job, now: float) -> None:
         """A job ended, wherever it was: served, refused, cancelled, or its engine died."""
-        self.ledger.leave(job, now)
+        self.shares.leave(job, now)
         if self.running.pop(job.number, None) is not None:
             self.taken -= job.places
         elif job.number in self.waiting:
@@ -354,7 +354,7 @@ class Scheduler:
 
     def charge(self, job: Job, read: int, made: int) -> None:
         """The engine read and made tokens for a job."""
-        self.ledger.charge(job, read, made)
+        self.shares.charge(job, read, made)
         job.read += read
         job.made += made
         job.slice += made + read / PROMPT
@@ -383,36 +383,36 @@ class Scheduler:
             "queue": [
                 {
                     "pid": job.pid, "agent": job.agent, "tenant": job.tenant, "nice": job.nice,
-                    "waited": now - job.since + job.waited, "attained": self.ledger.had("program", job.program),
-                    "level": self.ledger.level(job.program),
+                    "waited": now - job.since + job.waited, "attained": self.shares.had("program", job.program),
+                    "level": self.shares.level(job.program),
                 }
                 for job in queue
             ],
         }  # fmt: skip
 
     def _place(self, job: Job) -> tuple[bool, list[Rank], int]:
-        ranks = [self.policy.rank(job, depth, self.ledger) for depth in range(len(self.policy.path(job)) + 1)]
+        ranks = [self.policy.rank(job, depth, self.shares) for depth in range(len(self.policy.path(job)) + 1)]
         return job.tenant in self._held, ranks, job.number
 
-    def decide(self, now: float) -> Decision:
+    def decide(self, now: float) -> Moves:
         """Fill free places, then have those give way who should, each for one who has more right to the place."""
-        decision = Decision()
-        self._hold(now, decision)
+        moves = Moves()
+        self._hold(now, moves)
         room = _Room(self)
         while self._called and self._called[0].places <= room.free:
             room.claimed -= self._called[0].places
-            self._put_on(self._called[0], now, room, decision)
+            self._put_on(self._called[0], now, room, moves)
         while (job := self._first(now)) is not None:
-            if self.policy.refuses and now + (job.wanted - job.made) * self.ledger.pace > job.deadline:
+            if self.policy.refuses and now + (job.wanted - job.made) * self.shares.pace > job.deadline:
                 self._take(job)
-                decision.refuse.append(job)
+                moves.refuse.append(job)
             elif job.places <= room.free - room.claimed or not (self.running or self._called):
-                self._put_on(job, now, room, decision)
-            elif not self._make_room(job, room, decision):
+                self._put_on(job, now, room, moves)
+            elif not self._make_room(job, room, moves):
                 break
-        return decision
+        return moves
 
-    def _make_room(self, job: Job, room: _Room, decision: Decision) -> bool:
+    def _make_room(self, job: Job, room: _Room, moves: Moves) -> bool:
         """Have others give way to a job that waits; False where it has to wait for what comes by itself."""
         room.count()
         short = job.places - (room.free + room.leaving - room.claimed)
@@ -426,24 +426,24 @@ class Scheduler:
         for victim in victims:
             victim.leaving = True
             room.leaving += victim.places
-        decision.preempt += victims
+        moves.preempt += victims
         self._take(job)
         self.waiting[job.number] = job
         self._called.append(job)
         room.claimed += job.places
         return True
 
-    def _put_on(self, job: Job, now: float, room: _Room, decision: Decision) -> None:
+    def _put_on(self, job: Job, now: float, room: _Room, moves: Moves) -> None:
         self._take(job)
         room.free -= job.places
         self._run(job, now)
-        decision.admit.append(job)
+        moves.admit.append(job)
 
     def _run(self, job: Job, now: float) -> None:
         self.running[job.number] = job
         self.taken += job.places
-        self.ledger.start(job)
-        job.quantum = self.settings.quantum * self.policy.slices(job, self.ledger)
+        self.shares.start(job)
+        job.quantum = self.settings.quantum * self.policy.slices(job, self.shares)
         job.first = now if job.first is None else job.first
         if job.adapter != self._adapter:
             self._adapter, self._turn_ends = job.adapter, now + self.settings.adapter_turn
@@ -454,7 +454,7 @@ class Scheduler:
             self._held[job.tenant][job.number] = job
             return
         if job.adapter not in self._lines:
-            self._lines[job.adapter] = Line(self.policy, self.ledger)
+            self._lines[job.adapter] = Line(self.policy, self.shares)
         self._lines[job.adapter].add(job)
 
     def _take(self, job: Job) -> None:
@@ -465,7 +465,7 @@ class Scheduler:
             self._lines[job.adapter].discard(job)
 
     def _rank(self, job: Job) -> Rank:
-        return self.policy.rank(job, 0, self.ledger)
+        return self.policy.rank(job, 0, self.shares)
 
     def _first(self, now: float) -> Job | None:
         """The first of all lines; within its turn that of the adapter in use, whose calls share a batch."""
@@ -491,9 +491,9 @@ class Scheduler:
         if depth and depth == len(mine):
             return False  # of one group, who runs goes on
         rank = self.policy.rank
-        return rank(job, depth, self.ledger) + gain < rank(running, depth, self.ledger)
+        return rank(job, depth, self.shares) + gain < rank(running, depth, self.shares)
 
-    def _hold(self, now: float, decision: Decision) -> None:
+    def _hold(self, now: float, moves: Moves) -> None:
         """Keep the jobs of tenants that are over their quota out of line until it has been refilled."""
         for tenant, bucket in self._buckets.items():
             bucket.refill(now)
@@ -511,13 +511,13 @@ class Scheduler:
             for job in self.running.values():
                 if job.tenant == tenant and job.movable and not job.leaving:
                     job.leaving = True
-                    decision.preempt.append(job)
+                    moves.preempt.append(job)
             again = now + 60 * (1 - bucket.level) / bucket.rate
-            decision.at = min(again, decision.at or again)
+            moves.at = min(again, moves.at or again)
 
 
 class _Room:
-    """Places while a decision is made: free now, about to be given back, and claimed by jobs that were called."""
+    """Places while moves are chosen: free now, about to be given back, and claimed by jobs that were called."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.free = scheduler.places - scheduler.taken

@@ -23,7 +23,7 @@ from .stamps import written
 SYSTEM = "service/system"
 """The one service that needs nobody's authority."""
 
-Work = Callable[[Call, Caller], Awaitable[Json]]
+Deed = Callable[[Call, Caller], Awaitable[Json]]
 """What does an act: `(call, by) -> result`; its records go into `call.writes`, what follows from them `call.after`."""
 
 
@@ -68,9 +68,9 @@ class Administration:
     """The acts, as rows of the syscall table. Who does the work says so with `takes`."""
 
     def __init__(self) -> None:
-        self._work: dict[str, Work] = {}
+        self._work: dict[str, Deed] = {}
 
-    def takes(self, work: Mapping[str, Work]) -> None:
+    def takes(self, work: Mapping[str, Deed]) -> None:
         """Have acts done by these."""
         self._work.update(work)
 
@@ -93,7 +93,7 @@ class Administration:
         return result
 
 
-def processes(kernel: Kernel) -> dict[str, Work]:
+def processes(kernel: Kernel) -> dict[str, Deed]:
     """What does the acts about single processes (`pid`)."""
 
     async def pause(call: Call, by: Caller) -> None:

@@ -17,7 +17,7 @@ _UP = re.compile(r"(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Ruling:
     """What becomes of a call: the verdict, the rule behind it, and the origins of the arguments in doubt."""
 
     verdict: Verdict
@@ -26,13 +26,13 @@ class Decision:
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
-ALLOWED = Decision("allow", "")
+ALLOWED = Ruling("allow", "")
 
 
 def decide(
     policy: Policy, tool: str, traits: Traits, arguments: Mapping[str, Json], sight: Sight,
     names: Collection[str] = (),
-) -> Decision:  # fmt: skip
+) -> Ruling:  # fmt: skip
     """Judge a call of a tool by one policy. `names`: what the tool's own schema calls arguments and their parts."""
     rule = policy.tools.get(tool, NO_RULE)
     if rule is not NO_RULE and (settled := _settled(rule, tool, arguments)) is not None:
@@ -45,7 +45,7 @@ def decide(
     verdict = policy.says(tool, "untrusted")
     told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
     named = f"{tool}.untrusted" if rule.untrusted else "untrusted"
-    return Decision(verdict, named, f"not from you or its definition: {told}", origins)
+    return Ruling(verdict, named, f"not from you or its definition: {told}", origins)
 
 
 def meanings_of(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
@@ -53,17 +53,17 @@ def meanings_of(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
     return traits.meanings if rule.meanings is None else rule.meanings
 
 
-def _settled(rule: Rule, tool: str, arguments: Mapping[str, Json]) -> Decision | None:
+def _settled(rule: Rule, tool: str, arguments: Mapping[str, Json]) -> Ruling | None:
     """What a rule says about a call whatever it comes from: refusals first, then caps, then what is allowed."""
     for number, case in enumerate(rule.refuse):
         if _fits(case, arguments, any, _forbidden):
-            return Decision("refuse", f"{tool}.refuse[{number}]", "the policy refuses it")
+            return Ruling("refuse", f"{tool}.refuse[{number}]", "the policy refuses it")
     for name, most in rule.most.items():
         if (over := _over(arguments.get(name), most)) is not None:
-            return Decision("refuse", f"{tool}.most.{name}", f"{name} is {over}, and {most:g} is the most")
+            return Ruling("refuse", f"{tool}.most.{name}", f"{name} is {over}, and {most:g} is the most")
     for number, case in enumerate(rule.allow):
         if _fits(case, arguments, all, _permitted):
-            return Decision("allow", f"{tool}.allow[{number}]")
+            return Ruling("allow", f"{tool}.allow[{number}]")
     return None
 
 

@@ -135,7 +135,7 @@ class Wanted:
     expires: float | None = None
     rate: float = 0.0
 
-    def held(self) -> frozenset[str]:
+    def all_scopes(self) -> frozenset[str]:
         """The scopes; raises NotFound for a role or scope that does not exist."""
         for kind, names, known in (("role", self.roles, ROLES), ("scope", self.scopes, SCOPES)):
             for name in names:
@@ -193,7 +193,7 @@ class Keys:
         Raises PermissionDenied for more than `by` holds, NotFound for unknown roles and scopes, Conflict for too many.
         """
         wanted = Wanted(**{name: value for name, value in call.args.items() if name != "by"})
-        scopes, tenant, principal = wanted.held(), wanted.tenant or by.tenant, wanted.principal or by.principal
+        scopes, tenant, principal = wanted.all_scopes(), wanted.tenant or by.tenant, wanted.principal or by.principal
         self._check(by, scopes, tenant, principal)
         expires = by.expires if wanted.expires is None else wanted.expires
         if expires > by.expires:

@@ -16,7 +16,7 @@ from ..core.ports import Approver, Proceed, Tool
 from ..core.records import Call, Json, Policy, Traits
 from ..kernel.process import Process
 from .asking import Asking, TooMany, given, question
-from .decision import NO_RULE, Decision, decide, meanings_of
+from .decision import NO_RULE, Ruling, decide, meanings_of
 from .grants import covered, within
 from .labels import Labels
 
@@ -80,7 +80,7 @@ class Gate:
             call.labels = labels  # what it holds was changed while a person thought: it is judged by what it holds now
             await self._permit(call, process)
 
-    async def _carry_out(self, decision: Decision, call: Call, process: Process, tool: str, policy: Policy) -> None:
+    async def _carry_out(self, decision: Ruling, call: Call, process: Process, tool: str, policy: Policy) -> None:
         origins = (f"from:{origin}" for origin in sorted(set(decision.origins.values())))
         call.labels += (*origins, f"rule:{decision.rule}")
         if decision.verdict == "refuse":
@@ -88,7 +88,7 @@ class Gate:
         if decision.verdict == "ask" and not await self._ask(decision, call, process, tool, policy):
             raise _denied(tool, decision, "and nobody approved of it")
 
-    async def _ask(self, decision: Decision, call: Call, process: Process, tool: str, policy: Policy) -> bool:
+    async def _ask(self, decision: Ruling, call: Call, process: Process, tool: str, policy: Policy) -> bool:
         """Ask a person, within the turn's budget. A yes holds again where doing it twice is as doing it once."""
         found, four_eyes = self._tools.get(tool), policy.says(tool, "four_eyes")
         about = [process.pid, process.turn, tool, sorted(given(call).items())]
@@ -131,6 +131,6 @@ def _properties(schema: Json) -> set[str]:
     return own.union(*map(_properties, schema.values()))
 
 
-def _denied(tool: str, decision: Decision, more: str = "") -> PermissionDenied:
+def _denied(tool: str, decision: Ruling, more: str = "") -> PermissionDenied:
     text = " ".join(filter(None, (f"{tool} was refused ({decision.rule}): {decision.why}", more)))
     return PermissionDenied(text, tool=tool, rule=decision.rule, origins=dict(decision.origins))

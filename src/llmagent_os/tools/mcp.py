@@ -58,7 +58,7 @@ class MCPTool:
 
     async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Call it, waiting for the server to be there; raises ToolFailed with what it says or that it is gone."""
-        async with self._bounds.held():
+        async with self._bounds.within():
             try:
                 return await self._call(arguments, ticket.key)
             except _Lost as lost:

@@ -64,7 +64,7 @@ class OperationTool:
         data = None if body is None else codec.dumps(body)
         try:
             async with (
-                self._bounds.held(),
+                self._bounds.within(),
                 aiohttp.ClientSession() as session,
                 session.request(
                     self._operation.method, url, params=query, headers=headers, data=data, allow_redirects=False

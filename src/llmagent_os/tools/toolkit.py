@@ -51,11 +51,11 @@ class Bounds:
             if left is None:
                 return result
             work = left
-        async with self.held():
+        async with self.within():
             return await work
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    async def within(self) -> AsyncIterator[None]:
         """Wait for a turn and give the block the rest of the time; raises ToolFailed when that is over."""
         try:
             async with asyncio.timeout(self._seconds) as timer:

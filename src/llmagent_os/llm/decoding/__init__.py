@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from ...core.errors import InvalidRequest, Unsupported, not_found
-from ...core.ports import Engine, Strategy
+from ...core.ports import DecodingStrategy, Engine
 from ...core.records import Chunk, Decoding, GenerateRequest
 from .bans import restrained
 from .beam import beam
 from .candidates import best_of, vote
 
-STRATEGIES: Mapping[str, Strategy] = {"beam": beam, "best_of": best_of, "vote": vote}
+STRATEGIES: Mapping[str, DecodingStrategy] = {"beam": beam, "best_of": best_of, "vote": vote}
 """Decoding strategies by name."""
 
 WIDEST = 1000  # hypotheses of one request: each is work of its own, before anybody can give it up
@@ -19,9 +19,9 @@ BANS, LONGEST = 1000, 1000  # words, phrases and topics of one request that are 
 
 
 def decoded(
-    request: GenerateRequest, engine: Engine, strategies: Mapping[str, Strategy] = STRATEGIES
+    request: GenerateRequest, engine: Engine, strategies: Mapping[str, DecodingStrategy] = STRATEGIES
 ) -> AsyncIterator[Chunk]:
-    """Answer as `request.decoding` says; without it, the engine's own answer. Itself a Strategy.
+    """Answer as `request.decoding` says; without it, the engine's own answer. Itself a DecodingStrategy.
 
     Raises NotFound for an unknown strategy, InvalidRequest for a width or count that cannot be, Unsupported for what
     the strategy or the engine cannot honour.
