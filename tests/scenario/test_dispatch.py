@@ -18,16 +18,19 @@ from llmagent_os.core.errors import (
     InvalidRequest,
     PermissionDenied,
 )
-from llmagent_os.core.records import Budget, GenerateRequest, Sampling
+from llmagent_os.core.records import Budget, Decoding, GenerateRequest, Sampling
+from llmagent_os.core.stream import collect
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
+from llmagent_os.llm.decoding import decoded
 from llmagent_os.sched.dispatch import Dispatcher
 from llmagent_os.sched.scheduler import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.slotted import SlottedEngine, answer
+from tests.stand_ins.stepper import Chain
 
 QUICK = SchedulerSettings(quantum=4, aging=0.001)
 
@@ -79,7 +82,7 @@ async def test_answers_that_were_interrupted_are_those_of_undisturbed_runs(tmp_p
         assert system.engine.restores > 12  # they did take turns
         needed = 12 * (40 + 40)
         assert system.engine.computed <= 1.05 * needed + system.engine.restores  # a token each time it goes on
-        assert not any(slot.busy for slot in system.dispatcher.slots)
+        assert not any(slot.busy for slot in system.dispatcher.pager.slots)
 
 
 async def test_pages_that_do_not_fit_in_memory_go_on_from_disk(tmp_path: Path) -> None:
@@ -102,7 +105,7 @@ async def test_a_damaged_page_is_refused_and_computed_again(tmp_path: Path, tier
         first, second = prompts(2, 100)
         for prompt in (first, second):
             await system.ask(prompt)
-        await system.dispatcher.close()
+        await system.dispatcher.pager.close()
         for page in system.pages.found("slotted"):
             data = bytearray(system.pages.path(page).read_bytes())
             data[len(data) // 2] = ord("x")
@@ -152,7 +155,7 @@ async def test_cancelling_at_random_gives_everything_back(tmp_path: Path) -> Non
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for number, result in enumerate(results):
             assert isinstance(result, asyncio.CancelledError) or result == answer(f"{shared} {number}", 30)
-        await until(lambda: not any(slot.busy for slot in system.dispatcher.slots))
+        await until(lambda: not any(slot.busy for slot in system.dispatcher.pager.slots))
         assert not system.dispatcher.scheduler.running and not system.dispatcher.scheduler.waiting
         assert not system.engine.working
 
@@ -326,3 +329,22 @@ async def test_a_child_may_be_nicer_than_its_parent_but_not_less_nice(tmp_path: 
         assert [system.kernel.table.get(pid).nice for pid in pids] == [5, 9]
         with pytest.raises(InvalidRequest, match="it goes from"):
             await system.sys.spawn("child", nice=20)
+
+
+async def test_a_beam_on_an_engine_that_hands_out_its_own_slots(tmp_path: Path) -> None:
+    kernel = Kernel(SQLiteStore(tmp_path / "journal.db"), {}, decode=decoded)
+
+    async def opened() -> Any:
+        return Chain("abc", slots=range(4))
+
+    kernel.engines.add("chain", opened)
+    try:
+        sys = await kernel.service("test")
+        decoding, sampling = Decoding("beam", width=3, n=2), Sampling(max_tokens=6)
+        request = GenerateRequest("chain", prompt="go", sampling=sampling, decoding=decoding)
+        alone = await collect(decoded(request, Chain("abc")), "chain")
+        for _ in range(3):  # the slots come back
+            asked = await sys.generate(request, deadline=5)
+            assert (asked.text, asked.alternatives) == (alone.text, alone.alternatives)
+    finally:
+        await kernel.close()

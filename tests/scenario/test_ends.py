@@ -139,8 +139,8 @@ async def test_an_answer_that_breaks_off_costs_money(boot: Boot) -> None:
         await sys.generate(GenerateRequest("broken", (Message("user", "words " * 30),)), watch)
     (row,) = rows(kernel, kernel.table.named("service/test")[0])
     assert (row.outcome, row.input_tokens, row.output_tokens, row.money) == ("error", 45, 20, 65.0)
-    ledger = kernel.dispatchers["broken"].scheduler.ledger
-    assert ledger.had("tenant", "default") > 0  # the scheduler has the prompt in its accounts, too
+    shares = kernel.dispatchers["broken"].scheduler.shares
+    assert shares.had("tenant", "default") > 0  # the scheduler has counted the prompt, too
 
 
 async def test_an_engine_that_cannot_be_reached_costs_nothing(boot: Boot) -> None:

@@ -245,7 +245,7 @@ async def test_saved_contexts_are_forgotten(tmp_path: Path) -> None:
         texts = prompts(6, 100)
         for text in texts:
             await system.ask(text)
-        await system.dispatcher.close()
+        await system.dispatcher.pager.close()
         assert len(system.pages.found("slotted")) > 3
         system.kernel.forget({system.sys.pid + 1})
         assert len(system.pages.found("slotted")) > 3

@@ -89,10 +89,10 @@ class Overview:
     def _share(self, process: Process, shares: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Json]:
         """What a process has of all engines (see `Dispatcher.by_process`), and what its program had of them."""
         *_, root = process.lineage()
-        ledgers = [dispatcher.scheduler.ledger for dispatcher in self._kernel.dispatchers.values()]
+        had = [dispatcher.scheduler.shares for dispatcher in self._kernel.dispatchers.values()]
         rows = [share[process.pid] for share in shares if process.pid in share]
         share = {name: sum(row[name] for row in rows) for name in ("speed", "waited", "slot", "ram", "disk")}
-        return {**share, "attained": sum(ledger.had("program", root.pid) for ledger in ledgers)}
+        return {**share, "attained": sum(each.had("program", root.pid) for each in had)}
 
     async def route(self, body: ChatBody) -> dict[str, Any]:
         """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""

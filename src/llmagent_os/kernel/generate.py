@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ..core.ports import Engine, Stepper
 from ..core.records import Call, Chunk, Embeddings, EmbedRequest, EngineInfo, GenerateRequest, Generation, Usage
 from ..core.stream import collect, priced
-from ..sched.dispatch import Dispatcher, now
+from ..sched.dispatch import Dispatcher
+from ..sched.pager import now
 from ..sched.router import Course, Leg
 from ..sched.scheduler import CLASSES, Job
 from . import budget

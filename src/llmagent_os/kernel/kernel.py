@@ -84,7 +84,7 @@ class Kernel:
         await asyncio.gather(*self.workers.values(), return_exceptions=True)
         written = await self.journal.drain()
         for dispatcher in self.dispatchers.values():
-            await dispatcher.close()
+            await dispatcher.pager.close()
         await self.engines.close()
         if self._pages is not None:
             await self._pages.close()
@@ -99,7 +99,7 @@ class Kernel:
         found = self.dispatchers.get(model)
         if found is None or found.engine is not engine:
             found = Dispatcher(engine, self._sharing(model), self._pages, self._checkpoint)
-            found.load(self.table.find)
+            found.pager.load(self.table.find)
             self.dispatchers[model] = found
         return found
 
@@ -123,7 +123,7 @@ class Kernel:
     def forget(self, pids: Collection[int]) -> None:
         """Delete what is kept of the contexts of processes."""
         for dispatcher in self.dispatchers.values():
-            dispatcher.forget(pids)
+            dispatcher.pager.forget(pids)
         if self._pages is not None:
             self._pages.forget(pids)
 
