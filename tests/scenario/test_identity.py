@@ -9,6 +9,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from llmagent_os.gateway.rest import make_rest
 from llmagent_os.gateway.server import running
 from llmagent_os.security.identity import SCOPES, Keys, Limiter
 from tests.stand_ins.gateway import Gate, gate, user
+from tests.stand_ins.server import serving
 
 CHAT = {"model": "scripted", "messages": user("hi")}
 
@@ -303,14 +305,10 @@ async def test_a_provider_that_changes_its_keys(
 
     app = web.Application()
     app.router.add_get("/jwks", jwks)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"http://127.0.0.1:{port}/jwks")
-    config = Config(data=tmp_path / "data", port=0, model="scripted", oidc=oidc)
-    try:
+    async with AsyncExitStack() as provider:
+        url = await provider.enter_async_context(serving(app))
+        oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"{url}/jwks")
+        config = Config(data=tmp_path / "data", port=0, model="scripted", oidc=oidc)
         async with running(config) as system, aiohttp.ClientSession() as session:
             api = Gate(system, session)
             for _ in "ab":
@@ -319,11 +317,9 @@ async def test_a_provider_that_changes_its_keys(
             keys[:] = [("two", OTHER)]
             assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
             assert (await api.get("/v1/agents", **bearer(token())))[0] == 401  # also one that was let in before
-            await runner.cleanup()
+            await provider.aclose()
             assert (await api.get("/v1/agents", **bearer(token(kid="three"))))[0] == 401
             assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
-    finally:
-        await runner.cleanup()
 
 
 async def test_a_key_that_was_minted_before_its_role_grew_holds_what_the_role_holds_now(api: Gate) -> None:

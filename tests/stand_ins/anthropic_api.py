@@ -1,8 +1,8 @@
-"""A stand-in for Anthropic's Messages API, as particular as the real one about turns, tool results and schemas."""
+"""The face of Anthropic's Messages API, as particular as the real one about turns, tool results and schemas."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,8 @@ from llmagent_os.core.records import (
     ToolSpec,
     Usage,
 )
-from llmagent_os.core.stream import collect
 
-from .server import Refused, StandIn, event_stream, model, serving
+from .server import Refused, StandIn, model, playing
 
 FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools",
@@ -49,66 +48,69 @@ class AnthropicStandIn(StandIn):
         """Anthropic's words."""
         return f"prompt is too long: {tokens} tokens > {window} maximum"
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
+    async def body(self, request: web.Request) -> dict[str, Any]:
+        """The fields of the API, and its version in the head."""
         if "anthropic-version" not in request.headers:
             raise invalid("anthropic-version: header is required")
         return await self.read(request, request.headers.get("x-api-key", ""), FIELDS)
 
     async def count(self, request: web.Request) -> web.StreamResponse:
         """Count the prompt's tokens."""
-        return web.json_response({"input_tokens": await self.model.count_tokens(asked(await self._body(request)))})
+        return web.json_response({"input_tokens": await self.model.count_tokens(asked(await self.body(request)))})
 
-    async def generate(self, request: web.Request) -> web.StreamResponse:
-        """Answer a conversation."""
-        body = await self._body(request)
+    def asked(self, body: Mapping[str, Any]) -> GenerateRequest:
+        """A conversation, which says how long its answer may be."""
         if "max_tokens" not in body:
             raise invalid("max_tokens: Field required")
-        wanted = asked(body)
-        if not body.get("stream"):
-            return web.json_response(whole(await collect(self.chunks(wanted))))
-        return await self._stream(request, wanted)
+        return asked(body)
 
-    async def _stream(self, request: web.Request, wanted: GenerateRequest) -> web.StreamResponse:
-        chunks = self.chunks(wanted)
-        first = await anext(chunks)
-        response = await event_stream(request)
+    def whole(self, answer: Generation, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Text and calls of tools as blocks."""
+        content: list[dict[str, Any]] = [{"type": "text", "text": answer.text}] if answer.text else []
+        content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in answer.tool_calls]
+        return {**HEAD, "content": content, "stop_reason": STOP_REASONS[answer.finish], "usage": used(answer.usage)}
+
+    async def opening(self, wanted: GenerateRequest) -> list[bytes]:
+        """The message, with what its prompt takes, and a first block of text."""
         counted = used(Usage(await self.model.count_tokens(wanted), 1))
-        await send(response, "message_start", message={**HEAD, "content": [], "usage": counted})
-        await send(response, "content_block_start", index=0, content_block={"type": "text", "text": ""})
-        await send(response, "ping")
-        await self._send(response, first)
-        async for chunk in chunks:
-            await self._send(response, chunk)
-        await send(response, "message_stop")
-        return response
+        return [
+            event("message_start", message={**HEAD, "content": [], "usage": counted}),
+            event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+            event("ping"),
+        ]
 
-    async def _send(self, response: web.StreamResponse, chunk: Chunk) -> None:
+    def piece(self, chunk: Chunk, body: Mapping[str, Any]) -> Iterator[bytes]:
+        """Text; calls of tools as blocks, their arguments in three pieces; the end."""
         if chunk.text:
-            await send(response, "content_block_delta", index=0, delta={"type": "text_delta", "text": chunk.text})
+            yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": chunk.text})
         for index, call in enumerate(chunk.tool_calls, start=1):
             block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-            await send(response, "content_block_start", index=index, content_block=block)
+            yield event("content_block_start", index=index, content_block=block)
             text = codec.dumps(call.arguments).decode()
             for part in ("", text[: len(text) // 2], text[len(text) // 2 :]):
                 piece = {"type": "input_json_delta", "partial_json": part}
-                await send(response, "content_block_delta", index=index, delta=piece)
+                yield event("content_block_delta", index=index, delta=piece)
         if chunk.finish:
             delta: dict[str, Any] = {"stop_reason": STOP_REASONS[chunk.finish], "stop_sequence": None}
             spent = chunk.usage.output_tokens if chunk.usage else 0
-            await send(response, "message_delta", delta=delta, usage={"output_tokens": spent})
+            yield event("message_delta", delta=delta, usage={"output_tokens": spent})
+
+    def closing(self) -> bytes:
+        """Anthropic's last event."""
+        return event("message_stop")
 
 
 @asynccontextmanager
 async def anthropic_server(key: str = "", **options: Any) -> AsyncIterator[AnthropicStandIn]:
     """Run a stand-in whose scripted model is opened with `options`."""
     stand_in = AnthropicStandIn(await model(**options), key=key)
-    async with serving(stand_in):
+    async with playing(stand_in):
         yield stand_in
 
 
-async def send(response: web.StreamResponse, kind: str, **data: Any) -> None:
-    """Send one event, its name on a line of its own."""
-    await response.write(b"event: %s\r\ndata: %s\r\n\r\n" % (kind.encode(), codec.dumps({"type": kind, **data})))
+def event(kind: str, **data: Any) -> bytes:
+    """An event of a stream, its name on a line of its own."""
+    return b"event: %s\r\ndata: %s\r\n\r\n" % (kind.encode(), codec.dumps({"type": kind, **data}))
 
 
 def invalid(message: str) -> Refused:
@@ -183,13 +185,6 @@ def heard(role: Role, blocks: list[dict[str, Any]]) -> list[Message]:
 def words(blocks: list[dict[str, Any]]) -> str:
     """The text of some blocks."""
     return "".join(block["text"] for block in blocks if block["type"] == "text")
-
-
-def whole(answer: Generation) -> dict[str, Any]:
-    """An answer that is not streamed."""
-    content: list[dict[str, Any]] = [{"type": "text", "text": answer.text}] if answer.text else []
-    content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in answer.tool_calls]
-    return {**HEAD, "content": content, "stop_reason": STOP_REASONS[answer.finish], "usage": used(answer.usage)}
 
 
 def used(usage: Usage) -> dict[str, int]:

@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 
 @dataclass
@@ -19,13 +18,12 @@ class LocalHub:
     stall_after: int = 0
     ranges: list[str | None] = field(default_factory=list)  # what each download asked for
 
-    async def start(self) -> TestServer:
+    def app(self) -> web.Application:
+        """What it serves."""
         app = web.Application()
         app.router.add_get("/api/models/{owner}/{repo}", self._list)
         app.router.add_get("/{owner}/{repo}/resolve/main/{name:.+}", self._send)
-        server = TestServer(app)
-        await server.start_server()
-        return server
+        return app
 
     def _repo(self, request: web.Request) -> dict[str, bytes]:
         repo = "{owner}/{repo}".format(**request.match_info)

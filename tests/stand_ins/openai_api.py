@@ -1,8 +1,8 @@
-"""A stand-in for an OpenAI-compatible server: chat, raw completions and embeddings, whole or streamed."""
+"""The face of an OpenAI-compatible server: chat, raw completions and embeddings, whole or streamed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,8 @@ from llmagent_os.core.records import (
     ToolSpec,
     Usage,
 )
-from llmagent_os.core.stream import collect
 
-from .server import Refused, StandIn, event_stream, model, serving
+from .server import Refused, StandIn, model, playing
 
 FIELDS = frozenset({
     "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "presence_penalty",
@@ -62,26 +61,25 @@ class OpenAIStandIn(StandIn):
             "tokens. Please reduce the length of the messages."
         )
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
+    async def body(self, request: web.Request) -> dict[str, Any]:
+        """The fields of the API, with vLLM's where they are taken."""
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return await self.read(request, key, FIELDS | EXTENDED if self.extended else FIELDS)
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         """Answer out of order, as the API allows."""
-        body = await self._body(request)
+        body = await self.body(request)
         made = await self.model.embed(EmbedRequest("stand-in", tuple(body["input"])))
         rows = [{"index": i, "embedding": vector} for i, vector in enumerate(made.vectors)]
         return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": made.usage.input_tokens}})
 
-    async def generate(self, request: web.Request) -> web.StreamResponse:
-        """Answer a chat or a raw prompt."""
-        body = await self._body(request)
-        wanted = asked(body)
-        if not body.get("stream"):
-            return web.json_response(self._whole(await collect(self.chunks(wanted)), "prompt" in body))
-        return await self._stream(request, body, wanted)
+    def asked(self, body: Mapping[str, Any]) -> GenerateRequest:
+        """A chat or a raw prompt."""
+        return asked(body)
 
-    def _whole(self, answer: Generation, raw: bool) -> dict[str, Any]:
+    def whole(self, answer: Generation, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One choice, and what was used."""
+        raw = "prompt" in body
         choice: dict[str, Any] = {
             "index": 0,
             "finish_reason": answer.finish,
@@ -95,31 +93,27 @@ class OpenAIStandIn(StandIn):
         used = usage(answer.usage) if self.counts else None
         return {**HEAD, "object": "chat.completion", "choices": [choice], "usage": used}
 
-    async def _stream(
-        self, request: web.Request, body: Mapping[str, Any], wanted: GenerateRequest
-    ) -> web.StreamResponse:
-        chunks = self.chunks(wanted)
-        first = await anext(chunks)
-        response = await event_stream(request)
-        await send(response, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
-        await self._send(response, first, body)
-        async for chunk in chunks:
-            await self._send(response, chunk, body)
-        await response.write(b"data: [DONE]\n\n")
-        return response
+    async def opening(self, wanted: GenerateRequest) -> list[bytes]:
+        """Who speaks."""
+        return [event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})]
 
-    async def _send(self, response: web.StreamResponse, chunk: Chunk, body: Mapping[str, Any]) -> None:
+    def piece(self, chunk: Chunk, body: Mapping[str, Any]) -> Iterator[bytes]:
+        """Text, calls of tools in two pieces each, the end, what was used."""
         raw = "prompt" in body
         if chunk.text:
             said = {"text": chunk.text} if raw else {"delta": {"content": chunk.text}}
-            await send(response, {"choices": [{"index": 0, **said, "logprobs": logprobs(chunk.logprobs, raw)}]})
+            yield event({"choices": [{"index": 0, **said, "logprobs": logprobs(chunk.logprobs, raw)}]})
         for i, call in enumerate(chunk.tool_calls):
             for delta in deltas(i, call, whole=False):
-                await send(response, {"choices": [{"index": 0, "delta": {"tool_calls": [delta]}}]})
+                yield event({"choices": [{"index": 0, "delta": {"tool_calls": [delta]}}]})
         if chunk.finish:
-            await send(response, {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk.finish}]})
+            yield event({"choices": [{"index": 0, "delta": {}, "finish_reason": chunk.finish}]})
         if chunk.usage and self.counts and body["stream_options"]["include_usage"]:
-            await send(response, {"choices": [], "usage": usage(chunk.usage)})
+            yield event({"choices": [], "usage": usage(chunk.usage)})
+
+    def closing(self) -> bytes:
+        """OpenAI's last line."""
+        return b"data: [DONE]\n\n"
 
 
 @asynccontextmanager
@@ -128,14 +122,13 @@ async def openai_server(
 ) -> AsyncIterator[OpenAIStandIn]:
     """Run a stand-in whose scripted model is opened with `options`."""
     stand_in = OpenAIStandIn(await model(**options), key=key, extended=extended, counts=counts)
-    async with serving(stand_in):
+    async with playing(stand_in):
         yield stand_in
 
 
-async def send(response: web.StreamResponse, event: Mapping[str, Any]) -> None:
-    """Send one event."""
-    event = {**HEAD, "object": "chat.completion.chunk", **event}
-    await response.write(b"data: " + codec.dumps(event) + b"\n\n")
+def event(data: Mapping[str, Any]) -> bytes:
+    """An event of a stream."""
+    return b"data: " + codec.dumps({**HEAD, "object": "chat.completion.chunk", **data}) + b"\n\n"
 
 
 def asked(body: Mapping[str, Any]) -> GenerateRequest:

@@ -1,9 +1,9 @@
-"""What the stand-in servers share: a port, a script to answer from, and a record of what reached them."""
+"""A player of scripts behind HTTP: it answers as the scripted model does, in the words of the face that it wears."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,8 @@ from aiohttp import web
 
 from llmagent_os.core import codec
 from llmagent_os.core.errors import ContextOverflow, EngineUnavailable, InvalidRequest, LLMAgentOSError
-from llmagent_os.core.records import Chunk, GenerateRequest, ModelSpec
+from llmagent_os.core.records import Chunk, GenerateRequest, Generation, ModelSpec
+from llmagent_os.core.stream import collect
 from llmagent_os.llm.scripted import ScriptedEngine, open_engine
 
 WINDOW = 4096
@@ -33,7 +34,10 @@ class Refused(Exception):
 
 @dataclass
 class StandIn:
-    """A running server: where it is, what it got, and what to do instead of answering (`instead`) in a test."""
+    """A running server: where it is, what it got, and what to do instead of answering (`instead`) in a test.
+
+    A face says what is served (`routes`) and how things are put: see the methods that have no body here.
+    """
 
     model: ScriptedEngine
     key: str = ""
@@ -58,6 +62,23 @@ class StandIn:
         if body["model"] != "stand-in":
             raise Refused(404, "not_found_error", f"The model {body['model']!r} does not exist")
         return body
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        """Play an answer: whole, or in pieces from when there is a first one."""
+        body = await self.body(request)
+        wanted = self.asked(body)
+        chunks = self.chunks(wanted)
+        if not body.get("stream"):
+            return web.json_response(self.whole(await collect(chunks), body))
+        first = await anext(chunks)
+        response = await event_stream(request)
+        for event in [*await self.opening(wanted), *self.piece(first, body)]:
+            await response.write(event)
+        async for chunk in chunks:
+            for event in self.piece(chunk, body):
+                await response.write(event)
+        await response.write(self.closing())
+        return response
 
     async def chunks(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """The model's answer; its refusals as the server's."""
@@ -85,6 +106,30 @@ class StandIn:
         """What it serves."""
         raise NotImplementedError
 
+    async def body(self, request: web.Request) -> dict[str, Any]:
+        """The body of a request, once it has been checked (see `read`)."""
+        raise NotImplementedError
+
+    def asked(self, body: Mapping[str, Any]) -> GenerateRequest:
+        """Read a body as the model is asked, or refuse it."""
+        raise NotImplementedError
+
+    def whole(self, answer: Generation, body: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer that is not streamed."""
+        raise NotImplementedError
+
+    async def opening(self, wanted: GenerateRequest) -> Iterable[bytes]:
+        """The events before the first piece."""
+        raise NotImplementedError
+
+    def piece(self, chunk: Chunk, body: Mapping[str, Any]) -> Iterator[bytes]:
+        """The events of a chunk."""
+        raise NotImplementedError
+
+    def closing(self) -> bytes:
+        """The event that ends a stream."""
+        raise NotImplementedError
+
     async def middle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer errors in the server's shape, and notice callers that leave."""
         try:
@@ -102,7 +147,7 @@ async def model(**options: Any) -> ScriptedEngine:
 
 
 @asynccontextmanager
-async def serving(stand_in: StandIn) -> AsyncIterator[StandIn]:
+async def playing(stand_in: StandIn) -> AsyncIterator[StandIn]:
     """Run it on a free port of 127.0.0.1."""
 
     @web.middleware
@@ -111,13 +156,19 @@ async def serving(stand_in: StandIn) -> AsyncIterator[StandIn]:
 
     app = web.Application(middlewares=[middle], client_max_size=2**26)
     app.add_routes(stand_in.routes())
+    async with serving(app) as url:
+        stand_in.url = f"{url}/v1"
+        yield stand_in
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Serve anything on a free port of 127.0.0.1; gives the URL, without a slash at its end."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     try:
-        yield stand_in
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

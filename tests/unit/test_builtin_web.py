@@ -13,6 +13,7 @@ from yarl import URL
 from llmagent_os.core.errors import PermissionDenied, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
 from llmagent_os.tools.builtin_web import LARGEST, Web, html_text
+from tests.stand_ins.server import serving
 
 TICKET = Ticket("key-1", 7)
 PAGE = """<html><head><title>News</title><style>p {}</style><script>alert("<p>no</p>")</script></head>
@@ -37,12 +38,8 @@ async def url() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/{name}", page)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as found:
+        yield found
 
 
 def here(url: str) -> Web:

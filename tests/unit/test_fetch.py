@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestServer
 
 from llmagent_os.core.errors import Conflict, FetchFailed, InvalidRequest, NotFound
 from llmagent_os.llm import catalog, wheels
@@ -23,6 +22,7 @@ from llmagent_os.llm.hub import HubFile
 from llmagent_os.llm.known import KnownModel, Wheel, part_path, path_of
 from llmagent_os.llm.partfile import alone
 from tests.stand_ins.hub import LocalHub
+from tests.stand_ins.server import serving
 
 DATA = b"GGUF" + random.Random(7).randbytes(300_000)
 PART = 100_000
@@ -46,11 +46,10 @@ def hub() -> LocalHub:
 
 
 @pytest.fixture
-async def served(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestServer]:
-    server = await hub.start()
-    monkeypatch.setenv("HF_ENDPOINT", str(server.make_url("")).rstrip("/"))
-    yield server
-    await server.close()
+async def served(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    async with serving(hub.app()) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        yield
 
 
 @pytest.fixture
@@ -180,7 +179,8 @@ async def test_a_lock_of_another_process_is_waited_for(models_folder: Path) -> N
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
 
 
-async def test_an_interrupted_fetch_keeps_its_part(hub: LocalHub, served: TestServer) -> None:
+@pytest.mark.usefixtures("served")
+async def test_an_interrupted_fetch_keeps_its_part(hub: LocalHub) -> None:
     hub.stall_after = 150_000
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", FETCH), env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE

@@ -15,6 +15,7 @@ from llmagent_os.core.errors import FetchFailed, InvalidRequest, PermissionDenie
 from llmagent_os.core.records import Grant, Ticket
 from llmagent_os.tools.openapi import OperationTool, openapi_tools
 from llmagent_os.tools.settings import Document
+from tests.stand_ins.server import serving
 
 TICKET = Ticket("key-1", 7)
 DOCUMENT: dict[str, Any] = {
@@ -83,12 +84,8 @@ async def url() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", api)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as found:
+        yield found
 
 
 async def shop(url: str, folder: Path, **settings: Any) -> dict[str, OperationTool]:
