@@ -25,6 +25,7 @@ from llmagent_os.gateway.client import Client, find
 from llmagent_os.gateway.server import running
 from llmagent_os.llm.scripted import ScriptedEngine
 from tests.stand_ins.gateway import Gate, gate, user
+from tests.stand_ins.kernels import until
 
 CHAT = "/v1/chat/completions"
 ENDLESS = {"text": "word " * 20_000, "pace": 0.01}
@@ -38,12 +39,6 @@ async def api(tmp_path: Path, models_folder: Path) -> AsyncIterator[Gate]:
 
 def chat(model: str = "scripted", text: str = "hi", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": user(text), **more}
-
-
-async def until(condition: Callable[[], bool], seconds: float = 2.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def engine_is_free(api: Gate) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import Boot, kernels
 
 LONG = "a long conversation " * 300
 HALF = "caf\udce9"  # half a character, as the name of a file may hold
@@ -103,7 +104,6 @@ PROGRAMS = {
     "odd": Program(odd, wakes=True), "reader": Program(reader), "payer": Program(payer),
     "cashier": Program(cashier, wakes=True),
 }  # fmt: skip
-Boot = Callable[..., Awaitable[Kernel]]
 
 
 @pytest.fixture(autouse=True)
@@ -114,19 +114,8 @@ def unlogged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Boots kernels on one file; a second boot is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start(**options: Any) -> Kernel:
-        for kernel in kernels[-1:]:
-            await kernel.close()
-        syscalls = {"pair": Syscall(pair, 5.0, uncovered, own)}
-        kernels.append(Kernel(SQLiteStore(tmp_path / "journal.db"), PROGRAMS, syscalls=syscalls, **options))
-        await kernels[-1].start_all()
-        return kernels[-1]
-
-    yield start
-    await kernels[-1].close()
+    async with kernels(tmp_path, PROGRAMS, syscalls={"pair": Syscall(pair, 5.0, uncovered, own)}) as found:
+        yield found
 
 
 async def ask(kernel: Kernel, pid: int, body: str, task: str | None = None) -> Json:

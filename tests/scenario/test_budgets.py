@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.gateway import gate
+from tests.stand_ins.kernels import Boot, kernels
 
 LONG = "x" * 400
 
@@ -202,23 +203,12 @@ PROGRAMS = {
     "crowd": Program(crowd),
     "sleeper": Program(sleeper),
 }
-Start = Callable[..., Awaitable[Kernel]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts kernels on one journal file; a second start is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start(store: SQLiteStore | None = None) -> Kernel:
-        if kernels:
-            await kernels[-1].close()
-        kernels.append(Kernel(store or SQLiteStore(tmp_path / "journal.db"), PROGRAMS, filters=[budgets]))
-        await kernels[-1].start_all()
-        return kernels[-1]
-
-    yield start
-    await kernels[-1].close()
+async def start(tmp_path: Path) -> AsyncIterator[Boot]:
+    async with kernels(tmp_path, PROGRAMS, filters=[budgets]) as found:
+        yield found
 
 
 def steps(kernel: Kernel, pid: int) -> float:
@@ -232,7 +222,7 @@ async def turn(kernel: Kernel, pid: int, task: str) -> None:
     await kernel.mail.wait(f"task/{task}", 5)
 
 
-async def test_retention_gives_nothing_back(start: Start, tmp_path: Path) -> None:
+async def test_retention_gives_nothing_back(start: Boot, tmp_path: Path) -> None:
     kernel = await start()
     pid = await (await kernel.service("test")).spawn("parent", budget=Budget(steps=1000))
     for n in range(3):
@@ -247,7 +237,7 @@ async def test_retention_gives_nothing_back(start: Start, tmp_path: Path) -> Non
     assert steps(kernel, pid) == before
 
 
-async def test_charging_reads_no_children(start: Start, tmp_path: Path) -> None:
+async def test_charging_reads_no_children(start: Boot) -> None:
     class Counting(SQLiteStore):
         reads = 0
 
@@ -261,8 +251,9 @@ async def test_charging_reads_no_children(start: Start, tmp_path: Path) -> None:
     for number in (1, 30):
         for n in range(number):
             await turn(kernel, pid, f"{number}.{n}")
-        store = Counting(tmp_path / "journal.db")
-        kernel = await start(store)
+        kernel = await start(Counting)
+        store = kernel.store
+        assert isinstance(store, Counting)
         await kernel.service("test")
         store.reads = 0
         await turn(kernel, pid, f"last {number}")
@@ -270,7 +261,7 @@ async def test_charging_reads_no_children(start: Start, tmp_path: Path) -> None:
     assert seen[0] == seen[1]
 
 
-async def test_only_a_service_names_accounts(start: Start) -> None:
+async def test_only_a_service_names_accounts(start: Boot) -> None:
     kernel = await start()
     sys = await kernel.service("test")
     assert await sys.wait(await sys.spawn("usurper")) == "refused"
@@ -322,7 +313,7 @@ def test_what_processes_of_an_earlier_folder_had_is_on_their_accounts(tmp_path: 
     assert sqlite3.connect(path).execute("SELECT count(*) FROM account").fetchone() == (4,)
 
 
-async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Start) -> None:
+async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Boot) -> None:
     kernel = await start()
     rules = [{"match": ".", "text": "abcd" * 40, "pace": 0.001}]
     spec = ModelSpec("paid", "scripted", input_price=1e6, output_price=1e6, options={"rules": rules})
@@ -363,7 +354,7 @@ async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_f
         assert await told(system, "poor", "hi") == "BudgetExceeded"
 
 
-async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Start) -> None:
+async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Boot) -> None:
     kernel = await start()
     sys = await kernel.service("test")
     kernel.engines.add("slow", lambda: open_engine(ModelSpec("slow", "scripted", options={"rules": SLOW})))

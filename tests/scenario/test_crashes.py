@@ -21,6 +21,7 @@ from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.plugins import hookimpl
 from llmagent_os.stores.sqlite import Durability, SQLiteStore
+from tests.stand_ins.kernels import until
 
 
 class Ledger:
@@ -167,12 +168,6 @@ async def test_too_many_restarts_below_end_the_supervisor_and_its_tree(tmp_path:
 
 def starts_of(kernel: Kernel, pids: list[int]) -> list[int]:
     return [sum(row.name == "call" for row in kernel.journal.rows(pid)) for pid in pids]
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class Tools:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from llmagent_os.sched.dispatch import Dispatcher
 from llmagent_os.sched.scheduler import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import until
 from tests.stand_ins.slotted import SlottedEngine, answer
 from tests.stand_ins.stepper import Chain
 
@@ -279,12 +280,6 @@ async def test_an_answer_cut_off_by_a_crash_goes_on_from_its_checkpoint(tmp_path
         await system.kernel.start_all()
         assert await system.sys.wait(pid) == answer(prompts(1, 100)[0], 200)
         assert engine.computed < 300 - 180 + 64
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def test_it_tells_who_is_on_its_slots_and_who_waits_in_which_order(tmp_path: Path) -> None:

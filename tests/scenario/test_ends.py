@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.llm.scripted import ScriptedEngine, open_engine
 from llmagent_os.monitoring.replay import replay
-from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.flaky import FlakyEngine
 from tests.stand_ins.gateway import Gate, gate, user
+from tests.stand_ins.kernels import Boot, kernels, until
 
 DOLLAR = {"input_price": 1e6, "output_price": 1e6}  # a token
 PAID = ModelSpec("paid", "scripted", options={"rules": [{"match": ".", "text": "abcd" * 40, "pace": 0.02}]}, **DOLLAR)
@@ -57,25 +57,12 @@ async def gives_up(sys: Sys, args: Json, state: Json) -> Any:
 
 
 PROGRAMS = {"asks": Program(asks, wakes=True), "gives_up": Program(gives_up)}
-Boot = Callable[..., Awaitable[Kernel]]
 
 
 @pytest.fixture
 async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Boots kernels on one journal file; a second boot is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start(**options: Any) -> Kernel:
-        if kernels:
-            await kernels[-1].close()
-        kernel = Kernel(SQLiteStore(tmp_path / "journal.db"), PROGRAMS, filters=[budgets], **options)
-        kernel.engines.add("paid", lambda: open_engine(PAID))
-        kernels.append(kernel)
-        await kernel.start_all()
-        return kernel
-
-    yield start
-    await kernels[-1].close()
+    async with kernels(tmp_path, PROGRAMS, [PAID], filters=[budgets]) as found:
+        yield found
 
 
 def rows(kernel: Kernel, pid: int, name: str = "generate") -> list[Row]:
@@ -94,12 +81,6 @@ def same(kernel: Kernel, pid: int) -> bool:
     return (*counts, sum(row.money for row in found)) == (
         usage["input_tokens"], usage["output_tokens"], pytest.approx(usage["money"]),
     )  # fmt: skip
-
-
-async def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_call_over_its_deadline_costs_what_was_made_also_after_a_restart(boot: Boot) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ from llmagent_os.kernel.budget import budgets
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.kernel.syscalls import Builtins
-from llmagent_os.llm.scripted import open_engine
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import Boot, kernels
 
 
 class Ledger:
@@ -111,28 +111,11 @@ PROGRAMS = {
     "at_once": Program(at_once),
 }
 
-Boot = Callable[..., Awaitable[Kernel]]
-
 
 @pytest.fixture
 async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Boots kernels on one journal file; a second boot is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start(**options: Any) -> Kernel:
-        if kernels:
-            await kernels[-1].close()
-        store = SQLiteStore(tmp_path / "journal.db")
-        kernel = Kernel(store, options.pop("programs", PROGRAMS), filters=[budgets], **options)
-
-        kernel.engines.add("scripted", lambda: open_engine(ModelSpec("scripted", "scripted")))
-        kernels.append(kernel)
-        await kernel.start_all()
-        return kernel
-
-    yield start
-    for kernel in kernels[-1:]:
-        await kernel.close()
+    async with kernels(tmp_path, PROGRAMS, [ModelSpec("scripted", "scripted")], filters=[budgets]) as found:
+        yield found
 
 
 async def ask(kernel: Kernel, sys: Sys, pid: int | str, body: Json, task: str) -> Json:

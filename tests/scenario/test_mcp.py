@@ -21,6 +21,7 @@ from llmagent_os.boot import System, boot
 from llmagent_os.config import Config, load
 from llmagent_os.core.errors import InvalidRequest, ToolFailed
 from llmagent_os.offline import known_tools
+from tests.stand_ins.kernels import until
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from llmagent_os.tools.mcp_stdio import Lines
@@ -78,13 +79,6 @@ def child(name: str) -> int:
     return int(found.stdout.split()[0])
 
 
-async def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-
-
 async def test_results_errors_and_pictures_come_as_ours(start: Start) -> None:
     system = await start(ours={"command": OURS})
     call = system.sys.call
@@ -129,7 +123,7 @@ async def test_new_tools_are_there_when_the_server_says_so(start: Start) -> None
     system = await start(ours={"command": OURS})
     assert "ours_grown" not in system.tools
     assert await system.sys.call("ours_grow") in ("grew", {"result": "grew"})
-    await until(lambda: "ours_grown" in system.tools)
+    await until(lambda: "ours_grown" in system.tools, 10)
     assert await system.sys.call("ours_grown") in ("new", {"result": "new"})
 
 
@@ -141,7 +135,7 @@ async def test_a_server_that_dies_is_started_again(start: Start) -> None:
     log = system.config.data / "mcp" / "ours.log"
     assert log.read_text().count("started") == 2
     os.kill(child("mcp_server"), signal.SIGKILL)  # while idle
-    await until(lambda: log.read_text().count("started") == 3)
+    await until(lambda: log.read_text().count("started") == 3, 10)
     assert await system.sys.call("ours_add", {"a": 1, "b": 2}) in (3, {"result": 3})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from llmagent_os.core.errors import DeadlineExceeded, NotFound, PermissionDenied
 from llmagent_os.core.records import ANSWER, Answer, Budget, Grant, Json, Question, Spawn
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.budget import budgets
-from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.security.policy import Gate
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import Boot, kernels, until
 
 
 async def racer(sys: Sys, args: Json, state: Json) -> Any:
@@ -69,7 +69,6 @@ PROGRAMS = {
     "racer": Program(racer, wakes=True), "answers": Program(answers, wakes=True), "race": Program(race),
     "first_of": Program(first_of), "many": Program(many), "strays": Program(strays),
 }  # fmt: skip
-Boot = Callable[[], Awaitable[Kernel]]
 
 
 class Nobody:
@@ -91,24 +90,8 @@ class Counting(SQLiteStore):
 
 @pytest.fixture
 async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Boots kernels on one file; a second boot is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start() -> Kernel:
-        for kernel in kernels[-1:]:
-            await kernel.close()
-        kernels.append(Kernel(Counting(tmp_path / "journal.db"), PROGRAMS, filters=[Gate({}, Nobody()), budgets]))
-        await kernels[-1].start_all()
-        return kernels[-1]
-
-    yield start
-    await kernels[-1].close()
-
-
-async def until(found: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not found():
-            await asyncio.sleep(0.01)
+    async with kernels(tmp_path, PROGRAMS, store=Counting, filters=[Gate({}, Nobody()), budgets]) as found:
+        yield found
 
 
 async def test_the_order_in_which_children_end_is_the_same_after_a_crash_and_in_a_replay(boot: Boot) -> None:

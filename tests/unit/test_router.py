@@ -28,6 +28,7 @@ from llmagent_os.core.stream import collect
 from llmagent_os.llm.script import Reply
 from llmagent_os.sched.router import Average, Engines, Router
 from tests.stand_ins.flaky import FlakyEngine
+from tests.stand_ins.kernels import until
 
 TEXT = "The quick brown fox jumps over the lazy dog; grüße, 世界. "
 
@@ -200,12 +201,6 @@ async def test_only_one_call_tries_out_an_engine_that_failed():
     await asyncio.wait([trying])
     assert (await router.plan(ask())).order[0].model == "a"  # who left gave no verdict: the next one tries
     assert router.standings["a"].running == 0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_model_asked_again_waits_a_little_and_the_retries_end():

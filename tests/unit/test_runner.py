@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import Boot, kernels, until
 
 
 async def sleeper(sys: Sys, args: Json, state: Json) -> Any:
@@ -95,23 +96,12 @@ async def asker(sys: Sys, args: Json, state: Json) -> Any:
 WAKING = (boss, stubborn, two, heir, echo, quits)
 PROGRAMS = {each.__name__: Program(each, wakes=True) for each in WAKING}
 PROGRAMS |= {each.__name__: Program(each) for each in (sleeper, crashing, team, asker)}
-Boot = Callable[..., Awaitable[Kernel]]
 
 
 @pytest.fixture
 async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Boots kernels on one file; a second boot is a restart."""
-    kernels: list[Kernel] = []
-
-    async def start(store: type[SQLiteStore] = SQLiteStore) -> Kernel:
-        for kernel in kernels[-1:]:
-            await kernel.close()
-        kernels.append(Kernel(store(tmp_path / "journal.db"), PROGRAMS))
-        await kernels[-1].start_all()
-        return kernels[-1]
-
-    yield start
-    await kernels[-1].close()
+    async with kernels(tmp_path, PROGRAMS) as found:
+        yield found
 
 
 async def put(kernel: Kernel, pid: int | str, body: Json, task: str) -> None:
@@ -121,12 +111,6 @@ async def put(kernel: Kernel, pid: int | str, body: Json, task: str) -> None:
 
 async def told(kernel: Kernel, task: str) -> Json:
     return (await kernel.mail.wait(f"task/{task}", 5)).body
-
-
-async def until(found: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not found():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("body", ["fail", "stay", "well"])
