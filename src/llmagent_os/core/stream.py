@@ -45,11 +45,16 @@ def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
     return Usage(read, written, cached, (read * info.input_price + written * info.output_price) / 1e6)
 
 
-def estimate(request: GenerateRequest) -> int:
-    """Tokens of a prompt where nobody has counted them: four characters each."""
+def estimate(request: GenerateRequest, template: int = 0) -> int:
+    """Tokens of a prompt where nobody has counted them, and of what a chat template adds to each message."""
     if request.prompt is not None:
-        return -(-len(request.prompt) // 4)
-    return -(-sum(len(message.text) for message in request.messages) // 4)
+        return tokens_of(len(request.prompt))
+    return sum([template + tokens_of(len(message.text)) for message in request.messages])
+
+
+def tokens_of(characters: int) -> int:
+    """Tokens of a text where nobody has counted them: four characters each."""
+    return -(-characters // 4)
 
 
 def tokens_in(chunk: Chunk) -> int:

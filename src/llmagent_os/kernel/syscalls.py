@@ -29,7 +29,7 @@ from ..core.records import (
     Usage,
     owned,
 )
-from ..core.stream import priced
+from ..core.stream import priced, tokens_of
 from . import budget
 from .generate import generate
 from .journal import listed
@@ -88,7 +88,7 @@ class Builtins:
         try:
             result = await engine.embed(request)
         except asyncio.CancelledError:  # it was asked all the same
-            call.cost = priced(engine.info, sum(-(-len(text) // 4) for text in request.texts), 0)
+            call.cost = priced(engine.info, sum(tokens_of(len(text)) for text in request.texts), 0)
             raise
         call.cost = result.usage
         return result

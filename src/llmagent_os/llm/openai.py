@@ -18,12 +18,15 @@ from ..core.records import (
     ModelSpec,
     Usage,
 )
+from ..core.stream import estimate, tokens_of
 from .engines import check, refuse_unknown
 from .http import Server, api_key
 from .openai_reader import Reader
-from .wire import choice_schema, estimate, priced, prompt_estimate
+from .wire import choice_schema, priced
 
 BASE = "https://api.openai.com/v1"
+
+_TEMPLATE = 4  # tokens that a chat template adds to each message, where the server does not count them
 
 _STANDARD = frozenset({
     "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "logit_bias",
@@ -96,7 +99,7 @@ class OpenAIEngine:
 
     def _usage(self, reader: Reader, request: GenerateRequest) -> Usage:
         if not reader.usage:
-            return priced(self.info, prompt_estimate(request), -(-reader.length // 4))
+            return priced(self.info, estimate(request, _TEMPLATE), tokens_of(reader.length))
         cached = (reader.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         return priced(self.info, reader.usage["prompt_tokens"], reader.usage.get("completion_tokens") or 0, cached)
 
@@ -155,12 +158,12 @@ class OpenAIEngine:
         body = {"model": self._model, "input": list(request.texts), "encoding_format": "float"}
         answer = await self._server.ask("/embeddings", body)
         rows = sorted(answer["data"], key=lambda row: row["index"])
-        tokens = (answer.get("usage") or {}).get("prompt_tokens") or sum(map(estimate, request.texts))
+        tokens = (answer.get("usage") or {}).get("prompt_tokens") or sum(tokens_of(len(text)) for text in request.texts)
         return Embeddings(tuple(tuple(row["embedding"]) for row in rows), priced(self.info, tokens, 0), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """An estimate, four characters a token: the API has no way to ask."""
-        return prompt_estimate(request)
+        return estimate(request, _TEMPLATE)
 
     def health(self) -> str | None:
         """None unless the last request could not connect."""

@@ -1,4 +1,4 @@
-"""What the remote drivers share beside the connection: choices in a schema, tool arguments, prices, estimates."""
+"""What the remote drivers share beside the connection: choices in a schema, tool arguments, prices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..core import codec, documents, stream
 from ..core.errors import EngineFailed, InvalidRequest
-from ..core.records import EngineInfo, GenerateRequest, Json, Usage
+from ..core.records import EngineInfo, Json, Usage
 
 _MOST = 2**53  # tokens: what every database and JSON parser can hold
 
@@ -57,15 +57,3 @@ def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
     if not all(isinstance(count, int) and 0 <= count < _MOST for count in (read, written, cached)):
         raise TypeError(f"{read!r}, {written!r}, {cached!r} are no numbers of tokens")
     return stream.priced(info, read, written, cached)
-
-
-def estimate(text: str) -> int:
-    """Tokens in a text where the server cannot tell: four characters each."""
-    return -(-len(text) // 4)
-
-
-def prompt_estimate(request: GenerateRequest) -> int:
-    """Tokens of a prompt where the server cannot tell: four characters each, and four a message."""
-    if request.prompt is not None:
-        return estimate(request.prompt)
-    return sum(4 + estimate(message.text) for message in request.messages)
