@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from ...core.records import Json
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, show, table
 
-app = commands()
-accounts = commands(no_args_is_help=True, help="See what was drawn on the accounts of budgets, and give some back.")
-app.add_typer(accounts, name="accounts")
+app, accounts = group("accounts", "See what was drawn on the accounts of budgets, and give some back.")
 
 
 @accounts.command("list", epilog=examples("accounts list"))

@@ -14,13 +14,11 @@ from ...agent.spec import load
 from ...core.errors import InvalidRequest
 from ...core.records import Json
 from ..client import Client
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, table
 from .processes import pages
 
-app = commands()
-agents = commands(no_args_is_help=True, help="Create, change, deploy and remove agents.")
-app.add_typer(agents, name="agents")
+app, agents = group("agents", "Create, change, deploy and remove agents.")
 
 Name = Annotated[str, typer.Argument(help="The agent's name.")]
 Replicas = Annotated[int, typer.Argument(min=0, help="How many processes share its work.")]

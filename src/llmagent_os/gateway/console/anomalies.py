@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, show, table
 
-app = commands()
-anomalies = commands(no_args_is_help=True, help="See what agents did that they never do, and end a quarantine.")
-app.add_typer(anomalies, name="anomalies")
+app, anomalies = group("anomalies", "See what agents did that they never do, and end a quarantine.")
 
 
 @anomalies.command("list", epilog=examples("anomalies list"))

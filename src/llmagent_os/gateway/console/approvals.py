@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit
 
-app = commands()
-approvals = commands(no_args_is_help=True, help="See and answer what agents ask before they do it.")
-app.add_typer(approvals, name="approvals")
+app, approvals = group("approvals", "See and answer what agents ask before they do it.")
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="The question's id, as `approvals list` shows it.")]
 

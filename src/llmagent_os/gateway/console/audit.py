@@ -11,12 +11,10 @@ import typer
 from ...config import load
 from ...core import codec
 from ...offline import audited, tool_calls
-from .options import AsJson, Data, commands, examples
+from .options import AsJson, Data, examples, group
 from .output import emit, short, show, table
 
-app = commands()
-audit = commands(no_args_is_help=True, help="Verify the journal, and show what tools were called.")
-app.add_typer(audit, name="audit")
+app, audit = group("audit", "Verify the journal, and show what tools were called.")
 
 
 @audit.command(epilog=examples("audit verify", "audit verify --copy kept.jsonl", "audit verify --key 8f3c..."))

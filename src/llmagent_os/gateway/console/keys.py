@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, table
 
-app = commands()
-keys = commands(no_args_is_help=True, help="Mint, list and revoke keys.")
-app.add_typer(keys, name="keys")
+app, keys = group("keys", "Mint, list and revoke keys.")
 
 
 @keys.command("list", epilog=examples("keys list", "keys list --json"))

@@ -17,12 +17,10 @@ from ...llm.known import known_model
 from ...llm.progress import shown
 from ...llm.registry import local_spec
 from ..client import NotRunning
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, size, table
 
-app = commands()
-models = commands(no_args_is_help=True, help="List, add, fetch and remove models.")
-app.add_typer(models, name="models")
+app, models = group("models", "List, add, fetch and remove models.")
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 

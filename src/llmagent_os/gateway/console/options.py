@@ -29,6 +29,13 @@ def commands(**settings: Any) -> typer.Typer:
     return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, **settings)
 
 
+def group(name: str, help: str) -> tuple[typer.Typer, typer.Typer]:
+    """The command of a name, and what its own commands are added to."""
+    app, own = commands(), commands(no_args_is_help=True, help=help)
+    app.add_typer(own, name=name)
+    return app, own
+
+
 def examples(*lines: str) -> str:
     """The end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  llmagent-os {line}" for line in lines)

@@ -8,12 +8,10 @@ from urllib.parse import urlencode
 
 import typer
 
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, say
 
-app = commands()
-privacy = commands(no_args_is_help=True, help="Export and erase a person's data, and how long data is kept.")
-app.add_typer(privacy, name="privacy")
+app, privacy = group("privacy", "Export and erase a person's data, and how long data is kept.")
 
 Principal = Annotated[str, typer.Argument(help="Whose data: the principal of their key, or the `sub` of their token.")]
 Tenant = Annotated[str | None, typer.Option(help="The tenant that they belong to; default without it.")]

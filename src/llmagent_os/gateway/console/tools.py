@@ -19,12 +19,10 @@ from ...core.records import Json
 from ...offline import known_tools
 from ..client import NotRunning
 from ..rest_tools import described
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, table
 
-app = commands()
-tools = commands(no_args_is_help=True, help="List, try and add tools.")
-app.add_typer(tools, name="tools")
+app, tools = group("tools", "List, try and add tools.")
 
 
 @tools.command("list", epilog=examples("tools list", "tools list --json"))
