@@ -41,7 +41,7 @@ from common import Report, run, say
 from pydantic_core import to_jsonable_python
 
 from llmagent_os.agent.manager import AgentManager, acts
-from llmagent_os.boot import load_plugins, make_kernel
+from llmagent_os.boot import filters_of, load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.errors import ToolFailed
 from llmagent_os.core.ports import Engine
@@ -61,6 +61,7 @@ from llmagent_os.llm.script import Called, Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.administration import Administration
+from llmagent_os.security.policy import Gate
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -206,9 +207,9 @@ class SuiteTool:
 async def system(stage: Stage, policy: Mapping[str, Any]) -> AsyncIterator[AgentManager]:
     """A kernel as `boot` makes it, its journal in memory, with one agent that has every tool of the suite."""
     store = SQLiteStore()
-    registry, tools, loops = load_plugins(Config(), [stage], approver=stage)
+    registry, tools, loops = load_plugins(Config(), [stage])
     administration = Administration()
-    kernel = make_kernel(store, registry, tools, administration=administration)
+    kernel = make_kernel(store, registry, tools, None, filters_of(registry, Gate(tools, stage)), administration)
     kernel.engines.add("worst", stage.engine)
     facts = StoredFacts(store, kernel.journal.append)
     agents = AgentManager(kernel, facts, await kernel.service("system"), tools, loops)

@@ -24,7 +24,7 @@ from typing import Any
 
 from common import Report, folder, run
 
-from llmagent_os.boot import load_plugins, make_kernel
+from llmagent_os.boot import filters_of, load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.errors import Conflict, NotFound, PermissionDenied, ToolFailed
 from llmagent_os.core.records import GenerateRequest, Grant, Json, Meaning, Message, ModelSpec, Policy
@@ -36,6 +36,8 @@ from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.anomaly import Anomalies, AnomalySettings
 from llmagent_os.security.anomaly_statistics import Statistics
+from llmagent_os.security.approvals import Nobody
+from llmagent_os.security.policy import Gate
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
@@ -234,8 +236,8 @@ async def drive(options: argparse.Namespace) -> list[Run]:
             lambda: now[0],
         )
         tools.watch = watch
-        registry, found, _ = load_plugins(Config(), [tools], watch=watch)
-        kernel = make_kernel(store, registry, found)
+        registry, found, _ = load_plugins(Config(), [tools])
+        kernel = make_kernel(store, registry, found, filters=filters_of(registry, Gate(found, Nobody()), watch))
         traits, unpack = (lambda name: found[name].traits), kernel.journal.unpack
         statistics = Statistics(watch, traits, kernel.table.find, unpack, lambda row: now[0])
         tools.reader = FeedReader(kernel.feed, statistics.take)

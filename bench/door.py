@@ -19,7 +19,7 @@ from typing import Any
 from common import Report, cpu, folder, interleaved, run
 from loop import Forgetful
 
-from llmagent_os.boot import load_plugins, make_kernel
+from llmagent_os.boot import filters_of, load_plugins, make_kernel
 from llmagent_os.config import Config
 from llmagent_os.core.records import (
     GenerateRequest,
@@ -37,6 +37,8 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.llm.engines import open_engine
 from llmagent_os.plugins import hookimpl
+from llmagent_os.security.approvals import Nobody
+from llmagent_os.security.policy import Gate
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.tools.toolkit import ToolKit
 
@@ -86,9 +88,7 @@ async def clerk(sys: Sys, args: Json, state: Json) -> Any:
 async def system(store: SQLiteStore, tenants: int, bare: bool) -> AsyncIterator[tuple[Kernel, list[int]]]:
     """A kernel, and a clerk of every tenant."""
     registry, tools, _ = load_plugins(Config(), [Tools()])
-    if bare:
-        registry.sequence = lambda hook: []  # type: ignore[method-assign]
-    kernel = make_kernel(store, registry, tools)
+    kernel = make_kernel(store, registry, tools, filters=[] if bare else filters_of(registry, Gate(tools, Nobody())))
     kernel.engines.add("model", lambda: open_engine(ModelSpec("model", "scripted")))
     pids = []
     for tenant in range(tenants):

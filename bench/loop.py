@@ -24,7 +24,7 @@ from typing import Any
 from common import Report, cpu, folder, gather, interleaved, mock, run, user_cpu
 
 from llmagent_os.agent.manager import AgentManager, acts
-from llmagent_os.boot import guards, load_plugins, make_kernel, traits
+from llmagent_os.boot import filters_of, load_plugins, make_kernel, masking, reviewing, traits
 from llmagent_os.config import Config
 from llmagent_os.core.records import Call, ModelSpec
 from llmagent_os.gateway.server import spare_the_collector
@@ -37,6 +37,7 @@ from llmagent_os.security.anomaly import Anomalies
 from llmagent_os.security.anomaly_statistics import Statistics
 from llmagent_os.security.approvals import Approvals
 from llmagent_os.security.intents import Intents
+from llmagent_os.security.policy import Gate
 from llmagent_os.security.vault import Vault
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
@@ -90,11 +91,12 @@ async def system(store: SQLiteStore, model: ModelSpec) -> AsyncIterator[AgentMan
     anomalies = Anomalies(
         config.anomalies, lambda name: traits(tools, name), lambda pid, why: kernel.runner.pause(pid, why), facts
     )
-    registry, tools, loops = load_plugins(config, [Places()], approvals, watch=anomalies)
+    registry, tools, loops = load_plugins(config, [Places()])
     intents = Intents(tools, approvals, lambda call, process: kernel.intend(call, process))
     vault = Vault(bytes(32), facts)
-    innermost = [intents, *guards(config, vault, approvals, lambda name: False, registry)]
-    kernel = make_kernel(store, registry, tools, None, innermost, administration)
+    inner = (reviewing(config, registry, vault, approvals), masking(config, registry, vault, lambda name: False))
+    filters = filters_of(registry, Gate(tools, approvals), anomalies, intents, *inner)
+    kernel = make_kernel(store, registry, tools, None, filters, administration)
     kernel.engines.add("model", lambda: open_engine(model))
     kernel.worker("metrics", Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen).reader.run())
     statistics = Statistics(anomalies, lambda name: traits(tools, name), kernel.table.find, kernel.journal.unpack)

@@ -1,7 +1,8 @@
 """Plugins: the hooks by which engines, filters, agents, syscalls, programs and tools are registered.
 
-Built-in parts use the same hooks (see `boot.Builtin`). A third party's package declares an entry point in the group
-`llmagent_os`; a single file is named in the configuration's `plugins`.
+Built-in parts use the same hooks (see `boot.parts.Builtin`), but for the filters, whose order is a list of its own
+(`boot.filters_of`). A third party's package declares an entry point in the group `llmagent_os`; a single file is named
+in the configuration's `plugins`.
 """
 
 from __future__ import annotations

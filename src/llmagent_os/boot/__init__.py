@@ -1,0 +1,243 @@
+"""The table of contents: one start-up call a line. The only place that sees both the kernel and its drivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..agent.manager import AgentManager
+from ..agent.manager import acts as agent_acts
+from ..config import Config, PageBudget
+from ..core.ports import Engine, Facts, Filter, Personal, Tool
+from ..core.records import DEFAULT, Call, Hidden, ModelSpec, Retention
+from ..core.sys import Sys
+from ..kernel.budget import budgets
+from ..kernel.feed import FeedReader
+from ..kernel.kernel import Kernel
+from ..llm import catalog
+from ..llm.decoding import decoded
+from ..monitoring.metrics import Metrics
+from ..plugins import Plugins
+from ..security.administration import Administration, accounts, processes
+from ..security.anomaly import Anomalies
+from ..security.anomaly_statistics import Statistics
+from ..security.approvals import Approvals
+from ..security.identity import Keys
+from ..security.intents import Intents
+from ..security.policy import Gate
+from ..security.privacy import Privacy, VaultShare
+from ..security.quotes import Quotes, Spotlight
+from ..stores.facts import StoredFacts
+from ..stores.folder import Claim
+from ..stores.homes import Homes
+from ..stores.pages import PageFiles
+from ..stores.sqlite import SQLiteStore
+from ..tools.sandbox import Sandbox
+from ..tools.sources import add_sources
+from .agents import add_agents
+from .models import add_models, model_acts, sharing
+from .parts import load_plugins, traits
+from .security import masking, open_audit, open_vault, reviewing
+
+if TYPE_CHECKING:
+    from ..security.audit import Audit
+
+PATIENCE = 10.0  # seconds for MCP servers that start for the first time
+
+
+@dataclass(slots=True)
+class System:
+    """A running system: its parts by name."""
+
+    config: Config
+    kernel: Kernel
+    agents: AgentManager
+    sys: Sys
+    facts: Facts
+    plugins: Plugins
+    metrics: Metrics
+    approvals: Approvals
+    anomalies: Anomalies
+    keys: Keys
+    privacy: Privacy
+    tenants: dict[str, AgentManager]
+    shared: frozenset[str]
+    tools: dict[str, Tool]
+    audit: Audit | None
+    closing: AsyncExitStack
+
+    async def tenant(self, name: str) -> AgentManager:
+        """The agents of a tenant; definitions that came with the system, plugins and the agents folder are shared."""
+        if name not in self.tenants:
+            sys = await self.kernel.service("gateway", tenant=name)
+            self.tenants.setdefault(name, self.agents.of(name, sys, self.shared))
+        return self.tenants[name]
+
+    def add_engine(self, name: str, engine: Engine) -> None:
+        """Serve a model from an engine that exists already, such as one over a model in memory; it stays open."""
+
+        async def opened() -> Engine:
+            return engine
+
+        self.kernel.engines.add(name, opened, borrowed=True)
+
+    def models(self) -> list[str]:
+        """The models that can be opened now, by name."""
+        absent = {listed.spec.name for listed in catalog.list_models() if not listed.present}
+        return [*self.kernel.engines.routes, *(name for name in self.kernel.engines.names() if name not in absent)]
+
+    async def add_model(self, spec: ModelSpec, sys: Sys | None = None) -> ModelSpec:
+        """Register a model for this and later starts, as whom `sys` acts for; raises as `catalog.add` does."""
+        told = {name: value for name, value in asdict(spec).items() if name not in ("source", "options")}
+        told["source"] = spec.source.rpartition("@")[2].partition("?")[0]  # without passwords
+        act = (sys or self.sys).act("models.add", **told, options=sorted(spec.options), spec=Hidden(spec))
+        added: ModelSpec = (await act).value
+        return added
+
+    async def remove_model(self, name: str, sys: Sys | None = None) -> None:
+        """Close a model and forget it, deleting what was fetched for it; raises NotFound."""
+        await (sys or self.sys).act("models.remove", name=name)
+
+    async def close(self) -> None:
+        """Stop; what was accepted goes on at the next start."""
+        await self.closing.aclose()
+
+
+async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
+    """Start a system on its data folder and resume what was running.
+
+    Raises DataFolderBusy, JournalDamaged, or InvalidRequest for a bad configuration, plugin or agent definition.
+    """
+    async with AsyncExitStack() as opened:
+        claim = Claim(config.data)
+        opened.callback(claim.release)
+        store = SQLiteStore(config.data / "journal.db", config.durability)
+        opened.callback(store.close)
+        audit = open_audit(config)  # before anything is written
+        if audit is not None:
+            opened.callback(audit.store.close)
+            opened.push_async_callback(asyncio.to_thread, audit.close)
+        facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
+        administration, keys = Administration(), Keys(facts)
+        approvals = Approvals(facts, lambda pid: kernel.table.find(pid), keys.descends)
+        sandbox = Sandbox(config.tools.sandbox)
+        anomalies = Anomalies(
+            config.anomalies, lambda name: traits(tools, name), lambda pid, why: kernel.runner.pause(pid, why),
+            facts,
+            keep=lambda tenant, agent, reason: quarantine(kernel, tenant, agent, reason),
+        )  # fmt: skip
+        registry, tools, loops = load_plugins(config, plugins, sandbox)
+        vault = open_vault(config, facts)
+
+        def remote(model: str) -> bool:
+            """Whether any model behind a name is somebody else's."""
+            return bool(kernel.engines.remote(model).difference(config.masking.own))
+
+        filters = filters_of(
+            registry, Gate(tools, approvals), anomalies,
+            Intents(tools, approvals, lambda call, process: kernel.intend(call, process)),
+            reviewing(config, registry, vault, approvals), masking(config, registry, vault, remote),
+        )  # fmt: skip
+        kernel = make_kernel(store, registry, tools, config, filters, administration)
+        opened.push_async_callback(kernel.close)
+        if vault is not None:
+            kernel.checks["vault"] = lambda: vault.trouble
+        metrics = Metrics(kernel.feed, kernel.journal.unpack, anomalies.seen)
+        statistics = Statistics(anomalies, lambda name: traits(tools, name), kernel.table.find, kernel.journal.unpack)
+        kernel.worker("metrics", metrics.reader.run())
+        kernel.worker("anomalies", FeedReader(kernel.feed, statistics.take).run())
+        kernel.worker("sandbox", sandbox.serve())
+        if audit is not None:
+            kernel.worker("audit", audit.run(kernel.feed))
+        sys = await kernel.service("system")
+        agents = AgentManager(kernel, facts, sys, tools, loops)
+
+        async def acting(call: Call) -> AgentManager:
+            """The agents that an act is about, for who does it."""
+            own = agents if call.tenant == DEFAULT else await system.tenant(call.tenant)
+            return own.acting(await kernel.service("gateway", call.principal, call.tenant))
+
+        administration.takes(agent_acts(acting))
+        await connect(kernel, config, tools)
+        add_models(kernel, config, registry)
+        shared = await add_agents(agents, registry, config)
+        homes = Homes(config.data / "workspaces")
+        await homes.adopt(facts)
+        holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
+        amend = audit.amend if audit is not None else None
+        privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
+        if config.retention != Retention():
+            kernel.worker("retention", privacy.run())
+        administration.takes({
+            **processes(kernel), **accounts(kernel), **model_acts(kernel, config, registry),
+            "approvals.answer": approvals.answer,
+            "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
+            "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
+            "privacy.tidy": privacy.clean,
+        })  # fmt: skip
+        system = System(
+            config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
+            {DEFAULT: agents}, shared, tools, audit, opened,
+        )  # fmt: skip
+        await kernel.start_all()
+        system.closing = opened.pop_all()
+        return system
+
+
+def filters_of(
+    registry: Plugins, gate: Gate, watch: Filter | None = None, intents: Filter | None = None,
+    review: Filter | None = None, masking: Filter | None = None,
+) -> list[Filter]:  # fmt: skip
+    """What every call passes, the outermost first; what is None is left out."""
+    filters: list[Filter | None] = [
+        watch,  # sees what is refused as well
+        gate,  # what a process may do
+        Spotlight(gate.trusts),
+        Quotes(gate.labels),
+        budgets,
+        *registry.sequence("filters"),
+        intents,  # notes what must not be done twice
+        review,
+        masking,  # what goes past it leaves
+    ]
+    return [each for each in filters if each is not None]
+
+
+async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> None:
+    """Put an agent into quarantine, which is the system's own act."""
+    await (await kernel.service("system", tenant=tenant)).act("anomalies.quarantine", agent=agent, reason=reason)
+
+
+async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> None:
+    """Bring in the tools of documents and servers; a server that is not there yet is waited for a little."""
+    connections = await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+    for connection in connections:
+        kernel.worker(f"mcp {connection.name}", connection.serve())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(connection.known.wait() for connection in connections))
+
+
+def make_kernel(
+    store: SQLiteStore, registry: Plugins, tools: Mapping[str, Tool], config: Config | None = None,
+    filters: Sequence[Filter] = (), administration: Administration | None = None,
+) -> Kernel:  # fmt: skip
+    """Make a kernel with what plugins bring, behind these filters; one without a configuration keeps no pages."""
+    pages = config.pages if config is not None else PageBudget(ram=0, disk=0)
+    keeps = config is not None and pages.ram + pages.disk > 0
+    return Kernel(
+        store,
+        registry.mapping("programs"),
+        tools,
+        filters,
+        {**registry.mapping("syscalls"), **(administration or Administration()).table()},
+        partial(decoded, strategies=registry.mapping("strategies")),
+        partial(sharing, config or Config()),
+        PageFiles(config.data / "pages", pages.ram << 20, pages.disk << 20) if config is not None and keeps else None,
+        pages.checkpoint,
+        budgets=[each.budget(name, name == "person") for name, each in (config or Config()).budgets.items()],
+    )

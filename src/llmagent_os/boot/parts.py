@@ -1,0 +1,82 @@
+"""The parts: those that come with the system, as a plugin like any other, and what other plugins bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..agent.loop import Agent, program
+from ..agent.spec import AgentSpec
+from ..agent.template import TemplateAgent
+from ..config import Config
+from ..core.ports import DecodingStrategy, Tool
+from ..core.records import Traits
+from ..kernel.process import Program
+from ..llm.decoding import STRATEGIES
+from ..llm.engines import DRIVERS, open_engine
+from ..plugins import OpenEngine, Plugins, hookimpl
+from ..tools.builtin import builtin_tools
+from ..tools.code import code_tools
+from ..tools.sandbox import Sandbox
+
+
+class Builtin:
+    """The parts that come with the system, registered as any plugin's would be."""
+
+    def __init__(
+        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox
+    ) -> None:
+        self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
+
+    @hookimpl
+    def engines(self) -> Mapping[str, OpenEngine]:
+        """Every driver in `llm.engines`."""
+        return dict.fromkeys(DRIVERS, open_engine)
+
+    @hookimpl
+    def programs(self) -> Mapping[str, Program]:
+        """The interaction loop of agents."""
+        return {"agent": program(self._tools, self._loops)}
+
+    @hookimpl
+    def tools(self) -> Mapping[str, Tool]:
+        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox."""
+        root, tools = self._config.data / "workspaces", self._config.tools
+        return {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
+
+    @hookimpl
+    def loops(self) -> Mapping[str, type[Agent]]:
+        """The chat loop, and the one of bare causal models."""
+        return {"default": Agent, "template": TemplateAgent}
+
+    @hookimpl
+    def strategies(self) -> Mapping[str, DecodingStrategy]:
+        """Beam search, best of several, and a vote."""
+        return STRATEGIES
+
+    @hookimpl
+    def agents(self) -> Sequence[AgentSpec]:
+        """`assistant`, to talk to after a first start."""
+        prompt = "You are a helpful assistant. Answer briefly and say so when you do not know."
+        sampling = {"temperature": 0.3, "max_tokens": 1024}
+        return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]
+
+
+def load_plugins(
+    config: Config, plugins: Sequence[object] = (), sandbox: Sandbox | None = None
+) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
+    """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
+    tools: dict[str, Tool] = {}
+    loops: dict[str, type[Agent]] = {}
+    builtin = Builtin(config, tools, loops, sandbox or Sandbox(config.tools.sandbox))
+    registry = Plugins(builtin, config.plugins)
+    for plugin in plugins:
+        registry.register(plugin)
+    tools.update(registry.mapping("tools"))
+    loops.update(registry.mapping("loops"))
+    return registry, tools, loops
+
+
+def traits(tools: Mapping[str, Tool], name: str) -> Traits:
+    """What a tool declares; of one that there is not, the most careful."""
+    tool = tools.get(name)
+    return tool.traits if tool is not None else Traits()
