@@ -6,24 +6,17 @@ A fault in the C++ code ends the process; everything short of that reaches the c
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import secrets
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import xllamacpp
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ..core import codec
-from ..core.errors import EngineFailed, InvalidRequest, NotFound, not_found
+from ..core.errors import EngineFailed, InvalidRequest, not_found
 from ..core.records import (
     NOTHING,
     Chunk,
@@ -37,14 +30,11 @@ from ..core.records import (
 )
 from . import toolcalls
 from .engines import check, refuse_unknown
-from .llamacpp_work import LlamaWork, failure, read, refusals, too_long
+from .llamacpp_server import LoadedModel, Marks, Options, failure, fingerprint, load, read, refusals, too_long
+from .llamacpp_work import LlamaWork
 from .workers import Workers
 
 _NAME = "llamacpp"
-_SLOTS = 8
-_WINDOW = 4096  # tokens a slot; the engine lowers it to what the model was trained for
-_BATCH = 128  # small prompt batches: a neighbour's first token comes ten times sooner for 10 % of prefill speed
-_EMBED_WINDOW = 2048  # tokens; a text is embedded in one batch, so this is memory
 
 FIELDS = {
     "max_tokens": "max_tokens",
@@ -64,15 +54,6 @@ FIELDS = {
 """Sampling parameter -> llama.cpp's request field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file)."""
-
-    slots: Annotated[int, Field(ge=1)] = _SLOTS
-    threads: Annotated[int, Field(ge=0)] = 0
-    adapters: Mapping[str, str] = field(default_factory=dict)
-
-
 async def open_engine(spec: ModelSpec) -> LlamaCpp:
     """Load the GGUF file at `spec.source`. Raises NotFound for a missing file, EngineFailed for one it cannot load."""
     refuse_unknown(spec.options, Options.__dataclass_fields__, "option of the llamacpp engine")
@@ -83,7 +64,7 @@ async def open_engine(spec: ModelSpec) -> LlamaCpp:
         name = ".".join(map(str, first["loc"]))
         raise InvalidRequest(f"option {name} of the llamacpp engine: {first['msg']}", parameter=name) from error
     options = replace(options, slots=spec.limit or options.slots)
-    server = await asyncio.to_thread(_load, spec, options)
+    server = await asyncio.to_thread(load, spec, options)
     return LlamaCpp(spec, options, server, await asyncio.to_thread(server.marks))
 
 
@@ -94,7 +75,7 @@ class LlamaCpp:
     a stop string is reported with the token that completes it, without an entry of its own.
     """
 
-    def __init__(self, spec: ModelSpec, options: Options, server: Server, marks: Marks) -> None:
+    def __init__(self, spec: ModelSpec, options: Options, server: LoadedModel, marks: Marks) -> None:
         abilities = {"chat", "prompt", "tools", "schema", "choices", "embed", "said"}
         self.info = EngineInfo(
             name=_NAME,
@@ -106,18 +87,18 @@ class LlamaCpp:
             output_price=spec.output_price,
         )
         self.slots = options.slots
-        self.fingerprint = _fingerprint(spec, server.window)
+        self.fingerprint = fingerprint(spec, server.window)
         self._spec = spec
         self._options = options
         self.workers = Workers(_NAME, options.slots)
         self._server = server
         self._marks = marks
         self._leased = asyncio.Lock()
-        self._embedder: Server | None = None
+        self._embedder: LoadedModel | None = None
         self._embedding = asyncio.Lock()
 
     @property
-    def server(self) -> Server:
+    def server(self) -> LoadedModel:
         """The loaded model; raises EngineUnavailable once closed."""
         self.workers.check_open()
         return self._server
@@ -208,7 +189,7 @@ class LlamaCpp:
         self.workers.check_open()
         async with self._embedding:
             if self._embedder is None:
-                self._embedder = await asyncio.to_thread(_load, self._spec, self._options, embedding=True)
+                self._embedder = await asyncio.to_thread(load, self._spec, self._options, embedding=True)
             body = codec.dumps({"input": request.texts})
             answer = codec.loads(await asyncio.to_thread(self._embedder.native.handle_embeddings, body))
         if "error" in answer:
@@ -246,131 +227,6 @@ class LlamaCpp:
         if adapter is not None and adapter not in names:
             raise not_found("adapter", adapter, names)
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Tokens that one must know of a vocabulary: those that end an answer, and one that is a letter."""
-
-    ends: frozenset[int]
-    letter: int
-
-
-class Server:
-    """A loaded model: xllamacpp's server and its HTTP side on the loopback, locked by a random key."""
-
-    def __init__(self, native: xllamacpp.Server, key: str, links: tempfile.TemporaryDirectory[str]) -> None:
-        self.native = native
-        self._links = links
-        self._address = native.listening_address
-        self._key = key
-        self.window: int = self.get("/props")["default_generation_settings"]["n_ctx"]
-
-    def get(self, path: str) -> Any:
-        """Blocking GET of JSON."""
-        return self._call(urllib.request.Request(self._address + path))
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Blocking POST of JSON."""
-        request = urllib.request.Request(self._address + path, codec.dumps(body))
-        request.add_header("Content-Type", "application/json")
-        return self._call(request)
-
-    def _call(self, request: urllib.request.Request) -> Any:
-        request.add_header("Authorization", f"Bearer {self._key}")
-        with _DIRECT.open(request, timeout=60) as answer:
-            return codec.loads(answer.read())
-
-    def marks(self) -> Marks:
-        """Ask for the tokens that end an answer: those that `ignore_eos` rules out."""
-        events: list[bytes] = []
-        body = {"prompt": [0], "max_tokens": 1, "ignore_eos": True, "verbose": True}
-        self.native.handle_completions(codec.dumps(body), events.append)
-        ruled_out = read(events[0])["__verbose"]["generation_settings"]["logit_bias"]
-        letter = self.post("/tokenize", {"content": "a"})["tokens"][-1]
-        return Marks(frozenset(each["token"] for each in ruled_out), letter)
-
-    def page(self, slot: int, action: str, path: Path) -> int:
-        """Blocking `save` or `restore` of a slot; returns the number of tokens. Raises EngineFailed.
-
-        llama.cpp takes a plain file name in a folder of its own: there it finds a link to the real place.
-        """
-        link = Path(self._links.name, f"{slot}.{secrets.token_hex(4)}")
-        link.symlink_to(path)
-        try:
-            answer = self.post(f"/slots/{slot}?action={action}", {"filename": link.name})
-        except urllib.error.HTTPError as error:
-            raise EngineFailed(f"llama.cpp could not {action} a page: {error.read().decode()}", slot=slot) from error
-        finally:
-            link.unlink()
-        tokens: int = answer["n_saved" if action == "save" else "n_restored"]
-        return tokens
-
-    def release(self) -> None:
-        """Unload the model: the last reference's destructor joins the engine's threads. Harmless when done twice."""
-        self.native = None
-        self._links.cleanup()
-
-
-def _fingerprint(spec: ModelSpec, window: int) -> str:
-    """Names the model's file, its adapters' files, the window and the engine's version: what a page depends on."""
-    adapters = spec.options.get("adapters", {})
-    files = [Path(each).expanduser() for each in (spec.source, *adapters.values())]
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    facts = codec.dumps([stats, sorted(adapters), window, xllamacpp.__version__])
-    return hashlib.blake2b(facts, digest_size=8).hexdigest()
-
-
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _load(spec: ModelSpec, options: Options, embedding: bool = False) -> Server:
-    path = Path(spec.source).expanduser()
-    if not path.is_file():
-        raise NotFound(f"no model file at {path}; fetch it with `llmagent-os models pull {spec.name}`", path=str(path))
-    for name, file in options.adapters.items():
-        if not Path(file).expanduser().is_file():
-            raise NotFound(f"no file of the adapter {name!r} at {file}", path=file)
-    key = secrets.token_urlsafe(32)
-    links = tempfile.TemporaryDirectory(prefix="llmagent-os-")
-    params = _params(path, spec.window or _WINDOW, options, key)
-    params.slot_save_path = links.name + os.sep
-    if embedding:
-        _embed(params, spec.window)
-    try:
-        return Server(xllamacpp.Server(params), key, links)
-    except RuntimeError as error:
-        raise EngineFailed(
-            f"llama.cpp cannot load {path}: damaged, or not a GGUF model it knows; fetch it again", path=str(path)
-        ) from error
-
-
-def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_parallel = options.slots
-    params.n_ctx = window * options.slots
-    params.kv_unified = False
-    params.n_batch = params.n_ubatch = _BATCH
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or os.cpu_count() or 1
-    params.cache_ram_mib = 0  # the engine's prompt cache mixes adapters
-    params.fit_params = False
-    params.force_pure_content_parser = True  # tool calls and reasoning are ours to read
-    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
-    params.verbosity = 0
-    params.hostnames = ["127.0.0.1"]
-    params.api_keys = [key]
-    files = map(Path, options.adapters.values())
-    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(file.expanduser()), 1.0) for file in files]
-    return params
-
-
-def _embed(params: xllamacpp.CommonParams, window: int) -> None:
-    params.embedding = True
-    params.lora_adapters = []
-    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-    params.n_parallel = 1
-    params.n_ctx = params.n_batch = params.n_ubatch = min(window or _WINDOW, _EMBED_WINDOW)
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..core import codec
-from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
 from . import constrain
 from .answer import AnswerText
+from .llamacpp_server import LoadedModel, read, refusals
 from .stops import Stops
+from .workers import Workers
 
-_TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
 
-if TYPE_CHECKING:
-    from .llamacpp import LlamaCpp
+class Host(Protocol):
+    """The engine, as far as one generation on it needs to know it."""
+
+    workers: Workers
+
+    @property
+    def server(self) -> LoadedModel:
+        """The loaded model; raises EngineUnavailable once closed."""
+        ...
+
+    async def tokenize(self, text: str) -> list[int]:
+        """The token ids of a text, without those that begin a prompt."""
+        ...
+
+    async def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids of an answer."""
+        ...
 
 
 class LlamaWork:
-    """A `core.ports.Work`. Made by `LlamaCpp.begin`.
+    """A `core.ports.Work`. Made by the engine's `begin`.
 
     Stop texts are looked for here and not by the server: it would hold text back, and lose it with the slice.
     """
 
-    def __init__(self, engine: LlamaCpp, request: GenerateRequest, body: dict[str, Any], prompt: list[int]) -> None:
+    def __init__(self, engine: Host, request: GenerateRequest, body: dict[str, Any], prompt: list[int]) -> None:
         self.prompt = prompt
         self.said: list[int] = []
         self.computed = self.read = 0
@@ -138,25 +151,6 @@ class LlamaWork:
         return Chunk(piece.text + last.text, piece.logprobs, last.tool_calls, last.finish, last.usage)
 
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """How llama.cpp refuses before the first token: ValueError for a bad request, RuntimeError for the rest."""
-    try:
-        yield
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from error
-    except RuntimeError as error:
-        raise EngineFailed(str(error), engine="llamacpp") from error
-
-
-def read(raw: bytes) -> dict[str, Any]:
-    """An event; raises what it reports instead."""
-    event: dict[str, Any] = codec.loads(raw)
-    if "error" in event:
-        raise failure(event["error"])
-    return event
-
-
 def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogprob, ...]:
     return tuple(
         TokenLogprob(
@@ -166,24 +160,3 @@ def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogp
         )
         for entry in entries
     )
-
-
-def failure(data: dict[str, Any]) -> LLMAgentOSError:
-    """llama.cpp's error object as ours."""
-    message, code = data["message"], data.get("code", 500)
-    if data.get("type") == "exceed_context_size_error":
-        return too_long(data["n_prompt_tokens"], data["n_ctx"])
-    if found := _TOO_LONG.search(message):
-        tokens, window = map(int, found.groups())
-        return ContextOverflow(
-            f"a text to embed has {tokens} tokens, at most {window} fit; split it", tokens=tokens, window=window
-        )
-    if code == 400:
-        return InvalidRequest(message)
-    return (EngineUnavailable if code == 503 else EngineFailed)(message, engine="llamacpp", status=code)
-
-
-def too_long(tokens: int, window: int) -> ContextOverflow:
-    """The error for a prompt that leaves no room for an answer."""
-    message = f"the prompt has {tokens} tokens, the window {window}; shorten it"
-    return ContextOverflow(message, tokens=tokens, window=window)

@@ -129,8 +129,8 @@ class Sandbox:
             raise MissingExtra(f"code cannot be run: {lacking}")
         started = await self._take(job.folder) or await self._begun(job.folder)
         try:
-            before = await asyncio.to_thread(watch.survey, job.folder, self._owner) if job.folder else 0
-            return await self._supervised(started, job, before)
+            held = await asyncio.to_thread(watch.survey, job.folder, self._owner) if job.folder else 0
+            return await self._supervised(started, job, held)
         finally:
             await asyncio.shield(started.end())
             self._fill(job.folder)
@@ -215,7 +215,7 @@ class Sandbox:
 
     # -- running
 
-    async def _supervised(self, started: _Started, job: Job, before: int) -> Result:
+    async def _supervised(self, started: _Started, job: Job, held: int) -> Result:
         process, settings = started.process, self.settings
         assert process.stdin and process.stdout and process.stderr
         began = time.monotonic()
@@ -229,7 +229,7 @@ class Sandbox:
         reading = asyncio.gather(
             _read(process.stdout, settings.output, flood), _read(process.stderr, settings.output, flood), process.wait()
         )
-        watching = asyncio.create_task(self._watch(started, job, before, flood))
+        watching = asyncio.create_task(self._watch(started, job, held, flood))
         both: set[asyncio.Future[Any]] = {reading, watching}
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -277,7 +277,7 @@ class Sandbox:
             (resource.RLIMIT_AS, _ADDRESSES * s.memory),
         ]  # fmt: skip
 
-    async def _watch(self, started: _Started, job: Job, before: int, flood: asyncio.Event) -> str:
+    async def _watch(self, started: _Started, job: Job, held: int, flood: asyncio.Event) -> str:
         """Returns once a limit is broken: which."""
         settings, folder = self.settings, started.cell.folder
         ends = time.monotonic() + min(settings.seconds, job.seconds or settings.seconds)
@@ -290,7 +290,7 @@ class Sandbox:
                 return "memory"
             if folder is not None and left - _left(folder) > settings.disk / 16:
                 left = _left(folder)
-                most = max(settings.disk, before)
+                most = max(settings.disk, held)
                 if await asyncio.to_thread(watch.survey, folder, most=most) > most:
                     return "disk"
         return "output"

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from . import seccomp
+from .seccomp import ARCHES
 
 Level = Literal["bwrap", "landlock", "subprocess"]
 
@@ -112,8 +112,8 @@ def trouble(level: Level, unsafe: bool = False) -> str | None:
         return "code runs in sandboxes on Linux only"
     if level == "subprocess" and not unsafe:
         return "level `subprocess` protects nothing; set `unsafe` to run code in it all the same"
-    if level != "subprocess" and platform.machine() not in seccomp.ARCHES:
-        known = " and ".join(seccomp.ARCHES)
+    if level != "subprocess" and platform.machine() not in ARCHES:
+        known = " and ".join(ARCHES)
         return f"there is no filter of system calls for {platform.machine()}, only for {known}"
     if level == "bwrap" and shutil.which("bwrap") is None:
         return "bubblewrap is not installed: apt-get install bubblewrap (or dnf, apk add, pacman -S bubblewrap)"
