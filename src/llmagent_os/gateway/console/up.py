@@ -32,7 +32,6 @@ from .output import say
 app = commands()
 
 _LOG_BYTES = 10 << 20
-_LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _ASSISTANT = "assistant"
 
 
