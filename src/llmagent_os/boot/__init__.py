@@ -22,7 +22,7 @@ from ..llm import catalog
 from ..llm.decoding import decoded
 from ..monitoring.metrics import Metrics
 from ..plugins import Plugins
-from ..security.administration import Administration, accounts, processes
+from ..security.administration import Administration, processes
 from ..security.anomaly import Anomalies
 from ..security.anomaly_statistics import Statistics
 from ..security.approvals import Approvals
@@ -38,6 +38,7 @@ from ..stores.pages import PageFiles
 from ..stores.sqlite import SQLiteStore
 from ..tools.sandbox import Sandbox
 from ..tools.sources import add_sources
+from .acts import account_acts, quarantine
 from .agents import add_agents
 from .models import add_models, model_acts, sharing
 from .parts import load_plugins, traits
@@ -173,7 +174,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
         administration.takes({
-            **processes(kernel), **accounts(kernel), **model_acts(kernel, config, registry),
+            **processes(kernel), **account_acts(kernel), **model_acts(kernel, config, registry),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
@@ -205,11 +206,6 @@ def filters_of(
         masking,  # what goes past it leaves
     ]
     return [each for each in filters if each is not None]
-
-
-async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> None:
-    """Put an agent into quarantine, which is the system's own act."""
-    await (await kernel.service("system", tenant=tenant)).act("anomalies.quarantine", agent=agent, reason=reason)
 
 
 async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..core.accounts import book, statements
 from ..core.errors import PermissionDenied
 from ..core.ports import Syscall, own
 from ..core.records import Call, Json
@@ -112,18 +111,6 @@ def processes(kernel: Kernel) -> dict[str, Deed]:
         return pid
 
     return {"processes.pause": pause, "processes.resume": resume, "processes.nice": nice}
-
-
-def accounts(kernel: Kernel) -> dict[str, Deed]:
-    """What does the acts about accounts of budgets."""
-
-    async def credit(call: Call, by: Caller) -> None:
-        args = (call.args[name] for name in ("account", "resource", "period", "amount"))
-        entries = kernel.ledger.credit(call.tenant, *args)
-        call.writes += statements(entries)
-        call.after.append(partial(book, entries))
-
-    return {"accounts.credit": credit}
 
 
 def _covers(name: str, args: Mapping[str, Any]) -> list[tuple[str, str]]:
