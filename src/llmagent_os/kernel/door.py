@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 Ended = LLMAgentOSError | asyncio.CancelledError | None
 """How a call ended: CancelledError where the caller has gone."""
-Answer = tuple[Any, Ended]
+Settled = tuple[Any, Ended]
 """A result, or the error instead."""
 
 GRACE = 0.25  # seconds beyond its deadline that a call's commit may take
@@ -141,7 +141,7 @@ class Door:
             return codec.loads(call.data)  # as it would be read back after a crash
         return result
 
-    async def _perform(self, call: Call, process: Process) -> Answer:
+    async def _perform(self, call: Call, process: Process) -> Settled:
         """Run the handler in a task of its own: whatever it does, the caller is answered by the deadline.
 
         One that is the kernel's own, and so often ends at once, is begun without.
@@ -155,7 +155,7 @@ class Door:
             if handled is None:
                 return result, None
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
+        answer: asyncio.Future[Settled] = loop.create_future()
         task = loop.create_task(self._attempt(call, handled, answer))
         call.clock = Clock(call.deadline, lambda: _expire(call, answer))
         try:
@@ -165,9 +165,9 @@ class Door:
         call.clock.stop()
         return outcome if task.done() else await _unwind(task, outcome)
 
-    async def _attempt(self, call: Call, handled: Awaitable[Any], answer: asyncio.Future[Answer]) -> None:
+    async def _attempt(self, call: Call, handled: Awaitable[Any], answer: asyncio.Future[Settled]) -> None:
         """Settle `answer` with what the handler returns or raises, unless its caller waits no more."""
-        outcome: Answer
+        outcome: Settled
         try:
             outcome = await handled, None
         except asyncio.CancelledError:
@@ -278,14 +278,14 @@ def _owe(process: Process, name: str, args: Mapping[str, Any], result: Any) -> N
         process.owed = [message for message in process.owed if message.reply_to not in answered]
 
 
-def _expire(call: Call, answer: asyncio.Future[Answer]) -> None:
+def _expire(call: Call, answer: asyncio.Future[Settled]) -> None:
     if not answer.done():
         text = f"{call.name} was not answered within {call.deadline:g} s; give it more time or look at `ps`"
         call.origins = ()
         answer.set_result((None, DeadlineExceeded(text, call=call.name, seconds=call.deadline)))
 
 
-async def _unwind(task: asyncio.Task[None], outcome: Answer) -> Answer:
+async def _unwind(task: asyncio.Task[None], outcome: Settled) -> Settled:
     """End a handler that nobody waits for, and say how its call has ended: cancelled, where its caller goes now."""
     loop = asyncio.get_running_loop()
     until = loop.time() + UNWIND

@@ -38,7 +38,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Cue:
     """When to give a reply: `match` is searched in the last user or tool message, `step` counts the assistant's
     messages since the last user message (0: the first answer to it). Both None: always.
 
@@ -54,7 +54,7 @@ class Rule:
 Script = Callable[[GenerateRequest], "Reply | Generation | str | Sequence[ToolCall]"]
 
 
-def rule(data: Mapping[str, Any]) -> Rule:
+def rule(data: Mapping[str, Any]) -> Cue:
     """Read one rule: `match`, `step`, and the reply's `text`, `calls`, `error`, `delay`, `pace`, `piece`.
 
     `calls` are `{name, arguments}`; `error` is a message, or `{type, message}` with a class of `core.errors`.
@@ -67,7 +67,7 @@ def rule(data: Mapping[str, Any]) -> Rule:
         pattern = re.compile(data["match"], re.DOTALL) if "match" in data else None
     except re.error as error:
         raise InvalidRequest(f"the rule's match {data['match']!r} is no regular expression: {error}") from error
-    return Rule(_reply(data), pattern, data.get("step"))
+    return Cue(_reply(data), pattern, data.get("step"))
 
 
 def _reply(data: Mapping[str, Any]) -> Reply:
@@ -99,9 +99,9 @@ def read_rules(source: str) -> list[dict[str, Any]]:
     return found
 
 
-def rules(found: Sequence[Rule | Mapping[str, Any]]) -> Script:
+def rules(found: Sequence[Cue | Mapping[str, Any]]) -> Script:
     """Make a script of ordered rules: the first that fits answers; where none fits, `follow` does."""
-    ordered = [one if isinstance(one, Rule) else rule(one) for one in found]
+    ordered = [one if isinstance(one, Cue) else rule(one) for one in found]
 
     def script(request: GenerateRequest) -> Reply:
         text, step = _last(request), _step(request)
@@ -184,7 +184,7 @@ def _object_at(text: str, start: int) -> Mapping[str, Json]:
     return value
 
 
-def _groups(one: Rule, text: str, step: int) -> dict[str, str] | None:
+def _groups(one: Cue, text: str, step: int) -> dict[str, str] | None:
     """The fields the reply may use, or None when the rule does not fit."""
     if one.step is not None and one.step != step:
         return None

@@ -18,12 +18,12 @@ _ENDS = re.compile(r"</s>|<eos>|<end_of_turn>|<\|[^|]+\|>")
 """How tokens that end an answer are written; only their text comes over the network."""
 
 
-def stepper(request: GenerateRequest, engine: Engine) -> Stepper | Asking:
+def stepper(request: GenerateRequest, engine: Engine) -> Stepper | AskedStepper:
     """The engine itself where it can be driven by tokens, else one made of questions; raises Unsupported."""
-    return engine if isinstance(engine, Stepper) else Asking(request, engine)
+    return engine if isinstance(engine, Stepper) else AskedStepper(request, engine)
 
 
-class Asking:
+class AskedStepper:
     """Drives an engine by one-token answers that go on from what was said; its token ids number texts.
 
     A token whose text is not whole characters is left out: it could not be said again.

@@ -18,7 +18,7 @@ from ...core.records import Chunk, Decoding, FinishReason, GenerateRequest, Mess
 from ...core.stream import close, collect
 from ..engines import check
 from ..wire import priced
-from .asking import Asking, stepper
+from .asking import AskedStepper, stepper
 from .phrases import Phrases
 
 _RETURNS = 32  # after so many the answer is given up
@@ -159,7 +159,7 @@ class _Draft:
         context = await steps.encode(request)
         async with steps.lease(1) as slots:
             (row,) = await steps.step([context], slots, top, request.adapter)
-        self.usage += steps.usage if isinstance(steps, Asking) else priced(self._engine.info, len(context), 1)
+        self.usage += steps.usage if isinstance(steps, AskedStepper) else priced(self._engine.info, len(context), 1)
         texts = [(None if token in steps.ends() else await steps.decode([token]), logprob) for token, logprob in row]
         return [(text, logprob) for text, logprob in texts if text is None or (text and "\ufffd" not in text)]
 

@@ -13,7 +13,7 @@ from ...core.ports import Engine, Stepper
 from ...core.records import Alternative, Chunk, Decoding, GenerateRequest, Usage
 from ..engines import check
 from ..wire import priced
-from .asking import Asking, stepper
+from .asking import AskedStepper, stepper
 from .phrases import Phrases
 
 Tokens = tuple[int, ...]
@@ -104,7 +104,9 @@ def _refuse(request: GenerateRequest, decoding: Decoding) -> None:
 class Driver:
     """Carries a search out on a Stepper."""
 
-    def __init__(self, request: GenerateRequest, decoding: Decoding, engine: Engine, steps: Stepper | Asking) -> None:
+    def __init__(
+        self, request: GenerateRequest, decoding: Decoding, engine: Engine, steps: Stepper | AskedStepper
+    ) -> None:
         self._request, self._decoding, self._engine, self._steps = request, decoding, engine, steps
         self._ends = steps.ends()
         self._stops = tuple(filter(None, request.sampling.stop or ()))
@@ -136,7 +138,7 @@ class Driver:
 
     def usage(self) -> Usage:
         """The prompt, and every token that was looked at."""
-        if isinstance(self._steps, Asking):
+        if isinstance(self._steps, AskedStepper):
             return self._steps.usage
         return priced(self._engine.info, len(self._prompt), self._stepped)
 
