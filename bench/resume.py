@@ -33,7 +33,7 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.catalog import resolve
 from llmagent_os.llm.llamacpp import LlamaCpp, open_engine
-from llmagent_os.sched.scheduler import SchedulerSettings
+from llmagent_os.sched.policies import SchedulerSettings
 from llmagent_os.stores.pages import PageFiles
 from llmagent_os.stores.sqlite import SQLiteStore
 

@@ -30,8 +30,9 @@ from charts import chart
 from common import Report, cpu, quantile, run
 
 from llmagent_os.core.records import EngineInfo
+from llmagent_os.sched.policies import CLASSES, POLICIES, Job, SchedulerSettings, SchedulingPolicy, Shares
 from llmagent_os.sched.route import Candidate, Demand, choose
-from llmagent_os.sched.scheduler import CLASSES, POLICIES, Job, Scheduler, SchedulerSettings, SchedulingPolicy, Shares
+from llmagent_os.sched.scheduler import Scheduler
 
 PLACES = 8
 CHUNK = 128  # tokens of prompts that a step reads at most

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from llmagent_os.sched.scheduler import MADE, Job, Scheduler, SchedulerSettings
+from llmagent_os.sched.policies import MADE, Job, SchedulerSettings
+from llmagent_os.sched.scheduler import Scheduler
 
 
 def job(number: int, program: int = 0, tenant: str = "t", agent: str = "a", **fields: object) -> Job:

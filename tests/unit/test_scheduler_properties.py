@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.sched.scheduler import MADE, POLICIES, PROMPT, READ, Job, Moves, Scheduler, SchedulerSettings
+from llmagent_os.sched.policies import MADE, POLICIES, PROMPT, READ, Job, SchedulerSettings
+from llmagent_os.sched.scheduler import Moves, Scheduler
 
 EXAMPLES = int(os.environ.get("LLMAGENT_OS_EXAMPLES", "200"))
 TENANTS = ("a", "b", "limited")

@@ -11,7 +11,7 @@ from ..core.records import Call, Hidden, ModelSpec, Route
 from ..kernel.kernel import Kernel
 from ..llm import catalog
 from ..plugins import Plugins
-from ..sched.scheduler import SchedulerSettings
+from ..sched.policies import SchedulerSettings
 from ..security.administration import Deed
 from ..security.identity import Caller
 

@@ -14,8 +14,8 @@ from ..core.records import Call, Chunk, Embeddings, EmbedRequest, EngineInfo, Ge
 from ..core.stream import collect, priced
 from ..sched.dispatch import Dispatcher
 from ..sched.pager import now
+from ..sched.policies import CLASSES, Job
 from ..sched.router import Course, Leg
-from ..sched.scheduler import CLASSES, Job
 from . import budget
 from .process import Process
 

@@ -17,8 +17,8 @@ from ..core.records import DEFAULT, SHARED, Budget, Call, Supervision
 from ..core.stream import Streams
 from ..core.sys import Sys
 from ..sched.dispatch import Dispatcher
+from ..sched.policies import SchedulerSettings
 from ..sched.router import Engines, Router
-from ..sched.scheduler import SchedulerSettings
 from .door import Door
 from .feed import Feed
 from .journal import Journal

@@ -19,7 +19,8 @@ from ..core.stream import estimate, tokens_in
 from .limit import Limit
 from .pager import Counts, Pager, Slot, now
 from .pages import Context
-from .scheduler import Job, Scheduler, SchedulerSettings
+from .policies import Job, SchedulerSettings
+from .scheduler import Scheduler
 
 SMOOTH = 0.02  # the weight of a token in the average of how long one takes
 BOOKED = 16  # tokens that are booked together where nobody can take the place meanwhile

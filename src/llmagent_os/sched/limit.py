@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .scheduler import MADE, READ
+from .policies import MADE, READ
 
 WINDOW = 1.0  # seconds over which one speed is taken
 SETTLE = 0.3  # seconds after a change that are not counted
