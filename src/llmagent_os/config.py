@@ -29,7 +29,7 @@ def data_folder() -> Path:
 
 
 class Sharing(BaseModel):
-    """How the calls to one model share its engine; see `sched.scheduler.SchedulerSettings` for the whole meaning.
+    """How the calls to one model share its engine; see `sched.policies.SchedulerSettings` for the whole meaning.
 
     `quantum` is in tokens; `aging`, `adapter_turn` and `memory` in seconds; `quotas` are tokens a minute by tenant, and
     `weights` shares by tenant, 1 where none is given.
