@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from .pages import Place, examples
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+PAGES = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page.read_text())]
 TORCH = "docs/howto/llmagents.md"
 
@@ -37,6 +39,19 @@ def run(name: str, home: Path) -> None:
         place = Place(home, stack)
         for example in examples((ROOT / name).read_text()):
             place.run(example)
+
+
+def test_the_readmes_say_the_same() -> None:
+    """A translation has the same examples, links, rooms, promises and names in code, in the same order."""
+    english, chinese = (readme.read_text().partition("\n\n")[2] for readme in READMES)
+    english, chinese = (text.partition("\n\n")[2] for text in (english, chinese))  # without the line of languages
+    for kept in (r"```.*?```", r"\]\(\S+?\)", r"^\| `\w+`", r"^#+ ", r"^- \*\*"):
+        told = [re.findall(kept, text, re.DOTALL | re.MULTILINE) for text in (english, chinese)]
+        assert told[0] == told[1], kept
+    said = [
+        set(re.findall(r"`[^`\n]+`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))) for text in (english, chinese)
+    ]
+    assert said[0] <= said[1]
 
 
 def test_blocks_are_found_with_their_output() -> None:
