@@ -57,6 +57,20 @@ async def test_the_same_call_with_the_same_result_ends_the_tool_loop(start: Star
     assert len(asked) == 4 and "answer with what you have" in asked[-1].messages[-1].text
 
 
+async def test_a_tool_that_fails_for_the_same_reason_ends_the_tool_loop(start: Start) -> None:
+    def stubborn(request: GenerateRequest) -> Reply | str:
+        if not request.tools:
+            return "I give up."
+        done = sum(message.role == "tool" for message in request.messages)
+        return Reply(calls=(("read_file", {"path": "gone.txt", "first": done + 1}),))
+
+    system = await start(script=stubborn)
+    grant = {"policy": {"untrusted": "allow"}}
+    await system.agents.create({"name": "bot", "model": "script", "tools": ["read_file"], "grant": grant})
+    reply = await system.agents.ask("bot", "go", timeout=10)
+    assert reply["text"] == "I give up." and reply["stopped"] == "read_file failed 3 times for the same reason"
+
+
 async def test_calls_that_get_somewhere_are_not_stopped(start: Start) -> None:
     def counting(request: GenerateRequest) -> Reply | str:
         done = sum(message.role == "tool" for message in request.messages)

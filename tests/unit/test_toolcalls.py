@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from llmagent_os.core import codec
 from llmagent_os.core.errors import EngineFailed
-from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec
+from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec, Usage
+from llmagent_os.llm.answer import AnswerText
+from llmagent_os.llm.constrain import grammar
 from llmagent_os.llm.toolcalls import Parser, render
 
 PLACE = {
@@ -108,4 +110,18 @@ def test_earlier_requests_and_results_are_told_in_the_same_format():
         "Result of weather: rain",
         '{"tool": "none", "answer": "It \\"rains\\"."}',
     ]
-    assert render(asked(messages=messages, tools=()))[-1]["content"] == 'It "rains".'
+    assert render(asked(messages=messages, tools=()))[-1]["content"] == '{"tool": "none", "answer": "It \\"rains\\"."}'
+    assert render(asked(messages=(messages[0], messages[3]), tools=()))[-1]["content"] == 'It "rains".'
+
+
+def test_without_tools_a_model_that_used_some_can_only_answer():
+    """It would go on in the form of its requests, and write one out as its answer."""
+    call = ToolCall("1", "weather", {"city": "Oslo"})
+    used = (Message("user", "weather?"), Message("assistant", "", (call,)), Message("tool", "rain", tool_call_id="1"))
+    for request in (asked(messages=used, tools=()), asked(messages=used, tool_choice="none")):
+        text = grammar(request)
+        assert text is not None and '\\"answer\\"' in text and '\\"args\\"' not in text
+        answer = AnswerText(request)
+        assert answer.piece('{"tool": "none", "answer": "It rains."}').text == "It rains."
+        assert answer.last("stop", Usage()).tool_calls == ()
+    assert grammar(asked(tools=())) is None

@@ -46,6 +46,7 @@ from .spec import AGENT, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
+FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
 
 
@@ -247,12 +248,17 @@ class Agent:
                 request = replace(request, messages=tuple(_halved(m, longest) for m in request.messages))
 
     def _watch(self, turn: Turn, call: ToolCall, result: Message) -> Message:
-        """Count what a call returned, and tell the model where it is going round in circles."""
-        same = (call.name, codec.dumps(call.arguments), result.text)
+        """Count what a call returned, and tell the model where it is going round in circles.
+
+        One that fails for the same reason with other arguments goes round, too.
+        """
+        failed = result.text.startswith(FAILED)
+        same = (call.name, b"" if failed else codec.dumps(call.arguments), result.text)
         turn.seen[same] += 1
         if turn.seen[same] < SAME:
             return result
-        turn.stopped = f"{call.name} was called {SAME} times with the same arguments and returned the same"
+        alike = f"was called {SAME} times with the same arguments and returned the same"
+        turn.stopped = f"{call.name} {f'failed {SAME} times for the same reason' if failed else alike}"
         return replace(result, content=f"{result.text}\n\n[{turn.stopped}: answer with what you have]")
 
     async def _run_tool(self, sys: Sys, turn: Turn, call: ToolCall) -> Message:
@@ -267,7 +273,7 @@ class Agent:
         except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:
-            return Message("tool", f"error: {error.message}", tool_call_id=call.id, name=call.name)
+            return Message("tool", f"{FAILED}{error.message}", tool_call_id=call.id, name=call.name)
         turn.files += files.found(result)
         return Message("tool", _text(result), tool_call_id=call.id, name=call.name)
 

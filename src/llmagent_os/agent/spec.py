@@ -75,7 +75,7 @@ class AgentSpec(BaseModel):
     description: str = ""
     model: str = "default"
     adapter: str | None = None
-    prompt: str = "You are a helpful assistant."
+    prompt: str = "You are a helpful AI assistant and run on LLMAgentOS."
     variables: dict[str, str] = Field(default_factory=dict)
     tools: list[str] = Field(default_factory=list)
     sampling: dict[str, Any] = Field(default_factory=dict)

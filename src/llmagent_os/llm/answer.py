@@ -11,7 +11,7 @@ class AnswerText:
 
     def __init__(self, request: GenerateRequest) -> None:
         self._request = request
-        self._parser = toolcalls.Parser(request) if request.offered() else None
+        self._parser = toolcalls.Parser(request) if constrain.enveloped(request) else None
         self._text: list[str] = []
 
     def piece(self, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Chunk:

@@ -26,7 +26,7 @@ def grammar(request: GenerateRequest) -> str | None:
 
     Raises InvalidRequest for a schema that is not one, Unsupported for one that cannot be decoded under.
     """
-    if request.offered():
+    if enveloped(request):
         text = _tool_rules(request.offered(), request)
     elif request.schema is not None:
         text = _json(request.schema, "schema")
@@ -40,6 +40,14 @@ def grammar(request: GenerateRequest) -> str | None:
     return text
 
 
+def enveloped(request: GenerateRequest) -> bool:
+    """Whether an answer comes in the envelope of tool requests: where tools are on offer, or were used before.
+
+    A model that sees its own requests goes on in their form: without tools it would write one out as its answer.
+    """
+    return bool(request.offered()) or (request.choices is None and any(each.tool_calls for each in request.messages))
+
+
 @lru_cache(maxsize=256)
 def _problem(text: str) -> str:
     """What llguidance says against a grammar; empty when it compiles."""
@@ -51,7 +59,7 @@ def verify(request: GenerateRequest, text: str) -> None:
     """Raise Unsupported if a finished answer breaks its constraint: engines drop a grammar they find too large."""
     if request.sampling.stop:
         return  # a stop string of the caller's may cut anywhere
-    if request.schema is not None and not request.offered() and not _is_json(text):
+    if request.schema is not None and not enveloped(request) and not _is_json(text):
         raise Unsupported("the engine cannot follow this schema; simplify it", parameter="schema", text=text)
     if request.choices is not None and text not in request.choices:
         raise Unsupported("the engine cannot keep to these choices", parameter="choices", text=text)
@@ -62,7 +70,7 @@ def _tool_rules(tools: tuple[ToolSpec, ...], request: GenerateRequest) -> str:
     rules = [
         _enclosed(call_opening(tool.name), _json(tool.parameters, f"tools.{tool.name}", lenient=True)) for tool in tools
     ]
-    if request.tool_choice == "auto":
+    if request.tool_choice in ("auto", "none"):
         schema = {"type": "string"} if request.schema is None else request.schema
         rules.append(_enclosed(ANSWER, _json(schema, "schema")))
     return " | ".join(rules)

@@ -16,7 +16,7 @@ from typing import Any
 from ..core import codec, documents
 from ..core.errors import EngineFailed, InvalidRequest
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
-from .constrain import ANSWER, call_opening
+from .constrain import ANSWER, call_opening, enveloped
 
 _INSTRUCTION = """Decide first: does one of your tools fit the request? Then reply with exactly one JSON object.
 
@@ -41,7 +41,7 @@ def render(request: GenerateRequest) -> list[dict[str, str]]:
     """The conversation as plain `{role, content}` messages that any chat template takes."""
     tools = request.offered()
     called = {call.id: call.name for message in request.messages for call in message.tool_calls}
-    plain = [_plain(message, bool(tools), called) for message in request.messages]
+    plain = [_plain(message, enveloped(request), called) for message in request.messages]
     return _with_system(plain, instruction(request)) if tools else plain
 
 
@@ -63,14 +63,14 @@ def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, st
     return [{"role": "system", "content": text}, *messages]
 
 
-def _plain(message: Message, with_tools: bool, called: Mapping[str, str]) -> dict[str, str]:
+def _plain(message: Message, envelope: bool, called: Mapping[str, str]) -> dict[str, str]:
     if message.role == "tool":
         tool = message.name or called.get(message.tool_call_id or "", "the tool")
         return {"role": "user", "content": f"Result of {tool}: {message.text}"}
     if message.tool_calls:
         calls = [_call(call.name, call.arguments) for call in message.tool_calls]
         return {"role": "assistant", "content": "\n".join(calls)}
-    if message.role == "assistant" and with_tools:
+    if message.role == "assistant" and envelope:
         return {"role": "assistant", "content": _answer(message.text)}
     return {"role": message.role, "content": message.text}
 

@@ -58,7 +58,7 @@ def _fetcher(hosts: Sequence[str], private: Sequence[str]) -> Callable[..., Any]
 
 
 async def clock(zone: Annotated[str, Field(examples=["Asia/Tokyo"])] = "UTC") -> dict[str, str]:
-    """Say the date and the time, in UTC, in a zone such as Europe/Berlin, or in a city that a zone is named after."""
+    """Say the date, the day of the week and the time, in a zone such as Europe/Berlin, or in its city. Else in UTC."""
     zone = _zone(zone)
     now = datetime.now(UTC if zone == "UTC" else ZoneInfo(zone))
     return {"time": now.isoformat(timespec="seconds"), "weekday": f"{now:%A}", "zone": zone}

@@ -37,7 +37,10 @@ class Workspaces:
         self._root = root
 
     def read_file(self, path: str, ticket: Ticket, first: int = 1, lines: int = 2000) -> str:
-        """Read a text file of your workspace: `lines` lines from line `first` on, counted from 1."""
+        """Read a text file of your workspace.
+
+        Of a long one you get `lines` lines from line `first` on, counted from 1.
+        """
         text = self._text(path, ticket).splitlines(keepends=True)
         shown = "".join(text[max(first, 1) - 1 : max(first, 1) - 1 + lines])
         left = len(text) - max(first, 1) + 1 - lines
@@ -67,7 +70,10 @@ class Workspaces:
         return f"changed {path}"
 
     def list_files(self, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
-        """List the files of your workspace, or of a folder of it, with their sizes in bytes."""
+        """List the files of your workspace with their sizes in bytes.
+
+        `folder` is one of its folders, `pattern` as in *.txt.
+        """
         found: list[dict[str, Json]] = []
         for path, size in self._walk(ticket, folder, pattern):
             if len(found) == LISTED:

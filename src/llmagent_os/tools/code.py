@@ -22,14 +22,17 @@ class Code:
         self._sandbox, self._root = sandbox, root
 
     async def python(self, code: str, ticket: Ticket, seconds: Seconds | None = None) -> dict[str, Json]:
-        """Run Python 3 code in the folder of your files. Only files last from one call to the next.
+        """Run Python 3 code in the folder of your files, and get what it prints.
 
-        Print what you want to see. After `seconds` it is ended.
+        Only files last from one call to the next. After `seconds` it is ended.
         """
         return await self._run(Job(code=code), ticket, seconds)
 
     async def shell(self, command: str, ticket: Ticket, seconds: Seconds | None = None) -> dict[str, Json]:
-        """Run a shell command in the folder of your files. After `seconds` it is ended."""
+        """Run a shell command in the folder of your files, and get what it prints.
+
+        After `seconds` it is ended.
+        """
         return await self._run(Job(argv=("/bin/sh", "-c", command)), ticket, seconds)
 
     async def _run(self, job: Job, ticket: Ticket, seconds: float | None) -> dict[str, Json]:
