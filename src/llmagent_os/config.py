@@ -134,7 +134,8 @@ class Tools(BaseModel):
 
     `hosts` are patterns of what `fetch` may get pages from (`*.example.org`, `localhost:8080`; none by default);
     `private` those that may be inside this network. `mcp` and `openapi` are sources by name; a tool of theirs is
-    called `NAME_TOOL`. `sandbox` is where code runs; see `tools.sandbox.SandboxSettings`.
+    called `NAME_TOOL`. `registry` is where `tools find` looks for MCP servers. `sandbox` is where code runs; see
+    `tools.sandbox.SandboxSettings`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -142,6 +143,7 @@ class Tools(BaseModel):
     private: list[str] = Field(default_factory=list)
     mcp: dict[Source, MCPServer] = Field(default_factory=dict)
     openapi: dict[Source, Document] = Field(default_factory=dict)
+    registry: str = "https://registry.modelcontextprotocol.io"
     sandbox: SandboxSettings = SandboxSettings()
 
 
@@ -204,9 +206,13 @@ def load(overrides: Mapping[str, Any] | None = None) -> Config:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    values = documents.one(path.read_bytes(), str(path)) or {}
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}", parameter=str(path)) from error
+    values = documents.one(text, str(path)) or {}
     if not isinstance(values, dict):
         raise InvalidRequest(f"{path} is not a mapping of fields to values", parameter=str(path))
     return values

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .boot import load_plugins, make_kernel
+from .boot.sources import open_sources, seal
 from .config import Config
 from .core import codec, extras
-from .core.errors import NotFound
+from .core.errors import NotFound, not_found
 from .core.ports import Tool
-from .core.records import Decoding, GenerateRequest, Generation
+from .core.records import Decoding, GenerateRequest, Generation, Json
 from .core.stream import collect
 from .kernel.journal import Journal, Row
 from .llm import catalog
@@ -27,7 +30,7 @@ from .security.vault import Seal, key_file
 from .stores import backup as backups
 from .stores.backup import JOURNAL, Manifest, faults
 from .stores.sqlite import SQLiteStore
-from .tools.sources import add_sources
+from .tools.sources import log_in
 
 if TYPE_CHECKING:
     from .security.audit import Findings
@@ -133,7 +136,7 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
     store = SQLiteStore(journal_of(config))
     try:
         registry, tools, _ = load_plugins(config, plugins)
-        await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+        await open_sources(config, tools).read()
         kernel = make_kernel(store, registry, tools)
         return await replay(store, pid, kernel.programs, kernel.door.table)
     finally:
@@ -142,6 +145,43 @@ async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Rep
 
 async def known_tools(config: Config) -> dict[str, Tool]:
     """The tools that a system with this configuration has, without one: an MCP server's as it listed them last."""
-    _, tools, _ = load_plugins(config)
-    await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
+    tools, _ = await known_sources(config)
     return tools
+
+
+async def known_sources(config: Config) -> tuple[dict[str, Tool], list[dict[str, Json]]]:
+    """Those tools, and what is wrong with plugins and sources, as `System.missing` has it."""
+    registry, tools, _ = load_plugins(config)
+    sources = open_sources(config, tools)
+    await sources.read()
+    await sources.complete()
+    wrong = [{"source": f"plugin {name}", "trouble": why, "left_out": {}} for name, why in registry.troubles.items()]
+    return tools, [*wrong, *sources.missing()]
+
+
+async def listed_once(config: Config, name: str, seconds: float) -> tuple[list[Tool], str | None]:
+    """Connect to an MCP server once: its tools, and what is wrong with it."""
+    tools: dict[str, Tool] = {}
+    only = config.model_copy(update={"tools": config.tools.model_copy(update={
+        "mcp": {name: config.tools.mcp[name]}, "openapi": {}})})  # fmt: skip
+    sources = open_sources(only, tools)
+    tasks = [asyncio.create_task(work) for work in sources.work().values()]
+    await sources.settled(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    trouble = next((each["trouble"] for each in sources.missing()), None)
+    return list(tools.values()), trouble
+
+
+async def login(config: Config, name: str, show: Callable[[str], Any], client: str, port: int) -> bool:
+    """Log in to an MCP server of the configuration; False where it asks for no login. Raises NotFound, MissingExtra."""
+    if name not in config.tools.mcp:
+        raise not_found("MCP server", name, config.tools.mcp)
+    return await log_in(name, config.tools.mcp[name], config.data, partial(seal, config), show, client, port)
+
+
+def known_plugins(config: Config) -> tuple[list[str], dict[str, str]]:
+    """The plugins of a configuration that can be loaded, and what is wrong with which."""
+    registry, _, _ = load_plugins(config)
+    return registry.names(), registry.troubles

@@ -12,7 +12,7 @@ from typing import Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from .agent.spec import AgentSpec
-from .boot import System, boot
+from .boot import PATIENCE, System, boot
 from .config import load
 from .core.records import Json, Traits
 from .tools.toolkit import FunctionTool
@@ -38,8 +38,15 @@ class LLMAgentOS:
             raise
 
     def create(self, definition: AgentSpec | Mapping[str, Any] | None = None, **fields: Any) -> None:
-        """Define an agent: `create(name="poet", prompt="You write poems.", tools=["dice"])`."""
-        self._portal.call(self.system.agents.create, definition or fields)
+        """Define an agent: `create(name="poet", prompt="You write poems.", tools=["dice"])`.
+
+        Waits for sources of tools that are there for the first time, as long as they may take.
+        """
+        given = definition or fields
+        wanted = given.tools if isinstance(given, AgentSpec) else given.get("tools") or ()
+        if any(name not in self.system.tools for name in wanted):
+            self._portal.call(self.system.sources.settled, PATIENCE)
+        self._portal.call(self.system.agents.create, given)
 
     def tool(self, function: Callable[..., Any] | None = None, name: str | None = None, **declared: Any) -> Any:
         """Make a function a tool that agents created from now on may be given; also as a decorator.

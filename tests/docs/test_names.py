@@ -10,7 +10,7 @@ OURS = ROOT / "src" / "llmagent_os"
 ROOMS = "|".join(sorted(each.stem for each in OURS.iterdir() if each.is_dir() or each.suffix == ".py"))
 NAME = re.compile(rf"`(?:llmagent_os\.)?((?:{ROOMS})(?:\.\w+)+)`")
 FILE = re.compile(rf"`((?:{ROOMS}|tests|bench|docs|scripts|examples)/[\w/.-]+\.\w+)(?:::(\w+))?`")
-ELSEWHERE = re.compile(r"config\.yaml|tools\.(hosts|private|mcp|openapi|sandbox)\b")  # a file, and keys of it
+ELSEWHERE = re.compile(r"config\.yaml|tools\.(hosts|private|mcp|openapi|sandbox|registry)\b")  # a file, and keys of it
 
 
 def pages() -> list[Path]:

@@ -67,6 +67,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
     await ask("PUT", "/v1/privacy/consent", {"learning": True})
     await ask("POST", "/v1/privacy/erase", {"principal": "nobody", "prove": [PASSWORD]})
     await ask("POST", "/v1/privacy/retention")
+    await ask("POST", "/v1/plugins/reload")
     source = f"https://me:{PASSWORD}@models.example/v1?token={PASSWORD}"
     options = {"headers": {"X-Key": PASSWORD}}
     await ask("POST", "/v1/models", {"name": "x", "engine": "scripted", "source": source, "options": options})

@@ -94,7 +94,7 @@ async def shop(url: str, folder: Path, **settings: Any) -> dict[str, OperationTo
 
 async def test_operations_become_tools(url: str, tmp_path: Path) -> None:
     tools = await shop(url, tmp_path)
-    assert sorted(tools) == ["shop_drop_item", "shop_getItem", "shop_post_items"]  # a form is left out
+    assert sorted(tools) == ["shop_drop_item", "shop_getItem", "shop_post_items", "shop_put_items"]
     get, post = tools["shop_getItem"], tools["shop_post_items"]
     assert get.spec.description == "One item" and get.source == "openapi shop"
     assert list(get.spec.parameters["properties"]) == ["id", "tag", "X-Trace"]
@@ -174,7 +174,8 @@ async def test_a_document_is_fetched_once_and_stays_the_same(url: str, tmp_path:
     [
         ("[1]", "no OpenAPI"),
         ("a: [", "is not YAML"),
-        ("swagger: '2.0'", "version 3"),
+        ("swagger: '1.2'", "version 2 or 3"),
+        ("swagger: '2.0'", "server"),
         ("openapi: 3.1.0\npaths: {}", "server"),
         ("openapi: 3.1.0\nservers: [{url: 'file:///etc'}]\npaths: {}", "server"),
         ("openapi: 3.1.0\nservers: [{url: 'http://x'}]\npaths: {/a: {get: {parameters: [{$ref: '#/b'}]}}}", "#/b"),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..agent.manager import AgentManager
 from ..agent.manager import acts as agent_acts
+from ..agent.spec import AgentSpec
 from ..config import Config, PageBudget
 from ..core.ports import Engine, Facts, Filter, Personal, Tool
-from ..core.records import DEFAULT, Call, Hidden, ModelSpec, Retention
+from ..core.records import DEFAULT, Call, Hidden, Json, ModelSpec, Retention
 from ..core.sys import Sys
 from ..kernel.budget import budgets
 from ..kernel.feed import FeedReader
@@ -32,22 +33,23 @@ from ..security.policy import Gate
 from ..security.privacy import Privacy, VaultShare
 from ..security.quotes import Quotes, Spotlight
 from ..stores.facts import StoredFacts
-from ..stores.folder import Claim
+from ..stores.folder import Claim, prepare
 from ..stores.homes import Homes
 from ..stores.pages import PageFiles
 from ..stores.sqlite import SQLiteStore
 from ..tools.sandbox import Sandbox
-from ..tools.sources import add_sources
+from ..tools.sources import Sources
 from .acts import account_acts, quarantine
-from .agents import add_agents
+from .agents import add_agents, create_late
 from .models import add_models, model_acts, sharing
 from .parts import load_plugins, traits
 from .security import masking, open_audit, open_vault, reviewing
+from .sources import connect, plugin_acts
 
 if TYPE_CHECKING:
     from ..security.audit import Audit
 
-PATIENCE = 10.0  # seconds for MCP servers that start for the first time
+PATIENCE = 10.0  # seconds for sources of tools that are there for the first time, where somebody waits for them
 
 
 @dataclass(slots=True)
@@ -68,8 +70,26 @@ class System:
     tenants: dict[str, AgentManager]
     shared: frozenset[str]
     tools: dict[str, Tool]
+    sources: Sources
+    late: list[AgentSpec]
     audit: Audit | None
     closing: AsyncExitStack
+
+    def missing(self) -> list[dict[str, Json]]:
+        """What is not there though it was asked for: plugins, sources of tools, agents that wait for them; and why."""
+        waits = {
+            f"agent {spec.name}": f"waits for its tools: {', '.join(lacking)}"
+            for spec in self.late
+            if (lacking := [name for name in spec.tools if name not in self.tools])
+        }
+        wrong = {f"plugin {name}": why for name, why in self.plugins.troubles.items()} | waits
+        found = [{"source": name, "trouble": why, "left_out": {}} for name, why in wrong.items()]
+        return [*found, *self.sources.missing()]
+
+    async def reload(self, sys: Sys | None = None) -> dict[str, Json]:
+        """Load the plugin files again (see `Plugins.reload`); returns their names, and what is wrong with which."""
+        done: dict[str, Json] = await (sys or self.sys).act("plugins.reload")
+        return done
 
     async def tenant(self, name: str) -> AgentManager:
         """The agents of a tenant; definitions that came with the system, plugins and the agents folder are shared."""
@@ -163,9 +183,11 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             return own.acting(await kernel.service("gateway", call.principal, call.tenant))
 
         administration.takes(agent_acts(acting))
-        await connect(kernel, config, tools)
+        sources = await connect(kernel, config, tools)
         add_models(kernel, config, registry)
-        shared = await add_agents(agents, registry, config)
+        shared, late = await add_agents(agents, registry, config, sources)
+        if late:
+            kernel.worker("late agents", create_late(agents, late, sources))
         homes = Homes(config.data / "workspaces")
         await homes.adopt(facts)
         holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
@@ -175,6 +197,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("retention", privacy.run())
         administration.takes({
             **processes(kernel), **account_acts(kernel), **model_acts(kernel, config, registry),
+            **plugin_acts(registry, tools, loops),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
@@ -182,7 +205,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            {DEFAULT: agents}, shared, tools, audit, opened,
+            {DEFAULT: agents}, shared, tools, sources, late, audit, opened,
         )  # fmt: skip
         await kernel.start_all()
         system.closing = opened.pop_all()
@@ -208,14 +231,9 @@ def filters_of(
     return [each for each in filters if each is not None]
 
 
-async def connect(kernel: Kernel, config: Config, tools: dict[str, Tool]) -> None:
-    """Bring in the tools of documents and servers; a server that is not there yet is waited for a little."""
-    connections = await add_sources(tools, config.tools.mcp, config.tools.openapi, config.data)
-    for connection in connections:
-        kernel.worker(f"mcp {connection.name}", connection.serve())
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(connection.known.wait() for connection in connections))
+def prepare_folder(config: Config) -> None:
+    """Make the data folder where there is none; raises InvalidRequest, with what to do, where it cannot be used."""
+    prepare(config.data)
 
 
 def make_kernel(

@@ -44,6 +44,8 @@ def plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if isinstance(value, float):  # of a class of its own
+        return float(value)
     raise TypeError(f"{type(value).__name__} is not JSON data; pass text, numbers, lists, dicts or records")
 
 

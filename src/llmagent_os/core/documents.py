@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -11,6 +13,7 @@ from . import codec
 from .errors import InvalidRequest
 
 DEEPEST, MOST = 100, 1_000_000  # levels, and values with every alias written out
+SMALL = 1 << 20  # bytes that the slower of two parsers is given
 
 
 def read(text: str | bytes, source: str) -> list[Any]:
@@ -24,6 +27,61 @@ def read(text: str | bytes, source: str) -> list[Any]:
 def one(text: str | bytes, source: str) -> Any:
     """The first document of a YAML text, None for an empty one; raises as `read` does."""
     return next(iter(read(text, source)), None)
+
+
+def foreign(text: bytes, source: str) -> Any:
+    """The first document of a text in JSON, or in YAML 1.2 by its JSON schema; raises as `read` does.
+
+    So `NO`, `on`, `012`, `0x1F`, `1_000`, `12:30` and dates are text, as OpenAPI has it.
+    """
+    text = text.removeprefix(b"\xef\xbb\xbf")  # a mark that JSON does not have
+    with suppress(ValueError):
+        return plain(codec.loads(text), source)  # many times as fast, and most documents are JSON
+    try:
+        return plain(_loaded(text), source)
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
+
+
+def _loaded(text: bytes) -> Any:
+    """By the parser in C where there is one; what is small and beyond that (`{a/b:}`) by the other."""
+    try:
+        return next(iter(yaml.load_all(text, _FOREIGN[0])), None)
+    except yaml.MarkedYAMLError:
+        if len(text) > SMALL:
+            raise
+        return next(iter(yaml.load_all(text, _FOREIGN[-1])), None)
+
+
+class Written(float):
+    """A number that is not written as JSON would write it (`1.10`), with how it was: it may be meant as a name."""
+
+    text = ""
+
+
+def _number(loader: Any, node: Any) -> float:
+    found = Written(node.value)
+    found.text = node.value
+    return found if repr(float(found)) != node.value else float(found)
+
+
+def _foreign(base: Any) -> Any:
+    """A loader for YAML 1.2; `<<` is no key of its own, as everywhere."""
+    loader: Any = type("Foreign", (base,), {"yaml_implicit_resolvers": {}})  # none of those of YAML 1.1
+    for tag, pattern, first in (
+        ("null", r"~|null|Null|NULL|", "~nN"),
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+        ("float", r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", "-+0123456789"),
+        ("merge", r"<<", "<"),
+    ):
+        loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), [*first, ""])
+    loader.add_constructor("tag:yaml.org,2002:float", _number)
+    loader.add_constructor("tag:yaml.org,2002:merge", loader.construct_yaml_str)  # where it is no key
+    return loader
+
+
+_FOREIGN = [_foreign(base) for base in (getattr(yaml, "CSafeLoader", None), yaml.SafeLoader) if base is not None]
 
 
 def plain(value: Any, source: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from starlette.types import Scope
 
+from ..core.errors import InvalidRequest
 from ..security.identity import BITS, OWNER, Caller, Keys, Limiter
 from .errors import TooManyRequests, Unauthorised
 from .login import Logins
@@ -23,7 +24,7 @@ _HELD = {
     ANYBODY: "GET /health",
     KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
-    "GET /v1/accounts, POST /v1/accounts",
+    "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
@@ -54,15 +55,23 @@ def key_file(data: Path) -> Path:
 
 
 def load_key(data: Path) -> str:
-    """The key of a data folder, made there if there is none yet (readable by its owner alone)."""
+    """The key of a data folder, made there if there is none yet (readable by its owner alone).
+
+    An empty file, which a full disk leaves behind, is none. Raises InvalidRequest for one that cannot be read.
+    """
     path = key_file(data)
     try:
-        return path.read_text().strip()
+        if key := path.read_text().strip():
+            return key
     except FileNotFoundError:
         pass
-    key = "sk-" + secrets.token_urlsafe(BITS // 8)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"the key file {path} cannot be read: {error}; delete it to have a new key") from error
+    key, fresh = "sk-" + secrets.token_urlsafe(BITS // 8), path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key + "\n")
+    fresh.replace(path)  # whole or not at all
     return key
 
 

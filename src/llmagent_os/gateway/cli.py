@@ -40,6 +40,7 @@ COMMANDS = {
     "anomalies": ("anomalies", "See what agents did that they never do, and end a quarantine."),
     "accounts": ("accounts", "See what was drawn on the accounts of budgets, and give some back."),
     "tools": ("tools", "List, try and add tools."),
+    "plugins": ("plugins", "List the plugins, and load their files again."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),
     "bench": ("bench", "Measure this system."),
 }

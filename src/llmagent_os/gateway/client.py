@@ -36,8 +36,10 @@ def find(data: Path) -> Address:
     try:
         told = codec.loads((data / "server.json").read_bytes())
         return Address(told["url"], (data / "key").read_text().strip(), told["pid"])
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         raise not_running(data) from None
+    except OSError as error:
+        raise NotRunning(f"{error.filename or data} cannot be read: {error.strerror}") from None
 
 
 def not_running(where: object) -> NotRunning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from ..kernel.process import Process
 
 
+_LACKING = "is not there; see `llmagent-os tools list`"  # why may hold what is not for everybody
 _QUEUE = 20  # waiting calls that `top` is told of, an engine
 
 
 class Health(BaseModel):
-    """`green` while every part is well. A part is null, or what is wrong with it."""
+    """`green` while every part is well. A part is null, or what is wrong with it.
+
+    `yellow` where all that is wrong is that tools are missing: of a plugin, an OpenAPI document, an MCP server.
+    """
 
     status: str
     parts: dict[str, str | None]
@@ -66,10 +71,12 @@ class Overview:
 
     async def health(self, response: Response) -> Health:
         """Whether every part is well; needs no key."""
-        parts = self._kernel.health()
+        parts, missing = self._kernel.health(), self._system.missing()
         well = not any(parts.values())
         response.status_code = 200 if well else 503
-        return Health(status="green" if well else "red", parts=parts)
+        lacking = {_public(each["source"]): _LACKING for each in missing if each["trouble"]}
+        status = "red" if not well else "yellow" if lacking else "green"
+        return Health(status=status, parts={**parts, **lacking})
 
     async def metrics(self) -> Response:
         """Prometheus metrics."""
@@ -124,6 +131,12 @@ class Overview:
     async def remove(self, here: Here, name: str) -> None:
         """Close a model and forget it; a file that was fetched is deleted, one of your own stays."""
         await self._system.remove_model(name, here.sys)
+
+
+def _public(source: str) -> str:
+    """What is missing, for everybody: without the folder that a file lies in."""
+    kind, _, name = source.partition(" ")
+    return f"{kind} {Path(name).name}"
 
 
 def _named(name: str, kind: str) -> dict[str, Json]:

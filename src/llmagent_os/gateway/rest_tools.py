@@ -1,4 +1,4 @@
-"""REST: the tools that agents may be given, and trying one."""
+"""REST: the tools that agents may be given, trying one, and the plugins that bring some."""
 
 from __future__ import annotations
 
@@ -34,18 +34,35 @@ class Tools:
     """The handlers."""
 
     def __init__(self, system: System) -> None:
-        self._tools = system.tools
+        self._system, self._tools = system, system.tools
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["tools"])
         router.get("/v1/tools")(self.listed)
         router.post("/v1/tools/{name}")(self.run)
+        router.get("/v1/plugins")(self.plugins)
+        router.post("/v1/plugins/reload")(self.reload)
         return router
 
     async def listed(self) -> dict[str, list[dict[str, Any]]]:
-        """Every tool: where it comes from, what it does, what it declares, and the JSON schema that it takes."""
-        return {"tools": [described(name, tool) for name, tool in sorted(self._tools.items())]}
+        """Every tool: where it comes from, what it does, what it declares, and the JSON schema that it takes.
+
+        `missing` says of plugins and sources what is wrong with them, and of single tools why they are left out.
+        """
+        tools = [described(name, tool) for name, tool in sorted(self._tools.items())]
+        return {"tools": tools, "missing": self._system.missing()}
+
+    async def plugins(self) -> dict[str, Any]:
+        """The plugins that are there, and what is wrong with which."""
+        return {"plugins": self._system.plugins.names(), "wrong": self._system.plugins.troubles}
+
+    async def reload(self, here: Here) -> dict[str, Any]:
+        """Load the files of plugins again: their tools and loops are new at once, and engines that are opened.
+
+        Filters, syscalls, programs and strategies are from the next start on. A file that is wrong stays as it was.
+        """
+        return await self._system.reload(here.sys)
 
     async def run(self, here: Here, name: str, body: Arguments) -> dict[str, Any]:
         """Call a tool as an agent would, in a workspace of its own."""

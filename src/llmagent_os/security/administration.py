@@ -58,6 +58,7 @@ ACTS: Mapping[str, Act] = {
     "privacy.consent": Act("privacy", "Say whether somebody's traffic may be learned from."),
     "privacy.erase": Act("privacy", "Erase everything that is a person's.", 86400.0),
     "privacy.tidy": Act("system", "Delete what is past its time.", 86400.0),
+    "plugins.reload": Act("system", "Load the files of plugins again."),
     "models.add": Act("models:write", "Register a model."),
     "models.remove": Act("models:write", "Close a model and forget it."),
 }

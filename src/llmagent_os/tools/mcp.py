@@ -1,7 +1,8 @@
 """MCP servers as tools: each is kept connected, listed anew when it says so, and started again when it dies.
 
 A server is not ours: what its tools are called, say and return is untrusted, and what they say of themselves only a
-hint. The last listing is kept on disk, so that its tools are known before it answers, and for replays.
+hint. The last listing is kept on disk, so that its tools are known before it answers, and for replays. Resources and
+prompts are reached by tools of their own.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import base64
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-import httpx2
 from mcp import Client, MCPError
 from mcp.client import IncomingMessage, Transport
-from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST, CallToolResult, ToolListChangedNotification
 
@@ -28,8 +28,13 @@ from ..core.errors import ToolFailed
 from ..core.ports import Tool
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import secret
-from .mcp_stdio import LARGEST, served
+from .mcp_http import connected
+from .mcp_listing import Listing
+from .mcp_login import Login
+from .mcp_stdio import served
+from .openapi_read import told_apart
 from .settings import MCPServer
+from .sources import State
 from .toolkit import Bounds, File, shown_name
 
 KEY = "llmagent-os/idempotency-key"
@@ -37,9 +42,10 @@ KEY = "llmagent-os/idempotency-key"
 
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
+MENDS = 5.0  # seconds that a call waits for a server that could not be reached
 PAGES = 100  # of a listing
+MANY = 500  # resources or prompts that are shown
 LOG = 1 << 20  # bytes of what a server wrote, after which a new start begins anew and keeps the last
-WORDS, SCHEMA = 4000, 40_000  # characters of a tool's description, bytes of its schema
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +78,77 @@ class MCPTool:
     async def _call(self, arguments: dict[str, Json], key: str) -> Json:
         client = await self._connection.client()
         try:
-            result = await client.call_tool(self._name, arguments, meta=cast(Any, {KEY: key}))
+            return await self._ask(client, arguments, key)
         except MCPError as error:
             unheard = error.code == INVALID_REQUEST and "Session terminated" in error.message  # it has started anew
             if unheard or error.code == CONNECTION_CLOSED:
                 self._connection.lose(client)
                 raise _Lost(unheard) from error
             raise ToolFailed(f"{self.spec.name}: {error.message}", tool=self.spec.name) from error
-        except (RuntimeError, ValueError) as error:  # it did not answer as the protocol and its schema say
+        except (RuntimeError, ValueError) as error:  # it did not answer as the protocol says
             raise ToolFailed(f"{self.spec.name}: {error}", tool=self.spec.name) from error
+
+    async def _ask(self, client: Client, arguments: dict[str, Json], key: str) -> Json:
+        result = await client.call_tool(self._name, arguments, meta=cast(Any, {KEY: key}))
         return _result(self.spec.name, result)
+
+
+class _Resources(MCPTool):
+    async def _ask(self, client: Client, arguments: Mapping[str, Json], key: str) -> Json:
+        listed, more = await client.list_resources(), await client.list_resource_templates()
+        found = [_plainly(each, "uri", "name", "description", "mimeType", "size") for each in listed.resources]
+        made = [_plainly(each, "uriTemplate", "name", "description") for each in more.resource_templates]
+        return {"resources": found[:MANY], "templates": made[:MANY]} | _cut(listed.next_cursor or more.next_cursor)
+
+
+class _Reading(MCPTool):
+    async def _ask(self, client: Client, arguments: Mapping[str, Json], key: str) -> Json:
+        read = await client.read_resource(str(arguments.get("uri", "")))
+        parts = [_part({"type": "resource", "resource": _plainly(each)}) for each in read.contents]
+        return parts[0] if len(parts) == 1 else parts
+
+
+class _Prompts(MCPTool):
+    async def _ask(self, client: Client, arguments: Mapping[str, Json], key: str) -> Json:
+        listed = await client.list_prompts()
+        found = [_plainly(each, "name", "description", "arguments") for each in listed.prompts]
+        return {"prompts": found[:MANY]} | _cut(listed.next_cursor)
+
+
+class _Filled(MCPTool):
+    async def _ask(self, client: Client, arguments: Mapping[str, Json], key: str) -> Json:
+        given = {name: str(value) for name, value in (arguments.get("arguments") or {}).items() if value is not None}
+        filled = await client.get_prompt(str(arguments.get("name", "")), given)
+        return [{"role": each.role, "content": _part(_plainly(each.content))} for each in filled.messages]
+
+
+def _taking(name: str, description: str, required: Sequence[str] = (), /, **properties: Json) -> dict[str, Json]:
+    schema = {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+    return {"name": name, "description": description, "inputSchema": schema, "annotations": {"readOnlyHint": True}}
+
+
+_WORD = {"type": "string"}
+BESIDE: tuple[tuple[str, dict[str, Json], type[MCPTool]], ...] = (
+    ("resources", _taking("list_resources", "The resources that there are, and templates of their URIs."), _Resources),
+    ("resources", _taking("read_resource", "Read a resource by its URI.", ["uri"], uri=_WORD), _Reading),
+    ("prompts", _taking("list_prompts", "The prompts that can be filled in, and what each takes."), _Prompts),
+    (
+        "prompts",
+        _taking("get_prompt", "Fill in a prompt: its messages are what to do.", ["name"], name=_WORD,
+                arguments={"type": "object", "additionalProperties": _WORD}),
+        _Filled,
+    ),
+)  # fmt: skip
+"""Tools beside a server's own, where it has resources or prompts: for what, as it would list them, what they are."""
+
+
+def _plainly(value: Any, *fields: str) -> dict[str, Json]:
+    told: dict[str, Json] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {name: told[name] for name in fields if name in told} if fields else told
+
+
+def _cut(more: str | None) -> dict[str, Json]:
+    return {"left_out": f"it has more than these; at most {MANY} are shown"} if more else {}
 
 
 class _Lost(Exception):
@@ -95,15 +162,18 @@ class _Lost(Exception):
 class Connection:
     """The connection to a server; its tools are put into `tools` and taken out again as it lists them."""
 
-    def __init__(self, name: str, server: MCPServer, tools: dict[str, Tool], folder: Path) -> None:
+    def __init__(
+        self, name: str, server: MCPServer, tools: dict[str, Tool], folder: Path, state: State, login: Login
+    ) -> None:
         """`folder` keeps the last listing and what the server writes to its standard error."""
+        self._login = login
         folder.mkdir(parents=True, exist_ok=True)
-        self.name, self.server = name, server
-        self.known = asyncio.Event()  # its tools are
+        self.name, self.server, self.state = name, server, state
         self._tools, self._listing, self._log = tools, folder / f"{name}.json", folder / f"{name}.log"
+        self._listed = Listing()
         self._client: Client | None = None
-        self._there, self._news, self._over = asyncio.Event(), asyncio.Event(), False
-        with suppress(FileNotFoundError, ValueError):
+        self._there, self._news, self._over, self._refused = asyncio.Event(), asyncio.Event(), False, False
+        with suppress(FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
             self._show(codec.loads(self._listing.read_bytes()))
 
     async def serve(self) -> None:
@@ -120,7 +190,8 @@ class Connection:
                     self._over = False
                     await self._stay(await stack.enter_async_context(client))
             except Exception as error:  # whatever a server does, it is tried again
-                log.warning("MCP server %s: %s; see %s", self.name, _reason(error), self._log)
+                self.state.failed(self._why(error))
+                log.warning("MCP server %s: %s", self.name, self.state.trouble)
             finally:
                 self._client = None
                 self._there.clear()
@@ -129,10 +200,26 @@ class Connection:
             pause = min(2 * pause, LONGEST)
 
     async def client(self) -> Client:
-        """The client, once it is connected."""
+        """The client, once it is connected; raises ToolFailed where that does not succeed."""
         while self._client is None:
-            await self._there.wait()
+            try:
+                async with asyncio.timeout(MENDS):
+                    await self._there.wait()
+            except TimeoutError:
+                if self.state.trouble:
+                    raise ToolFailed(f"the MCP server {self.name} is not there: {self.state.trouble}") from None
         return self._client
+
+    def _why(self, error: BaseException) -> str:
+        """Why it is not there, with the last that it wrote, or what to do about it."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        text = str(error) or type(error).__name__
+        if self.server.url:
+            login = self._refused or "redirect handler" in text
+            return f"it wants a login; run: llmagent-os tools login {self.name}" if login else text
+        wrote = self._log.read_bytes()[-2000:].decode(errors="replace").strip() if self._log.exists() else ""
+        return f"{text}; it wrote: {wrote.splitlines()[-1][:200]} (all of it: {self._log})" if wrote else text
 
     def lose(self, client: Client) -> None:
         """Connect anew: a call found the connection gone."""
@@ -148,21 +235,24 @@ class Connection:
     @asynccontextmanager
     async def _logged(self) -> AsyncIterator[Transport]:
         if self.server.url:
-            token = secret(self.server.key_env)
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-            async def bounded(response: httpx2.Response) -> None:
-                response.stream = _Bounded(response.stream, self.name)
-
-            hooks, timeout = {"response": [bounded]}, httpx2.Timeout(30, read=300)
-            async with httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as http:
-                yield streamable_http_client(self.server.url, http_client=http)
+            self._refused = False
+            async with connected(self.name, self.server, self._login, self._answered) as transport:
+                yield self._listed.cleaned(transport)
             return
-        given = {name: value for name in self.server.env if (value := os.environ.get(name) or secret(name))}
+        given = self._given()
         if self._log.exists() and self._log.stat().st_size > LOG:
             self._log.replace(self._log.with_suffix(".old"))
         with self._log.open("a") as file:
-            yield served(self.server.command, given, file, self._end)
+            yield self._listed.cleaned(served(self.server.command, given, file, self._end))
+
+    def _answered(self, status: int) -> None:
+        self._refused = status == 401
+
+    def _given(self) -> dict[str, str]:
+        """The variables that its command gets: those that are named, out of our own, and those that have a value."""
+        values = dict(each.split("=", 1) for each in self.server.env if "=" in each)
+        names = [each for each in self.server.env if "=" not in each]
+        return values | {name: value for name in names if (value := os.environ.get(name) or secret(name))}
 
     async def _stay(self, client: Client) -> None:
         await self._list(client)
@@ -191,56 +281,48 @@ class Connection:
             self._news.set()
 
     async def _list(self, client: Client) -> None:
-        listed: list[dict[str, Json]] = []
+        self._listed.clear()
         cursor = None
         for _ in range(PAGES):
             page = await client.list_tools(cursor=cursor, cache_mode="refresh")
-            listed += [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in page.tools]
             cursor = page.next_cursor
             if cursor is None:
                 break
-        self._listing.write_bytes(codec.dumps(listed))
-        self._show(listed)
+        has = client.server_capabilities
+        beside = {"resources": has.resources is not None, "prompts": has.prompts is not None}
+        listing: dict[str, Any] = {"tools": self._listed.tools, "left_out": self._listed.left_out, **beside}
+        self._listing.write_bytes(codec.dumps(listing))
+        self._show(listing)
+        self.state.well(listing["left_out"])
 
-    def _show(self, listed: list[dict[str, Json]]) -> None:
+    def _show(self, listing: Mapping[str, Any]) -> None:
         """Put the listed tools in place of those listed before. A name that is somebody else's stays theirs."""
         source = f"mcp {self.name}"
         for name in [name for name, tool in self._tools.items() if getattr(tool, "source", "") == source]:
             del self._tools[name]
-        for told in listed:
-            name = shown_name(f"{self.name}_{told['name']}")
-            if name in self._tools or len(codec.dumps(told["inputSchema"])) > SCHEMA:
-                log.warning("MCP server %s: %s is left out, its name is taken or its schema too long", self.name, name)
-                continue
-            spec = ToolSpec(name, told.get("description", "")[:WORDS], told["inputSchema"])
-            self._tools[name] = MCPTool(self, spec, told["name"], told.get("annotations", {}) | told.get("_meta", {}))
-        self.known.set()
+        found: list[tuple[dict[str, Json], type[MCPTool]]] = [(told, MCPTool) for told in listing["tools"]]
+        found += [(told, kind) for what, told, kind in BESIDE if listing.get(what)]
+        names = called(self.name, [told["name"] for told, _ in found], self._tools)
+        for name, (told, kind) in zip(names, found, strict=True):
+            spec = ToolSpec(name, told["description"], told["inputSchema"])
+            self._tools[name] = kind(self, spec, told["name"], told.get("annotations", {}) | told.get("_meta", {}))
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """What a server answers over HTTP, up to a bound for each event of it."""
+def called(server: str, names: Sequence[str], taken: Container[str]) -> list[str]:
+    """What a server's tools are called: `SERVER_TOOL`, in letters that every model's API takes.
 
-    def __init__(self, stream: Any, server: str) -> None:
-        self._stream, self._server = stream, server
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for piece in self._stream:
-            place = max(piece.rfind(b"\n\n"), piece.rfind(b"\n\r\n"))
-            size = size + len(piece) if place < 0 else len(piece) - place
-            if size > LARGEST:
-                raise httpx2.ReadError(f"{self._server} answered with more than {LARGEST} bytes")
-            yield piece
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-def _reason(error: BaseException) -> str:
-    """The first error in a group, in words."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    Where several would be called the same, the one that is written so keeps the name, and the others have a mark of
+    their own name, which is the same at every start; so has one whose name is taken.
+    """
+    plain = [shown_name(f"{server}_{name}") for name in names]
+    uses = Counter(plain)
+    exact = {shown for shown, name in zip(plain, names, strict=True) if shown == f"{server}_{name}"}
+    return [
+        shown
+        if shown not in taken and (uses[shown] == 1 or (shown in exact and shown == f"{server}_{name}"))
+        else told_apart(shown, name)
+        for shown, name in zip(plain, names, strict=True)
+    ]
 
 
 def _result(tool: str, result: CallToolResult) -> Json:

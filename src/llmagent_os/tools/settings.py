@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class MCPServer:
     """A server of the Model Context Protocol: a `command` to start (stdio), or the `url` of one that runs (HTTP).
 
-    A command is given none of our environment but PATH, HOME and the like, and the variables named in `env`. `key_env`
-    names the variable that holds a bearer token for `url`. `timeout` is in seconds, for each call. `keyed`: its tools
+    A command is given none of our environment but PATH, HOME and the like, and the variables named in `env`, where
+    `NAME=VALUE` is one with its value. `key_env` names the variable that holds a bearer token for `url`; without one,
+    tokens of `tools login` are used where there are any. `timeout` is in seconds, for each call. `keyed`: its tools
     act once under one idempotency key, which every call has in its `_meta`.
     """
 

@@ -11,15 +11,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ...config import Config
 from ...core import extras
 from ...core.errors import LLMAgentOSError
 from ...llm.known import ALIASES, KNOWN, KnownModel, known_model, models_folder, path_of
+from ...offline import known_sources
 from ..auth import key_file
 from ..client import NotRunning, find
 from ..ports import listen
@@ -142,6 +143,37 @@ async def server(config: Config) -> Check:
     except LLMAgentOSError as error:
         return Check("system", "problem", error.message, f"kill {address.pid}; llmagent-os up")
     return Check("system", "ok", f"runs at {address.url}, process {address.pid}")
+
+
+async def tools(config: Config) -> list[Check]:
+    """Whether plugins and sources of tools are there: those of the running system, else of the configuration."""
+    try:
+        told = await reach(find(config.data), lambda client: client.get("/v1/tools"))
+        missing, known = told["missing"], {each["source"] for each in told["tools"]}
+    except NotRunning:
+        found, missing = await known_sources(config)
+        known = {getattr(tool, "source", "") for tool in found.values()}
+    except LLMAgentOSError:
+        return []  # `server` says what is wrong with it
+    sources = [*(f"mcp {name}" for name in config.tools.mcp), *(f"openapi {name}" for name in config.tools.openapi)]
+    wrong = [_lacks(each) for each in missing]
+    named = {each["source"] for each in missing}
+    there = [
+        Check(name, "ok", "its tools are there")
+        if name in known
+        else Check(name, "optional", "its tools are listed at the first start")
+        for name in sources
+        if name not in named
+    ]
+    return [*there, *wrong]
+
+
+def _lacks(source: Mapping[str, Any]) -> Check:
+    where = "the definition" if source["source"].startswith("agent ") else "the file, or the configuration"
+    if source["trouble"]:
+        return Check(source["source"], "problem", source["trouble"], f"mend {where}, and start the system again")
+    name, why = next(iter(source["left_out"].items()))
+    return Check(source["source"], "optional", f"{len(source['left_out'])} left out, such as {name}: {why}")
 
 
 def _port(config: Config) -> Check:

@@ -24,6 +24,7 @@ def doctor(
     """Say what is missing and the command that mends it; exit code 1 if there is a problem."""
     config = load({"data": data})
     found = [*checks.machine(), *checks.models(config, deep), *checks.files(config), asyncio.run(checks.server(config))]
+    found += asyncio.run(checks.tools(config))
     if as_json:
         for check in found:
             emit(check)

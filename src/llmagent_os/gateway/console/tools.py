@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import sys
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 import yaml
+from typer.core import TyperCommand
 
-from ...boot import boot
+from ...boot import PATIENCE, boot
 from ...config import Config, load
 from ...core import codec
-from ...core.errors import InvalidRequest
+from ...core.errors import InvalidRequest, LLMAgentOSError
+from ...core.ports import Tool
 from ...core.records import Json
-from ...offline import known_tools
+from ...offline import known_sources, listed_once, login
 from ..client import NotRunning
 from ..rest_tools import described
+from . import registry
+from .adding import Wanted, theirs, wanted
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, table
+
+CONNECT = 20.0  # seconds for an MCP server to answer, which it may do later, too
+_SHOWN = 20  # tools of one source that are left out, for people
 
 app, tools = group("tools", "List, try and add tools.")
 
@@ -29,16 +38,29 @@ app, tools = group("tools", "List, try and add tools.")
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the tools that agents may be given, where each comes from and what it does."""
     try:
-        found = ask(data, lambda client: client.get("/v1/tools"))["tools"]
+        told = ask(data, lambda client: client.get("/v1/tools"))
+        found, missing = told["tools"], told["missing"]
     except NotRunning:
-        known = asyncio.run(known_tools(load({"data": data})))
+        known, missing = asyncio.run(known_sources(load({"data": data})))
         found = [described(name, tool) for name, tool in sorted(known.items())]
+    for each in missing:
+        _lacking(each)
     if as_json:
         for tool in found:
             emit(tool)
         return
     rows = ((each["name"], each["source"], each["effect"], _first(each["description"])) for each in found)
     show(table(("NAME", "SOURCE", "EFFECT", "WHAT IT DOES"), rows))
+
+
+def _lacking(source: Mapping[str, Any]) -> None:
+    """Say what is wrong with a source of tools."""
+    if source["trouble"]:
+        say(f"missing: {source['source']}: {source['trouble']}")
+    for name, why in list(source["left_out"].items())[:_SHOWN]:
+        say(f"left out: {source['source']}: {name}: {why}")
+    if (more := len(source["left_out"]) - _SHOWN) > 0:
+        say(f"left out: {source['source']}: {more} more")
 
 
 def _first(description: str) -> str:
@@ -68,74 +90,173 @@ def tested(
 async def _alone(config: Config, name: str, arguments: dict[str, Json]) -> Json:
     system = await boot(config)
     try:
+        if name not in system.tools:
+            await system.sources.settled(PATIENCE)
         return await system.sys.call(name, arguments)
     finally:
         await system.close()
 
 
+class _Add(TyperCommand):
+    """Leaves an MCP server's own flags to it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Ours stand before the command, what comes after is its own."""
+        return super().parse_args(ctx, theirs(args))
+
+
 @tools.command(
     "add",
+    cls=_Add,
     epilog=examples(
         "tools add ./mine.py",
         "tools add https://api.example.org/openapi.json --name shop --key-env SHOP_KEY",
         "tools add --mcp uvx mcp-server-time",
-        "tools add --mcp --name files npx -- -y @modelcontextprotocol/server-filesystem /srv/files",
+        "tools add --mcp --name files npx -y @modelcontextprotocol/server-filesystem /srv/files",
+        "tools add --mcp API_TOKEN=abc npx -y some-server --verbose",
+        "tools add --mcp io.github.someone/some-server",
         "tools add --mcp https://example.org/mcp --key-env EXAMPLE_TOKEN",
+        "tools add servers.json",
     ),
 )
 def add(
-    source: Annotated[str, typer.Argument(help="A plugin's file, an OpenAPI document, or an MCP server.")],
+    source: Annotated[
+        str, typer.Argument(help="A plugin's file, an OpenAPI document, an MCP server, or JSON with `mcpServers`.")
+    ],
     rest: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="Of an MCP server's command.")
+        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="Of an MCP server's command, flags too.")
     ] = None,
     name: Annotated[str, typer.Option(help="What its tools' names begin with; told by the source without it.")] = "",
-    mcp: Annotated[bool, typer.Option("--mcp", help="It is an MCP server: a command, or a URL.")] = False,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="It is an MCP server: a command, a URL, or a name in the registry.")
+    ] = False,
     key_env: Annotated[str, typer.Option(help="The environment variable that holds the key.")] = "",
-    env: Annotated[list[str] | None, typer.Option(help="A variable that an MCP command is given.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(help="A variable that an MCP command is given: NAME, or NAME=VALUE.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: Data = None,
 ) -> None:
-    """Write a source of tools into the configuration; it is there from the next start on."""
-    file = load({"data": data}).data / "config.yaml"
+    """Write a source of tools into the configuration, once you have seen what it will be allowed to do.
+
+    It is there from the next start on. Of an MCP server, options stand before the command: what comes after is its own.
+    """
+    config = load({"data": data})
+    if mcp and registry.is_name(source):
+        found = [asyncio.run(registry.entry(config.tools.registry, source, rest or [], env or [], key_env))]
+        _agree(found, yes, always=True)
+    else:
+        found = wanted(source, rest or [], mcp, name, key_env, env or [])
+        _agree(found, yes)
+    for each in found:
+        _written(replace(each, name=name) if name and each.kind != "plugins" else each, config.data, data)
+
+
+def _agree(found: list[Wanted], yes: bool, always: bool = False) -> None:
+    """Show what is wanted, and ask where somebody is there; what the registry names is never added unasked."""
+    for each in found:
+        for line in each.about():
+            say(line)
+    if yes:
+        return
+    if sys.stdin.isatty():
+        typer.confirm("Add it?", abort=True)
+    elif always:
+        raise InvalidRequest("nobody is here to be asked; look at it, and say --yes", parameter="yes")
+
+
+def _written(source: Wanted, folder: Path, data: Path | None) -> None:
+    """Write one into the configuration, try it, and say what it brought; one that cannot be is not left there."""
+    file = folder / "config.yaml"
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     values = yaml.safe_load(before) or {}
-    kind, entry = _entry(source, rest or [], mcp, key_env, env or [])
-    name = name or _name(source, rest or [])
-    if kind == "plugins":
-        values["plugins"] = [*values.get("plugins", ()), entry]
+    if source.kind == "plugins":
+        values["plugins"] = [*(each for each in values.get("plugins") or () if each != source.entry), source.entry]
     else:
-        values.setdefault("tools", {}).setdefault(kind, {})[name] = entry
-        (file.parent / kind / f"{name}.json").unlink(missing_ok=True)  # what was kept of one of that name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        told = values["tools"] = values.get("tools") or {}
+        sources = told[source.kind] = told.get(source.kind) or {}
+        sources[source.name] = source.entry
+        (folder / source.kind / f"{source.name}.json").unlink(missing_ok=True)  # what was kept of one of that name
+    folder.mkdir(parents=True, exist_ok=True)
+    _put(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), source.secret)
     try:
-        known = asyncio.run(known_tools(load({"data": data})))
+        tools, trouble = _tried(load({"data": data}), source)
     except Exception:
-        file.write_text(before, encoding="utf-8")
+        _put(file, before, source.secret)
         raise
     if before:
-        file.with_suffix(".yaml.bak").write_text(before, encoding="utf-8")  # with the comments that are gone now
-    its = [key for key, tool in sorted(known.items()) if getattr(tool, "source", "") == f"{kind} {name}"]
-    say(f"added to {file}" + (f": {' '.join(its)}" if its else "; start the system again to see its tools"))
+        _put(file.with_suffix(".yaml.bak"), before, source.secret)  # with the comments that are gone now
+    names = " ".join(sorted(tool.spec.name for tool in tools))
+    say(f"added to {file}" + (f": {names}" if names else "; start the system again to see its tools"))
+    if hosts := sorted({host for tool in tools if (host := getattr(tool, "host", ""))}):
+        changes = sum(tool.traits.effect != "read" for tool in tools)
+        say(f"  requests go to {', '.join(hosts)}; {changes} of {len(tools)} tools may change something there")
+    if trouble:
+        say(f"missing: {source.kind} {source.name}: {trouble}")
+    if source.secret:
+        say(f"  the values of its variables stand in {file}, which only you can read now")
 
 
-def _entry(source: str, rest: list[str], mcp: bool, key_env: str, env: list[str]) -> tuple[str, Any]:
-    """The field of the configuration that a source belongs to, and what is written there."""
-    here = Path(source).expanduser()
-    place = str(here.absolute()) if here.exists() else source
-    if mcp:
-        remote = source.startswith(("http://", "https://"))
-        told: dict[str, Any] = (
-            {"url": source, "key_env": key_env} if remote else {"command": [source, *rest], "env": env}
-        )
-        return "mcp", {key: value for key, value in told.items() if value}
-    if here.suffix == ".py":
-        return "plugins", place
-    return "openapi", {"source": place} | ({"key_env": key_env} if key_env else {})
+def _put(file: Path, text: str, secret: bool) -> None:
+    file.write_text(text, encoding="utf-8")
+    if secret:
+        file.chmod(0o600)
 
 
-def _name(source: str, rest: list[str]) -> str:
-    """A short name for a source: that of its program, package or host."""
-    host = urlsplit(source).hostname
-    words = [host or Path(source).stem, *(word for word in rest if not word.startswith("-"))]
-    word = words[1] if words[0] in ("uvx", "npx", "python", "python3", "node") and len(words) > 1 else words[0]
-    return re.sub(r"[^A-Za-z0-9-]+", "-", re.sub(r"^(@.*/)?(mcp-)?(server-)?", "", word)).strip("-")[:32]
+def _tried(config: Config, source: Wanted) -> tuple[list[Tool], str | None]:
+    """The tools that a source brings, and what is wrong: an MCP server may come later, the rest has to be right."""
+    if source.kind == "mcp":
+        return asyncio.run(listed_once(config, source.name, CONNECT))
+    known, missing = asyncio.run(known_sources(config))
+    label = f"{source.kind.removesuffix('s')} {source.name}"
+    for each in missing:
+        if each["source"] == label:
+            if each["trouble"]:
+                raise InvalidRequest(each["trouble"], parameter="source")
+            _lacking(each)
+    return [tool for tool in known.values() if getattr(tool, "source", "") == label], None
+
+
+@tools.command(epilog=examples("tools find github", "tools find 'weather forecast'"))
+def find(
+    words: Annotated[str, typer.Argument(help="What the server's name is looked for by.")],
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Look for MCP servers in the registry (`tools.registry` of the configuration); nothing is added."""
+    found = asyncio.run(registry.find(load({"data": data}).tools.registry, words))
+    if as_json:
+        for each in found:
+            emit(dict(each))
+        return
+    show(table(("NAME", "RUN BY", "WHAT IT SAYS OF ITSELF"), registry.rows(found)))
+    say("Others wrote these; add one with: llmagent-os tools add --mcp NAME")
+
+
+@tools.command("login", epilog=examples("tools login linear"))
+def logged_in(
+    name: Annotated[str, typer.Argument(help="The MCP server's name in the configuration.")],
+    client_id: Annotated[str, typer.Option(help="Our id there, where the server gives none out by itself.")] = "",
+    port: Annotated[int, typer.Option(help="Of http://127.0.0.1:PORT/callback; any free one without it.")] = 0,
+    data: Data = None,
+) -> None:
+    """Log in to a remote MCP server with your browser (OAuth). The tokens are kept, sealed with the vault's key.
+
+    A running system uses them when it next connects, within a minute.
+    """
+
+    async def page(url: str) -> None:
+        say(f"Open this page, and log in:\n  {url}")
+        if sys.stdin.isatty():
+            await asyncio.to_thread(webbrowser.open, url)
+
+    try:
+        asked = asyncio.run(login(load({"data": data}), name, page, client_id, port))
+    except LLMAgentOSError:
+        raise
+    except Exception as error:  # whatever a server does
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise InvalidRequest(f"the login to {name} failed: {first or type(first).__name__}") from error
+    say(f"logged in to {name}" if asked else f"{name} asks for no login")

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 from anyio.from_thread import start_blocking_portal
 
+from ...boot import PATIENCE, prepare_folder
 from ...config import Config, load
-from ...core.errors import DataFolderBusy, LLMAgentOSError
+from ...core.errors import DataFolderBusy, InvalidRequest, LLMAgentOSError
 from ...llm.known import models_folder
 from ...llm.progress import shown
 from ...security.masking import CleanLogs
@@ -54,8 +55,12 @@ def up(
 
     The model is fetched first where it is not on this machine. Where everything is stands on standard error.
     """
+    for file in plugin or ():
+        if not file.is_file():
+            raise InvalidRequest(f"plugin {file} is not a Python file", parameter="plugin")
     given = {"data": data, "port": port, "host": host, "durability": durability, "plugins": plugin}
     config = load(given | ({"model": model} if model != "none" else {}))
+    prepare_folder(config)
     _refuse_second(config.data)
     config = config.model_copy(update={"model": None if model == "none" else _at_hand(config)})
     _log_to(config.data / "log")
@@ -96,7 +101,13 @@ def _log_to(file: Path) -> None:
 
 
 def _serve(config: Config) -> bool:
-    asyncio.run(serve(config, lambda system: _tell(config, system.url), warm=config.model is not None))
+    watching = set[asyncio.Task[None]]()
+
+    def ready(system: Running) -> None:
+        _tell(config, system.url)
+        watching.add(asyncio.get_running_loop().create_task(_watch(system)))
+
+    asyncio.run(serve(config, ready, warm=config.model is not None))
     return True
 
 
@@ -116,9 +127,20 @@ def _leave(*_: Any) -> None:
 def _serving(config: Config) -> Iterator[Address]:
     """A system in a thread of its own for as long as the block runs; raises what starting or stopping it raises."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(running(config)) as system:
+        portal.start_task_soon(_watch, system)
         if config.model is not None:
             portal.start_task_soon(_open, system)
         yield Address(system.url, system.key, os.getpid())
+
+
+async def _watch(system: Running) -> None:
+    """Say which plugins and tools are missing: once all are there or have failed, for nobody waits for them."""
+    await system.system.sources.settled(PATIENCE)
+    for each in system.system.missing():
+        if each["trouble"]:
+            say(f"missing: {each['source']}: {each['trouble']}")
+        elif each["left_out"]:
+            say(f"left out: {each['source']}: {len(each['left_out'])} of its tools; see: llmagent-os tools list")
 
 
 async def _open(system: Running) -> None:
