@@ -11,9 +11,10 @@ import pytest
 
 from llmagent_os.agent.loop import Agent, Turn
 from llmagent_os.agent.loop import program as loop_of
+from llmagent_os.agent.manager import AgentManager
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
-from llmagent_os.core.errors import PermissionDenied
+from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied
 from llmagent_os.core.records import GenerateRequest, Grant, Json, Message, ModelSpec, Part
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
@@ -196,3 +197,70 @@ async def test_who_holds_one_model_makes_no_vectors_with_another(world: World) -
     pid = await world.system.sys.spawn("embedder", grant=Grant(models=("local",)))
     await world.system.sys.wait(pid, timeout=5)
     assert caught == ["remote"]
+
+
+# -- one message, and the next one of somebody else
+
+
+@pytest.fixture
+async def people(world: World) -> tuple[AgentManager, AgentManager]:
+    kernel, agents = world.system.kernel, world.system.agents
+    ada, bob = [agents.acting(await kernel.service("gateway", who)) for who in ("ada", "bob")]
+    return ada, bob
+
+
+CAROL: list[Called] = [("pay", {"to": "Carol", "amount": 7})]  # whom nobody named: a clean agent may make her up
+GONE = Reply(error=LLMAgentOSError("the model is gone"))
+
+
+async def answering(world: World, shared: bool = False, **steps: Sequence[Reply | Sequence[Called]]) -> None:
+    """The agent `clerk`, whose steps are those of the last message's first word."""
+
+    def script(request: GenerateRequest) -> Reply:
+        last = max(n for n, message in enumerate(request.messages) if message.role == "user")
+        done = sum(message.role == "assistant" for message in request.messages[last:])
+        step = steps[request.messages[last].text.split()[0]][done]
+        return step if isinstance(step, Reply) else Reply(calls=tuple(step))
+
+    world.system.add_engine("people", await open_engine(ModelSpec("people", "scripted", options={"script": script})))
+    policy = {"untrusted": "refuse"}
+    await world.system.agents.create(
+        {"name": "clerk", "model": "people", "tools": TOOLS, "shared": shared, "policy": policy}
+    )
+
+
+@pytest.mark.parametrize("session", [None, "work"])
+@pytest.mark.parametrize("way", [FETCH, [("page", {"no": "such argument"})], [("read_file", {"path": "none.txt"})]])
+async def test_a_tool_that_fails_taints_no_message_of_somebody_else(
+    world: World, people: tuple[AgentManager, AgentManager], way: list[Called], session: str | None
+) -> None:
+    ada, bob = people
+    await answering(world, read=[way, CAROL, DONE], pay=[CAROL, DONE])
+    await ada.ask("clerk", "read it", session=session, timeout=5)
+    assert world.bank.paid == []  # it has read something, and may not make anybody up any more
+    await bob.ask("clerk", "pay the bill", session=session, timeout=5)
+    assert world.bank.paid == [("Carol", 7)]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_a_turn_that_fails_leaves_a_shared_session_as_it_was(
+    world: World, people: tuple[AgentManager, AgentManager], earlier: bool
+) -> None:
+    ada, bob = people
+    await answering(world, True, hello=[DONE], read=[FETCH, GONE], pay=[CAROL, DONE])
+    if earlier:
+        await ada.ask("clerk", "hello", session="work", timeout=5)
+    with pytest.raises(LLMAgentOSError, match="the model is gone"):
+        await ada.ask("clerk", "read it", session="work", timeout=5)
+    await bob.ask("clerk", "pay the bill", session="work", timeout=5)
+    assert world.bank.paid == [("Carol", 7)]
+
+
+async def test_what_a_shared_session_kept_of_a_page_is_kept_in_mind(
+    world: World, people: tuple[AgentManager, AgentManager]
+) -> None:
+    ada, bob = people
+    await answering(world, True, read=[FETCH, DONE], pay=[CAROL, DONE])
+    await ada.ask("clerk", "read it", session="work", timeout=5)
+    await bob.ask("clerk", "pay the bill", session="work", timeout=5)
+    assert world.bank.paid == []

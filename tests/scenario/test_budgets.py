@@ -402,7 +402,13 @@ async def test_an_account_is_given_something_back(tmp_path: Path, models_folder:
             pass
         _, found = await api.get("/v1/accounts")
         ((drawn),) = found["accounts"]
-        assert drawn | {"used": 0} == {"account": "agent/poor", "resource": "tokens", "period": "", "used": 0}
+        assert drawn | {"used": 0} == {
+            "account": "agent/poor",
+            "resource": "tokens",
+            "period": "",
+            "used": 0,
+            "limit": 10,
+        }
         credit = {key: drawn[key] for key in ("account", "resource", "period")} | {"amount": drawn["used"]}
         assert (await api.post("/v1/accounts", credit))[0] == 204
         assert (await api.post("/v1/agents/poor/messages", said))[0] == 200

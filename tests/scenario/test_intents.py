@@ -136,7 +136,7 @@ async def test_a_person_says_what_becomes_of_a_call_that_nobody_knows_of(world: 
     names = [row.name for row in world.system.kernel.journal.rows(world.pid)]
     assert names == ["intent", *["intent"] * allow, "call", "exit"]
     (found,) = tool_calls(world.config, world.pid, 9)
-    assert line(*found)["decision"] == ("allowed by owner" if allow else "refused when asked")
+    assert line(*found)["decision"] == ("allowed by owner" if allow else "refused by owner")
 
 
 async def test_a_call_that_is_cut_off_again_is_asked_about_again(world: World) -> None:

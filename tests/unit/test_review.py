@@ -114,7 +114,7 @@ def call(name: str, **args: Any) -> Call:
 
 def process(service: str | None = None) -> Any:
     """As much of a process as a filter looks at."""
-    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, life=Life("running"))
+    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, asking=0, life=Life("running"))
 
 
 def answering(text: str) -> Callable[[Call], Any]:

@@ -339,7 +339,7 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
         envelope = await sys.receive()
         if _is_stop(envelope):
             return None
-        memory = Memory.load(state)
+        memory, failed = Memory.load(state), False
         try:
             spec = stored(args["spec"])
             sys.defined(f"{spec.name}@{args['version']}" if args.get("version") else spec.name)
@@ -349,10 +349,12 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
         except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:
-            reply, memory = {"error": error.to_data()}, Memory.load(state)
+            reply, failed = {"error": error.to_data()}, True
         await sys.reply(envelope, reply)
         if args.get("once"):
             return reply
+        if failed:  # as if the message had not been: what it read is not kept either
+            return Idle(state)
         return Idle(codec.loads(codec.canonical(memory)) if args.get("session") else None)
 
     return Program(run, wakes=True)

@@ -16,9 +16,18 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..core import codec
-from ..core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, ProcessFailed, from_data, not_found
+from ..core.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ProcessFailed,
+    from_data,
+    nearest,
+    not_found,
+)
 from ..core.ports import Facts, Tool
-from ..core.records import DEFAULT, SHARED, Call, Chunk, Envelope, Json, Supervision, owned, personal
+from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, Supervision, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -29,6 +38,7 @@ SPACE = "agent"
 PROGRAM = "agent"
 PAGE = 1000  # agents that are listed at once
 NEAR = 50  # names that a hint is looked for among
+CROWD = 10_000  # messages that are handed on by a replica at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ class AgentManager:
         old = self._changeable(name)
         if changes.get("name", name) != name:
             raise InvalidRequest("an agent keeps its name; create another one", parameter="name")
-        spec = self._check(old.spec.data() | dict(changes))
+        spec = self._check(_over(old.spec.data(), changes))
         new = {"spec": spec.lean(), "version": old.version + 1}
         processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
         await asyncio.gather(  # at once, so that all of it is one commit
@@ -138,6 +148,10 @@ class AgentManager:
         if spec.loop not in self._loops:
             raise not_found("loop", spec.loop, self._loops)
         self._loops[spec.loop](spec, self._tools).check()
+        for tool in spec.grant.policy.tools:
+            if tool not in spec.tools and tool not in self._tools:  # misspelt, it would hold for nothing
+                text = f"its policy has a rule for {tool!r}, which is no tool; {nearest(tool, spec.tools)}"
+                raise InvalidRequest(text, parameter=f"grant.policy.tools.{tool}")
         self._kernel.engines.resolve(spec.model)
         return spec
 
@@ -218,13 +232,12 @@ class AgentManager:
             raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
         defined = self.get(name)
         async with self._scaling:
-            pids = self._named(name)
+            pids = [pid for pid in self._named(name) if self._stands_in(pid) is None]
             for _ in range(replicas - len(pids)):
                 pids.append(await self._spawn(defined, name, SHARED))
             call.decision["processes"] = pids[replicas:]
             for pid in pids[replicas:]:
-                await self._kernel.runner.rename(pid, f"{name}~retired-{pid}")
-                await self._sys.send(pid, STOP)
+                await self._retire(pid, name)
         return pids[:replicas]
 
     async def _spawn(
@@ -283,6 +296,48 @@ class AgentManager:
     async def _terminate(self, call: Call, name: str) -> list[int]:
         reason = f"agent {name} was terminated"
         return [pid for pid in self._pids(name) if await self._try(self._sys.kill(pid, reason))]
+
+    async def stand_in(self, pid: int) -> list[Process]:
+        """Have nobody held up by a process that asks a person, or by who waits for its answer; returns all of these.
+
+        Of a replica another one does the work meanwhile, and takes what was sent to it and not taken up. A session is
+        one conversation, which waits.
+        """
+        held, process = list[Process](), self._kernel.table.find(pid)
+        while process is not None and process not in held and process.program == PROGRAM:
+            held.append(process)
+            process.asking += 1
+            if process.name is not None and "@" not in process.name and self.knows(process.name):
+                async with self._scaling:
+                    await self._relieve(process, process.name)
+            sender = process.serving.sender if process.serving is not None else ""
+            process = self._kernel.table.find(int(sender[4:])) if sender.startswith("pid/") else None
+        return held
+
+    async def _relieve(self, process: Process, name: str) -> None:
+        table, mail = self._kernel.table, self._kernel.mail
+        if all(table.get(each).asking for each in self._named(name)):
+            await self._spawn(self.get(name), name, SHARED, stands_in=process.pid)
+        for n, _ in table.messages(process.box, CROWD):
+            box = mail.address(name, self._tenant)
+            await self._kernel.journal.append([("message.move", (box, n))], partial(mail.notify, box))
+
+    async def stand_back(self, held: Iterable[Process]) -> None:
+        """Those do not wait for a person any more: who stood in for them answers what it was sent, and ends."""
+        for process in held:
+            process.asking -= 1
+            async with self._scaling:
+                for pid in self._named(process.name or ""):
+                    if not process.asking and self._stands_in(pid) == process.pid:
+                        await self._retire(pid, process.name or "")
+
+    def _stands_in(self, pid: int) -> int | None:
+        args = self._kernel.table.get(pid).args
+        return args.get("stands_in") if isinstance(args, Mapping) else None
+
+    async def _retire(self, pid: int, name: str) -> None:
+        await self._kernel.runner.rename(pid, f"{name}~retired-{pid}")
+        await self._sys.send(pid, STOP)
 
     async def renice(self, name: str, nice: int) -> list[int]:
         """Change how the living processes of an agent stand in line; returns them."""
@@ -365,8 +420,8 @@ class AgentManager:
             raise NotFound(f"no task {task!r}; tasks are named by what accepted them", kind="task", name=task)
         return found
 
-    def watch(self, task: str) -> AbstractContextManager[asyncio.Queue[Chunk]]:
-        """The pieces of a task's answer from now on, as a queue that exists for the block."""
+    def watch(self, task: str) -> AbstractContextManager[asyncio.Queue[Any]]:
+        """The pieces (`Chunk`) of a task's answer from now on, as a queue that exists for the block."""
         return self._kernel.streams.watch(self._kept(task))
 
     async def ask(self, name: str, body: Json, session: str | None = None, timeout: float | None = None) -> Json:
@@ -396,6 +451,8 @@ class AgentManager:
         asked, why = self._asked(task), "its caller gave up"
         for process in list(self._kernel.table.live.values()):
             if process.serving is not None and process.serving.task == asked.task:
+                if process.asking:
+                    why += "; what was asked about it is taken back"
                 return await self._kernel.runner.interrupt(process.pid, why)
         receiver = self._kernel.table.find(int(asked.box.removeprefix("pid/")))
         if receiver is not None and receiver.life.paused and asked.id in self._owed_by(receiver):
@@ -482,6 +539,15 @@ def acts(agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Deed]:
         "agents.resume": on(manager._resume), "agents.terminate": on(manager._terminate),
         "agents.nice": on(manager._nice), "tasks.cancel": on(manager._cancel),
     }  # fmt: skip
+
+
+def _over(now: dict[str, Json], changes: Mapping[str, Any]) -> dict[str, Json]:
+    """A definition with some fields changed; a policy alone is changed where it stands, in the grant."""
+    rest = {name: value for name, value in changes.items() if name != "policy"}
+    if len(rest) == len(changes):
+        return now | rest
+    held = rest.get("grant", now["grant"])
+    return now | rest | {"grant": {**held, "policy": changes["policy"]}} if isinstance(held, Mapping) else now | rest
 
 
 def _defined(stored: Json) -> Defined:

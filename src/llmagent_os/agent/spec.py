@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass
+from . import policies
 
 AGENT = "agent:"
 """What stands before an agent's name among tools."""
@@ -65,9 +66,9 @@ class AgentSpec(BaseModel):
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
     another agent. `grant` is what its processes hold: the tools are those of `tools`, the model is `model`, and the
-    agents that it may send to are those of `tools` where it names none. `shared`: its sessions and its workspace are
-    everybody's in the tenant; without it each person has sessions and a workspace of their own. Beside its `budget`, it
-    keeps to all of `budgets`.
+    agents that it may send to are those of `tools` where it names none; its `policy` may stand beside it, in the
+    forms of `agent.policies`. `shared`: its sessions and its workspace are everybody's in the tenant; without it
+    each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,6 +94,22 @@ class AgentSpec(BaseModel):
     needs: Needs | None = None
     grant: Grant = Grant()
     shared: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, data: Any) -> Any:
+        """Take a policy in the forms that people write; it may stand beside the grant, too."""
+        if not isinstance(data, Mapping):
+            return data
+        grant = data.get("grant")
+        if isinstance(grant, Mapping) and "policy" in grant:
+            if "policy" in data:
+                raise InvalidRequest("agent definition: there are two policies; keep `policy`", parameter="policy")
+            return {**data, "grant": {**grant, "policy": policies.read(grant["policy"], "grant.policy")}}
+        if "policy" in data and (grant is None or isinstance(grant, Mapping)):
+            rest = {name: value for name, value in data.items() if name != "policy"}
+            return {**rest, "grant": {**(grant or {}), "policy": policies.read(data["policy"])}}
+        return data
 
     @property
     def asks(self) -> tuple[str, ...]:

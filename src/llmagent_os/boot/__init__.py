@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..agent.manager import AgentManager
 from ..agent.manager import acts as agent_acts
 from ..agent.spec import AgentSpec
+from ..agent.stand_ins import StandIns
 from ..config import Config, PageBudget
 from ..core.ports import Engine, Facts, Filter, Personal, Tool
 from ..core.records import DEFAULT, Call, Hidden, Json, ModelSpec, Retention
@@ -177,12 +178,19 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         sys = await kernel.service("system")
         agents = AgentManager(kernel, facts, sys, tools, loops)
 
+        async def agents_of(tenant: str) -> AgentManager:
+            return agents if tenant == DEFAULT else await system.tenant(tenant)
+
         async def acting(call: Call) -> AgentManager:
             """The agents that an act is about, for who does it."""
-            own = agents if call.tenant == DEFAULT else await system.tenant(call.tenant)
+            own = await agents_of(call.tenant)
             return own.acting(await kernel.service("gateway", call.principal, call.tenant))
 
         administration.takes(agent_acts(acting))
+        stand_ins = StandIns(agents_of)
+        approvals.told.append(stand_ins.asked)
+        approvals.news.add(stand_ins.look)
+        opened.push_async_callback(stand_ins.close)
         sources = await connect(kernel, config, tools)
         add_models(kernel, config, registry)
         shared, late = await add_agents(agents, registry, config, sources)

@@ -106,7 +106,7 @@ class Ledger:
     """All accounts. `standing` are budgets that every call comes under, such as those of a tenant and a person."""
 
     def __init__(self, store: Store, standing: Sequence[Budget] = (), clock: Callable[[], float] = time.time) -> None:
-        self._store, self._standing, self._clock = store, tuple(standing), clock
+        self._store, self.standing, self._clock = store, tuple(standing), clock
         self._accounts: dict[tuple[str, Period | None], Account] = {}
 
     def drawn(self, process: Drawer, principal: str) -> list[Draft]:
@@ -118,7 +118,7 @@ class Ledger:
             for budget in holder.budgets:
                 found.append(Draft(budget, self._account(budget, holder, principal), holder, above))
             holder, above = holder.up, above + 1
-        found += [Draft(each, self._account(each, process, principal), process, 0) for each in self._standing]
+        found += [Draft(each, self._account(each, process, principal), process, 0) for each in self.standing]
         return found
 
     def _account(self, budget: Budget, holder: Drawer, principal: str) -> Account:

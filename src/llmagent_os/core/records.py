@@ -38,7 +38,7 @@ class Traits:
     `idempotent`: running it twice is as running it once; `keyed`: it is once under one idempotency key. `cost` is US
     dollars a call, `timeout` seconds, `concurrency` the calls at once (0: any number). `meanings` says what arguments
     mean, by name; the rest is text. `trusted`: its results are its own (a calculator's, a clock's) and carry nobody
-    else's words.
+    else's words. `contained`: it can be run so that nothing of anybody's is at stake (see `Ticket`).
     """
 
     effect: Effect = "external"
@@ -49,6 +49,7 @@ class Traits:
     meanings: Mapping[str, Meaning] = field(default_factory=dict)
     trusted: bool = False
     keyed: bool = False
+    contained: bool = False
 
 
 Verdict = Literal["allow", "ask", "refuse"]
@@ -63,8 +64,10 @@ class Rule:
 
     `allow` and `refuse` hold cases, each a mapping from arguments to patterns (`*` for anything): a case fits where all
     of its arguments do, and one that fits settles the call, refusals first. Of an argument with several values, all
-    have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers.
-    `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent.
+    have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers. With `ask: always` a
+    person is asked about every call that none of these settle, whatever its arguments come from.
+    `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent; where its
+    rule does not say so, a tool that can be contained is.
     `trusted`: what the tool returns may direct it. `four_eyes`: whom the work is for cannot approve of the call.
     `unknown`: what becomes of a call that was cut off, of which nobody knows whether it was done.
     """
@@ -74,6 +77,7 @@ class Rule:
     allow: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     refuse: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     most: Mapping[str, float] = field(default_factory=dict)
+    ask: Literal["always"] | None = None
     untrusted: Verdict | None = None
     trusted: bool | None = None
     four_eyes: bool | None = None
@@ -129,7 +133,8 @@ class Ticket:
     """Who calls a tool: `key` is the idempotency key (the same key means the same request again).
 
     `home` names the folder that is its workspace: `TENANT/NAME@PERSON`, or `TENANT/NAME` of what is shared; `grant` is
-    what it holds.
+    what it holds. `contained`: nothing that the tool does may last or be seen outside, for nobody may have wanted it;
+    in `not_kept` of its result, a mapping, it says what else would have lasted.
     """
 
     key: str
@@ -138,6 +143,7 @@ class Ticket:
     principal: str = "owner"
     home: str = "default/none"
     grant: Grant = Grant()
+    contained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,8 +529,9 @@ class Budget:
         return (self.tokens, self.money, self.steps, self.seconds, self.depth) != (None,) * 5
 
 
-Status = Literal["ready", "running", "waiting", "paused", "stopped", "done", "quarantined"]
-"""Of a process: `ready` waits for an engine, `waiting` for a message, another process or a time."""
+Status = Literal["ready", "running", "waiting", "asks", "paused", "stopped", "done", "quarantined"]
+"""Of a process: `ready` waits for an engine, `waiting` for a message, another process or a time, `asks` for a person's
+answer."""
 
 ENDED = frozenset({"stopped", "done", "quarantined"})
 
@@ -584,7 +591,8 @@ class Call:
     whose words its arguments are made of. `data` is its result as its row holds it.
     `decision` says who answered and why: `model` (of a route the replica),
     `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition` (NAME@VERSION),
-    `candidates` (their expected costs), `probability` (of the choice), `consent`. `outcome` is how it ended. `meter`
+    `candidates` (their expected costs), `probability` (of the choice), `consent` or `refusal` (a person's).
+    `contained`: see `Ticket`. `outcome` is how it ended. `meter`
     says what it has cost up to now, should its handler be cut off. `syscall` is its row of the table
     (`ports.Syscall`), `ledger` where the accounts of budgets are. `key` is the idempotency key: the same call
     re-issued after a crash carries the same key. `deadline` is in seconds from the start of the call. `stream` gets
@@ -610,6 +618,7 @@ class Call:
     syscall: Any = None
     ledger: Any = None
     clock: Any = None
+    contained: bool = False
     cost: Usage = Usage()
     meter: Callable[[], Usage] | None = None
     waited: float = 0.0
@@ -635,7 +644,8 @@ class Question:
     """What a person is asked: may this process call that tool so? `id` names the same question for ever.
 
     `principal` is whom the work is for, `turn` how many turns the process had finished. `origins` says of each argument
-    in doubt who wrote it; `why` is the reason for asking, in words. `four_eyes`: see `Policy`.
+    in doubt who wrote it; `why` is the reason for asking, in words. `four_eyes`: see `Policy`. `editable`: a yes may
+    come with other arguments.
     """
 
     id: str
@@ -649,15 +659,20 @@ class Question:
     why: str
     turn: int = 0
     four_eyes: bool = False
+    editable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a question: whether it may be done, who says so, and when (seconds since the epoch)."""
+    """What became of a question: whether it may be done, who says so, and when (seconds since the epoch).
+
+    `arguments` are those that the person put instead; None: as they were shown.
+    """
 
     allowed: bool
     by: str = ""
     at: float = 0.0
+    arguments: Mapping[str, Json] | None = None
 
 
 class Hidden:

@@ -12,19 +12,21 @@ from ..core import codec
 from ..core.errors import InvalidRequest, NotFound, Unsupported, not_found
 from ..core.records import Chunk, GenerateRequest, Generation, Json
 from .desk import Desk
+from .lookout import lookout
+from .notices import Notice
 
 LONGEST = 600.0  # seconds that an agent may take to answer
 
-Stream = Callable[[Chunk], None]
-Piece = tuple[int, Chunk | Generation]
-"""The number of an answer with a piece of it, or with the finished whole."""
+Stream = Callable[[Chunk | Notice], None]
+Piece = tuple[int, Chunk | Notice | Generation]
+"""The number of an answer with a piece of it, why it does not come, or the finished whole."""
 
 
 class Answerers:
     """The models and agents that a caller may ask, as one."""
 
     def __init__(self, desk: Desk) -> None:
-        self._kernel, self._agents, self._sys = desk.system.kernel, desk.agents, desk.sys
+        self._kernel, self._agents, self._sys, self._desk = desk.system.kernel, desk.agents, desk.sys, desk
 
     async def answer(self, request: GenerateRequest, stream: Stream | None = None) -> Generation:
         """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
@@ -59,12 +61,13 @@ class Answerers:
             starting = asyncio.ensure_future(self._agents.once(request.model, body, task))
             try:
                 await asyncio.shield(starting)  # never half started: a process without its message would wait for ever
-                async with aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
-                    async for piece in pieces:
-                        if not isinstance(piece, Chunk):
-                            return _generation(request.model, piece)
-                        if stream is not None:
-                            stream(piece)
+                with lookout(self._desk, self._agents, task, chunks.put_nowait):
+                    async with aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
+                        async for piece in pieces:
+                            if not isinstance(piece, Chunk | Notice):
+                                return _generation(request.model, piece)
+                            if stream is not None:
+                                stream(piece)
             except (asyncio.CancelledError, TimeoutError):
                 pid, _ = await starting
                 await self._agents.stop_task(pid)
@@ -76,9 +79,9 @@ _END = Chunk()
 
 
 async def live(
-    chunks: asyncio.Queue[Chunk], reply: Coroutine[Any, Any, dict[str, Json]]
-) -> AsyncGenerator[Chunk | dict[str, Json]]:
-    """The text of an agent's answer as it comes, then its reply; raises what `reply` raises.
+    chunks: asyncio.Queue[Any], reply: Coroutine[Any, Any, dict[str, Json]]
+) -> AsyncGenerator[Chunk | Notice | dict[str, Json]]:
+    """The text of an agent's answer as it comes, and why it does not, then its reply; raises what `reply` raises.
 
     The agent's own tool calls, and where its model calls end, are not its caller's business. An answer that its loop
     did not stream comes as one chunk.
@@ -88,7 +91,9 @@ async def live(
     seen = False
     try:
         while (chunk := await chunks.get()) is not _END:
-            if chunk.text:
+            if isinstance(chunk, Notice):
+                yield chunk
+            elif chunk.text:
                 seen = True
                 yield Chunk(chunk.text, chunk.logprobs)
         found = replying.result()

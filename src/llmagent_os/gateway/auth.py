@@ -39,7 +39,7 @@ _HELD = {
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
     "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "
     "DELETE /v1/anomalies/{name}",
-    "approvals": "GET /v1/approvals, POST /v1/approvals/{identifier}",
+    "approvals": "GET /v1/approvals, GET /v1/approvals/{identifier}, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",
 }

@@ -1,17 +1,12 @@
-"""The command line, `llmagent-os COMMAND`. A command's module is imported when it is called, so that help is quick."""
+"""The command line, `llmagent-os COMMAND`: the commands by name, and the way in.
+
+What it is made of is imported in `main`: Ctrl-C meanwhile ends the program as it ends any other.
+"""
 
 from __future__ import annotations
 
 import importlib
-import sys
-from typing import Annotated, Any
-
-import typer
-from typer.core import TyperGroup
-from typer.main import get_group
-
-from .. import __version__
-from ..core.errors import LLMAgentOSError, nearest
+import signal
 
 COMMANDS = {
     "up": ("up", "Start the system; with --chat, talk to its assistant."),
@@ -47,51 +42,12 @@ COMMANDS = {
 """Command -> (its module in `console`, its line in the help)."""
 
 
-class Lazy(TyperGroup):
-    """Finds a command by importing its module."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; an unknown name ends the program with the nearest one."""
-        if cmd_name not in COMMANDS:
-            ctx.fail(f"no command {cmd_name!r}; {nearest(cmd_name, COMMANDS)}")
-        module = importlib.import_module(f".console.{COMMANDS[cmd_name][0]}", __package__)
-        return get_group(module.app).commands[cmd_name]
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-app = typer.Typer(
-    cls=Lazy, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False
-)
-
-
-def tell_version(wanted: bool) -> None:
-    """Print the version and end, where it is asked for."""
-    if wanted:
-        print(f"llmagent-os {__version__}")
-        raise typer.Exit
-
-
-@app.callback(epilog="Each command has its own --help, with examples.")
-def commands(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=tell_version, is_eager=True)
-    ] = False,
-) -> None:
-    """An operating system for LLM agents, on hardware its owner controls."""
-
-
 def main() -> None:
     """Run the command line; what goes wrong is one line on standard error and exit code 1 (2: wrong usage)."""
-    try:
-        app()
-    except LLMAgentOSError as error:
-        print("llmagent-os:", " ".join(error.message.split()), file=sys.stderr)
-        sys.exit(1)
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    line = importlib.import_module(".command_line", __package__)
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    line.run()

@@ -31,11 +31,14 @@ class Address:
     pid: int
 
 
-def find(data: Path) -> Address:
-    """The system that runs on a data folder, as far as its files tell; raises NotRunning where there is none."""
+def find(data: Path, key: str | None = None) -> Address:
+    """The system that runs on a data folder, as far as its files tell; raises NotRunning where there is none.
+
+    Its key is the owner's, unless another one is given.
+    """
     try:
         told = codec.loads((data / "server.json").read_bytes())
-        return Address(told["url"], (data / "key").read_text().strip(), told["pid"])
+        return Address(told["url"], key or (data / "key").read_text().strip(), told["pid"])
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise not_running(data) from None
     except OSError as error:

@@ -7,11 +7,13 @@ from contextlib import aclosing
 
 from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound
-from ..core.records import GenerateRequest, Generation, Message, owned
+from ..core.records import Chunk, GenerateRequest, Generation, Message, owned
 from .answering import Answerers, follow
 from .asgi import Exchange
 from .bodies import read
+from .chat_wire import comment
 from .desk import Desk
+from .notices import Notice
 from .responses_bodies import ResponsesBody, refuse
 from .responses_wire import Wire
 
@@ -51,10 +53,10 @@ class Responses:
         try:
             async with aclosing(follow(self._answerers, [request])) as batches:
                 async for batch in batches:
-                    begun = b"" if http.started else wire.begin()
+                    begun = b"" if http.started else wire.begin()  # also before a comment
                     for answer in (piece for _, piece in batch if isinstance(piece, Generation)):
                         await keep(answer)
-                    await http.events(begun + b"".join(wire.piece(piece) for _, piece in batch))
+                    await http.events(begun + b"".join(_sent(wire, piece) for _, piece in batch))
         except (LLMAgentOSError, TimeoutError) as error:
             if not http.started:
                 raise
@@ -90,6 +92,10 @@ def _read(data: bytes) -> ResponsesBody:
         if isinstance(found, dict):
             refuse(found)
         raise
+
+
+def _sent(wire: Wire, piece: Chunk | Notice | Generation) -> bytes:
+    return comment(piece.text) if isinstance(piece, Notice) else wire.piece(piece)
 
 
 def _spoken(answer: Generation) -> Message:

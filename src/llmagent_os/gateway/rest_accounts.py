@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from .desk import Here
+from ..core.accounts import PERIODS
+from ..core.records import Budget
+from .desk import Desk, Here
 from .rest_agents import Strict
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ class Drawn(BaseModel):
     resource: Resource
     period: str = Field(description="such as 2026-11-29; empty: for ever")
     used: float
+    limit: float | None = Field(None, description="the least of the budgets that hold now; null where none does")
 
 
 class Credit(Strict):
@@ -50,8 +54,42 @@ class Accounts:
     async def listed(self, here: Here) -> dict[str, list[Drawn]]:
         """What was drawn on the tenant's accounts, as far as a budget limits it."""
         found = self._ledger.listed(here.caller.tenant)
-        return {"accounts": [Drawn(**dict(zip(Drawn.model_fields, row, strict=True))) for row in found]}
+        return {"accounts": [self._drawn(here, *row) for row in found]}
+
+    def _drawn(self, here: Desk, account: str, resource: Any, period: str, used: float) -> Drawn:
+        kind = next((kind for kind, form in PERIODS.items() if _fits(period, form)), None)
+        limits = [
+            most for each in self._budgets(here, account)
+            if each.period == kind and (most := getattr(each, resource)) is not None
+        ]  # fmt: skip
+        return Drawn(account=account, resource=resource, period=period, used=used, limit=min(limits, default=None))
+
+    def _budgets(self, here: Desk, account: str) -> list[Budget]:
+        """The budgets on an account: those of the agent that it names, of a process, or of every tenant or person."""
+        kind, _, rest = account.partition("/")
+        name, _, person = rest.partition("/")
+        if kind == "process":
+            process = here.system.kernel.table.find(int(rest))
+            return [each for each in process.budgets if not each.account] if process is not None else []
+        agent = name.partition("@")[0]
+        if kind in ("agent", "session") and here.agents.knows(agent):
+            drawn = here.agents.get(agent).spec.drawn(name, person)
+            return [each for each in drawn if each.account.startswith(f"{kind}/") and each.apiece == _apiece(account)]
+        return [each for each in self._ledger.standing if each.account == kind]
 
     async def credit(self, here: Here, body: Credit) -> None:
         """Give something back, so that who has used it up may go on: an act, which is journalled."""
         await here.sys.act("accounts.credit", **body.model_dump())
+
+
+def _apiece(account: str) -> bool:
+    """Whether an account is each person's own of an agent: agent/NAME/PERSON."""
+    return account.startswith("agent/") and account.count("/") == 2
+
+
+def _fits(period: str, form: str) -> bool:
+    """Whether a label is one of a kind of period."""
+    try:
+        return time.strftime(form, time.strptime(period, form)) == period
+    except ValueError:
+        return False

@@ -19,6 +19,8 @@ from .answering import live
 from .asgi import Exchange
 from .desk import Desk, Here
 from .errors import rest_body
+from .lookout import lookout, standing
+from .notices import Notice
 
 WAIT = 60.0  # seconds
 LONGEST = 3600.0  # seconds
@@ -55,7 +57,11 @@ class Said(Strict):
     session: str | None = Field(None, description="the conversation it belongs to; without one it stands alone")
     options: Options | None = None
     wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for the reply; 0 answers at once")
-    stream: bool = Field(False, description="answer in events: `chunk` {text}, then `reply` or `error`")
+    stream: bool = Field(
+        False,
+        description="answer in events: `task`, `chunk` {text}, then `reply` or `error`; meanwhile `question` and "
+        "`answered` (as `GET /v1/approvals` has them), `waiting` {status, pid, text}",
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Said:
@@ -113,6 +119,11 @@ class Task(BaseModel):
 
     task: str
     done: bool
+    status: str | None = Field(None, description="of its process, while it is not done; `asks`: see `questions`")
+    questions: list[dict[str, Any]] = Field(
+        default_factory=list, description="what it waits for a person to allow, as `GET /v1/approvals` has it"
+    )
+    waiting: str | None = Field(None, description="what else it waits for")
     reply: dict[str, Any] | None = Field(None, description="text, parts, finish, usage, model; files are blobs")
 
 
@@ -210,20 +221,20 @@ class Agents:
         if said.stream:
             return Live(self, here, name, said, idempotency_key)
         task = await here.agents.send(name, said.message(), said.session, idempotency_key)
-        return await self._wait(here.agents, task, said.wait, request, response)
+        return await self._wait(here, here.agents, task, said.wait, request, response)
 
     async def task(
         self, here: Here, task: str, query: Annotated[Answered, Query()], request: Request, response: Response
     ) -> Task:
         """The reply to a task, 202 while there is none, or the error that it ended with."""
-        return await self._wait(here.tasks(query.principal), task, query.wait, request, response)
+        return await self._wait(here, here.tasks(query.principal), task, query.wait, request, response)
 
     async def cancel(self, here: Here, task: str, query: Annotated[Whose, Query()]) -> None:
         """Stop the turn that works on a task, or take back one that nobody took up: its reply is an error."""
         await here.tasks(query.principal).cancel(task)
 
     async def _wait(
-        self, agents: AgentManager, task: str, seconds: float, request: Request, response: Response
+        self, here: Desk, agents: AgentManager, task: str, seconds: float, request: Request, response: Response
     ) -> Task:
         try:
             async with Exchange(request.scope, request.receive).attended():
@@ -232,7 +243,9 @@ class Agents:
         except TimeoutError:
             response.status_code = 202
             response.headers["Location"] = f"/v1/tasks/{task}"
-            return Task(task=task, done=False)
+            now = standing(here, agents, task)
+            waiting = now.waiting["text"] if now.waiting is not None else None
+            return Task(task=task, done=False, status=now.status, questions=now.questions, waiting=waiting)
 
     async def events(self, http: Exchange, here: Desk, name: str, said: Said, key: str | None) -> None:
         """Answer with events. A caller that leaves ends only the events: the task goes on."""
@@ -242,16 +255,19 @@ class Agents:
             async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST))) as pieces:
                 await http.events(_event("task", {"task": task}))
                 try:
-                    async for piece in pieces:
-                        await http.events(_piece(piece, task))
+                    with lookout(here, here.agents, task, chunks.put_nowait):
+                        async for piece in pieces:
+                            await http.events(_piece(piece, task))
                 except (LLMAgentOSError, TimeoutError) as error:
                     await http.events(_event("error", rest_body(error)))
         await http.end()
 
 
-def _piece(piece: Chunk | dict[str, Json], task: str) -> bytes:
+def _piece(piece: Chunk | Notice | dict[str, Json], task: str) -> bytes:
     if isinstance(piece, Chunk):
         return _event("chunk", {"text": piece.text})
+    if isinstance(piece, Notice):
+        return _event(piece.name, piece.data)
     return _event("reply", {**piece, "task": task})
 
 

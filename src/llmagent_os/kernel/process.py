@@ -88,6 +88,7 @@ class Process:
     seen: dict[str, None] = field(default_factory=dict)  # whose words that may not direct it came in this turn; `see`
     up: Process | None = None  # its parent's record; table
     seq: int = 0  # the last row written; door, runner
+    asking: int = 0  # how many of its calls wait for a person; `security.asking`
     doing: Status = "running"  # in its turn: `running`, `waiting` (syscalls), or `ready` (dispatcher)
     history: History | None = None  # calls of an interrupted turn; runner, emptied by the door; None: not read yet
     repeats: dict[str, int] = field(default_factory=dict)  # how often a call came in this turn, by digest; `key`
@@ -120,8 +121,8 @@ class Process:
     @property
     def status(self) -> Status:
         """What it does now, as `ps` shows it."""
-        if self.life.paused:
-            return "paused"
+        if self.life.paused or self.asking:
+            return "paused" if self.life.paused else "asks"
         return self.doing if self.task is not None else self.life.phase
 
     @property

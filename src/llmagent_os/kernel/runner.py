@@ -136,8 +136,9 @@ class Runner:
             self._detach(self._change(self._end_turn(process, outcome, error, touched, []), touched))
             return False
         writes: Writes = []
-        (process.state,) = await self._journal.packed(writes, data)
-        process.origins["state"] = process.made_of() if outcome.state is not None else []
+        before, (process.state,) = process.state, await self._journal.packed(writes, data)
+        empty, same = outcome.state is None, process.state == before  # then it kept nothing of this turn
+        process.origins["state"] = [] if empty else process.origins.get("state", []) if same else process.made_of()
         self._close_turn(process, "idle", process.state, writes)
         writes.append(process.move("park"))
         await self._commit(writes)

@@ -103,7 +103,8 @@ class Builtins:
         call.cost = Usage(money=tool.traits.cost)
         if process.definition is not None:
             call.decision["definition"] = process.definition
-        ticket = Ticket(call.key, call.pid, call.tenant, call.principal, process.home(call.principal), process.grant)
+        home, held = process.home(call.principal), process.grant
+        ticket = Ticket(call.key, call.pid, call.tenant, call.principal, home, held, call.contained)
         whose = SHARED if process.grant.shared else call.principal
 
         def keep(data: bytes) -> str:

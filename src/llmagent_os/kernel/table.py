@@ -196,10 +196,11 @@ class ProcessTable:
         and its pid. Of sessions, those of `principal`.
         """
         rows = self._store.read("process.loads", CROWD, tenant, name, principal)
-        return [(min(before + self._is_busy(pid), CROWD), last or 0, pid) for pid, before, last in rows]
+        return [(min(before + self._work(pid), CROWD), last or 0, pid) for pid, before, last in rows]
 
-    def _is_busy(self, pid: int) -> bool:
-        return pid in self.live and self.live[pid].status != "waiting"
+    def _work(self, pid: int) -> int:
+        process = self.live.get(pid)
+        return 0 if process is None else CROWD if process.asking else int(process.status != "waiting")
 
     def waiting_messages(self, box: str) -> int:
         """How many messages nobody took from a box."""

@@ -1,7 +1,7 @@
 """Approvals: questions to people, kept until they are answered: for days, and across restarts.
 
-A question is over with the turn that asked it. Who may answer: whom the work is for, and who holds `approvals:write`;
-where a policy asks for four eyes, whom the work is for can only refuse. Others are not shown it.
+A question is over with the turn that asked it, and then says why. Who may answer: whom the work is for, and who holds
+`approvals:write`; where a policy asks for four eyes, whom the work is for can only refuse. Others are not shown it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core.errors import Conflict, PermissionDenied, not_found
+from ..core import codec
+from ..core.errors import Conflict, InvalidRequest, PermissionDenied, not_found
 from ..core.ports import Facts
 from ..core.records import Answer, Call, Hidden, Question
 from ..kernel.process import Process
@@ -22,7 +23,8 @@ from .identity import Caller
 SPACE = "approval"
 MANY = 1000  # open questions, after which those that are over are looked for
 Kept = dict[str, Any]
-"""A question as a record: its fields, then what became of it; `at` is None while it waits."""
+"""A question as a record: its fields, then what became of it; `at` is None while it waits. `changed` are arguments that
+a person put instead, `over` says why nobody can answer it any more."""
 
 
 class Nobody:
@@ -46,6 +48,8 @@ class Approvals:
         self._open = {each["id"]: each for each in kept if each["allowed"] is None and each.get("at") is None}
         self._asking: dict[str, set[asyncio.Event]] = defaultdict(set)  # the calls that wait for an answer now
         self._left: set[str] = set()  # questions whose call went away in the middle of its turn
+        self.told: list[Callable[[Question], None]] = []  # who wants to hear of each question that begins to wait
+        self.news: set[Callable[[], None]] = set()  # called when one begins to wait, or has an answer
 
     async def ask(self, question: Question) -> Answer:
         """Put a question, and wait for its answer; one that was answered before is not put again."""
@@ -61,6 +65,9 @@ class Approvals:
         self._left.discard(name)
         answered = asyncio.Event()
         self._asking[name].add(answered)
+        for tell in self.told:
+            tell(question)
+        self._notify()
         try:
             await answered.wait()
         finally:
@@ -68,6 +75,7 @@ class Approvals:
             if not self._asking[name]:
                 del self._asking[name]
                 self._left |= {name} & self._open.keys()
+            self._notify()
         found = self._facts.get(SPACE, name)
         return _answer(found[1]) if found is not None else Answer(False)
 
@@ -76,12 +84,34 @@ class Approvals:
         self._close_what_is_over()
         return [each for each in self._open.values() if by is None or _sees(by, each)]
 
+    def any(self) -> bool:
+        """Whether any question waits, as far as one can tell without looking."""
+        return bool(self._open)
+
+    def of(self, identifier: str, by: Caller) -> Kept:
+        """A question, answered or not; raises NotFound, also for what one may not see."""
+        self._close_what_is_over()
+        found = self._facts.get(SPACE, identifier)
+        if found is None or not _sees(by, found[1]):
+            raise self._unknown(identifier, by)
+        return dict(found[1])
+
     def _close_what_is_over(self) -> None:
-        """Note of questions that nobody waits for any more that they are over."""
+        """Note of questions that nobody waits for any more that they are over, and why."""
         for each in [each for each in self._open.values() if not self._is_awaited(each)]:
             del self._open[each["id"]]
             self._left.discard(each["id"])
-            self._facts.put(SPACE, each["id"], each | {"allowed": False, "at": time.time()})
+            closed = {"allowed": False, "at": time.time(), "over": self._why_over(each)}
+            self._facts.put(SPACE, each["id"], each | closed)
+
+    def _why_over(self, kept: Kept) -> str:
+        process = self._process(kept["pid"])
+        if process is None or process.life.ended:
+            why = process.reason if process is not None else None
+            return f"process {kept['pid']} has ended: {why or 'it is done'}"
+        if kept.get("turn") not in (None, process.turn):
+            return "the task that it was about was cancelled, or has failed"
+        return f"process {kept['pid']} does not wait any more: the call was given up"
 
     def _is_awaited(self, kept: Kept) -> bool:
         """Whether a call waits for the answer, or will again: its turn was interrupted, and is taken up later."""
@@ -93,12 +123,13 @@ class Approvals:
         return kept.get("turn") in (None, process.turn)
 
     async def answer(self, call: Call, by: Caller) -> Hidden:
-        """The act `approvals.answer` (`id`, `allow`); the result, the record, is somebody else's and so not in the row.
+        """The act `approvals.answer` (`id`, `allow`, `arguments`: what is to be put instead, a `Hidden` mapping).
 
-        Raises NotFound, also for what one may not see; PermissionDenied for a yes that takes somebody else; Conflict
-        where it has an answer, or where that comes too late: then nothing was done, and nothing will be.
+        The result, the record, is somebody else's and so not in the row. Raises NotFound, also for what one may not
+        see; PermissionDenied for a yes that takes somebody else; InvalidRequest for arguments where none can be put;
+        Conflict where it has an answer, or where that comes too late: then nothing was done, and nothing will be.
         """
-        name, allow = call.args["id"], call.args["allow"]
+        name, allow, put = call.args["id"], call.args["allow"], call.args.get("arguments")
         kept = self._open.get(name)
         if kept is None or not self._is_awaited(kept):
             raise self._too_late(name, by)
@@ -108,6 +139,8 @@ class Approvals:
             text = f"the policy asks for four eyes: somebody else than {kept['principal']} has to allow {kept['tool']}"
             raise PermissionDenied(text, id=name)
         value = kept | {"allowed": allow, "by": by.principal, "at": time.time()}
+        if put is not None:
+            value["changed"] = _changed(kept, allow, put.value)
         del self._open[name]  # at once: of two answers one counts
         call.writes.append(self._facts.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
@@ -119,8 +152,13 @@ class Approvals:
         if found is None or found[1]["by"] is None:
             self._open[name] = kept
             return
+        self._notify()
         for each in self._asking.get(name, ()):
             each.set()
+
+    def _notify(self) -> None:
+        for hear in tuple(self.news):
+            hear()
 
     def _is_theirs(self, by: Caller, kept: Kept) -> bool:
         """Whether somebody is whom the work is for, also with a key that those minted for another name."""
@@ -134,7 +172,7 @@ class Approvals:
             return self._unknown(name, by)
         if found[1]["by"] is not None:
             return Conflict(f"question {name} was answered by {found[1]['by']}")
-        return Conflict(f"it is too late to answer question {name}: process {found[1]['pid']} does not wait any more")
+        return Conflict(f"it is too late to answer question {name}: {found[1].get('over') or self._why_over(found[1])}")
 
     def _unknown(self, name: str, by: Caller) -> Exception:
         return not_found("question", name, [each["id"] for each in self.waiting(by)])
@@ -146,5 +184,13 @@ def _sees(by: Caller, kept: Kept) -> bool:
     return "approvals:write" in by.scopes or by.principal == kept["principal"]
 
 
+def _changed(kept: Kept, allow: bool, put: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a person put instead of the arguments of a question; None where that is what they were."""
+    if not allow or not kept.get("editable"):
+        text = "only a yes comes with other arguments" if not allow else "of this question no argument can be changed"
+        raise InvalidRequest(text, parameter="arguments")
+    return None if codec.canonical(put) == codec.canonical(kept["arguments"]) else put
+
+
 def _answer(kept: Kept) -> Answer:
-    return Answer(kept["allowed"] is True, kept["by"] or "", kept.get("at") or 0.0)
+    return Answer(kept["allowed"] is True, kept["by"] or "", kept.get("at") or 0.0, kept.get("changed"))

@@ -41,16 +41,17 @@ class Asking:
         self._approver = approver
         self._asked: dict[int, _Asked] = {}  # by process
 
-    async def ask(self, question: Question, call: Call, process: Process, most: int | None = None) -> bool:
-        """Whether a person approves; raises TooMany for more than `most` questions in a turn.
+    async def ask(self, question: Question, call: Call, process: Process, most: int | None = None) -> Answer:
+        """What a person says; raises TooMany for more than `most` questions in a turn. The call's row tells who it was.
 
         A no holds for the same call for the rest of the turn, and so does a yes where doing it twice is as doing it
         once, so that the question has the same number. Elsewhere a yes is for one call: who approves of a payment does
         not approve of ten.
         """
         asked, about = self._of(process), question.id[:ABOUT]
-        if any(found and not found.allowed for name, found in asked.answers.items() if name[:ABOUT] == about):
-            return False
+        for name, found in asked.answers.items():
+            if name[:ABOUT] == about and found and not found.allowed:
+                return _noted(call, name, found)
         if most is not None and question.id not in asked.answers and len(asked.answers) >= most:
             raise TooMany
         asked.answers.setdefault(question.id, None)
@@ -59,9 +60,7 @@ class Asking:
             answer = asked.answers[question.id] = await self._approver.ask(question)
             while process.life.paused:
                 await process.go.wait()
-        if answer.allowed:
-            call.decision["consent"] = {"question": question.id, "approver": answer.by, "at": answer.at}
-        return answer.allowed
+        return _noted(call, question.id, answer)
 
     def _of(self, process: Process) -> _Asked:
         """What was asked in this turn; a service has no turns."""
@@ -80,6 +79,15 @@ class Asking:
                 del self._asked[pid]
 
 
+def _noted(call: Call, question: str, answer: Answer) -> Answer:
+    """Note in a call's row who said what."""
+    if answer.allowed or answer.by:
+        said: dict[str, Json] = {"question": question, "approver": answer.by, "at": answer.at}
+        told = said if answer.arguments is None else said | {"arguments": answer.arguments}
+        call.decision["consent" if answer.allowed else "refusal"] = told
+    return answer
+
+
 def given(call: Call) -> Mapping[str, Json]:
     """What a tool is given by a call; by a syscall that does not say so apart, all its arguments."""
     arguments: Mapping[str, Json] = call.args.get("arguments", call.args)
@@ -88,13 +96,13 @@ def given(call: Call) -> Mapping[str, Json]:
 
 def question(
     about: Json, times: str, call: Call, process: Process, tool: str, why: str, origins: Mapping[str, str],
-    four_eyes: bool,
+    four_eyes: bool, editable: bool = False,
 ) -> Question:  # fmt: skip
     """The question about a call. What it is `about` makes its number; `times` marks what is asked anew."""
     name = process.name or process.program
     return Question(
         hashlib.blake2b(codec.dumps(about), digest_size=ABOUT // 2).hexdigest() + times, process.pid, call.tenant,
-        call.principal, name, tool, given(call), origins, why, process.turn, four_eyes,
+        call.principal, name, tool, given(call), origins, why, process.turn, four_eyes, editable,
     )  # fmt: skip
 
 
@@ -105,9 +113,11 @@ def _their_time(asked: _Asked, call: Call, process: Process) -> Iterator[None]:
         call.clock.stop()
     asked.since = asked.since if asked.waiting else time.monotonic()
     asked.waiting += 1
+    process.asking += 1
     try:
         yield
     finally:
+        process.asking -= 1
         asked.waiting -= 1
         if not asked.waiting and process.turn_began:
             process.turn_began += time.monotonic() - asked.since

@@ -18,12 +18,16 @@ _UP = re.compile(r"(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What becomes of a call: the verdict, the rule behind it, and the origins of the arguments in doubt."""
+    """What becomes of a call: the verdict, the rule behind it, and the origins of the arguments in doubt.
+
+    `contain`: it is made at once, contained, and the verdict is about what else would last of it.
+    """
 
     verdict: Verdict
     rule: str
     why: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
+    contain: bool = False
 
 
 ALLOWED = Ruling("allow", "")
@@ -35,17 +39,20 @@ def decide(
 ) -> Ruling:  # fmt: skip
     """Judge a call of a tool by one policy. `names`: what the tool's own schema calls arguments and their parts."""
     rule = policy.tools.get(tool, NO_RULE)
-    if rule is not NO_RULE and (settled := _settled(rule, tool, arguments)) is not None:
-        return settled
-    if not sight.doubted:
-        return ALLOWED
-    origins = dict(_doubts(rule, traits, arguments, sight, names))
+    if rule is not NO_RULE and (found := settled(rule, tool, arguments)) is not None:
+        return found
+    origins = dict(_doubts(rule, traits, arguments, sight, names)) if sight.doubted else {}
+    told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
+    doubt = f"not from you or its definition: {told}"
+    verdict: Verdict = policy.says(tool, "untrusted") if origins else "allow"
+    if rule.ask == "always" and verdict != "refuse":
+        why = "the policy has every call of it asked about"
+        return Ruling("ask", f"{tool}.ask", f"{why}; {doubt}" if origins else why, origins)
     if not origins:
         return ALLOWED
-    verdict = policy.says(tool, "untrusted")
-    told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
-    named = f"{tool}.untrusted" if rule.untrusted else "untrusted"
-    return Ruling(verdict, named, f"not from you or its definition: {told}", origins)
+    if traits.contained and rule.untrusted is None and verdict != "allow":
+        return Ruling(verdict, "contained", doubt, origins, contain=True)
+    return Ruling(verdict, f"{tool}.untrusted" if rule.untrusted else "untrusted", doubt, origins)
 
 
 def meanings_of(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
@@ -53,7 +60,7 @@ def meanings_of(rule: Rule, traits: Traits) -> Mapping[str, Meaning]:
     return traits.meanings if rule.meanings is None else rule.meanings
 
 
-def _settled(rule: Rule, tool: str, arguments: Mapping[str, Json]) -> Ruling | None:
+def settled(rule: Rule, tool: str, arguments: Mapping[str, Json]) -> Ruling | None:
     """What a rule says about a call whatever it comes from: refusals first, then caps, then what is allowed."""
     for number, case in enumerate(rule.refuse):
         if _fits(case, arguments, any, _forbidden):

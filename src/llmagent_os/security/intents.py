@@ -36,7 +36,7 @@ class Intents:
     async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
         """Let a call proceed once it is written down; raises OutcomeUnknown for one that may have been done already."""
         tool = self._tools.get(call.args["tool"])
-        if process.service is not None or tool is None or not acts_each_time(tool.traits):
+        if process.service is not None or tool is None or call.contained or not acts_each_time(tool.traits):
             return await proceed(call)
         begun = process.history.intents[call.key] if process.history is not None else 0
         if begun and (lookup := getattr(tool, "lookup", None)) is not None:
@@ -58,7 +58,7 @@ class Intents:
         if verdict == "ask":
             four_eyes = any(policy.says(tool, "four_eyes") for policy in policies)
             asked = question(["unknown", call.key, begun], "", call, process, tool, WHY, {}, four_eyes)
-            if not await self._asking.ask(asked, call, process):
+            if not (await self._asking.ask(asked, call, process)).allowed:
                 raise OutcomeUnknown(f"{text}, and nobody approved of that", tool=tool)
 
 

@@ -285,7 +285,7 @@ class Review:
         question = Question(
             f"{digest}.{call.key}", call.pid, call.tenant, call.principal, agent, tool, said, {}, why, process.turn
         )
-        return self._asking is not None and await self._asking.ask(question, call, process)
+        return self._asking is not None and (await self._asking.ask(question, call, process)).allowed
 
 
 def _edited(text: str, findings: Sequence[Finding]) -> str:

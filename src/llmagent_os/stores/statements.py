@@ -64,6 +64,7 @@ WRITES = {
     "WHERE box = ? AND taken = 0 AND reply_to IS NOT NULL",
     "message.skip": "UPDATE message SET taken = 1 WHERE box = ?",
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
+    "message.move": "UPDATE message SET box = ? WHERE n = ? AND taken = 0",
     "message.took": "UPDATE message SET taken = 1 WHERE tenant = ? AND id = ? AND box = ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",

@@ -32,13 +32,14 @@ def builtin_tools(root: Path, hosts: Sequence[str] = (), private: Sequence[str] 
     files, kit = Workspaces(root), ToolKit()
     databases = Databases(files)
     path, folder = {"path": "path"}, {"folder": "path"}
-    kit.add(files.read_file, effect="read", idempotent=True, meanings=path)
+    looks: dict[str, Any] = {"effect": "read", "idempotent": True, "contained": True}  # nothing comes of it
+    kit.add(files.read_file, meanings=path, **looks)
     kit.add(files.write_file, effect="write", idempotent=True, meanings=path)
     kit.add(files.append_file, effect="write", concurrency=1, meanings=path)
     kit.add(files.edit_file, effect="write", concurrency=1, meanings=path)
-    kit.add(files.list_files, effect="read", idempotent=True, meanings=folder)
-    kit.add(files.search_files, effect="read", idempotent=True, meanings=folder)
-    kit.add(databases.query_sql, effect="read", idempotent=True, timeout=30, concurrency=4, meanings=path)
+    kit.add(files.list_files, meanings=folder, **looks)
+    kit.add(files.search_files, meanings=folder, **looks)
+    kit.add(databases.query_sql, timeout=30, concurrency=4, meanings=path, **looks)
     kit.add(databases.change_sql, effect="write", timeout=30, concurrency=1, meanings=path)
     kit.add(_fetcher(hosts, private), effect="external", idempotent=True, timeout=60, meanings={"url": "url"})
     kit.add(calculator, effect="read", idempotent=True, trusted=True)

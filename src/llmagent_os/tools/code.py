@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..core.errors import ToolFailed
 from ..core.places import allowed, folders
 from ..core.records import Json, Ticket
-from .sandbox import Job, Sandbox
+from .aside import aside
+from .sandbox import Job, Result, Sandbox
+from .sandbox.watch import survey
 from .toolkit import ToolKit
+
+NOT_KEPT = "what it wrote was not kept: it ran on a copy of your files, for nobody has said that it may change them"
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -36,10 +43,24 @@ class Code:
         return await self._run(Job(argv=("/bin/sh", "-c", command)), ticket, seconds)
 
     async def _run(self, job: Job, ticket: Ticket, seconds: float | None) -> dict[str, Json]:
-        folder = self._workspace(ticket)
-        done = await self._sandbox.run(Job(job.code, job.argv, folder, seconds, ticket.grant.hosts))
-        told = {"stdout": done.stdout, "stderr": done.stderr, "exit": done.exit, "seconds": round(done.seconds, 3)}
-        return told if done.killed is None else told | {"killed": f"it used more {done.killed} than it may"}
+        job = Job(job.code, job.argv, self._workspace(ticket), seconds, ticket.grant.hosts)
+        if ticket.contained:
+            return await self._aside(job)
+        return _told(await self._sandbox.run(job))
+
+    async def _aside(self, job: Job) -> dict[str, Json]:
+        """Run a job on a copy of its workspace, without a network, and tell what it would have changed."""
+        job = replace(job, hosts=(), passing=True)
+        if job.folder is None:
+            return _told(await self._sandbox.run(job))
+        most = self._sandbox.settings.disk
+        if await asyncio.to_thread(survey, job.folder, most=most) > most:
+            raise ToolFailed(f"the workspace has more than {most >> 20} MB, too much to run this on a copy of it")
+        with aside() as copy:
+            await asyncio.to_thread(copy.take, job.folder, self._sandbox.owner)
+            told = _told(await self._sandbox.run(replace(job, folder=copy.folder)))
+            changed = await asyncio.to_thread(copy.changed)
+        return told | {"not_kept": changed, "note": NOT_KEPT} if changed else told
 
     def _workspace(self, ticket: Ticket) -> Path | None:
         """The caller's folder. Code cannot be kept to some of its paths: where a grant names those, it gets none."""
@@ -50,12 +71,23 @@ class Code:
         return folder
 
 
+def _told(done: Result) -> dict[str, Json]:
+    told = {"stdout": done.stdout, "stderr": done.stderr, "exit": done.exit, "seconds": round(done.seconds, 3)}
+    return told if done.killed is None else told | {"killed": f"it used more {done.killed} than it may"}
+
+
 def code_tools(sandbox: Sandbox, root: Path) -> ToolKit:
-    """`python` and `shell`; they raise as `Sandbox.run` does."""
-    kit, code = ToolKit(), Code(sandbox, root)
-    timeout = sandbox.settings.seconds + 10
-    kit.add(code.python, effect="write", timeout=timeout, concurrency=4, meanings={"code": "code"})
-    kit.add(code.shell, effect="write", timeout=timeout, concurrency=4, meanings={"command": "code"})
+    """`python` and `shell`; they raise as `Sandbox.run` does.
+
+    They can be contained, unless their sandbox reaches hosts, without which code that needs them would only fail, or
+    keeps nothing in.
+    """
+    kit, code, settings = ToolKit(), Code(sandbox, root), sandbox.settings
+    contained = not settings.hosts and settings.level != "subprocess"
+    timeout = settings.seconds + 10
+    shared: dict[str, Any] = {"effect": "write", "timeout": timeout, "concurrency": 4, "contained": contained}
+    kit.add(code.python, meanings={"code": "code"}, **shared)
+    kit.add(code.shell, meanings={"command": "code"}, **shared)
     for tool in kit.values():
         tool.source = "built in"
     return kit

@@ -15,12 +15,12 @@ app, accounts = group("accounts", "See what was drawn on the accounts of budgets
 
 @accounts.command("list", epilog=examples("accounts list"))
 def listed(as_json: AsJson = False, data: Data = None) -> None:
-    """List what was drawn, as far as a budget limits it. PERIOD is `-` where that is for ever."""
+    """List what was drawn, as far as a budget limits it, and how much may be. PERIOD is `-` where that is for ever."""
     found = ask(data, lambda client: client.get("/v1/accounts"))
     if as_json:
         emit(found)
         return
-    names = ("account", "resource", "period", "used")
+    names = ("account", "resource", "period", "used", "limit")
     show(table([name.upper() for name in names], map(_row, found["accounts"])))
 
 
@@ -41,4 +41,5 @@ def credit(
 
 
 def _row(drawn: Json) -> list[str]:
-    return [drawn["account"], drawn["resource"], drawn["period"] or "-", f"{drawn['used']:.10g}"]
+    limit = f"{drawn['limit']:.10g}" if drawn["limit"] is not None else "-"
+    return [drawn["account"], drawn["resource"], drawn["period"] or "-", f"{drawn['used']:.10g}", limit]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +10,9 @@ import typer
 import yaml
 
 from ...agent.spec import load
-from ...core.errors import InvalidRequest
 from ...core.records import Json
 from ..client import Client
+from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, say, show, table
 from .processes import pages
@@ -75,7 +74,13 @@ def create(
     ask(data, work)
 
 
-@agents.command("configure", epilog=examples("agents configure writer model=small sampling.temperature=0.2"))
+@agents.command(
+    "configure",
+    epilog=examples(
+        "agents configure writer model=small sampling.temperature=0.2",
+        "agents configure clerk policy.tools.send_mail=ask",
+    ),
+)
 def configure(
     name: Name,
     changes: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Fields and their new values, in YAML.")],
@@ -87,35 +92,10 @@ def configure(
 
     async def work(client: Client) -> Json:
         now = await client.get(f"/v1/agents/{name}")
-        return await client.patch(f"/v1/agents/{name}", parsed(changes, now["spec"]))
+        within = [f"grant.{each}" if each.startswith("policy") else each for each in changes]  # where it stands
+        return await client.patch(f"/v1/agents/{name}", parsed(within, now["spec"]))
 
     say(f"{name} is now at version {ask(data, work)['version']}")
-
-
-def parsed(changes: Sequence[str], now: dict[str, Json]) -> dict[str, Json]:
-    """The fields that `a.b=value` texts change, whole: what they do not name in a field stays as it is `now`."""
-    fields: dict[str, Json] = {}
-    for change in changes:
-        key, sign, value = change.partition("=")
-        if not sign:
-            raise InvalidRequest(f"{change!r} is not KEY=VALUE", parameter=key)
-        first, *deeper = key.split(".")
-        fields[first] = _with(fields.get(first, now.get(first)), deeper, _value(key, value))
-    return fields
-
-
-def _with(old: Json, path: list[str], value: Json) -> Json:
-    if not path:
-        return value
-    known = old if isinstance(old, dict) else {}
-    return known | {path[0]: _with(known.get(path[0]), path[1:], value)}
-
-
-def _value(key: str, text: str) -> Json:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"the value of {key} is not YAML: {error}", parameter=key) from error
 
 
 @agents.command("deploy", epilog=examples("agents deploy assistant", "agents deploy assistant 4"))

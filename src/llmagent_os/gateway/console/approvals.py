@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from ...core.records import Json
+from ..client import Client
+from ..notices import became
+from .asking import described
+from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
 from .output import emit
 
@@ -26,19 +31,35 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
     if not found:
         print("nobody asks for anything")
     for each in found:
-        print(f"{each['id']}  {each['agent']} (process {each['pid']}) wants to {each['tool']}")
-        for name, value in each["arguments"].items():
-            origin = each["origins"].get(name)
-            print(f"    {name} = {json.dumps(value, ensure_ascii=False)}" + (f"   <- from {origin}" if origin else ""))
-        print(f"    why you are asked: {each['why']}")
-        if each["four_eyes"]:
-            print(f"    four eyes: somebody else than {each['principal']} has to allow it")
+        print(f"{each['id']}  " + "\n".join(described(each)))
 
 
-@approvals.command(epilog=examples("approvals allow 5f3a9c0d12e4b678"))
-def allow(which: Which, as_json: AsJson = False, data: Data = None) -> None:
-    """Let the agent do it, this once."""
-    _answer(which, True, as_json, data)
+@approvals.command("show", epilog=examples("approvals show 5f3a9c0d12e4b678"))
+def shown(which: Which, as_json: AsJson = False, data: Data = None) -> None:
+    """Show a question, and what became of it."""
+    found = ask(data, lambda client: client.get(f"/v1/approvals/{which}"))
+    if as_json:
+        emit(found)
+        return
+    print(f"{found['id']}  " + "\n".join(described(found)))
+    waits = found["allowed"] is None and found["over"] is None
+    print("    it waits for an answer" if waits else f"    it {became(found)}")
+
+
+@approvals.command(
+    epilog=examples("approvals allow 5f3a9c0d12e4b678", "approvals allow 5f3a9c0d12e4b678 --set amount=20")
+)
+def allow(
+    which: Which,
+    put: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Put another value, in YAML; may be given several times."),
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Let the agent do it, this once; as it is shown, or with other values."""
+    _answer(which, True, as_json, data, put or ())
 
 
 @approvals.command(epilog=examples("approvals refuse 5f3a9c0d12e4b678"))
@@ -47,8 +68,15 @@ def refuse(which: Which, as_json: AsJson = False, data: Data = None) -> None:
     _answer(which, False, as_json, data)
 
 
-def _answer(which: str, allow: bool, as_json: bool, data: Any) -> None:
-    found = ask(data, lambda client: client.post(f"/v1/approvals/{which}", {"allow": allow}))
+def _answer(which: str, allow: bool, as_json: bool, data: Any, put: Sequence[str] = ()) -> None:
+    async def work(client: Client) -> Any:
+        body: dict[str, Json] = {"allow": allow}
+        if put:
+            now = (await client.get(f"/v1/approvals/{which}"))["arguments"]
+            body["arguments"] = now | parsed(put, now)
+        return await client.post(f"/v1/approvals/{which}", body)
+
+    found = ask(data, work)
     if as_json:
         emit(found)
     else:

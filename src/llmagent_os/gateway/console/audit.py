@@ -45,7 +45,7 @@ def verify(
         raise typer.Exit(1)
 
 
-_REFUSALS = ("PermissionDenied", "OutcomeUnknown")  # the errors of calls that were not made, or not made again
+_REFUSALS = ("PermissionDenied", "OutcomeUnknown", "BudgetExceeded")  # of calls that were not made, or not again
 
 
 @audit.command("show", epilog=examples("audit show", "audit show --pid 12 --last 100", "audit show --json"))
@@ -71,19 +71,32 @@ def line(row: Any, args: Any, error: Any) -> dict[str, Any]:
     decision = codec.loads(row.decision) if row.decision else {}
     rules = [label[5:] for label in labels if label.startswith("rule:")]
     asked = any(label.startswith("asked:") for label in labels)
-    by = " by " + consent["approver"] if (consent := decision.get("consent")) else ""
-    if asked and not by and row.outcome in ("cancelled", "deadline"):
-        verdict = "unanswered"
-    else:
-        verdict = "refused" if error is not None and error["type"] in _REFUSALS else "allowed"
     return {
         "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
         "pid": row.pid,
         "seq": row.seq,
         "principal": f"{row.tenant}/{row.principal}",
         "tool": args.get("tool"),
-        "decision": verdict + (by or " when asked" if asked else ""),
+        "decision": _decided(row, decision, rules, error, asked),
         "rule": rules[0] if rules else None,
         "labels": " ".join(label for label in labels if not label.startswith("rule:")) or None,
         "arguments": args.get("arguments", codec.loads(b"{}")),
     }
+
+
+def _decided(row: Any, decision: Any, rules: list[str], error: Any, asked: bool) -> str:
+    """What became of a call, and by whom: `allowed` only where the policy or a person did allow it."""
+    consent, refusal = decision.get("consent"), decision.get("refusal")
+    kind = error["type"] if error is not None else ""
+    if refusal is not None:
+        by = f"by {refusal['approver']}"
+        return f"contained; to last was refused {by}" if not kind and "contained" in rules else f"refused {by}"
+    if kind in _REFUSALS:
+        return "refused when asked" if asked else "refused"
+    if consent is not None:
+        return f"allowed by {consent['approver']}"
+    if asked:
+        return "contained; nobody answered" if not kind and "contained" in rules else "unanswered"
+    if kind == "NotFound" and error.get("facts", {}).get("kind") == "tool":
+        return "no such tool"
+    return "contained" if "contained" in rules else "allowed"

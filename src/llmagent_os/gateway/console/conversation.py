@@ -14,6 +14,7 @@ from pathlib import Path
 from ...core.errors import Conflict, LLMAgentOSError, from_data
 from ...core.records import Json
 from ..client import Address, Client
+from .asking import Asker
 from .options import reach
 from .output import say
 
@@ -25,36 +26,70 @@ HELP = """\
 Ctrl-C stops an answer. Anything else is sent to the agent."""
 
 
+class Shown:
+    """An answer as it is printed while it comes; without `live` nothing is."""
+
+    def __init__(self, live: bool) -> None:
+        self._live, self._open = live, False
+
+    def piece(self, text: str) -> None:
+        """Print a piece."""
+        if self._live:
+            print(text, end="", flush=True)
+            self._open = self._open or bool(text)
+
+    def pause(self) -> None:
+        """End a line that was begun: what is said next stands on one of its own."""
+        if self._open:
+            print(flush=True)
+        self._open = False
+
+    def end(self, text: str) -> None:
+        """Print the end, or all of it where nothing came."""
+        if self._live:
+            print("" if self._open else text, flush=True)
+
+
 async def answer(client: Client, agent: str, body: Mapping[str, Json], live: bool = True) -> Json:
     """Send a message and return the reply; with `live`, print its text as it comes. Raises why there is none.
 
-    Cancelled, it has the agent stop too.
+    What the agent asks a person meanwhile is asked here. Cancelled, it has the agent stop too.
     """
     path = f"/v1/agents/{agent}/messages"
-    task, printed = "", False
+    task, shown, asker = "", Shown(live), Asker(client)
     try:
         async with aclosing(client.events(path, {**body, "stream": True})) as events:
             async for name, data in events:
                 if name == "task":
                     task = data["task"]
-                elif name == "chunk" and live:
-                    print(data["text"], end="", flush=True)
-                    printed = printed or bool(data["text"])
+                elif name == "chunk":
+                    shown.piece(data["text"])
                 elif name == "error":
                     raise from_data(data["error"])
                 elif name == "reply":
-                    if live:
-                        print("" if printed else data["text"], flush=True)
+                    shown.end(data["text"])
                     return data
+                elif asker.hears(name):
+                    shown.pause()
+                    asker.hear(name, data)
     except asyncio.CancelledError:
-        with suppress(Conflict):  # it has answered meanwhile
-            await client.delete(f"/v1/tasks/{task}")
+        if task:
+            await _take_back(client, task, asker)
         raise
     except LLMAgentOSError:
-        if printed:
-            print()  # what is said about it stands on a line of its own
+        shown.pause()
         raise
+    finally:
+        await asker.close()
     raise LLMAgentOSError("the answer broke off; look with: llmagent-os doctor")
+
+
+async def _take_back(client: Client, task: str, asker: Asker) -> None:
+    asked = asker.asked
+    with suppress(Conflict):  # it has answered meanwhile
+        await client.delete(f"/v1/tasks/{task}")
+        if asked:
+            say("\n(what was asked about it is taken back)")
 
 
 def tell_more(reply: Mapping[str, Json]) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ...config import load
+from ...core.errors import InvalidRequest
+from ..chosen import CHOSEN, KEY, Chosen
 from ..client import Address, Client, NotRunning, find, not_running
 
 T = TypeVar("T")
@@ -47,15 +49,27 @@ def folder(data: Path | None) -> Path:
 
 
 def address(data: Path | None) -> Address:
-    """Where the system of a data folder listens; raises NotRunning."""
-    return find(folder(data))
+    """Where the system that is meant listens, and with which key it is talked to; raises NotRunning.
+
+    That of `--data`; else of the URL and key that were chosen; what was not is as in the user's own data folder.
+    """
+    chosen = CHOSEN.get() if data is None else Chosen()
+    if chosen.url is None:
+        return find(folder(data), chosen.key)
+    if chosen.key is None:
+        text = f"which key is {chosen.url} to be talked to with? Set {KEY}, or give --key-file"
+        raise InvalidRequest(text, parameter="key")
+    return Address(chosen.url, chosen.key, 0)
 
 
 def ask(data: Path | None, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Do something with the system that runs on a data folder; raises NotRunning, and what the server answers."""
+    """Do something with the system that is meant; raises NotRunning, and what the server answers."""
+    where = address(data)
     try:
-        return asyncio.run(reach(address(data), work))
+        return asyncio.run(reach(where, work))
     except NotRunning:
+        if not where.pid:
+            raise
         raise not_running(folder(data)) from None
 
 

@@ -24,7 +24,7 @@ app = commands()
 _REFRESH = 0.5  # seconds
 _SHOWN = 10  # processes; with two engines a frame has 20 lines
 _HEADERS = ("PID", "NAME", "STATUS", "ENGINE", "TOK/S", "SERVICE", "WAIT", "SLOT/RAM/DISK", "COST")
-_BUSY = {"running": 0, "ready": 1, "waiting": 2}
+_BUSY = {"asks": 0, "running": 0, "ready": 1, "waiting": 2}
 
 
 @app.command(epilog=examples("top", "top --once", "top --json"))

@@ -64,7 +64,7 @@ class SandboxSettings:
 class Job:
     """One thing to run: Python `code`, or a command `argv`. `folder` is its workspace, kept after it; None: none is.
 
-    `seconds` and `hosts` can only narrow what the settings say.
+    `seconds` and `hosts` can only narrow what the settings say. `passing`: no other job will have that folder.
     """
 
     code: str = ""
@@ -72,6 +72,7 @@ class Job:
     folder: Path | None = None
     seconds: float | None = None
     hosts: tuple[str, ...] | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings | None = None) -> None:
         self.settings = settings or SandboxSettings()
-        self._owner = int(levels.NOBODY) if os.geteuid() == 0 else None
+        self.owner = int(levels.NOBODY) if os.geteuid() == 0 else None
         self._filter = seccomp.program(sockets=self.settings.level == "bwrap")
         self._warm: OrderedDict[tuple[int, int] | None, _Started] = OrderedDict()
         self._filling: set[asyncio.Task[None]] = set()
@@ -129,11 +130,12 @@ class Sandbox:
             raise MissingExtra(f"code cannot be run: {lacking}")
         started = await self._take(job.folder) or await self._begun(job.folder)
         try:
-            held = await asyncio.to_thread(watch.survey, job.folder, self._owner) if job.folder else 0
+            held = await asyncio.to_thread(watch.survey, job.folder, self.owner) if job.folder else 0
             return await self._supervised(started, job, held)
         finally:
             await asyncio.shield(started.end())
-            self._fill(job.folder)
+            if not job.passing:
+                self._fill(job.folder)
 
     async def prepare(self, folder: Path | None = None) -> None:
         """Start a sandbox for the next job with that workspace, and wait until it is there."""
@@ -169,11 +171,11 @@ class Sandbox:
         settings, scratch, proxy = self.settings, None, None
         if folder is None and settings.level != "bwrap":
             folder = scratch = Path(tempfile.mkdtemp(prefix="llmagent-os-sandbox-"))
-        if folder is not None and self._owner is not None:  # it has to be entered before what lies in it is handed over
-            os.chown(folder, self._owner, self._owner)
+        if folder is not None and self.owner is not None:  # it has to be entered before what lies in it is handed over
+            os.chown(folder, self.owner, self.owner)
         if settings.hosts and settings.level == "bwrap":
             proxy = Proxy()
-            await proxy.start(self._owner)
+            await proxy.start(self.owner)
         cell = levels.Cell(settings.level, folder, settings.disk, settings.readonly, proxy.folder if proxy else None)
         filter_file = os.memfd_create("seccomp")
         try:
@@ -270,7 +272,7 @@ class Sandbox:
 
     def _limits(self) -> list[tuple[int, int]]:
         s = self.settings
-        shared = 0 if s.level == "bwrap" else watch.threads_of(self._owner or os.geteuid())
+        shared = 0 if s.level == "bwrap" else watch.threads_of(self.owner or os.geteuid())
         return [
             (resource.RLIMIT_CPU, s.cpu), (resource.RLIMIT_FSIZE, s.disk), (resource.RLIMIT_NOFILE, s.files),
             (resource.RLIMIT_NPROC, s.processes + shared), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_MSGQUEUE, 0),

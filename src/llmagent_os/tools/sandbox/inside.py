@@ -160,6 +160,6 @@ CODE = main()
 sys.argv = [NAME]
 VERSION = f".{sys.version_info[1]}"
 sys.path += [f"{at}/dist-packages" for at in ("/usr/lib/python3", f"/usr/local/lib/python3{VERSION}")]
-sys.path.insert(0, posix.getcwd())
+sys.path.append(posix.getcwd())  # last: a file that was left there stands for no module of the system
 sys.excepthook = shown
 exec(compile(CODE, NAME, "exec"), {"__name__": "__main__", "__builtins__": __builtins__})

@@ -1,0 +1,38 @@
+"""What somebody who waits for an answer is told meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..core.records import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that whoever waits for an answer is told: an event's name and its data.
+
+    `question`: a question as `GET /v1/approvals` has it. `answered`: what became of it. `waiting`: what else is waited
+    for, as `{status, pid, text}`.
+    """
+
+    name: Literal["question", "answered", "waiting"]
+    data: dict[str, Json]
+
+    @property
+    def text(self) -> str:
+        """The same in a line for people."""
+        if self.name == "waiting":
+            return str(self.data["text"])
+        about = f"question {self.data['id']} about {self.data['tool']}"
+        if self.name == "question":
+            return f"{about} waits for a person: llmagent-os approvals"
+        return f"{about} {became(self.data)}"
+
+
+def became(kept: Mapping[str, Any]) -> str:
+    """What became of a question, for people."""
+    if kept.get("by") is None:
+        return f"is gone: {kept.get('over') or 'nobody waits for the answer any more'}"
+    return f"was {'allowed' if kept['allowed'] else 'refused'} by {kept['by']}"

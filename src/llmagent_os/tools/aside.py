@@ -1,0 +1,99 @@
+"""A copy of a workspace, for code that may do with it as it likes: nothing of that lasts.
+
+Other code may be at work in the workspace meanwhile, and swap what it finds for links: folders are walked by
+descriptor, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .sandbox.watch import survey
+
+Mark = tuple[int, ...]
+"""What tells of a file whether it was written to since: no program can set all of it."""
+
+CACHES = "__pycache__"  # written by whoever imports a file: no result of anybody's
+
+
+class Aside:
+    """The copy, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._marks: Mapping[str, Mark] = {}
+
+    def take(self, workspace: Path, owner: int | None = None) -> None:
+        """Fill it with the plain files, folders and links of a workspace; with `owner` they become that user's."""
+        for place, folders, files, at in _walk(workspace):
+            below = self.folder / place
+            for name in folders:
+                with suppress(FileNotFoundError):
+                    if stat.S_ISLNK(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+                        os.symlink(os.readlink(name, dir_fd=at), below / name)
+                    else:
+                        (below / name).mkdir()
+            for name in files:
+                with suppress(FileNotFoundError):
+                    _copy(name, at, below / name)
+        survey(self.folder, owner)
+        self._marks = _marks(self.folder)
+
+    def changed(self) -> list[str]:
+        """The paths that are new, gone or written to since it was filled."""
+        now = _marks(self.folder)
+        return sorted(path for path in now.keys() | self._marks.keys() if now.get(path) != self._marks.get(path))
+
+
+@contextmanager
+def aside() -> Iterator[Aside]:
+    """An empty folder to put a workspace aside in; removed with all that is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="llmagent-os-aside-"))
+    try:
+        yield Aside(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str], int]]:
+    for below, folders, files, at in os.fwalk(top):
+        folders[:] = [name for name in folders if name != CACHES]
+        yield Path(below).relative_to(top), folders, files, at
+
+
+def _copy(name: str, at: int, target: Path) -> None:
+    """Copy one file, or a link as a link; what is neither is left out, as are other names of a file elsewhere."""
+    about = os.stat(name, dir_fd=at, follow_symlinks=False)
+    if stat.S_ISLNK(about.st_mode):
+        os.symlink(os.readlink(name, dir_fd=at), target)
+        return
+    if not stat.S_ISREG(about.st_mode):
+        return
+    try:
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError:  # swapped meanwhile
+        return
+    with open(source, "rb") as read:
+        about = os.fstat(source)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
+            with target.open("xb") as written:
+                shutil.copyfileobj(read, written)
+            target.chmod(stat.S_IMODE(about.st_mode) & 0o777)
+
+
+def _marks(top: Path) -> dict[str, Mark]:
+    found: dict[str, Mark] = {}
+    for place, folders, files, at in _walk(top):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                about = os.stat(name, dir_fd=at, follow_symlinks=False)
+                folder = stat.S_ISDIR(about.st_mode)  # what is in it has marks of its own
+                times = () if folder else (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+                found[str(place / name)] = (about.st_ino, stat.S_IFMT(about.st_mode), *times)
+    return found

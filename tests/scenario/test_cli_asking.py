@@ -1,0 +1,209 @@
+"""A person at the terminal is asked there: what will be done, and yes, no or other values; and talks with any key."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stand_ins.shell import COMMAND, Shell
+
+PLUGIN = """
+from llmagent_os import ToolKit
+from llmagent_os.plugins import hookimpl
+
+kit = ToolKit()
+
+
+@kit.add(meanings={"to": "recipient", "amount": "amount"})
+def pay(to: str, amount: float) -> str:
+    \"\"\"Pay money.\"\"\"
+    return f"paid {amount:g} to {to}"
+
+
+@hookimpl
+def tools():
+    return dict(kit)
+"""
+CLERK = """
+name: clerk
+tools: [pay]
+policy: {tools: {pay: ask}}
+budget: {tokens: 1000000}
+"""
+PAY = 'call pay with {"to": "Mallory", "amount": 5}'
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell beside a running system whose clerk asks before it pays."""
+    shell = Shell(tmp_path_factory.mktemp("asking"), "[]")
+    (shell.home / "bank.py").write_text(PLUGIN)
+    (shell.home / "clerk.yaml").write_text(CLERK)
+    with shell.system("--plugin", str(shell.home / "bank.py")):
+        shell.ok("agents", "create", str(shell.home / "clerk.yaml"))
+        yield shell
+
+
+def test_run_asks_at_the_terminal_and_does_what_is_said(shell: Shell) -> None:
+    for typed, paid in (("y\n", True), ("n\n", False), ("\n", False)):
+        with shell.terminal("run", "clerk", PAY) as person:
+            said = person.expect(r"Allow it\? \[y/N/edit\] ")
+            assert "clerk (process" in said and "wants to pay" in said and 'to = "Mallory"' in said
+            assert "why you are asked: the policy has every call of it asked about" in said
+            person.type(typed)
+            person.expect(r"\(pay was allowed by owner\)" if paid else r"\(pay was refused by owner\)")
+            person.expect("paid 5 to Mallory" if paid else "nobody approved of it")
+            assert person.end() == 0
+
+
+def test_a_person_puts_other_values(shell: Shell) -> None:
+    with shell.terminal("run", "clerk", PAY) as person:
+        person.expect(r"\[y/N/edit\] ")
+        person.type("what?\n")
+        person.expect("y lets it happen once")
+        person.expect(r"\[y/N/edit\] ")
+        person.type("edit\n")
+        person.expect(r'to \["Mallory"\] ')
+        person.type("Ann\n")
+        person.expect(r"amount \[5\] ")
+        person.type("\n")
+        person.expect("paid 5 to Ann")
+        assert person.end() == 0
+
+
+def test_chat_asks_and_goes_on(shell: Shell) -> None:
+    with shell.terminal("chat", "clerk") as person:
+        person.expect("> ")
+        person.type(f"{PAY}\n")
+        person.expect(r"\[y/N/edit\] ")
+        person.type("y\n")
+        person.expect("paid 5 to Mallory")
+        person.expect("> ")
+        person.type("hello\n")
+        person.expect(r"\nhello")
+        person.type("/quit\n")
+        assert person.end() == 0
+
+
+def test_ctrl_c_takes_the_question_back_and_says_so(shell: Shell) -> None:
+    with shell.terminal("chat", "clerk") as person:
+        person.expect("> ")
+        person.type(f"{PAY}\n")
+        person.expect(r"\[y/N/edit\] ")
+        person.interrupt()
+        person.expect("what was asked about it is taken back")
+        person.expect("> ")
+        person.type("/quit\n")
+        assert person.end() == 0
+    assert shell.ok("approvals", "list") == "nobody asks for anything\n"
+
+
+def test_what_somebody_else_answers_meanwhile_ends_the_asking(shell: Shell) -> None:
+    with shell.terminal("run", "clerk", PAY) as person:
+        person.expect(r"\[y/N/edit\] ")
+        (asked,) = shell.json("approvals", "list")
+        assert shell.ok("approvals", "refuse", asked["id"]) == "clerk may not pay\n"
+        person.expect(r"\(pay was refused by owner\)")
+        assert person.end() == 0
+    assert "it was refused by owner" in shell.ok("approvals", "show", asked["id"])
+    assert shell.json("audit", "show", "--last", "1")[0]["decision"] == "refused by owner"
+
+
+def test_without_a_terminal_a_command_says_what_it_waits_for(shell: Shell) -> None:
+    command = [COMMAND, "run", "clerk", PAY]
+    with subprocess.Popen(
+        command, env=shell.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as run:  # fmt: skip
+        assert run.stderr is not None and run.stdout is not None
+        told = ""
+        while "answer with" not in told:
+            told += run.stderr.readline()
+        (asked,) = shell.json("approvals", "list")
+        assert (
+            f"approvals allow {asked['id']}" in told
+            and [each["status"] for each in shell.json("ps")].count("asks") == 1
+        )
+        assert "asks" in shell.ok("top", "--once")
+        assert shell.ok("approvals", "allow", asked["id"], "--set", "to=Ann") == "clerk may pay\n"
+        assert "paid 5 to Ann" in run.stdout.read()
+
+
+def test_a_paused_agent_is_told_about(shell: Shell) -> None:
+    shell.ok("run", "clerk", "hello", "--session", "held")
+    (pid,) = [str(each["pid"]) for each in shell.json("ps") if each["name"] == "clerk@held"]
+    shell.ok("pause", pid)
+    with shell.terminal("run", "clerk", "hello", "--session", "held") as person:
+        person.expect(rf"waiting: process {pid} \(clerk@held\) is paused; let it go on with: llmagent-os resume {pid}")
+        shell.ok("resume", pid)
+        person.expect("hello")
+        assert person.end() == 0
+
+
+def test_another_key_and_url_are_used_where_they_are_given(shell: Shell, tmp_path: Path) -> None:
+    made = shell.ok("keys", "add", "--principal", "ann", "--role", "user", "--scope", "processes:read")
+    key = made.strip()
+    told = json.loads((shell.data / "server.json").read_text())
+    far = Shell(tmp_path, "[]")
+    far.environment |= {"LLMAGENT_OS_URL": told["url"], "LLMAGENT_OS_KEY": key}
+    assert far.ok("run", "clerk", "hello", "--session", "anns") == "hello\n"
+    assert [each["principal"] for each in far.json("ps") if each["name"] == "clerk@anns"] == ["ann"]
+    assert "processes:write" in far.fails("pause", "1")
+    del far.environment["LLMAGENT_OS_KEY"], far.environment["LLMAGENT_OS_URL"]
+    (tmp_path / "key").write_text(f"{key}\n")
+    options = ("--url", told["url"], "--key-file", str(tmp_path / "key"))
+    assert far.ok(*options, "run", "clerk", "hello") == "hello\n"
+    assert "LLMAGENT_OS_KEY" in far.fails("--url", told["url"], "ps")
+    assert "holds no key" in far.fails("--key-file", os.devnull, "ps")
+    own = {"LLMAGENT_OS_KEY": key}
+    shell.environment |= own
+    try:
+        assert {each["principal"] for each in shell.json("ps")} <= {"ann", "*"}
+    finally:
+        shell.environment.pop("LLMAGENT_OS_KEY")
+
+
+def test_accounts_show_how_much_may_be_drawn(shell: Shell) -> None:
+    shell.ok("run", "clerk", "hello")
+    (drawn,) = [each for each in shell.json("accounts", "list")[0]["accounts"] if each["account"] == "agent/clerk"]
+    assert drawn["limit"] == 1_000_000 and drawn["used"] > 0
+    assert "LIMIT" in shell.ok("accounts", "list") and "1000000" in shell.ok("accounts", "list")
+
+
+def test_h_is_help(shell: Shell) -> None:
+    assert shell.ok("-h") == shell.ok("--help") and shell.ok("ps", "-h") == shell.ok("ps", "--help")
+    assert shell.ok("approvals", "allow", "-h") == shell.ok("approvals", "allow", "--help")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from llmagent_os.gateway import cli
+
+
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "MODULE":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["llmagent-os", "ps"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "llmagent_os.core.errors", "llmagent_os.gateway.console.processes"])
+def test_ctrl_c_while_a_command_is_imported_shows_no_traceback(shell: Shell, module: str) -> None:
+    """Before our own first line the interpreter has the word; from then on, whenever it comes."""
+    code = INTERRUPTED.replace("MODULE", module)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=shell.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr and done.returncode in (-signal.SIGINT, 1, 130)
