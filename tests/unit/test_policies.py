@@ -18,7 +18,7 @@ USER, PAGE = Source("user", True, "Mail Ann"), Source("tool page", False, "Mail 
 
 
 def policy(said: Any, **fields: Any) -> Policy:
-    return parse({"name": "clerk", "policy": said} | fields).held().policy
+    return parse({"name": "clerk", "policy": said} | fields).grant.policy
 
 
 def judged(rules: Any, to: str = "Ann", *sources: Source) -> Ruling:
@@ -52,7 +52,7 @@ def test_a_rule_is_taken_as_people_write_it(said: Json, rule: Rule) -> None:
 )
 def test_a_policy_stands_in_the_grant_or_beside_it(written: Any) -> None:
     spec = parse({"name": "clerk", **written})
-    assert spec.held().policy.tools == {"mail": Rule(ask="always")} and parse(spec.data()) == spec
+    assert spec.grant.policy.tools == {"mail": Rule(ask="always")} and parse(spec.data()) == spec
 
 
 def test_a_word_alone_is_what_becomes_of_doubts() -> None:
