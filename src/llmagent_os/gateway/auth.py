@@ -16,13 +16,14 @@ from ..core.errors import InvalidRequest
 from ..security.identity import BITS, OWNER, Caller, Keys, Limiter
 from .errors import TooManyRequests, Unauthorised
 from .login import Logins
+from .rest_pages import PAGES
 
 ANYBODY, KNOWN = "", "*"
 """Scopes of what is served without a key, and to every key."""
 
 _HELD = {
-    ANYBODY: "GET /health",
-    KNOWN: "GET /docs, GET /docs/oauth2-redirect, GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
+    ANYBODY: ", ".join(["GET /health", *(f"GET {path}" for path in PAGES)]),
+    KNOWN: "GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
     "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "

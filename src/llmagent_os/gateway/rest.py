@@ -26,6 +26,7 @@ from .rest_approvals import Approving
 from .rest_events import Events
 from .rest_identity import Identity
 from .rest_login import Entrance
+from .rest_pages import Pages
 from .rest_processes import Processes
 from .rest_system import Overview
 from .rest_tools import Tools
@@ -33,8 +34,9 @@ from .rest_tools import Tools
 if TYPE_CHECKING:
     from ..boot import System
 
-DESCRIPTION = """An operating system for LLM agents. Every path but `/health` needs `Authorization: Bearer KEY`: the
-owner's, in the file `key` of the data folder, one minted with `POST /v1/keys`, or a token. Errors are
+DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
+`Authorization: Bearer KEY`: the owner's, in the file `key` of the data folder, one minted with `POST /v1/keys`, or a
+token, or the cookie of a login. Errors are
 `{"error": {type, message, facts}}`, on the OpenAI-compatible paths `{"error": {message, type, param, code}}`."""
 
 HOT: dict[str, tuple[type[BaseModel], str]] = {
@@ -49,10 +51,14 @@ HOT: dict[str, tuple[type[BaseModel], str]] = {
 def make_rest(system: System) -> FastAPI:
     """The application behind every path that is not a hot one."""
     app = FastAPI(
-        title="LLMAgentOS", description=DESCRIPTION, redoc_url=None, dependencies=[Depends(_allowed), Depends(_plain)]
+        title="LLMAgentOS",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(_allowed), Depends(_plain)],
     )
     about = (Overview, Events, Identity, Approving, Anomalous, Accounts, Tools)
-    for part in (Agents(), Processes(), Entrance(), *(each(system) for each in about)):
+    for part in (Agents(), Processes(), Entrance(), Pages(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
