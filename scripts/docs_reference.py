@@ -266,7 +266,8 @@ def rest() -> str:
     ]  # fmt: skip
     return (
         "# REST\n\nA running system shows what runs at `/`, its API at `/docs`, to be read and tried out in a browser "
-        "that has logged in, and describes it at `/openapi.json`. Every path but `/health` and these pages needs `Authorization: Bearer KEY`: the owner's key in the data folder's file `key`, or [one that "
+        "that has logged in, and describes it at `/openapi.json`. Every path but `/health` and these pages needs "
+        "`Authorization: Bearer KEY`: the owner's key in the data folder's file `key`, or [one that "
         "holds the scope](../howto/identity.md). What goes wrong: [errors](errors.md).\n\n"
         + table(("part", "route", "what it does", "scope"), sorted(rows, key=lambda row: row[0]))
     )
