@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 
-from llmagent_os.core import codec
+from llmagent_os.core import codec, schemas
 from llmagent_os.core.errors import ContextOverflow, InvalidRequest, Unsupported
 from llmagent_os.core.ports import Engine
 from llmagent_os.core.records import (
@@ -30,6 +31,8 @@ from llmagent_os.core.records import (
     ToolSpec,
 )
 from llmagent_os.core.stream import collect
+from tests.stand_ins.schemas import SCHEMAS as SCHEMAS_DRAWN
+from tests.stand_ins.schemas import valid
 
 CANCEL_SECONDS = 5.0
 
@@ -239,6 +242,96 @@ async def test_a_named_tool_is_called_and_none_is_not(bed: Bed) -> None:
     request = bed.chat("Hello!", tools=(WEATHER, CLOCK), tool_choice="clock", sampling=bed.greedy(max_tokens=200))
     assert [call.name for call in (await bed.ask(request)).tool_calls] == ["clock"]
     assert not (await bed.ask(replace(request, tool_choice="none"))).tool_calls
+
+
+EMAIL = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"  # zod's
+
+
+def takes(**said: Any) -> ToolSpec:
+    """A tool whose only argument is `a`."""
+    return ToolSpec("send", "Send a letter.", {"type": "object", "properties": {"a": said}, "required": ["a"]})
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        takes(type=["string", "null"], maxLength=8),
+        takes(type=["integer", None], examples={"one": {"value": 1}}),
+        takes(enum=["x", None], type=["string", "null"], title=None),
+        takes(anyOf=[{"type": "null"}, {"type": "integer", "maximum": 9, "minimum": 0}], default=None),
+        takes(type="BOOLEAN", nullable=True),
+        replace(takes(), parameters={"type": "object", "properties": None, "required": None}),
+        replace(takes(), parameters={"properties": [], "additionalProperties": False}),
+        takes(type="array", items=[{"type": "boolean"}], additionalItems=False, maxItems=1),
+    ],
+)
+async def test_schemas_are_read_as_they_are_meant(bed: Bed, tool: ToolSpec) -> None:
+    bed.needs("tools")
+    asked = bed.chat(SHORT, tools=(tool,), tool_choice="required", sampling=bed.greedy(max_tokens=200))
+    (call,) = (await bed.ask(asked)).tool_calls
+    schemas.verify_calls(asked, [call])
+    assert (await bed.ask(replace(asked, tool_choice="auto"))).finish
+
+
+async def test_a_tool_that_a_grammar_cannot_hold_spoils_none_beside_it(bed: Bed) -> None:
+    bed.needs("tools")
+    mail = takes(type="string", format="email", pattern=EMAIL)
+    asked = bed.chat(SHORT, tools=(mail, WEATHER), tool_choice="weather", sampling=bed.greedy(max_tokens=200))
+    (call,) = (await bed.ask(asked)).tool_calls
+    assert call.name == "weather" and isinstance(call.arguments["city"], str)
+    assert (await bed.ask(replace(asked, tool_choice="auto"))).finish
+    called = await bed.ask(replace(asked, tool_choice="send"))
+    assert called.tool_calls[0].name == "send"
+
+
+@pytest.mark.parametrize("tool", [takes(type="strng"), takes(pattern="["), takes(enum=[]), takes(**{"$ref": "#/no"})])
+async def test_a_tool_whose_schema_is_none_is_named(bed: Bed, tool: ToolSpec) -> None:
+    bed.needs("tools")
+    with pytest.raises(InvalidRequest, match=r"tool 'send': properties\.a"):
+        await bed.ask(bed.chat(SHORT, tools=(WEATHER, tool)))
+
+
+def examples(count: int) -> settings:
+    """How many schemas a property is tried on."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+async def kept_or_named(bed: Bed, schema: Any) -> None:
+    """A tool's arguments are valid under any schema, or an error names the tool."""
+    tool = ToolSpec("send", "Send a letter.", schema)
+    asked = bed.chat(SHORT, tools=(WEATHER, tool), tool_choice="send", sampling=bed.greedy(max_tokens=64))
+    try:
+        answer = await bed.ask(asked)
+        schemas.verify_calls(asked, answer.tool_calls)
+    except InvalidRequest as error:
+        assert "tool 'send'" in error.message
+        return
+    assert answer.tool_calls or answer.finish == "length"
+    assert all(valid(schema, dict(call.arguments)) for call in answer.tool_calls)
+
+
+async def kept_or_refused(bed: Bed, schema: Any) -> None:
+    """An answer is valid under any schema, or an error says that it is the schema."""
+    try:
+        answer = await bed.ask(bed.chat(SHORT, schema=schema, sampling=bed.greedy(max_tokens=64)))
+    except InvalidRequest as error:
+        assert "schema" in error.message
+        return
+    assert answer.finish == "length" or valid(schema, codec.loads(answer.text))
+
+
+@examples(25)
+@given(schema=SCHEMAS_DRAWN)
+async def test_any_schema_of_a_tool_is_kept_or_named(bed: Bed, schema: Any) -> None:
+    bed.needs("tools")
+    await kept_or_named(bed, schema)
+
+
+@examples(25)
+@given(schema=SCHEMAS_DRAWN)
+async def test_any_schema_of_an_answer_is_kept_or_refused(bed: Bed, schema: Any) -> None:
+    bed.needs("schema")
+    await kept_or_refused(bed, schema)
 
 
 async def test_tool_results_are_read(bed: Bed) -> None:

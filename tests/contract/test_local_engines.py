@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from llmagent_os.core import codec
@@ -17,7 +18,18 @@ from llmagent_os.core.records import EmbedRequest, GenerateRequest, Message, Mod
 from llmagent_os.core.stream import collect
 from llmagent_os.llm.llamacpp import FIELDS, LlamaCpp, open_engine
 from tests.contract.engine_suite import *  # noqa: F403
-from tests.contract.engine_suite import CLOCK, LONG, SCHEMA, SHORT, VALUES, Bed
+from tests.contract.engine_suite import (
+    CLOCK,
+    LONG,
+    SCHEMA,
+    SHORT,
+    VALUES,
+    Bed,
+    examples,
+    kept_or_named,
+    kept_or_refused,
+)
+from tests.stand_ins.schemas import SCHEMAS as SCHEMAS_DRAWN
 
 pytestmark = pytest.mark.model
 
@@ -140,6 +152,18 @@ async def test_a_schema_that_cannot_be_followed_is_refused(bed: Bed, schema: dic
         await bed.ask(bed.chat(SHORT, schema=schema))
     assert caught.value.facts["parameter"] == "schema"
     assert bed.engine.health() is None
+
+
+@examples(6)
+@given(schema=SCHEMAS_DRAWN)
+async def test_any_schema_of_a_tool_is_kept_or_named(bed: Bed, schema: Any) -> None:
+    await kept_or_named(bed, schema)
+
+
+@examples(6)
+@given(schema=SCHEMAS_DRAWN)
+async def test_any_schema_of_an_answer_is_kept_or_refused(bed: Bed, schema: Any) -> None:
+    await kept_or_refused(bed, schema)
 
 
 async def test_embeddings_are_near_for_near_texts(bed: Bed) -> None:

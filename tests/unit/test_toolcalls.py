@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagent_os.core import codec
-from llmagent_os.core.errors import EngineFailed
+from llmagent_os.core.errors import EngineFailed, Unsupported
 from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec, Usage
 from llmagent_os.llm.answer import AnswerText
 from llmagent_os.llm.constrain import grammar
@@ -69,8 +69,10 @@ def test_a_request_comes_whole():
 def test_a_request_that_was_cut_off_is_none():
     assert parsed(['{"tool": "weather", "args": {"ci'], asked(), "length") == ("", [])
     assert parsed(['{"tool": "weather", "args": {"ci'], asked(sampling=Sampling(stop=("t",)))) == ("", [])
-    with pytest.raises(EngineFailed):
+    with pytest.raises(Unsupported, match="tool 'weather'"):  # the engine has dropped its grammar
         parsed(['{"tool": "weather", "args": {"ci'], asked())
+    with pytest.raises(EngineFailed):
+        parsed(['{"tool": "rain'], asked())
 
 
 @pytest.mark.parametrize(("finish", "text"), [("stop", '{"n": [1]}'), ("length", '{"n": [1]}}')])

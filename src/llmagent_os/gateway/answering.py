@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from ..core import codec
+from ..core import codec, schemas
 from ..core.errors import InvalidRequest, NotFound, Unsupported, not_found
 from ..core.records import Chunk, GenerateRequest, Generation, Json
 from .desk import Desk
@@ -31,7 +31,7 @@ class Answerers:
     async def answer(self, request: GenerateRequest, stream: Stream | None = None) -> Generation:
         """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
         if self.is_model(request.model):
-            return await self._sys.generate(request, stream)
+            return await self._ask_model(request, stream)
         return await self._ask_agent(request, stream)
 
     async def all(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
@@ -53,6 +53,23 @@ class Answerers:
                 return False
             raise not_found("model", name, [*self._kernel.engines.names(), *self._agents.near(name)]) from error
         return True
+
+    async def _ask_model(self, request: GenerateRequest, stream: Stream | None) -> Generation:
+        """Have a model answer. Calls of the caller's tools, which nobody else checks, are checked before they go."""
+        held: list[Chunk] = []
+
+        def show(chunk: Chunk) -> None:
+            if chunk.tool_calls:
+                held.append(chunk)
+            elif stream is not None:
+                stream(chunk)
+
+        answer = await self._sys.generate(request, None if stream is None else show)
+        schemas.verify_calls(request, answer.tool_calls)
+        for chunk in held:
+            if stream is not None:
+                stream(chunk)
+        return answer
 
     async def _ask_agent(self, request: GenerateRequest, stream: Stream | None) -> Generation:
         """Have a process of its own answer, and end it if the caller leaves."""

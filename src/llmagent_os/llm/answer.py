@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core import schemas
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
 from . import constrain, toolcalls
 
@@ -16,14 +17,13 @@ class AnswerText:
 
     def piece(self, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Chunk:
         """The chunk for the next text; its text is empty inside a tool request."""
-        self._text.append(text)
-        return Chunk(self._parser.feed(text) if self._parser else text, logprobs)
+        said = self._parser.feed(text) if self._parser else text
+        self._text.append(said)
+        return Chunk(said, logprobs)
 
     def last(self, finish: FinishReason, usage: Usage) -> Chunk:
         """The last chunk; raises Unsupported or EngineFailed when a whole answer breaks its constraint."""
-        if self._parser is not None:
-            text, calls = self._parser.close(finish)
-            return Chunk(text, tool_calls=calls, finish="tool_calls" if calls else finish, usage=usage)
-        if finish == "stop":
-            constrain.verify(self._request, "".join(self._text))
-        return Chunk(finish=finish, usage=usage)
+        text, calls = self._parser.close(finish) if self._parser is not None else ("", ())
+        if finish == "stop" and not calls:
+            schemas.verify(self._request, "".join(self._text) + text)
+        return Chunk(text, tool_calls=calls, finish="tool_calls" if calls else finish, usage=usage)

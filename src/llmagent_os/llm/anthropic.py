@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from ..core.errors import Unsupported
+from ..core import schemas
+from ..core.errors import EngineUnavailable, Unsupported
 from ..core.records import (
     Chunk,
     Embeddings,
     EmbedRequest,
     EngineInfo,
+    FinishReason,
     GenerateRequest,
     Json,
     Message,
@@ -22,8 +24,8 @@ from ..core.records import (
 )
 from .anthropic_reader import Reader
 from .engines import check, refuse_unknown
-from .http import Server, api_key
-from .wire import choice_schema, priced
+from .http import DONE, Server, api_key
+from .wire import choice_schema, priced, tokens
 
 BASE = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
@@ -61,36 +63,48 @@ class AnthropicEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer, or give it in one chunk when the request or the options ask for no stream."""
-        check(request, self.info)
+        request = check(request, self.info)
         body, reader = self._body(request), Reader(request)
         if not body["stream"]:
             answer = await self._server.ask("/messages", body)
             with self._server.understood():
-                last = self._last(reader, reader.whole(answer))
+                last = self._last(reader, reader.whole(answer), request)
             yield last
             return
-        async with aclosing(self._server.events("/messages", body)) as events:
-            async for data in events:
-                with self._server.understood():
-                    text = reader.piece(self._server.read(data))
-                if text:
-                    yield Chunk(text)
+        try:
+            async with aclosing(self._server.events("/messages", body)) as events:
+                async for data in events:
+                    if data == DONE:
+                        continue  # OpenAI's word, which some servers add
+                    with self._server.understood():
+                        text = reader.piece(self._server.read(data))
+                    if text:
+                        yield Chunk(text)
+        except EngineUnavailable:
+            if reader.finish is None:  # else the answer was whole before the connection broke
+                raise
         if reader.finish is None:
             raise self._server.broken_off()
         with self._server.understood():
-            last = self._last(reader, reader.rest())
+            last = self._last(reader, reader.rest(), request)
         yield last
 
-    def _last(self, reader: Reader, text: str) -> Chunk:
+    def _last(self, reader: Reader, text: str, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
-        finish = "tool_calls" if calls else reader.finish or "stop"
+        finish: FinishReason = reader.finish or "stop"
+        if calls and finish != "length":
+            finish = "tool_calls"
+        if not calls and finish == "tool_calls":  # it says so, and calls nothing
+            finish = "stop"
+        if finish == "stop" and request.schema is not None:
+            schemas.verify(request, reader.said)
         return Chunk(text, (), calls, finish, self._usage(reader.usage))
 
     def _usage(self, usage: Mapping[str, Any]) -> Usage:
         """What was read from and written to the cache is not in `input_tokens`."""
-        cached = usage.get("cache_read_input_tokens") or 0
-        read = (usage.get("input_tokens") or 0) + cached + (usage.get("cache_creation_input_tokens") or 0)
-        return priced(self.info, read, usage.get("output_tokens") or 0, cached)
+        cached = tokens(usage, "cache_read_input_tokens") or 0
+        read = (tokens(usage, "input_tokens") or 0) + cached + (tokens(usage, "cache_creation_input_tokens") or 0)
+        return priced(self.info, read, tokens(usage, "output_tokens") or 0, cached)
 
     def _body(self, request: GenerateRequest) -> dict[str, Json]:
         stream = request.stream and self._options.get("stream", True)
@@ -107,8 +121,11 @@ class AnthropicEngine:
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The server's own count; raises as `generate` does."""
-        answer = await self._server.ask("/messages/count_tokens", {"model": self._model, **_prompt(request)})
-        return int(answer["input_tokens"])
+        answer = await self._server.ask(
+            "/messages/count_tokens", {"model": self._model, **_prompt(schemas.fitted(request))}
+        )
+        with self._server.understood():
+            return int(answer["input_tokens"])
 
     def health(self) -> str | None:
         """None unless the last request could not connect."""

@@ -5,38 +5,41 @@ The llamacpp and transformers engines both decode under it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from llguidance import LLMatcher
 
-from ..core import codec
-from ..core.errors import InvalidRequest, Unsupported
+from ..core import codec, schemas
+from ..core.errors import Unsupported
 from ..core.records import GenerateRequest, ToolSpec
 
 # One fixed way to write JSON: a weak model that may add white space sometimes never stops adding it.
-_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
+_STYLE = {
+    "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True,
+    "lenient": True,  # keywords that it lacks are passed over, and looked at afterwards
+}  # fmt: skip
 
 
 def grammar(request: GenerateRequest) -> str | None:
-    """The grammar a request asks for, or None.
+    """The grammar a request asks for, or None. Its schemas are as `schemas.fitted` gives them.
 
-    Raises InvalidRequest for a schema that is not one, Unsupported for one that cannot be decoded under.
+    What a grammar cannot hold of a schema is left out of it: `schemas.verify` looks at the answer. Raises Unsupported,
+    which names the tool, for a schema that no answer can follow.
     """
     if enveloped(request):
         text = _tool_rules(request.offered(), request)
     elif request.schema is not None:
-        text = _json(request.schema, "schema")
+        text = _json(request.schema, "the schema", "schema")
     elif request.choices is not None:
         text = " | ".join(map(_literal, request.choices))
     else:
         return None
-    text = f"%llguidance {{}}\nstart: {text}"
+    text = _HEAD + text
     if problem := _problem(text):  # the engine would only ignore the grammar
-        raise Unsupported(f"this schema cannot constrain an answer: {problem}", parameter="schema")
+        what = "tools" if enveloped(request) else "schema" if request.choices is None else "choices"
+        raise Unsupported(f"{what} cannot constrain an answer together: {problem}", parameter=what)
     return text
 
 
@@ -48,6 +51,9 @@ def enveloped(request: GenerateRequest) -> bool:
     return bool(request.offered()) or (request.choices is None and any(each.tool_calls for each in request.messages))
 
 
+_HEAD = "%llguidance {}\nstart: "
+
+
 @lru_cache(maxsize=256)
 def _problem(text: str) -> str:
     """What llguidance says against a grammar; empty when it compiles."""
@@ -55,24 +61,14 @@ def _problem(text: str) -> str:
     return message.partition("\n")[0].partition("failed to compile JSON schema: ")[2] or message
 
 
-def verify(request: GenerateRequest, text: str) -> None:
-    """Raise Unsupported if a finished answer breaks its constraint: engines drop a grammar they find too large."""
-    if request.sampling.stop:
-        return  # a stop string of the caller's may cut anywhere
-    if request.schema is not None and not enveloped(request) and not _is_json(text):
-        raise Unsupported("the engine cannot follow this schema; simplify it", parameter="schema", text=text)
-    if request.choices is not None and text not in request.choices:
-        raise Unsupported("the engine cannot keep to these choices", parameter="choices", text=text)
-
-
 def _tool_rules(tools: tuple[ToolSpec, ...], request: GenerateRequest) -> str:
     """Each branch has its own root, so that `$ref` in a tool's parameters keeps its meaning."""
     rules = [
-        _enclosed(call_opening(tool.name), _json(tool.parameters, f"tools.{tool.name}", lenient=True)) for tool in tools
+        _enclosed(call_opening(tool.name), _json(tool.parameters, f"tool {tool.name!r}", "tools")) for tool in tools
     ]
     if request.tool_choice in ("auto", "none"):
         schema = {"type": "string"} if request.schema is None else request.schema
-        rules.append(_enclosed(ANSWER, _json(schema, "schema")))
+        rules.append(_enclosed(ANSWER, _json(schema, "the schema", "schema")))
     return " | ".join(rules)
 
 
@@ -92,20 +88,61 @@ def _literal(text: str) -> str:
     return codec.dumps(text).decode()
 
 
-def _json(schema: Mapping[str, Any], parameter: str, lenient: bool = False) -> str:
-    """A JSON value under a schema; `lenient` passes over keywords that llguidance lacks (a tool checks its own)."""
-    return _rule(codec.dumps(schema), parameter, lenient)
+def _json(schema: Mapping[str, Any], what: str, parameter: str) -> str:
+    """A JSON value under as much of a schema as a grammar can hold; raises Unsupported for one that has no value."""
+    rule, problem = _rule(codec.dumps(schema))
+    if problem:
+        raise Unsupported(f"{what} cannot constrain an answer: {problem}", parameter=parameter)
+    return rule
 
 
 @lru_cache(maxsize=256)
-def _rule(text: bytes, parameter: str, lenient: bool) -> str:
-    """Checking a schema takes milliseconds, and agents send the same ones again and again."""
-    schema = codec.loads(text)
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidRequest(f"{parameter} is not a JSON schema: {error.message}", parameter=parameter) from error
-    return "%json " + codec.dumps({**closed(schema), "x-guidance": {**_STYLE, "lenient": lenient}}).decode()
+def _rule(text: bytes) -> tuple[str, str]:
+    """The first form of a schema that compiles, and nothing; or nothing, and why no value can be valid under it.
+
+    Compiling takes milliseconds, and agents send the same ones again and again.
+    """
+    for schema in _weaker(codec.loads(text)):
+        form = {**closed(schema), "x-guidance": _STYLE}
+        rule = "%json " + codec.dumps(form).decode()
+        problem = _problem(_HEAD + rule)
+        if not problem:
+            return rule, ""
+        if "nsatisfiable" in problem:
+            return "", problem
+    return "%json {}", ""
+
+
+def _weaker(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema, then with less and less in it: without patterns that no automaton follows, without texts, numbers."""
+    yield schema
+    yield schemas.rebuilt(schema, _held)
+    yield schemas.rebuilt(schema, partial(_without, _TEXTS))
+    yield schemas.rebuilt(schema, partial(_without, _TEXTS | _SIZES))
+    yield {"type": schema["type"]} if "type" in schema else {}
+
+
+_TEXTS = frozenset({"pattern", "format", "patternProperties", "propertyNames"})
+_SIZES = schemas.BOUNDS | schemas.COUNTS
+
+
+def _without(keys: frozenset[str], part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in keys}
+
+
+def _held(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a schema without the patterns that a grammar cannot hold, such as those that look ahead."""
+    kept = {key: value for key, value in part.items() if key != "pattern" or _follows(value)}
+    if "patternProperties" in kept:
+        named = kept["patternProperties"]
+        kept["patternProperties"] = {pattern: one for pattern, one in named.items() if _follows(pattern)}
+    return kept
+
+
+@lru_cache(maxsize=1024)
+def _follows(pattern: str) -> bool:
+    rule = {"type": "string", "pattern": pattern, "x-guidance": _STYLE}
+    return not _problem(f"{_HEAD}%json {codec.dumps(rule).decode()}")
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +154,10 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
     return dict(schema) if b'"allOf"' in codec.dumps(schema) else _closed(schema)
 
 
-_OPEN = frozenset({"additionalProperties", "patternProperties", "unevaluatedProperties", "anyOf", "oneOf", "$ref"})
+_OPEN = frozenset({
+    "additionalProperties", "patternProperties", "unevaluatedProperties", "anyOf", "oneOf", "$ref", "if",
+    "dependentSchemas", "minProperties",
+})  # fmt: skip
 
 
 def _closed(schema: Any) -> Any:
@@ -133,13 +173,6 @@ def _closed(schema: Any) -> Any:
     if "items" in schema:
         result["items"] = _closed(schema["items"])
     if "properties" in schema and not _OPEN & schema.keys():
-        result["additionalProperties"] = False
+        unnamed: dict[str, Any] = {name: {} for name in schema.get("required", ()) if name not in schema["properties"]}
+        result |= {"properties": result["properties"] | unnamed, "additionalProperties": False}
     return result
-
-
-def _is_json(text: str) -> bool:
-    try:
-        codec.loads(text)
-    except ValueError:
-        return False
-    return True

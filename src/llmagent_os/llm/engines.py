@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from ..core import extras
+from ..core import extras, schemas
 from ..core.errors import InvalidRequest, Unsupported, nearest, not_found
 from ..core.ports import Engine
 from ..core.records import EngineInfo, GenerateRequest, ModelSpec
@@ -36,8 +36,12 @@ def driver(name: str) -> ModuleType:
     return extras.imported(module, extra, f"the {name} engine") if extra else importlib.import_module(module)
 
 
-def check(request: GenerateRequest, info: EngineInfo) -> None:
-    """Refuse by name what the engine does not promise (Unsupported) or what contradicts itself (InvalidRequest)."""
+def check(request: GenerateRequest, info: EngineInfo) -> GenerateRequest:
+    """The request as the engine is to read it: with its schemas as they are meant.
+
+    Refuses by name what the engine does not promise (Unsupported), and what contradicts itself or is no schema
+    (InvalidRequest).
+    """
     sent = request.sampling.sent()
     for name in sent:
         if name not in info.parameters:
@@ -60,6 +64,7 @@ def check(request: GenerateRequest, info: EngineInfo) -> None:
     for wrong, parameter, message in _contradictions(request):
         if wrong:
             raise InvalidRequest(message, parameter=parameter)
+    return schemas.fitted(request)
 
 
 _RANGES = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from ..core import codec
 from ..core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest, LLMAgentOSError
 from ..core.records import Json, ModelSpec
 from ..core.secrets import missing, secret
+from .wire import loads, text_of
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 300.0
@@ -22,7 +24,14 @@ KEEP_ALIVE_SECONDS = 4.0  # less than the five after which uvicorn (vLLM and oth
 
 _BUSY = frozenset({408, 425, 429, 502, 503, 504, 529})
 _OVER_WINDOW = re.compile(r"context.{0,2}(length|window|size)|prompt is too long|too many tokens", re.IGNORECASE)
-_BY_TYPE = {"invalid_request_error": 400, "rate_limit_error": 429, "overloaded_error": 529}
+_BY_TYPE: dict[str | int, int] = {
+    "invalid_request_error": 400, "context_length_exceeded": 400, "rate_limit_error": 429, "rate_limit_exceeded": 429,
+    "overloaded_error": 529,
+}  # fmt: skip
+DONE = b"[DONE]"
+"""The data of the event after which a stream of OpenAI's API has nothing more to say."""
+LINGER_SECONDS = 1.0  # that a connection may stay open after it
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _NUMBER = re.compile(r"\b\d{2,}\b")
 
 
@@ -72,23 +81,31 @@ class Server:
         """Send `body` and give the data of each server-sent event; raises as `post` does."""
         async with self.post(path, body) as response:
             lines = Lines()
+            if response.content_type == "application/json":  # it does not stream, though it was asked to; or says so
+                whole = await response.read()
+                for data in [whole] if whole.lstrip(_BLANK).startswith(b"{") else lines.feed(whole + b"\n\n"):
+                    yield data
+                return
             async for block in response.content.iter_any():
                 for data in lines.feed(block):
                     yield data
+                    if data == DONE:
+                        await _ended(response)
+                        return
             for data in lines.feed(b"\n\n"):
                 yield data
 
     def read(self, data: bytes) -> dict[str, Any]:
         """Parse an answer or an event; raises the error that it reports, or EngineFailed when it is no JSON object."""
         try:
-            answer = codec.loads(data)
+            answer = loads(data)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
             said = f"{self._base} did not answer in JSON; is the base URL right?"
             raise EngineFailed(said, engine=self._spec.name)
-        if error := answer.get("error"):
-            raise self.refused(_status(error), data)
+        if error := _error(answer):
+            raise self.refused(_status(error), codec.dumps({"error": text_of(_words(data))}))
         return answer
 
     @contextmanager
@@ -174,17 +191,35 @@ class Lines:
         self._data: list[bytes] = []
 
     def feed(self, block: bytes) -> list[bytes]:
-        """Return the events that this block completes."""
-        *lines, self._rest = (self._rest + block).split(b"\n")
-        events = []
+        """Return the events that this block completes; those without data are none."""
+        data = self._rest + block
+        if data.endswith(b"\r"):  # it may be half of a line's end
+            data, kept = data[:-1], b"\r"
+        else:
+            kept = b""
+        *lines, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = rest + kept
+        events: list[bytes] = []
         for line in lines:
-            line = line.removesuffix(b"\r")
+            line = line.removeprefix(b"\xef\xbb\xbf")
             if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
-            elif not line and self._data:
-                events.append(b"\n".join(self._data))
-                self._data = []
+                said = line[5:].removeprefix(b" ")
+                if said.startswith((b"{", DONE)) and self._is_whole():
+                    self._end(events)
+                self._data.append(said)
+            elif not line:
+                self._end(events)
         return events
+
+    def _is_whole(self) -> bool:
+        """Whether the lines up to here are an event, of a server that writes no empty line after one."""
+        return len(self._data) == 1 and self._data[0].startswith(b"{") and self._data[0].rstrip().endswith(b"}")
+
+    def _end(self, events: list[bytes]) -> None:
+        data = b"\n".join(self._data)
+        self._data = []
+        if data.strip():
+            events.append(DONE if data.strip() == DONE else data)
 
 
 def api_key(spec: ModelSpec) -> str:
@@ -195,19 +230,44 @@ def api_key(spec: ModelSpec) -> str:
     return key
 
 
+async def _ended(response: aiohttp.ClientResponse) -> None:
+    """Read to the end, so that the connection can be used again; a server that holds it open is not waited for."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for _ in response.content.iter_any():
+                pass
+
+
+def _error(answer: Mapping[str, Any]) -> Any:
+    """What an answer says that went wrong, in any of the places where servers put it; nothing where nothing did."""
+    if error := answer.get("error"):
+        return error
+    if answer.get("object") == "error" or not {"choices", "usage", "type", "data", "id"} & answer.keys():
+        return answer if answer.get("message") or answer.get("detail") else None
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first.get("error") if isinstance(first, dict) else None
+
+
 def _status(error: Any) -> int:
     """The status that an error inside a successful answer or a stream stands for."""
     facts = error if isinstance(error, dict) else {}
-    code = facts.get("code")
-    return code if isinstance(code, int) else _BY_TYPE.get(facts.get("type", ""), 500)
+    for said in (facts.get("code"), facts.get("status"), facts.get("type")):
+        if isinstance(said, str | int) and (status := _BY_TYPE.get(said, said)):
+            code = int(status) if str(status).isdecimal() else 0
+            if 400 <= code < 600:
+                return code
+    return 500
 
 
 def _words(answer: bytes) -> str:
     """The message in an error body, in any of the shapes servers use."""
     try:
-        data = codec.loads(answer)
+        data = loads(answer)
     except ValueError:
         return answer.decode("utf-8", "replace").strip()[:500]
+    if isinstance(data, dict) and (inner := _error(data)):
+        data = inner
     while isinstance(data, dict):
         data = next((data[key] for key in ("error", "message", "detail") if data.get(key)), "")
-    return data if isinstance(data, str) else codec.dumps(data).decode()[:500]
+    return text_of(data) if isinstance(data, str) else codec.dumps(data).decode()[:500]

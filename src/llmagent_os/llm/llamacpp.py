@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..core import codec
+from ..core import codec, schemas
 from ..core.errors import EngineFailed, InvalidRequest, not_found
 from ..core.records import (
     NOTHING,
@@ -112,7 +112,7 @@ class LlamaCpp:
 
     async def begin(self, request: GenerateRequest) -> LlamaWork:
         """Read a request into token ids; see `core.ports.Slotted`."""
-        check(request, self.info)
+        request = check(request, self.info)
         work = LlamaWork(self, request, self._body(request), await self.encode(request))
         if len(work.prompt) >= self.info.window:
             raise too_long(len(work.prompt), self.info.window)
@@ -122,7 +122,7 @@ class LlamaCpp:
         """The token ids of the prompt after the chat template, and of what was said already."""
         text = request.prompt
         if text is None:
-            body = {"messages": toolcalls.render(request)}
+            body = {"messages": toolcalls.render(schemas.fitted(request))}
             text = (await asyncio.to_thread(self.server.post, "/apply-template", body))["prompt"]
         tokens = await self.tokenize(text, add_special=True, parse_special=bool(request.messages))
         return tokens + (await self.tokenize(request.said) if request.said else [])

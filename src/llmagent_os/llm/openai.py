@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 
-from ..core import codec
-from ..core.errors import Unsupported
+from ..core import codec, schemas
+from ..core.errors import EngineUnavailable, Unsupported
 from ..core.records import (
     Chunk,
     Embeddings,
     EmbedRequest,
     EngineInfo,
+    FinishReason,
     GenerateRequest,
     Json,
     Message,
@@ -20,9 +21,9 @@ from ..core.records import (
 )
 from ..core.stream import estimate, tokens_of
 from .engines import check, refuse_unknown
-from .http import Server, api_key
+from .http import DONE, Server, api_key
 from .openai_reader import Reader
-from .wire import choice_schema, priced
+from .wire import choice_schema, priced, tokens
 
 BASE = "https://api.openai.com/v1"
 
@@ -70,7 +71,7 @@ class OpenAIEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer, or give it in one chunk when the request or the options ask for no stream."""
-        check(request, self.info)
+        request = check(request, self.info)
         path = "/completions" if request.prompt is not None else "/chat/completions"
         body = self._body(request)
         reader = Reader(request, self._unwraps(request))
@@ -80,12 +81,16 @@ class OpenAIEngine:
                 last = self._last(reader, reader.whole(answer), request)
             yield last
             return
-        async with aclosing(self._server.events(path, body)) as events:
-            async for data in events:
-                with self._server.understood():
-                    chunk = reader.done() if data == b"[DONE]" else reader.piece(self._server.read(data))
-                if chunk.text or chunk.logprobs:
-                    yield chunk
+        try:
+            async with aclosing(self._server.events(path, body)) as events:
+                async for data in events:
+                    with self._server.understood():
+                        chunk = reader.done() if data == DONE else reader.piece(self._server.read(data))
+                    if chunk.text or chunk.logprobs:
+                        yield chunk
+        except EngineUnavailable:
+            if reader.finish is None:  # else the answer was whole before the connection broke
+                raise
         if reader.finish is None:
             raise self._server.broken_off()
         with self._server.understood():
@@ -94,14 +99,26 @@ class OpenAIEngine:
 
     def _last(self, reader: Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
-        finish = "tool_calls" if calls else reader.finish or "stop"
+        finish: FinishReason = reader.finish or "stop"
+        if calls and finish != "length":
+            finish = "tool_calls"
+        if not calls and finish == "tool_calls":  # it says so, and calls nothing
+            finish = "stop"
+        if finish == "stop" and request.schema is not None:
+            schemas.verify(request, reader.said)
         return Chunk(chunk.text, chunk.logprobs, calls, finish, self._usage(reader, request))
 
     def _usage(self, reader: Reader, request: GenerateRequest) -> Usage:
-        if not reader.usage:
-            return priced(self.info, estimate(request, _TEMPLATE), tokens_of(reader.length))
-        cached = (reader.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        return priced(self.info, reader.usage["prompt_tokens"], reader.usage.get("completion_tokens") or 0, cached)
+        """The server's count; what it does not say is estimated."""
+        read = tokens(reader.usage, "prompt_tokens", "input_tokens")
+        written = tokens(reader.usage, "completion_tokens", "output_tokens")
+        cached = tokens(reader.usage.get("prompt_tokens_details") or {}, "cached_tokens")
+        return priced(
+            self.info,
+            estimate(request, _TEMPLATE) if read is None else read,
+            tokens_of(reader.length) if written is None else written,
+            cached or 0,
+        )
 
     def _body(self, request: GenerateRequest) -> dict[str, Json]:
         stream = request.stream and self._options.get("stream", True)
@@ -157,9 +174,14 @@ class OpenAIEngine:
         """Return one vector a text; raises as `generate` does."""
         body = {"model": self._model, "input": list(request.texts), "encoding_format": "float"}
         answer = await self._server.ask("/embeddings", body)
-        rows = sorted(answer["data"], key=lambda row: row["index"])
-        tokens = (answer.get("usage") or {}).get("prompt_tokens") or sum(tokens_of(len(text)) for text in request.texts)
-        return Embeddings(tuple(tuple(row["embedding"]) for row in rows), priced(self.info, tokens, 0), self.info.model)
+        with self._server.understood():
+            rows = sorted(enumerate(answer["data"]), key=lambda row: row[1].get("index", row[0]))
+            vectors = tuple(tuple(row["embedding"]) for _, row in rows)
+            if len(vectors) != len(request.texts):
+                raise ValueError(f"{len(vectors)} vectors for {len(request.texts)} texts")
+            read = tokens(answer.get("usage") or {}, "prompt_tokens", "total_tokens")
+        used = priced(self.info, sum(tokens_of(len(text)) for text in request.texts) if read is None else read, 0)
+        return Embeddings(vectors, used, self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """An estimate, four characters a token: the API has no way to ask."""

@@ -1,16 +1,35 @@
-"""Reads an answer of OpenAI's API, whole or streamed."""
+"""Reads an answer of OpenAI's API, whole or streamed; what servers write oddly is taken as it is meant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..core import codec
 from ..core.errors import EngineFailed
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, ToolCall
-from .wire import arguments, text_of, unwrapped
+from .wire import Halves, arguments, call_id, is_object, likelihood, text_of, unwrapped, words
 
-_FINISH: dict[str, FinishReason] = {"length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls"}
+_FINISH: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+}
+"""How servers say why they ended; all else is "stop"."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A tool call as far as it has come."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 class Reader:
@@ -18,66 +37,131 @@ class Reader:
 
     def __init__(self, request: GenerateRequest, unwrap: bool) -> None:
         self.finish: FinishReason | None = None
-        self.usage: Mapping[str, Any] = {}
+        self.usage: dict[str, Any] = {}
         self.length = 0
+        self.said = ""  # the text that was passed on, where the request has a schema
+        self._schema = request.schema is not None
         self._choices = request.choices if unwrap else None
         self._kept = ""
-        self._parts: dict[int, dict[str, str]] = {}  # by index, which is the server's word
+        self._halves = Halves()
+        self._calls: list[Part] = []
+        self._at: dict[Any, Part] = {}  # by index, which is the server's word
+        self._old: Part | None = None
 
     def whole(self, answer: Mapping[str, Any]) -> Chunk:
         """Read an answer that was not streamed."""
         if not answer.get("choices"):
             raise EngineFailed(f"the server answered without choices: {str(answer)[:200]}; is it OpenAI-compatible?")
-        choice = answer["choices"][0]
-        self.usage = answer.get("usage") or {}
-        return self._take(choice, choice.get("message") or {}, final=True)
+        chunk = self.piece(answer)
+        return Chunk(chunk.text + self.rest(), chunk.logprobs)
 
     def piece(self, event: Mapping[str, Any]) -> Chunk:
         """Read one event of a stream."""
-        self.usage = event.get("usage") or self.usage
-        if not event.get("choices"):
+        self.usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        choice = (event.get("choices") or [None])[0]
+        if choice is None:
             return Chunk()
-        choice = event["choices"][0]
-        return self._take(choice, choice.get("delta") or {}, final=False)
+        return self._take(choice, choice.get("delta") or choice.get("message") or {})
 
     def done(self) -> Chunk:
         """The stream says it has ended; not every server gave a reason before."""
         self.finish = self.finish or "stop"
         return Chunk()
 
-    def _take(self, choice: Mapping[str, Any], message: Mapping[str, Any], final: bool) -> Chunk:
-        text = text_of(message.get("content") or message.get("refusal") or choice.get("text") or "")
+    def _take(self, choice: Mapping[str, Any], message: Mapping[str, Any]) -> Chunk:
+        said = message.get("content") or message.get("refusal") or choice.get("text")
+        text = self._passed(self._halves.add(words(said)))
+        calls = message.get("tool_calls") or ()
+        for part in [calls] if isinstance(calls, Mapping) else calls:
+            if part:
+                self._add(part)
+        if old := message.get("function_call"):
+            self._add_old(old)
+        if reason := choice.get("finish_reason"):
+            self.finish = _FINISH.get(text_of(reason).lower(), "stop")
+        return Chunk(text, _logprobs(choice.get("logprobs")))
+
+    def _passed(self, text: str) -> str:
+        """What is passed on of a text at once: nothing of a choice, which comes wrapped."""
         self.length += len(text)
         if self._choices:
             self._kept += text
-            text = self.rest() if final else ""
-        for part in message.get("tool_calls") or ():
-            self._add(part)
-        if reason := choice.get("finish_reason"):
-            self.finish = _FINISH.get(reason, "stop")
-        return Chunk(text, _logprobs(choice.get("logprobs")))
+            return ""
+        if self._schema:
+            self.said += text
+        return text
 
     def _add(self, part: Mapping[str, Any]) -> None:
-        """Some servers leave out the index; then an id starts a new call."""
-        index = part.get("index", len(self._parts) if part.get("id") else max(0, len(self._parts) - 1))
-        call = self._parts.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        function = part.get("function") or {}
-        call["id"] = call["id"] or text_of(part.get("id") or f"call_{index}")
-        call["name"] = call["name"] or text_of(function.get("name") or "")
-        arguments = function.get("arguments") or ""
-        call["arguments"] += arguments if isinstance(arguments, str) else codec.dumps(arguments).decode()
-        self.length += len(arguments)
+        function = part.get("function") or part
+        name, given = text_of(function.get("name") or ""), function.get("arguments")
+        id = text_of(part.get("id") or "")
+        call = self._call(part.get("index"), id, name)
+        call.id, call.name = call.id or id, call.name or name
+        self._write(call, given)
+
+    def _write(self, call: Part, given: Any) -> None:
+        """Add to the arguments; some servers send them as an object, or once more when they are whole."""
+        if isinstance(given, str):
+            if given != call.arguments or not is_object(given):
+                call.arguments += given
+                self.length += len(given)
+        elif given:
+            call.arguments = codec.dumps(given).decode()
+            self.length += len(call.arguments)
+
+    def _call(self, index: Any, id: str, name: str) -> Part:
+        """The call that a part belongs to: by its index, where there is one and it is not that of a call before."""
+        known = self._at.get(index) if index is not None else None
+        if known is None and index is None:
+            known = next((call for call in self._calls if id and call.id == id), None)
+            if known is None and not id and self._calls:
+                known = self._calls[-1]
+        if known is None or self._begins(known, id, name):
+            known = Part()
+            self._calls.append(known)
+        if index is not None:
+            self._at[index] = known
+        return known
+
+    def _begins(self, call: Part, id: str, name: str) -> bool:
+        """Whether a part begins a call of its own, though its index or place is that of another one.
+
+        A name and another id say so, unless that one's arguments are still to go on; without ids, that they are whole.
+        """
+        if not name or not call.name:
+            return False
+        if id and call.id and id != call.id:
+            return not call.arguments or is_object(call.arguments)
+        return not (id and call.id) and is_object(call.arguments)
+
+    def _add_old(self, part: Mapping[str, Any]) -> None:
+        """`function_call`, as it was before `tool_calls`; a server that sends both says the same in both."""
+        if self._calls and self._old is None:
+            return
+        if self._old is None:
+            self._old = Part()
+            self._calls.append(self._old)
+        self._old.name = self._old.name or text_of(part.get("name") or "")
+        self._write(self._old, part.get("arguments"))
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls, whole."""
-        return tuple(
-            ToolCall(part["id"], part["name"], arguments(part["name"], part["arguments"]))
-            for _, part in sorted(self._parts.items())
-        )
+        """The tool calls, whole. One that the length cut off is none."""
+        used: set[str] = set()
+        found = []
+        for part in self._calls:
+            if self.finish == "length" and not is_object(part.arguments or "{}"):
+                continue
+            if not part.name:
+                raise EngineFailed("the model called a tool without a name; ask again")
+            id = part.id if part.id and part.id not in used else call_id()
+            used.add(id)
+            found.append(ToolCall(id, part.name, arguments(part.name, part.arguments)))
+        return tuple(found)
 
     def rest(self) -> str:
-        """What was kept back: the choice out of its wrapping."""
-        return unwrapped(self._kept, self._choices) if self._choices else ""
+        """What was kept back: half of a character, and the choice out of its wrapping."""
+        text = self._passed(self._halves.rest())
+        return unwrapped(self._kept, self._choices) if self._choices else text
 
 
 def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
@@ -88,8 +172,8 @@ def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
     return tuple(
         TokenLogprob(
             text_of(row["token"]),
-            float(row["logprob"]),
-            tuple((text_of(t["token"]), float(t["logprob"])) for t in row.get("top_logprobs") or ()),
+            likelihood(row["logprob"]),
+            tuple((text_of(t["token"]), likelihood(t["logprob"])) for t in row.get("top_logprobs") or ()),
         )
         for row in data.get("content") or ()
     )
@@ -99,6 +183,10 @@ def _raw_logprobs(data: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
     """The older shape, of `/completions`: parallel lists, the alternatives unordered."""
     tops = data.get("top_logprobs") or [None] * len(data["tokens"])
     return tuple(
-        TokenLogprob(text_of(token), float(logprob or 0), tuple(sorted((top or {}).items(), key=lambda pair: -pair[1])))
+        TokenLogprob(
+            text_of(token),
+            float(logprob or 0),
+            tuple(sorted(((text_of(t), likelihood(p)) for t, p in (top or {}).items()), key=lambda pair: -pair[1])),
+        )
         for token, logprob, top in zip(data["tokens"], data["token_logprobs"], tops, strict=True)
     )

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 
 from ..core import codec
-from ..core.errors import ContextOverflow, EngineFailed, from_data
+from ..core.errors import ContextOverflow, EngineFailed, Unsupported, from_data
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
@@ -30,8 +30,9 @@ from ..core.records import (
     ToolCall,
     Usage,
 )
+from ..core.validity import fault
 from .engines import check, refuse_unknown
-from .instance import smallest
+from .instance import Impossible, smallest
 from .script import Called, Reply, Script, as_reply, follow, read_rules, rules
 from .wire import priced
 
@@ -62,7 +63,7 @@ class ScriptedEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the script's answer; raises what its rule says, and ContextOverflow over `window`."""
-        check(request, self.info)
+        request = check(request, self.info)
         tokens = _prompt_tokens(request)
         self._fit(tokens)
         reply = _constrained(as_reply(self._script(request)), request)
@@ -137,18 +138,25 @@ def _forced(calls: tuple[Called, ...], request: GenerateRequest) -> tuple[Called
     wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
     allowed = {tool.name for tool in wanted}
     kept = tuple(call for call in calls if call[0] in allowed)
-    return kept or ((wanted[0].name, smallest(wanted[0].parameters)),)
+    return kept or ((wanted[0].name, _least(wanted[0].parameters, f"tool {wanted[0].name!r}", "tools")),)
 
 
 def _fitting(text: str, schema: Mapping[str, Json]) -> str:
-    """The text itself if it is JSON of the schema's type with all that it requires, else the smallest instance."""
-    least = smallest(schema)
+    """The text itself if it is JSON that is valid under the schema, else the smallest instance."""
     try:
-        value = codec.loads(text)
-    except ValueError:
-        value = None
-    fits = type(value) is type(least) and (not isinstance(value, dict) or least.keys() <= value.keys())
-    return text if fits else codec.dumps(least).decode()
+        if fault(schema, codec.loads(text)) is None:
+            return text
+    except ValueError:  # no JSON, or nobody can tell
+        pass
+    return codec.dumps(_least(schema, "the schema", "schema")).decode()
+
+
+def _least(schema: Mapping[str, Json], what: str, parameter: str) -> Json:
+    """The smallest instance; raises Unsupported, which says what cannot be constrained, where none was found."""
+    try:
+        return smallest(schema)
+    except Impossible as error:
+        raise Unsupported(f"{what} cannot constrain an answer: {error}", parameter=parameter) from error
 
 
 def _tool_calls(reply: Reply, request: GenerateRequest) -> tuple[ToolCall, ...]:

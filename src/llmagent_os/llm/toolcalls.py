@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core import codec, documents
-from ..core.errors import EngineFailed, InvalidRequest
+from ..core.errors import EngineFailed, InvalidRequest, LLMAgentOSError, Unsupported
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
 from .constrain import ANSWER, call_opening, enveloped
 
@@ -38,7 +38,10 @@ _ANSWERED = (
 
 
 def render(request: GenerateRequest) -> list[dict[str, str]]:
-    """The conversation as plain `{role, content}` messages that any chat template takes."""
+    """The conversation as plain `{role, content}` messages that any chat template takes.
+
+    The schemas of its tools are as `schemas.fitted` gives them.
+    """
     tools = request.offered()
     called = {call.id: call.name for message in request.messages for call in message.tool_calls}
     plain = [_plain(message, enveloped(request), called) for message in request.messages]
@@ -101,7 +104,10 @@ def _sample(name: str, schema: Any) -> Any:
     for key in ("examples", "enum"):
         if schema.get(key):
             return schema[key][0]
-    return schema.get("const", schema.get("default", _SAMPLES.get(schema.get("type", ""), f"<{name}>")))
+    kind = schema.get("type", "")
+    if isinstance(kind, list):
+        kind = next((one for one in kind if one != "null"), "null")
+    return schema.get("const", schema.get("default", _SAMPLES.get(kind, f"<{name}>")))
 
 
 _WHOLE = re.compile(r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
@@ -113,6 +119,7 @@ class Parser:
     def __init__(self, request: GenerateRequest) -> None:
         self._stop = request.sampling.stop
         self._raw = request.schema is not None
+        self._tools = [tool.name for tool in request.tools]
         self._opening = ANSWER if self._raw else ANSWER + '"'
         self._buffer = ""
         self._answering = False
@@ -130,7 +137,7 @@ class Parser:
     def close(self, finish: FinishReason) -> tuple[str, tuple[ToolCall, ...]]:
         """End the text; returns what was held back and the tool requests.
 
-        Raises EngineFailed for a request that broke off though nothing cut it short.
+        Raises Unsupported, or EngineFailed, for a request that broke off though nothing cut it short.
         """
         if self._answering:
             return (self._buffer if self._raw and finish == "length" else ""), ()
@@ -161,7 +168,15 @@ class Parser:
             yield ToolCall(f"call_{uuid.uuid4().hex[:16]}", name, arguments)
         except (ValueError, KeyError, TypeError, InvalidRequest) as error:
             if not self._stop:  # a stop string of the caller's may cut anywhere
-                raise EngineFailed("the engine wrote a tool request that is not one", text=self._buffer) from error
+                raise self._broken() from error
+
+    def _broken(self) -> LLMAgentOSError:
+        """What to raise for a request that cannot be read: engines drop a grammar that they find too large."""
+        for name in self._tools:
+            if self._buffer.startswith(call_opening(name)):
+                said = f"tool {name!r}: the engine cannot keep to its schema; simplify it"
+                return Unsupported(said, parameter="tools", tool=name, text=self._buffer)
+        return EngineFailed("the engine wrote a tool request that is not one", text=self._buffer)
 
 
 def _unescape(raw: str) -> str:

@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from llguidance import LLMatcher, LLTokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
+from ..core import schemas
 from ..core.errors import ContextOverflow, EngineFailed, InvalidRequest, NotFound
 from ..core.records import (
     Chunk,
@@ -94,7 +95,7 @@ class TransformersEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """Stream the answer; closing the iterator stops the model at the next token."""
-        check(request, self.info)
+        request = check(request, self.info)
         self._workers.check_open()
         recipe, answer = self._recipe(request), AnswerText(request)
         answer.piece(request.said)
@@ -116,11 +117,11 @@ class TransformersEngine:
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The exact length of the prompt after the chat template."""
-        return len(self._tokens(request))
+        return len(self._tokens(schemas.fitted(request)))
 
     async def encode(self, request: GenerateRequest) -> list[int]:
         """See `core.ports.Stepper.encode`."""
-        check(request, self.info)
+        request = check(request, self.info)
         return self._tokens(request) + self._said(request)
 
     async def decode(self, tokens: Sequence[int]) -> str:

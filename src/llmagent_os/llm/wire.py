@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
+import uuid
 from collections.abc import Mapping, Sequence
 
 from ..core import codec, documents, stream
@@ -32,21 +36,143 @@ def unwrapped(text: str, choices: Sequence[str]) -> str:
 def arguments(tool: str, text: str) -> Mapping[str, Json]:
     """Parse a tool call's arguments; raises EngineFailed when they are no JSON object, or one that nobody could use."""
     try:
-        value = documents.plain(codec.loads(text or "{}"), "the call")
+        value = _unwrapped_twice(text)
     except (ValueError, InvalidRequest):
-        value = None
+        value = text
+    if value is None:
+        return {}  # how some models call a tool that takes nothing
     if not isinstance(value, dict):
         raise EngineFailed(
-            f"the model called {tool!r} with arguments that are no JSON object: {text[:200]!r}; ask again"
+            f"the model called {tool!r} with arguments that are no JSON object: {text_of(text)[:200]!r}; ask again"
         )
     return value
 
 
+def _unwrapped_twice(text: str) -> Json:
+    """The JSON data of arguments; of text in text, which some servers make of them, the inner."""
+    value = _data(text) if text.strip() else {}
+    if isinstance(value, str):
+        value = _data(value)
+    return documents.plain(value, "the call")
+
+
+def _data(text: str) -> Json:
+    value = loads(text_of(text).encode())
+    return _whole(value) if _HALF_ESCAPED.search(text) else value
+
+
+def _whole(value: Json) -> Json:
+    """Data without halves of characters, which no database takes."""
+    if isinstance(value, dict):
+        return {text_of(name): _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return text_of(value) if isinstance(value, str) else value
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a whole JSON object."""
+    try:
+        return isinstance(loads(text_of(text).encode()), dict)
+    except ValueError:
+        return False
+
+
+def loads(data: bytes) -> Json:
+    """JSON as servers send it: with a byte order mark, bare control characters, or halves of characters.
+
+    In the text of what our parser refuses, bytes that are no UTF-8 stand as lone surrogates, as halves do. Raises
+    ValueError for what is no JSON.
+    """
+    try:
+        return codec.loads(data)
+    except ValueError:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    try:
+        value = json.loads(text, strict=False)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return value
+
+
+class Halves:
+    """Puts characters together that were cut between two pieces of a text: surrogates, or the bytes of UTF-8."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def add(self, text: str) -> str:
+        """Take the next piece; returns what is whole, and keeps a half at its end for the next one."""
+        if not self._held and not _HALF.search(text):
+            return text
+        text = _joined(self._held + text)
+        end = _OPEN.search(text)
+        self._held = end[0] if end else ""
+        return text_of(text[: len(text) - len(self._held)])
+
+    def rest(self) -> str:
+        """What was kept, which nothing completes."""
+        text, self._held = self._held, ""
+        return text_of(text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+_HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_BYTES = re.compile("[\udc80-\udcff]+")
+_OPEN = re.compile("(?:[\ud800-\udbff]|[\udcc2-\udcf4][\udc80-\udcbf]{0,2})$")
+
+
+def _joined(text: str) -> str:
+    """A text with the halves of surrogate pairs, and the bytes of characters, put together where both are there."""
+    text = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return _BYTES.sub(lambda run: run[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"), text)
+
+
 def text_of(value: Json) -> str:
-    """The same, if it is text; raises TypeError (see `http.Server.understood`)."""
+    """The same, if it is text, with `?` for halves of characters; raises TypeError (see `http.Server.understood`)."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    return value
+    return value if value.isascii() else _HALF.sub("\ufffd", _joined(value))
+
+
+def words(content: Json) -> str:
+    """The text of a message's content: text itself, or parts of which some are. What a model thought is none."""
+    if not content:
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = [content] if isinstance(content, Mapping) else content
+    if not isinstance(parts, list):
+        raise TypeError(f"{content!r} is no text")
+    return "".join(part if isinstance(part, str) else _text_in(part) for part in parts)
+
+
+def _text_in(part: Mapping[str, Json]) -> str:
+    if part.get("type", "text") not in ("text", "output_text", "refusal"):
+        return ""
+    text = part.get("text") or part.get("refusal") or ""
+    return text if isinstance(text, str) else str(text.get("value") or "")
+
+
+def likelihood(value: Json) -> float:
+    """A log-probability; that of what cannot be, which JSON cannot say, is -9999 as in OpenAI's API."""
+    found = -9999.0 if value is None else float(value)
+    return found if math.isfinite(found) else -9999.0
+
+
+def call_id() -> str:
+    """An id for a tool call that came without one of its own."""
+    return f"call_{uuid.uuid4().hex[:16]}"
+
+
+def tokens(usage: Mapping[str, Json], *names: str) -> int | None:
+    """A number of tokens that a server counted, by the first of several names; None where it said nothing usable."""
+    for name in names:
+        count = usage.get(name)
+        if isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count < _MOST:
+            return int(count)
+    return None
 
 
 def priced(info: EngineInfo, read: int, written: int, cached: int = 0) -> Usage:
