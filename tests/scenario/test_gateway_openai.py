@@ -115,7 +115,7 @@ async def test_a_tool_is_called_and_its_result_answered(api: Gate, stream: bool)
 
 
 async def test_one_tool_at_a_time_where_asked(api: Gate) -> None:
-    await api.script("two", {"calls": [CALL, CALL]})
+    await api.script("two", {"calls": [{"name": "add", "arguments": {"a": 1, "b": 2}}] * 2})
     body = chat("x", model="two", tools=[{"type": "function", "function": ADD}])
     _, both = await api.post(CHAT, body)
     _, one = await api.post(CHAT, body | {"parallel_tool_calls": False})

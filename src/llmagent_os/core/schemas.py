@@ -185,9 +185,9 @@ class _Reader:
             self._refer(schema, part, base)
         self._shallow(root)
         self._straight(root)
-        part = _Ends(root).missing()
-        if part is not None:
-            raise Wrong(part, "can have no value: it is impossible, or requires itself without end")
+        lacking = _Ends(root).missing()
+        if lacking is not None:
+            raise Wrong(lacking, "can have no value: it is impossible, or requires itself without end")
         return root
 
     def _schema(self, node: Any, part: str, pointer: str, base: str, depth: int) -> Any:
@@ -228,8 +228,8 @@ class _Reader:
             if key in node:
                 node.setdefault("$ref", node.pop(key))
         for key in ("$anchor", "$dynamicAnchor"):
-            if isinstance(name := node.pop(key, None), str):
-                self._anchors[name] = pointer
+            if isinstance(anchor := node.pop(key, None), str):
+                self._anchors[anchor] = pointer
         node.pop("$recursiveAnchor", None)
         if not isinstance(known := node.pop("$id", None), str):
             return base
