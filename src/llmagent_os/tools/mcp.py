@@ -315,14 +315,11 @@ def called(server: str, names: Sequence[str], taken: Container[str]) -> list[str
     their own name, which is the same at every start; so has one whose name is taken.
     """
     plain = [shown_name(f"{server}_{name}") for name in names]
-    uses = Counter(plain)
-    exact = {shown for shown, name in zip(plain, names, strict=True) if shown == f"{server}_{name}"}
-    return [
-        shown
-        if shown not in taken and (uses[shown] == 1 or (shown in exact and shown == f"{server}_{name}"))
-        else told_apart(shown, name)
-        for shown, name in zip(plain, names, strict=True)
-    ]
+    uses, found = Counter(plain), list[str]()
+    for shown, name in zip(plain, names, strict=True):
+        keeps = shown not in taken and shown not in found and (uses[shown] == 1 or shown == f"{server}_{name}")
+        found.append(shown if keeps else told_apart(shown, name))
+    return found
 
 
 def _result(tool: str, result: CallToolResult) -> Json:

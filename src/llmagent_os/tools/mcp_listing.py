@@ -77,6 +77,8 @@ class Listing:
                 continue
             try:
                 found = _tool(name, tool)
+                if any(each["name"] == name for each in self.tools):
+                    raise Unusable("it is listed twice")
                 if len(self.tools) >= MOST:
                     raise Unusable(f"it is past the first {MOST} tools")
             except Unusable as error:

@@ -27,7 +27,7 @@ from mcp.shared.auth import (
 )
 
 from ..core import codec
-from ..core.errors import InvalidRequest
+from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.records import Json
 
 PATIENCE = 300.0  # seconds for a person to log in
@@ -177,7 +177,7 @@ async def log_in(
     """Log in to a server: `show` a person the page for it, and keep the tokens once the browser comes back.
 
     `client` is our id where the server gives none out by itself; it is registered there with
-    `http://127.0.0.1:PORT/callback`. Returns False where the server asked for no login.
+    `http://127.0.0.1:PORT/callback`. Returns False where the server asked for no login; raises InvalidRequest.
     """
     redirect = Redirect()
     await redirect.open(port)
@@ -192,9 +192,16 @@ async def log_in(
             Client(streamable_http_client(url, http_client=http), read_timeout_seconds=PATIENCE),
         ):
             pass  # it has asked for the login by now
-        if not login.kept.get("tokens"):
-            return False
-        provider.keep()
-        return True
+    except Exception as error:  # whatever a server, and the SDK, make of it
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        if isinstance(first, LLMAgentOSError):
+            raise first from None
+        raise InvalidRequest(f"the login failed: {first or type(first).__name__}") from error
+    else:
+        if login.kept.get("tokens"):
+            provider.keep()
+        return bool(login.kept.get("tokens"))
     finally:
         redirect.close()

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from ...boot import PATIENCE, boot
 from ...config import Config, load
 from ...core import codec
-from ...core.errors import InvalidRequest, LLMAgentOSError
+from ...core.errors import InvalidRequest
 from ...core.ports import Tool
 from ...core.records import Json
 from ...offline import known_sources, listed_once, login
@@ -250,13 +250,5 @@ def logged_in(
         if sys.stdin.isatty():
             await asyncio.to_thread(webbrowser.open, url)
 
-    try:
-        asked = asyncio.run(login(load({"data": data}), name, page, client_id, port))
-    except LLMAgentOSError:
-        raise
-    except Exception as error:  # whatever a server does
-        first: BaseException = error
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise InvalidRequest(f"the login to {name} failed: {first or type(first).__name__}") from error
+    asked = asyncio.run(login(load({"data": data}), name, page, client_id, port))
     say(f"logged in to {name}" if asked else f"{name} asks for no login")
