@@ -65,6 +65,8 @@ def create(
 
     A definition needs no more than `name: writer`."""
     specs = load(file)
+    if not specs:
+        raise InvalidRequest(f"{file} has no definition in it; the least is `name: writer`", parameter="file")
 
     async def work(client: Client) -> None:
         for spec in specs:
