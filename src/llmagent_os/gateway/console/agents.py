@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from ...agent.spec import load
+from ...core.errors import InvalidRequest
 from ...core.records import Json
 from ..client import Client
 from .changes import parsed
