@@ -16,7 +16,7 @@ from typer.main import get_group
 
 from llmagent_os import LLMAgentOS
 from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
-from llmagent_os.config import Config, Oidc, PageBudget, Sharing
+from llmagent_os.config import Config, Cors, Oidc, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
 from llmagent_os.core.records import Decoding, Grant, Needs, Policy, Rule
 from llmagent_os.gateway import errors as gateway_errors
@@ -147,7 +147,7 @@ def configuration() -> str:
         "# Configuration\n\nDefaults, then `config.yaml` in the data folder, then the environment, then the command "
         f"line.\n\n{doc(Config)}\n\n" + table(("field", "type", "default", "in the environment"), rows)
         + section("`scheduler`, by model", Sharing) + section("`pages`", PageBudget)
-        + section("`oidc`", Oidc)
+        + section("`oidc`", Oidc) + section("`cors`", Cors)
     )  # fmt: skip
 
 
@@ -242,14 +242,14 @@ def errors() -> str:
         if inspect.isclass(cls) and issubclass(cls, core_errors.LLMAgentOSError) and cls.__module__ == module.__name__
     ]
     rows = [
-        (code(cls.__name__), code(cls.__bases__[0].__name__), gateway_errors.status_of(cls("")),
-         gateway_errors.openai_status(cls("")), doc(cls))
+        (code(cls.__name__), code(cls.__bases__[0].__name__), gateway_errors.status_of(cls("")), doc(cls))
         for cls in found
     ]  # fmt: skip
     return (
         "# Errors\n\nA class per thing that a caller would handle differently; every message says what to do next. "
-        'REST answers `{"error": {"type", "message", "facts"}}`, the OpenAI-compatible paths `{"error": {"message", '
-        '"type", "param", "code"}}`.\n\n' + table(("error", "is a", "REST", "OpenAI paths", "meaning"), rows)
+        'REST answers `{"error": {"type", "message", "facts", "param", "code"}}`, the OpenAI-compatible paths '
+        '`{"error": {"message", "type", "param", "code"}}`; `param` is a path in what was sent.\n\n'
+        + table(("error", "is a", "status", "meaning"), rows)
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .agent.spec import Allowance
 from .core import documents
@@ -114,6 +115,34 @@ class Oidc(BaseModel):
     rate: float = Field(0, ge=0)
 
 
+def _origin(given: str) -> str:
+    """An origin as browsers send it; raises ValueError for what is none."""
+    parts = urlsplit(given)
+    if given != "*" and not (parts.scheme and parts.netloc and given.rstrip("/") == f"{parts.scheme}://{parts.netloc}"):
+        raise ValueError(f"{given!r} is no origin, such as https://app.example.org or http://localhost:3000, or *")
+    return given.rstrip("/").lower()
+
+
+class Cors(BaseModel):
+    """Whose pages may ask from a browser (CORS): `origins` as browsers name them, `*` for every page.
+
+    Such a page sends a key as any client does. `credentials` lets it send cookies and other logins of the browser too,
+    for a proxy in front of this server: our own cookie counts from our own pages only. It does not go with `*`.
+    `max_age`: seconds that a browser may remember the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    origins: list[Annotated[str, AfterValidator(_origin)]] = Field(min_length=1)
+    credentials: bool = False
+    max_age: int = Field(600, ge=0)
+
+    @model_validator(mode="after")
+    def _not_everybody(self) -> Cors:
+        if self.credentials and "*" in self.origins:
+            raise ValueError("credentials are for pages that are named; name the origins instead of *")
+        return self
+
+
 Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
 
@@ -163,8 +192,8 @@ class Config(BaseModel):
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
     when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly`).
     `budgets` are what each tenant, and each person, may consume, whatever they use it for.
-    `oidc` lets in who has a token of an identity provider; `retention` says after how many days data is
-    deleted: what it does not name as by default, null for ever.
+    `oidc` lets in who has a token of an identity provider; `cors` says whose web pages may ask (None: only our own).
+    `retention` says after how many days data is deleted: what it does not name as by default, null for ever.
     `plugins` are Python files. `agents` is a folder of YAML definitions, created at start where they are not yet there.
     """
 
@@ -184,6 +213,7 @@ class Config(BaseModel):
     review: Rules | None = None
     anomalies: AnomalySettings = AnomalySettings()
     oidc: Oidc | None = None
+    cors: Cors | None = None
     budgets: dict[Literal["tenant", "person"], Allowance] = Field(default_factory=dict)
     retention: Annotated[Retention, BeforeValidator(_retained), AfterValidator(_days)] = KEPT
     plugins: list[Path] = Field(default_factory=list)

@@ -107,6 +107,13 @@ async def test_the_request_says_whether_to_stream(pair, stream: bool):
     assert server.last["stream"] is stream
 
 
+async def test_what_is_switched_off_is_not_sent_to_a_server_that_does_not_know_it(pair):
+    server, bed = pair
+    await bed.ask(bed.chat(SHORT, sampling=Sampling(repetition_penalty=1, min_p=0, typical_p=1, top_p=1)))
+    assert not {"repetition_penalty", "min_p", "typical_p"} & server.last.keys()
+    assert server.last["top_p"] == 1
+
+
 async def test_openai_gets_tools_schema_and_choices_in_its_own_shape(openai):
     server, bed = openai
     tool = ToolSpec("add", "Add.", {"type": "object", "properties": {}})

@@ -289,11 +289,11 @@ async def test_what_a_person_puts_keeps_to_the_rules(office: Office) -> None:
 
 async def test_a_no_comes_without_arguments(office: Office) -> None:
     (asked,) = (await office.send(ASKED, wait=0.5))["questions"]
-    assert (await office.answer(asked["id"], False, arguments={}))[0] == 422
+    assert (await office.answer(asked["id"], False, arguments={}))[0] == 400
     assert len(await office.open("ada")) == 1
 
 
 async def test_a_rule_for_no_tool_is_told(office: Office) -> None:
     changes = {"policy": {"tools": {"pya": "ask"}}}
     status, told = await office.api.ask("PATCH", "/v1/agents/clerk", json=changes)
-    assert status == 422 and "did you mean 'pay'?" in told["error"]["message"]
+    assert status == 400 and "did you mean 'pay'?" in told["error"]["message"]

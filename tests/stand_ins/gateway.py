@@ -58,9 +58,9 @@ class Gate:
 
 @asynccontextmanager
 async def gate(data: Path, *plugins: object, patience: float = 30.0, **config: Any) -> AsyncIterator[Gate]:
-    """Run a system whose default model is the scripted one."""
+    """Run a system whose default model is the scripted one, unless `config` names another."""
     async with (
-        running(Config(data=data, port=0, model="scripted", **config), plugins, patience) as system,
+        running(Config(data=data, port=0, **{"model": "scripted", **config}), plugins, patience) as system,
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {system.key}"}) as session,
     ):
         yield Gate(system, session)

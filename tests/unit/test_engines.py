@@ -90,6 +90,12 @@ def test_contradictions_are_refused_by_name(fields: dict, blamed: str):
     assert caught.value.facts["parameter"] == blamed
 
 
+def test_a_parameter_that_is_switched_off_may_be_sent_to_every_engine():
+    check(asked(sampling=Sampling(presence_penalty=0, frequency_penalty=0.0, repetition_penalty=1, top_k=0)), INFO)
+    with pytest.raises(Unsupported, match="presence_penalty"):
+        check(asked(sampling=Sampling(presence_penalty=0.1)), INFO)
+
+
 UNFIT = [{"type": "object", "not": {}}, {"$ref": "#/nowhere"}, {"type": "string", "pattern": "(?=a)b"}]
 
 

@@ -75,4 +75,5 @@ def sampling(values: Mapping[str, Any]) -> dict[str, Any]:
 def _explained(error: ValidationError, *place: str) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in (*place, *first["loc"]))
-    return InvalidRequest(f"{field or 'the message'}: {first['msg']}", parameter=field or "body")
+    wrong = first["msg"].partition(" or an instance of ")[0]  # a class of ours, which is nothing that one could send
+    return InvalidRequest(f"{field or 'the message'}: {wrong}", parameter=field or "body")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import EngineUnavailable, LLMAgentOSError
 from ..core.records import Json
 from .asgi import PATIENCE, Exchange, Gone
-from .auth import ANYBODY, ROUTES, Lock
+from .auth import ANYBODY, ROUTES, Lock, methods
 from .desk import Desk, desk
-from .errors import headers, openai_body, openai_status, rest_body, status_of
+from .errors import headers, openai_body, rest_body, status_of
 from .openai_api import OpenAI
 from .responses_api import Responses
 from .rest import make_rest
 
 if TYPE_CHECKING:
     from ..boot import System
+    from ..config import Cors
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,35 @@ FAST: dict[str, Handler] = {
     "/v1/embeddings": lambda desk, http: OpenAI(desk).embeddings(http),
 }
 """What goes past the framework, by path; all of it is POST."""
+
+
+ASKED = sorted({route.split()[0] for route in ROUTES} | {"HEAD", "OPTIONS"})
+SHOWN = ["retry-after", "x-should-retry", "www-authenticate", "allow", "location"]
+"""Methods that a page may use, and headers that it may read beside those that every page may."""
+
+_SLASHES = re.compile("/{2,}")
+
+
+def _meant(scope: Scope) -> Scope:
+    """The scope with the path and method that are meant: a base URL may end in a slash, and HEAD is GET unseen."""
+    path, written = scope["path"], scope["raw_path"]
+    if b"//" in written or written.endswith(b"/"):  # as written: a name within a path may have slashes, encoded
+        path = _SLASHES.sub("/", path).rstrip("/") or "/"
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return scope if (path, method) == (scope["path"], scope["method"]) else {**scope, "path": path, "method": method}
+
+
+def _headed(send: Send) -> Send:
+    """A channel that ends an answer with its head, also one that would have no end."""
+
+    async def head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+        elif message.get("more_body"):
+            raise Gone
+
+    return head
 
 
 class Gateway:
@@ -49,7 +81,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange."""
-        http = Exchange(scope, receive, send, self._patience)
+        http = Exchange(_meant(scope), receive, _headed(send) if scope["method"] == "HEAD" else send, self._patience)
         task = asyncio.current_task()
         assert task is not None
         self._working.add(task)
@@ -71,6 +103,9 @@ class Gateway:
 
     async def _serve(self, http: Exchange) -> None:
         path, method = http.scope["path"], http.scope["method"]
+        if method == "OPTIONS" and (offered := methods(path)):
+            await http.empty([(b"allow", ", ".join(offered).encode())])
+            return
         if path in OPEN:
             await self._rest(http.scope, *http.channels())
             return
@@ -88,9 +123,8 @@ class Gateway:
         if http.started:
             return
         openai = http.scope["path"] in FAST
-        status = openai_status(error) if openai else status_of(error)
-        body: Json = openai_body(error) if openai else rest_body(error)
-        await http.json(status, body, headers(error))
+        body: Json = openai_body(error, http.wrote) if openai else rest_body(error)
+        await http.json(status_of(error), body, headers(error))
 
     async def close(self, seconds: float) -> None:
         """Give running exchanges some seconds to end by themselves (those without an end do at once), then break them
@@ -102,3 +136,16 @@ class Gateway:
             await asyncio.wait(self._working, timeout=seconds)
         for task in self._working:
             task.cancel()
+
+
+def for_pages(app: Gateway, cors: Cors | None) -> ASGIApp:
+    """The application as pages of other origins may ask it from a browser, where that is allowed at all.
+
+    What is answered to a page says so, errors too; without a rule nothing is added, and browsers keep them out.
+    """
+    if cors is None:
+        return app
+    return CORSMiddleware(
+        app, allow_origins=cors.origins, allow_methods=ASKED, allow_headers=["*"], allow_credentials=cors.credentials,
+        expose_headers=SHOWN, max_age=cors.max_age, allow_private_network="*" not in cors.origins,
+    )  # fmt: skip

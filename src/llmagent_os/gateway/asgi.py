@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.types import Message, Receive, Scope, Send
@@ -32,11 +32,12 @@ async def _silent(_: Message) -> None:
 class Exchange:
     """A request and its answer. Nothing is sent before `json` or the first `events`."""
 
-    __slots__ = ("_patience", "_receive", "_send", "scope", "started")
+    __slots__ = ("_patience", "_receive", "_send", "scope", "started", "wrote")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _silent, patience: float = PATIENCE) -> None:
         self.scope = scope
         self.started = False
+        self.wrote: Container[str] = ()  # the fields that the client sent, once its body is read
         self._receive = receive
         self._send = send
         self._patience = patience
@@ -79,6 +80,12 @@ class Exchange:
         head = [_JSON, (b"content-length", b"%d" % len(body)), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body})
+
+    async def empty(self, headers: Headers) -> None:
+        """Answer with headers alone."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 204, "headers": list(headers)})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def events(self, data: bytes) -> None:
         """Send server-sent events, complete with their blank lines; raises Gone for a client that does not read."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from ..core.errors import InvalidRequest
@@ -48,6 +49,18 @@ _HELD = {
 
 ROUTES = {route: scope for scope, routes in _HELD.items() for route in routes.split(", ")}
 """What a caller must hold, by method and route. What is not here is nobody's."""
+
+
+_METHODS = [
+    (compile_path(path)[0], [route.split()[0] for route in ROUTES if route.split()[1] == path])
+    for path in dict.fromkeys(route.split()[1] for route in ROUTES)
+]
+
+
+def methods(path: str) -> list[str]:
+    """What may be asked of a path, HEAD and OPTIONS included; nothing where there is no such path."""
+    found = sorted({method for pattern, offered in _METHODS if pattern.match(path) for method in offered})
+    return found and [*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"]
 
 
 def key_file(data: Path) -> Path:
@@ -109,7 +122,8 @@ class Lock:
         return caller
 
     async def _bearer(self, sent: bytes) -> Caller:
-        scheme, _, bearer = sent.partition(b" ")
+        scheme, bearer, *_ = (*sent.split(maxsplit=1), b"", b"")  # with any blanks between them
+        bearer = bearer.rstrip()
         if scheme.lower() != b"bearer" or not bearer:
             raise Unauthorised(f"send the header `Authorization: Bearer KEY`; the key is in {self._path}")
         if hmac.compare_digest(bearer, self._key):

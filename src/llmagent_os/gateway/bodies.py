@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from ..core import codec, documents
-from ..core.errors import InvalidRequest, Unsupported
-from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, ServiceClass, ToolCall, ToolSpec
-from .errors import explained
+from ..core.errors import InvalidRequest
+from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, ServiceClass, ToolSpec
+from . import reading
+from .asgi import Exchange
+from .choices import ChatChoice, offered
+from .errors import MissingField
+from .history import ChatMessage, conversation
+from .reading import Body, Piece, known
 
-T = TypeVar("T", bound="Body")
+T = TypeVar("T", bound=Body)
 
 REFUSED = {
     "audio": "answers are text",
@@ -21,47 +25,103 @@ REFUSED = {
     "functions": "use `tools`",
     "modalities": "answers are text; leave it out",
     "moderation": "there is no moderation service behind this server",
-    "prediction": "leave it out; the answer is the same",
-    "reasoning_effort": "the models here have no such setting",
-    "verbosity": "the models here have no such setting; say in the prompt how long the answer should be",
     "web_search_options": "offer a search tool in `tools`, or ask an agent that has one",
     "best_of": "use `n` and choose",
     "suffix": "models here complete at the end only",
-    "dimensions": "vectors have the model's own length",
     "background": "send the message to an agent with POST /v1/agents/NAME/messages and wait=0",
     "context_management": "agents shorten their context by themselves; models take what is sent",
     "conversation": "use `previous_response_id`, or an agent's session",
-    "include": "only `message.output_text.logprobs` and `reasoning.encrypted_content` are known",
-    "max_tool_calls": "count them in the client",
     "prompt": "send `instructions` and `input`",
     "truncation": "only `disabled` is supported; an agent shortens by itself",
 }
 """Fields of OpenAI's API that are not supported, and what to do instead."""
 
+SPARE = frozenset({
+    # how hard a model is to think, and how its thoughts are shown: models here have no such setting
+    "reasoning", "reasoning_effort", "reasoning_format", "reasoning_split", "include_reasoning", "thinking", "think",
+    "thinking_budget", "enable_thinking", "chat_template_kwargs", "verbosity",
+    # how a server is to save time: the answer is the same
+    "prediction", "cache_prompt", "prompt_cache_options", "cache_salt", "keep_alive", "ttl", "id_slot", "priority",
+    # what was meant for a proxy on the way, or is the client's own note
+    "drop_params", "num_retries", "stream_timeout", "timeout", "request_id", "session_id", "client_metadata",
+    "litellm_metadata", "litellm_call_id", "litellm_session_id", "custom_llm_provider", "extra_headers", "tags",
+    "usage", "store", "max_tool_calls",
+})  # fmt: skip
+"""Fields that other servers or OpenAI know and that change nothing that an answer here is: left out, whatever they
 
-class Body(BaseModel):
-    """A request's body: no unknown fields, never changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+hold.
+"""
 
 
 def read(cls: type[T], data: bytes) -> T:
     """Check a body; raises InvalidRequest that names the field to blame."""
-    try:
-        return cls.model_validate_json(data)
-    except ValidationError as error:
-        raise explained(error.errors(include_url=False), [cls], REFUSED) from None
+    return reading.read(cls, data, REFUSED)
 
 
-class Harmless(Body):
+async def take(cls: type[T], http: Exchange) -> T:
+    """Read and check the body of an exchange, which remembers the fields that were sent; raises as `read` does."""
+    body = read(cls, await http.body())
+    http.wrote = body.model_fields_set
+    return body
+
+
+def _unless(*nothing: Json) -> BeforeValidator:
+    """Values that clients send to say nothing: they are as if they were not sent."""
+    return BeforeValidator(lambda value: None if any(value == each for each in nothing) else value)
+
+
+def _all(value: Json) -> Json:
+    """-1 is "all tokens" in vLLM's words, 0 in the engines'."""
+    return 0 if value == -1 else value
+
+
+def _some(value: Json) -> Json:
+    """Stop texts without those that are empty, which nothing ends with."""
+    given = [value] if isinstance(value, str) else value
+    return [each for each in given if each not in ("", None)] if isinstance(given, list) else given
+
+
+def _switched(value: Json) -> Json:
+    """`false`, as chats switch log-probabilities off, is not the number 0."""
+    return None if value is False else value
+
+
+def _sent(value: Json) -> Json:
+    """An object without what is null, for records that are not read as a `Body`."""
+    return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
+
+
+SEEDS = 2**63  # as many on either side of zero
+
+Limit = Annotated[Annotated[int, Field(ge=1)] | None, _unless(-1)]
+"""Tokens; -1 is "as many as there is room for", as llama.cpp has it, and others after it."""
+
+
+class Request(Body):
+    """The whole of a body: what is spare is left out, and so is what stands for nothing of what is not supported."""
+
+    @classmethod
+    def spares(cls, name: str, data: Mapping[str, Any]) -> bool:
+        """Whether a field of what was sent is left out unread."""
+        return name not in known(cls) and (name in SPARE or data[name] in _NOTHING.get(name, ()))
+
+
+_NOTHING: dict[str, tuple[Json, ...]] = {
+    "functions": ([],), "function_call": ("auto", "none"), "modalities": ([], ["text"]), "best_of": (1,),
+    "suffix": ("",), "background": (False,), "truncation": ("disabled",),
+}  # fmt: skip
+"""Values that ask for nothing, of fields that are not supported."""
+
+
+class Harmless(Request):
     """Fields that name the caller or its bookkeeping: accepted everywhere, and without effect on the answer."""
 
-    user: str | None = None
+    user: Any = None
     metadata: dict[str, Any] | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
-    service_tier: Literal["auto", "default", "flex", "priority", "standard_only"] | None = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_retention: Any = None
+    service_tier: str | None = Field(None, description="`flex`: there is time; anything else is `default`")
 
     @property
     def service(self) -> ServiceClass:
@@ -74,12 +134,14 @@ class Harmless(Body):
         return self.service_tier and ("flex" if self.service == "batch" else "default")
 
 
-class Drawn(Body):
+class Drawn(Request):
     """Sampling parameters that all paths share; the last four extend OpenAI's. See `core.records.Sampling`."""
 
     temperature: float | None = Field(None, ge=0, description="0 is greedy")
     top_p: float | None = Field(None, ge=0, le=1)
-    top_k: int | None = Field(None, ge=0)
+    top_k: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_all)] = Field(
+        None, description="0 or -1: all tokens"
+    )
     min_p: float | None = Field(None, ge=0, le=1)
     typical_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, gt=0)
@@ -92,14 +154,18 @@ class Penalised(Drawn):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=128, description="answers, made side by side")
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: Limit = None
     adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
-    seed: int | None = Field(None, description="answer i of n is drawn with seed + i")
-    stop: str | list[str] | None = None
+    seed: Annotated[Annotated[int, Field(ge=-SEEDS, lt=SEEDS)] | None, _unless(-1)] = Field(
+        None, description="answer i of n is drawn with seed + i; -1: none"
+    )
+    stop: Annotated[list[str] | None, BeforeValidator(_some, json_schema_input_type=str | list[str] | None)] = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
-    decoding: Decoding | None = Field(None, description="how the answer is searched for")
+    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]] | None, _unless([], {})] = None
+    decoding: Annotated[Decoding | None, BeforeValidator(_sent)] = Field(
+        None, description="how the answer is searched for"
+    )
     explain: bool = Field(False, description="short for decoding.explain")
 
     def search(self) -> Decoding | None:
@@ -108,55 +174,22 @@ class Penalised(Drawn):
 
     def draw(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
         """The sampling parameters that were sent."""
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop else None
         return Sampling(
             max_tokens=max_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p,
             typical_p=self.typical_p, repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty, frequency_penalty=self.frequency_penalty, seed=self.seed,
-            stop=stop, logit_bias=self.logit_bias, top_logprobs=top_logprobs,
+            stop=tuple(self.stop) if self.stop else None, logit_bias=self.logit_bias, top_logprobs=top_logprobs,
         )  # fmt: skip
 
 
-class StreamOptions(Body):
+class StreamOptions(Piece):
     """`include_usage` asks for a last event with the usage."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class CalledFunction(Body):
-    """A function's name and its arguments as JSON text."""
-
-    name: str
-    arguments: str
-    parsed_arguments: Any = None
-
-
-class CalledTool(Body):
-    """A tool call that an assistant's message made."""
-
-    id: str
-    function: CalledFunction
-    type: Literal["function"] = "function"
-    index: int | None = None
-
-
-class ChatMessage(Body):
-    """A message. What answers carry and requests echo (`refusal`, `annotations`, `parsed`) is accepted and left out."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    tool_calls: list[CalledTool] | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-    parsed: Any = None
-    audio: None = None
-    function_call: None = None
-
-
-class Function(Body):
+class Function(Piece):
     """A function on offer; its arguments are always held to `parameters`, so `strict` changes nothing."""
 
     name: str
@@ -165,50 +198,38 @@ class Function(Body):
     strict: bool | None = None
 
 
-class Tool(Body):
+class Tool(Piece):
     """A tool on offer."""
 
+    type: Literal["function"] = "function"
     function: Function
-    type: Literal["function"] = "function"
 
 
-class Named(Body):
-    """The name of a function."""
-
-    name: str
-
-
-class ToolChoice(Body):
-    """One tool that must be called."""
-
-    function: Named
-    type: Literal["function"] = "function"
-
-
-class JSONSchema(Body):
+class JSONSchema(Piece):
     """A schema that the answer is held to."""
 
-    name: str
+    name: str = ""
     schema_: dict[str, Any] | None = Field(None, alias="schema")
     description: str | None = None
     strict: bool | None = None
 
 
-class ResponseFormat(Body):
-    """How the answer is shaped."""
+class ResponseFormat(Piece):
+    """How the answer is shaped. Some servers have the schema right here."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JSONSchema | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
 
     def schema(self) -> dict[str, Json] | None:  # type: ignore[override]
         """The JSON schema it stands for, or None for free text."""
         if self.type == "text":
             return None
-        if self.type == "json_object":
-            return {"type": "object"}
-        if self.json_schema is None or self.json_schema.schema_ is None:
-            raise InvalidRequest("response_format.json_schema.schema is missing", parameter="response_format")
-        return self.json_schema.schema_
+        found = self.json_schema.schema_ if self.json_schema is not None else self.schema_
+        if found is None and self.type == "json_schema":
+            where = "response_format.json_schema.schema"
+            raise MissingField(f"{where} is missing", parameter=where)
+        return {"type": "object"} if found is None else found
 
 
 class NeedsBody(Body):
@@ -224,29 +245,28 @@ class ChatBody(Penalised, Harmless):
 
     messages: list[ChatMessage] = Field(min_length=1)
     tools: list[Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | ToolChoice | None = None
+    tool_choice: ChatChoice = None
     parallel_tool_calls: bool | None = Field(None, description="false: at most one tool is called")
     response_format: ResponseFormat | None = None
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: Limit = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     choices: list[str] | None = Field(None, description="the answer is one of these")
-    store: Literal[False] | None = None
     continue_final_message: bool = Field(False, description="go on from the last message, an assistant's beginning")
     add_generation_prompt: bool | None = Field(None, description="not beside continue_final_message")
     needs: NeedsBody | None = Field(None, description="what the choice of a model goes by, where the name is a route's")
 
     def requests(self) -> list[GenerateRequest]:
         """One request an answer."""
-        messages = tuple(chat_message(message, f"messages[{i}]") for i, message in enumerate(self.messages))
+        messages = conversation(self.messages)
         said = self._beginning(messages)
-        choice = self.tool_choice.function.name if isinstance(self.tool_choice, ToolChoice) else self.tool_choice
+        tools, choice = offered([tool_spec(tool.function) for tool in self.tools or ()], self.tool_choice)
         request = GenerateRequest(
             self.model,
             messages[:-1] if said else messages,
             sampling=self.draw(self._limit(), self._top_logprobs()),
-            tools=tuple(tool_spec(tool.function) for tool in self.tools or ()),
-            tool_choice=choice or "auto",
+            tools=tools,
+            tool_choice=choice,
             schema=self.response_format.schema() if self.response_format else None,
             choices=tuple(self.choices) if self.choices is not None else None,
             stream=bool(self.stream),
@@ -259,8 +279,8 @@ class ChatBody(Penalised, Harmless):
         return copies(request, self.n or 1)
 
     def _beginning(self, messages: Sequence[Message]) -> str:
-        """What was said of the answer already, as vLLM's API has it."""
-        if not self.continue_final_message:
+        """What was said of the answer already, as vLLM's API has it, and Mistral's and DeepSeek's."""
+        if not (self.continue_final_message or self.messages[-1].prefix):
             return ""
         if self.add_generation_prompt:
             text = "continue_final_message and add_generation_prompt exclude each other; send one"
@@ -290,7 +310,7 @@ class CompletionBody(Penalised, Harmless):
     """POST /v1/completions: text goes on from a raw prompt."""
 
     prompt: str | list[str]
-    logprobs: int | None = Field(None, ge=0, le=20)
+    logprobs: Annotated[Annotated[int, Field(ge=0, le=20)] | None, BeforeValidator(_switched)] = None
     echo: Literal[False] | None = None
 
     def requests(self) -> list[GenerateRequest]:
@@ -314,6 +334,7 @@ class EmbeddingsBody(Harmless):
     model: str = Field(min_length=1)
     input: str | list[str] = Field(description="texts; token ids are not taken")
     encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1, description="must be the length of the model's vectors")
 
     def texts(self) -> list[str]:
         """What to embed; raises InvalidRequest for nothing."""
@@ -323,59 +344,6 @@ class EmbeddingsBody(Harmless):
         if len(texts) > TEXTS:
             raise InvalidRequest(f"input has {len(texts)} texts; send at most {TEXTS} at a time", parameter="input")
         return texts
-
-
-def chat_message(body: ChatMessage, where: str) -> Message:
-    """Turn a message into the core's record."""
-    if body.role == "tool" and body.tool_call_id is None:
-        raise InvalidRequest(f"{where}: a tool's message needs tool_call_id", parameter=f"{where}.tool_call_id")
-    calls = body.tool_calls or ()
-    return Message(
-        "system" if body.role == "developer" else body.role,
-        content(body.content, f"{where}.content"),
-        tuple(ToolCall(c.id, c.function.name, arguments(c.function.arguments, where)) for c in calls),
-        body.tool_call_id,
-        body.name,
-    )
-
-
-_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
-"""Types of text parts -> the key of their text."""
-
-
-def content(value: str | Sequence[Mapping[str, Any]] | None, where: str) -> str | list[dict[str, Json]]:
-    """A message's content: text, or where there are pictures a list of parts."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    parts = [_part(part, f"{where}[{i}]") for i, part in enumerate(value)]
-    if all(part["type"] == "text" for part in parts):
-        return "".join(part["text"] for part in parts)
-    return parts
-
-
-def _part(part: Mapping[str, Any], where: str) -> dict[str, Json]:
-    kind = part.get("type")
-    if kind in _PARTS:
-        text = part.get(_PARTS[kind])
-        if not isinstance(text, str):
-            raise InvalidRequest(f"{where}.{_PARTS[kind]} must be text", parameter=where)
-        return {"type": "text", "text": text}
-    if kind == "image_url":
-        return {"type": "image_url", "image_url": part.get("image_url")}
-    if kind == "input_image" and part.get("image_url"):
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    raise Unsupported(f"{where}: parts of type {kind!r} are not supported; send text or image_url", parameter=where)
-
-
-def arguments(text: str, where: str) -> Mapping[str, Json]:
-    """Read a tool call's arguments; raises InvalidRequest unless they are a JSON object."""
-    try:
-        value = documents.plain(codec.loads(text or "{}"), f"{where}: arguments")
-    except ValueError as error:
-        raise InvalidRequest(f"{where}: arguments are not JSON: {error}", parameter=where) from None
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{where}: arguments are no JSON object", parameter=where)
-    return value
 
 
 def tool_spec(function: Function) -> ToolSpec:
@@ -390,4 +358,5 @@ def copies(request: GenerateRequest, n: int) -> list[GenerateRequest]:
     seed = request.sampling.seed
     if n == 1 or seed is None:
         return [request] * n
-    return [replace(request, sampling=replace(request.sampling, seed=seed + i)) for i in range(n)]
+    seeds = [(seed + i + SEEDS) % (2 * SEEDS) - SEEDS for i in range(n)]
+    return [replace(request, sampling=replace(request.sampling, seed=each)) for each in seeds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ from ..core.errors import (
     PermissionDenied,
     ProcessFailed,
     ToolFailed,
+    Unsupported,
     VaultUnreadable,
     nearest,
 )
@@ -43,6 +44,10 @@ class UnknownField(InvalidRequest):
     """A body or query has a field that is not known; the message names the nearest one that is."""
 
 
+class MissingField(InvalidRequest):
+    """A body or query lacks a field that it takes."""
+
+
 class TooLarge(InvalidRequest):
     """The request's body is longer than is read."""
 
@@ -54,8 +59,7 @@ STATUS: dict[type[BaseException], int] = {
     Conflict: 409,
     DataFolderBusy: 409,
     TooLarge: 413,
-    ContextOverflow: 400,
-    InvalidRequest: 422,
+    InvalidRequest: 400,
     BudgetExceeded: 429,
     TooManyRequests: 429,
     LLMAgentOSError: 500,
@@ -75,7 +79,7 @@ STATUS: dict[type[BaseException], int] = {
 
 _TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-    409: "conflict_error", 413: "invalid_request_error", 422: "invalid_request_error", 429: "insufficient_quota",
+    409: "conflict_error", 413: "invalid_request_error", 429: "insufficient_quota",
 }  # fmt: skip
 
 
@@ -85,32 +89,60 @@ def status_of(error: BaseException) -> int:
 
 
 def rest_body(error: BaseException) -> dict[str, Json]:
-    """`{"error": {type, message, facts}}`, from which `core.errors.from_data` makes the error again."""
-    return {"error": _known(error).to_data()}
+    """`{"error": {type, message, facts, param, code}}`: the first three make the error again, see
+
+    `core.errors.from_data`; the others are what OpenAI's SDKs read.
+    """
+    known = _known(error)
+    return {"error": {**known.to_data(), "param": _parameter(known), "code": _code(known)}}
 
 
-def openai_status(error: BaseException) -> int:
-    """As `status_of`, but a value that cannot be used is a 400, as the official servers have it."""
-    status = status_of(error)
-    return 400 if status == 422 and not isinstance(error, UnknownField) else status
+def openai_body(error: BaseException, wrote: Container[str] = ()) -> dict[str, Json]:
+    """`{"error": {message, type, param, code}}`, as OpenAI's SDKs read it.
 
-
-def openai_body(error: BaseException) -> dict[str, Json]:
-    """`{"error": {message, type, param, code}}`, as OpenAI's SDKs read it."""
+    `wrote` are the fields that the client sent: `param` is one of them where it goes by several names.
+    """
     known = _known(error)
     limited = isinstance(error, TooManyRequests)
-    kind = "rate_limit_error" if limited else _TYPES.get(openai_status(error), "server_error")
-    parameter = known.facts.get("parameter")
-    if isinstance(known, NotFound) and known.facts.get("kind") == "model":
-        parameter = "model"
+    kind = "rate_limit_error" if limited else _TYPES.get(status_of(error), "server_error")
+    parameter = _parameter(known)
+    if parameter is not None:
+        parameter = next((name for name in (parameter, *_ALIASES.get(parameter, ())) if name in wrote), parameter)
     return {"error": {"message": known.message, "type": kind, "param": parameter, "code": _code(known)}}
+
+
+_ALIASES = {
+    "schema": ("response_format", "text"), "said": ("continue_final_message", "messages"),
+    "messages": ("input", "prompt"), "max_tokens": ("max_completion_tokens", "max_output_tokens"),
+}  # fmt: skip
+"""What engines call a parameter -> what clients call it."""
+
+_CODES: dict[type[BaseException], str] = {
+    Unauthorised: "invalid_api_key",
+    BudgetExceeded: "insufficient_quota",
+    TooManyRequests: "rate_limit_exceeded",
+    ContextOverflow: "context_length_exceeded",
+    Unsupported: "unsupported_parameter",
+    UnknownField: "unknown_parameter",
+    MissingField: "missing_required_parameter",
+    TooLarge: "request_too_large",
+    InvalidRequest: "invalid_value",
+}
+"""OpenAI's words, by which clients decide what to do next; all else is called as its class is."""
+
+
+def _parameter(error: LLMAgentOSError) -> Json:
+    if isinstance(error, NotFound) and error.facts.get("kind") == "model":
+        return "model"
+    return error.facts.get("parameter")
 
 
 def _code(error: LLMAgentOSError) -> str:
     if isinstance(error, NotFound) and error.facts.get("kind") == "model":
         return "model_not_found"
-    if isinstance(error, ContextOverflow):
-        return "context_length_exceeded"
+    for cls in type(error).__mro__:
+        if found := _CODES.get(cls):
+            return found
     name = type(error).__name__
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
@@ -134,25 +166,62 @@ def _known(error: BaseException) -> LLMAgentOSError:
 
 
 def explained(
-    found: Iterable[Any], models: Iterable[type[BaseModel]], refused: Mapping[str, str] | None = None
+    found: Iterable[Any], models: Iterable[type[BaseModel]], refused: Mapping[str, str] | None = None, sent: Json = ...
 ) -> InvalidRequest:
     """What pydantic found wrong in one of `models`, as one error: the field to blame, with the nearest known one.
 
-    `refused` are fields that are known but not supported, each with what to do instead.
+    `refused` are fields that are known but not supported, each with what to do instead; paths are those of `sent`.
     """
-    first = min(found, key=lambda error: (error["type"] != "extra_forbidden", len(error["loc"])))
-    place = tuple(first["loc"])
-    if place[:1] in (("body",), ("query",)) and (len(place) > 1 or first["type"] != "extra_forbidden"):
-        place = place[1:]  # where the framework found it; alone and unknown, it is a field of that name
-    path = _path(place)
+    placed = [(_place(error, sent), error) for error in found]
+    place, first = min(placed, key=lambda each: (each[1]["type"] != "extra_forbidden", -len(each[0])))
+    where = path(place)
     if first["type"] == "json_invalid":
         return InvalidRequest(f"the body is not JSON: {first['ctx']['error']}", parameter=None)
+    if first["type"] == "missing":
+        return MissingField(f"{where or 'the body'} is missing", parameter=where or None)
     if first["type"] != "extra_forbidden":
-        return InvalidRequest(f"{path or 'the body'}: {first['msg']}", parameter=path or None)
-    if refused and path in refused:
-        return UnknownField(f"{path!r} is not supported: {refused[path]}", parameter=path)
+        return InvalidRequest(f"{where or 'the body'}{_wrong(first)}", parameter=where or None)
+    if refused and where in refused:
+        return Unsupported(f"{where!r} is not supported: {refused[where]}", parameter=where)
     hint = nearest(str(place[-1]), _fields(models, place[:-1]))
-    return UnknownField(f"unknown field {path!r}; {hint}", parameter=path)
+    return UnknownField(f"unknown field {where!r}; {hint}", parameter=where)
+
+
+def _place(error: Any, sent: Json) -> tuple[Any, ...]:
+    """Where in what was sent an error is: pydantic's path has the names of our classes and of alternatives in it."""
+    place = tuple(error["loc"])
+    if place[:1] in (("body",), ("query",)) and (len(place) > 1 or error["type"] != "extra_forbidden"):
+        place = place[1:]  # where the framework found it; alone and unknown, it is a field of that name
+    if sent is ...:
+        return place
+    trodden: list[Any] = []
+    for part in place:
+        if (isinstance(sent, Mapping) and part in sent) or (isinstance(sent, list) and part in range(len(sent))):
+            trodden.append(part)
+            sent = sent[part]
+    return (*trodden, *place[-1:]) if error["type"] == "missing" else tuple(trodden)
+
+
+_SAYS = {
+    "must be an object": ("model_type", "model_attributes_type", "dataclass_type", "dict_type", "mapping_type"),
+    "must be text": ("string_type",),
+    "must be a list": ("list_type", "tuple_type"),
+    "must be a whole number": ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
+    "must be a number": ("float_type", "float_parsing", "finite_number"),
+    "must be true or false": ("bool_type", "bool_parsing"),
+}
+"""What is said of those kinds of pydantic's errors whose own words are about Python."""
+
+_WORDS = {kind: words for words, kinds in _SAYS.items() for kind in kinds}
+
+
+def _wrong(error: Any) -> str:
+    """What is wrong with a value, in words for who wrote it, to go on with after its name."""
+    if error["type"] in _WORDS:
+        return f" {_WORDS[error['type']]}"
+    if error["type"] == "union_tag_invalid":
+        return f": its type {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
+    return f": {error['msg'].removeprefix('Value error, ')}"
 
 
 def _fields(models: Iterable[type[BaseModel]], place: Iterable[Any]) -> set[str]:
@@ -178,7 +247,8 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from models_in(part)
 
 
-def _path(location: tuple[Any, ...]) -> str:
+def path(location: Iterable[Any]) -> str:
+    """A place in a body as people write it: `messages[0].content`."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

@@ -12,7 +12,7 @@ from ..core.errors import LLMAgentOSError, Unsupported
 from ..core.records import Chunk, GenerateRequest, Generation
 from .answering import Answerers, follow
 from .asgi import Exchange
-from .bodies import ChatBody, CompletionBody, EmbeddingsBody, StreamOptions, read
+from .bodies import ChatBody, CompletionBody, EmbeddingsBody, StreamOptions, take
 from .chat_wire import DONE, Chat, Completion, comment, event
 from .desk import Desk
 from .errors import openai_body
@@ -28,12 +28,12 @@ class OpenAI:
 
     async def chat(self, http: Exchange) -> None:
         """POST /v1/chat/completions."""
-        body = read(ChatBody, await http.body())
+        body = await take(ChatBody, http)
         await self._answer(http, body, Chat(body.model, body.served, single=body.parallel_tool_calls is False))
 
     async def completions(self, http: Exchange) -> None:
         """POST /v1/completions."""
-        body = read(CompletionBody, await http.body())
+        body = await take(CompletionBody, http)
         await self._answer(http, body, Completion(body.model, body.served))
 
     async def _answer(self, http: Exchange, body: ChatBody | CompletionBody, wire: Chat) -> None:
@@ -58,7 +58,7 @@ class OpenAI:
         except (LLMAgentOSError, TimeoutError) as error:
             if not http.started:
                 raise
-            await http.events(event(openai_body(error)))
+            await http.events(event(openai_body(error, http.wrote)))
         else:
             with_usage = options is not None and options.include_usage
             await http.events((wire.usage(answers) if with_usage else b"") + DONE)
@@ -66,11 +66,13 @@ class OpenAI:
 
     async def embeddings(self, http: Exchange) -> None:
         """POST /v1/embeddings."""
-        body = read(EmbeddingsBody, await http.body())
+        body = await take(EmbeddingsBody, http)
         if not self.answerers.is_model(body.model):
             raise Unsupported(f"{body.model!r} is an agent; name a model", parameter="model")
         async with http.attended():
             found = await self._sys.embed(body.model, body.texts())
+        if body.dimensions not in (None, length := len(found.vectors[0])):
+            raise Unsupported(f"vectors of {body.model!r} have {length} dimensions, no others", parameter="dimensions")
         encode = _base64 if body.encoding_format == "base64" else list
         data = [{"object": "embedding", "index": i, "embedding": encode(v)} for i, v in enumerate(found.vectors)]
         tokens = found.usage.input_tokens

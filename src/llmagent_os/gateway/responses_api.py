@@ -30,7 +30,7 @@ class Responses:
 
     async def create(self, http: Exchange) -> None:
         """POST /v1/responses."""
-        body = _read(await http.body())
+        body = await _take(http)
         said = body.said()
         request = body.request(self._conversation(body.previous_response_id), said)
         wire = Wire(body)
@@ -80,10 +80,11 @@ class Responses:
         await self._facts.put(self._space, identifier, kept)
 
 
-def _read(data: bytes) -> ResponsesBody:
-    """Check the body; what OpenAI's API knows and this one does not is refused by its name."""
+async def _take(http: Exchange) -> ResponsesBody:
+    """Read and check the body; what OpenAI's API knows and this one does not is refused by its name."""
+    data = await http.body()
     try:
-        return read(ResponsesBody, data)
+        body = read(ResponsesBody, data)
     except InvalidRequest:
         try:
             found = codec.loads(data)
@@ -92,6 +93,8 @@ def _read(data: bytes) -> ResponsesBody:
         if isinstance(found, dict):
             refuse(found)
         raise
+    http.wrote = body.model_fields_set
+    return body
 
 
 def _sent(wire: Wire, piece: Chunk | Notice | Generation) -> bytes:

@@ -10,42 +10,44 @@ from pydantic import Discriminator, Field, Tag
 
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall
-from .bodies import Body, Drawn, Function, Harmless, StreamOptions, arguments, content, tool_spec
+from .bodies import Drawn, Function, Harmless, Limit, StreamOptions, tool_spec
+from .choices import ResponseChoice, offered
+from .errors import MissingField
+from .history import arguments, content
+from .reading import Piece
 
 LOGPROBS = "message.output_text.logprobs"
 
 
-class Said(Body):
+class Said(Piece):
     """A message, as a client writes it or as an answer gave it."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]]
     type: Literal["message"] = "message"
-    id: str | None = None
-    status: str | None = None
-    phase: str | None = None
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[str | dict[str, Any]] | dict[str, Any] = ""
 
 
-class CalledItem(Body):
+class CalledItem(Piece):
     """A tool call that an answer made."""
 
     type: Literal["function_call"]
     call_id: str
     name: str
-    arguments: str
-    id: str | None = None
-    status: str | None = None
-    namespace: None = None
+    arguments: str | dict[str, Any] = ""
 
 
-class OutputItem(Body):
+class OutputItem(Piece):
     """What a tool call gave."""
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[dict[str, Any]]
-    id: str | None = None
-    status: str | None = None
+    output: str | list[str | dict[str, Any]] | dict[str, Any] = ""
+
+
+class Thought(Piece):
+    """What another model thought aloud: its own, and left out."""
+
+    type: Literal["reasoning"]
 
 
 class FunctionTool(Function):
@@ -55,14 +57,7 @@ class FunctionTool(Function):
     defer_loading: Literal[False] | None = None
 
 
-class FunctionChoice(Body):
-    """One tool that must be called."""
-
-    type: Literal["function"]
-    name: str
-
-
-class Format(Body):
+class Format(Piece):
     """How the answer is shaped."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -72,29 +67,22 @@ class Format(Body):
     strict: bool | None = None
 
 
-class Text(Body):
-    """What the answer's text is like."""
+class Text(Piece):
+    """What the answer's text is like; how many words it has (`verbosity`) is for the prompt to say."""
 
     format: Format | None = None
-    verbosity: Literal["medium"] | None = None
-
-
-class Reasoning(Body):
-    """The models here have no settings for it."""
-
-    effort: None = None
-    summary: None = None
-    generate_summary: None = None
 
 
 def _kind(item: Any) -> Any:
-    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
+    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
+    return kind if isinstance(kind, str) else "message"
 
 
 Item = Annotated[
     Annotated[Said, Tag("message")]
     | Annotated[CalledItem, Tag("function_call")]
-    | Annotated[OutputItem, Tag("function_call_output")],
+    | Annotated[OutputItem, Tag("function_call_output")]
+    | Annotated[Thought, Tag("reasoning")],
     Discriminator(_kind),
 ]
 
@@ -107,19 +95,18 @@ class ResponsesBody(Drawn, Harmless):
     instructions: str | None = None
     previous_response_id: str | None = None
     tools: list[FunctionTool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | None = None
+    tool_choice: ResponseChoice = None
     parallel_tool_calls: bool | None = None
     text: Text | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_output_tokens: int | None = Field(None, ge=1)
+    max_output_tokens: Limit = None
     adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
+    include: list[str] | None = Field(
+        None, description="what is not there, as thoughts that were none, is not included"
+    )
     store: bool | None = Field(None, description="false: it cannot be a `previous_response_id`")
-    reasoning: Reasoning | None = None
-    truncation: Literal["disabled"] | None = None
-    background: Literal[False] | None = None
 
     def said(self) -> list[Message]:
         """The messages of the input."""
@@ -128,7 +115,7 @@ class ResponsesBody(Drawn, Harmless):
     def request(self, earlier: Sequence[Message], said: Sequence[Message]) -> GenerateRequest:
         """The request, with the instructions before the conversation."""
         instructions = [Message("system", self.instructions)] if self.instructions else []
-        choice = self.tool_choice.name if isinstance(self.tool_choice, FunctionChoice) else self.tool_choice
+        tools, choice = offered([tool_spec(tool) for tool in self.tools or ()], self.tool_choice)
         return GenerateRequest(
             self.model,
             (*instructions, *earlier, *said),
@@ -137,8 +124,8 @@ class ResponsesBody(Drawn, Harmless):
                 min_p=self.min_p, typical_p=self.typical_p, repetition_penalty=self.repetition_penalty,
                 top_logprobs=self._logprobs(),
             ),
-            tools=tuple(tool_spec(tool) for tool in self.tools or ()),
-            tool_choice=choice or "auto",
+            tools=tools,
+            tool_choice=choice,
             schema=self._schema(),
             stream=bool(self.stream), adapter=self.adapter,
         )  # fmt: skip
@@ -153,7 +140,7 @@ class ResponsesBody(Drawn, Harmless):
         if wanted.type == "json_object":
             return {"type": "object"}
         if wanted.schema_ is None:
-            raise InvalidRequest("text.format.schema is missing", parameter="text.format.schema")
+            raise MissingField("text.format.schema is missing", parameter="text.format.schema")
         return wanted.schema_
 
 
@@ -162,17 +149,18 @@ def refuse(data: Mapping[str, Json]) -> None:
     items = data.get("input")
     for i, item in enumerate(items if isinstance(items, list) else ()):
         kind = item.get("type", "message") if isinstance(item, dict) else "message"
-        if kind not in ("message", "function_call", "function_call_output"):
+        if kind not in (None, "message", "function_call", "function_call_output", "reasoning"):
             text = f"input[{i}]: items of type {kind!r} are not supported; send messages, calls and their outputs"
             raise Unsupported(text, parameter=f"input[{i}].type")
-    for i, tool in enumerate(data.get("tools") or ()):
+    tools = data.get("tools")
+    for i, tool in enumerate(tools if isinstance(tools, list) else ()):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind != "function":
             text = f"tools[{i}]: tools of type {kind!r} are not supported; offer it as a function, or ask an agent"
             raise Unsupported(text, parameter=f"tools[{i}].type")
 
 
-def messages(given: str | Sequence[Said | CalledItem | OutputItem]) -> list[Message]:
+def messages(given: str | Sequence[Said | CalledItem | OutputItem | Thought]) -> list[Message]:
     """The conversation; calls belong to the assistant's message before them, as chats have it."""
     if isinstance(given, str):
         return [Message("user", given)]
@@ -186,8 +174,8 @@ def messages(given: str | Sequence[Said | CalledItem | OutputItem]) -> list[Mess
             found.append(Message(role, content(item.content, f"{where}.content")))
         elif isinstance(item, OutputItem):
             found.append(Message("tool", content(item.output, f"{where}.output"), tool_call_id=item.call_id))
-        else:
-            call = ToolCall(item.call_id, item.name, arguments(item.arguments, where))
+        elif isinstance(item, CalledItem):
+            call = ToolCall(item.call_id, item.name, arguments(item.arguments))
             last = found.pop() if found and found[-1].role == "assistant" else Message("assistant")
             found.append(replace(last, tool_calls=(*last.tool_calls, call)))
     return found

@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
-from .auth import ANYBODY, KNOWN, ROUTES
+from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import explained, headers, models_in, rest_body, status_of
+from .reading import received
 from .responses_bodies import ResponsesBody
 from .rest_accounts import Accounts
 from .rest_agents import Agents
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
 `Authorization: Bearer KEY`: the owner's, in the file `key` of the data folder, one minted with `POST /v1/keys`, or a
 token, or the cookie of a login. Errors are
-`{"error": {type, message, facts}}`, on the OpenAI-compatible paths `{"error": {message, type, param, code}}`."""
+`{"error": {type, message, facts, param, code}}`, on the OpenAI-compatible paths
+`{"error": {message, type, param, code}}`."""
 
 HOT: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/chat/completions": (ChatBody, "OpenAI's chat API; `model` names a model or an agent"),
@@ -81,8 +83,8 @@ async def _allowed(request: Request) -> None:
 
 async def _plain(request: Request) -> None:
     """Refuse a body that no journal could keep: the framework's parser takes more than JSON can hold."""
-    if await request.body():
-        documents.plain(await request.json(), "the body")
+    if "json" in request.headers.get("content-type", "") and (data := await request.body()):
+        documents.plain(received(data), "the body")
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -95,6 +97,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     components.setdefault("schemas", {}).update(definitions["$defs"])
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]
+    for operation in (each for verbs in document["paths"].values() for each in verbs.values()):
+        if operation["responses"].pop("422", None):  # the framework's, which is never sent
+            operation["responses"]["400"] = {"description": 'What was sent cannot be used: `{"error": {...}}`'}
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
     document["paths"].update({path: {"post": _operation(*about)} for path, about in HOT.items()})
     document["paths"]["/health"]["get"]["security"] = []
     return document
@@ -122,7 +129,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if error.body is not None and "json" not in request.headers.get("content-type", ""):
         return await _failed(request, InvalidRequest("send JSON, with the header `Content-Type: application/json`"))
-    return await _failed(request, explained(error.errors(), _models(request)))
+    sent = error.body if error.body is not None else ...
+    found = [each for each in error.errors() if each["loc"][:1] == ("body",)]
+    if sent is ... or not found:  # the query is at fault
+        return await _failed(request, explained(error.errors(), _models(request)))
+    return await _failed(request, explained(found, _models(request), sent=sent))
 
 
 def _models(request: Request) -> Iterable[type[BaseModel]]:
@@ -136,8 +147,10 @@ async def _no_route(app: FastAPI, request: Request, error: Exception) -> Respons
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
     if error.status_code == 400:
-        return _answer(422, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
+        return _answer(400, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
     if error.status_code == 405 or request.url.path in HOT:
-        return _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
+        answer = _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
+        answer.headers["allow"] = ", ".join(methods(request.url.path))
+        return answer
     hint = nearest(request.url.path, app.openapi()["paths"])
     return _answer(404, NotFound(f"there is no {where}; {hint}", kind="path"))

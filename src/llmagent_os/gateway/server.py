@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ..boot import System, boot
 from ..config import Config
 from ..core import codec, extras
 from ..core.errors import LLMAgentOSError
-from .app import Gateway
+from .app import Gateway, for_pages
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
 from .corked import CorkedProtocol
@@ -81,7 +82,7 @@ async def running(
         key = load_key(config.data)
         app = Gateway(system, Lock(key, key_file(config.data), system.keys, _issuer(config)), patience)
         url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
-        async with _listening(app, listening):
+        async with _listening(app, for_pages(app, config.cors), listening):
             with _announced(config.data / "server.json", url):
                 yield Running(url, key, system, stopping or asyncio.Event())
     finally:
@@ -111,9 +112,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(app: Gateway, listening: socket.socket) -> AsyncIterator[None]:
+async def _listening(app: Gateway, front: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
-        app, http=CorkedProtocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
+        front, http=CorkedProtocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
         server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BACKLOG,
     )  # fmt: skip
     server = _Server(config)

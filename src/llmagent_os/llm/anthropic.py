@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -109,7 +109,7 @@ class AnthropicEngine:
     def _body(self, request: GenerateRequest) -> dict[str, Json]:
         stream = request.stream and self._options.get("stream", True)
         body = {"model": self._model, "stream": stream, **self._options.get("body", {}), **_prompt(request)}
-        body.update(_sampling(request.sampling))
+        body.update(_sampling(request.sampling, self.info.parameters))
         schema = choice_schema(request.choices) if request.choices else request.schema
         if schema is not None:
             body["output_config"] = {"format": {"type": "json_schema", "schema": _closed(schema)}}
@@ -209,8 +209,8 @@ def _tool_choice(choice: str) -> dict[str, Json]:
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
 
 
-def _sampling(sampling: Sampling) -> dict[str, Json]:
-    sent = {"max_tokens": MAX_TOKENS, **sampling.sent()}
+def _sampling(sampling: Sampling, taken: Container[str]) -> dict[str, Json]:
+    sent = {"max_tokens": MAX_TOKENS} | {n: value for n, value in sampling.sent().items() if n in taken}
     if "stop" in sent:
         sent["stop_sequences"] = sent.pop("stop")
     return sent

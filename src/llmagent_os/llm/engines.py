@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
 from ..core import extras, schemas
@@ -36,6 +36,13 @@ def driver(name: str) -> ModuleType:
     return extras.imported(module, extra, f"the {name} engine") if extra else importlib.import_module(module)
 
 
+NEUTRAL: Mapping[str, float] = {
+    "presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1, "top_k": 0, "top_p": 1, "min_p": 0,
+    "typical_p": 1,
+}  # fmt: skip
+"""What switches a parameter off, as many clients do with all of them: an engine without the parameter does no other."""
+
+
 def check(request: GenerateRequest, info: EngineInfo) -> GenerateRequest:
     """The request as the engine is to read it: with its schemas as they are meant.
 
@@ -43,8 +50,8 @@ def check(request: GenerateRequest, info: EngineInfo) -> GenerateRequest:
     (InvalidRequest).
     """
     sent = request.sampling.sent()
-    for name in sent:
-        if name not in info.parameters:
+    for name, value in sent.items():
+        if name not in info.parameters and value != NEUTRAL.get(name):
             raise Unsupported(
                 f"{info.name} does not take {name!r}; it takes: {', '.join(sorted(info.parameters))}",
                 parameter=name,

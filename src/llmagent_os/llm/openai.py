@@ -140,7 +140,7 @@ class OpenAIEngine:
         return body
 
     def _sampling(self, request: GenerateRequest) -> dict[str, Json]:
-        sent = request.sampling.sent()
+        sent = {n: value for n, value in request.sampling.sent().items() if n in self.info.parameters}
         if (limit := sent.pop("max_tokens", None)) is not None:
             sent["max_tokens" if request.prompt is not None else self._max_tokens] = limit
         if (top := sent.pop("top_logprobs", None)) is not None:

@@ -1,0 +1,130 @@
+"""Bodies as clients really send them: what is null, and what belongs to somebody else, counts as not sent."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ..core import documents
+from ..core.errors import InvalidRequest
+from ..core.records import Json
+from .errors import explained, path
+
+T = TypeVar("T", bound="Body")
+
+_BOM = b"\xef\xbb\xbf"  # some shells of Windows begin every text with it
+_LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that the journal keeps
+_LONGEST = 40  # letters of a name that is compared with others
+_NEAR = 0.8  # likeness of two names from which on one is taken for the other, mistyped
+
+
+class Body(BaseModel):
+    """A request's body: no unknown fields, never changed. A field that is null counts as not sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def sent(cls, data: Any) -> Any:
+        """What was sent, without what counts as not sent."""
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None and not cls.spares(name, data)}
+
+    @classmethod
+    def spares(cls, name: str, data: Mapping[str, Any]) -> bool:
+        """Whether a field of what was sent is left out unread."""
+        return False
+
+
+class Piece(Body):
+    """An object within a body, where clients echo what other servers gave them: what is not known is left out.
+
+    Not so a name that is nearly one that is known and missing: that was mistyped, and is refused.
+    """
+
+    @classmethod
+    def spares(cls, name: str, data: Mapping[str, Any]) -> bool:
+        """Whether a field of what was sent is left out unread."""
+        if name in known(cls):
+            return False
+        meant = _meant(cls, name)
+        return meant is None or meant in data
+
+
+@functools.cache
+def known(cls: type[BaseModel]) -> frozenset[str]:
+    """The names of a model's fields, as clients write them."""
+    return frozenset(info.alias or name for name, info in cls.model_fields.items())
+
+
+@functools.lru_cache(4096)
+def _meant(cls: type[BaseModel], name: str) -> str | None:
+    """The known field that a name is nearly the one of."""
+    if len(name) > _LONGEST:
+        return None
+    return next(iter(difflib.get_close_matches(name, known(cls), 1, _NEAR)), None)
+
+
+def read(cls: type[T], data: bytes, refused: Mapping[str, str]) -> T:
+    """Check a body; raises InvalidRequest that names the field to blame, by a path that its writer wrote.
+
+    `refused` are fields that are known but not supported, each with what to do instead.
+    """
+    value = received(data)
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        raise explained(error.errors(include_url=False, include_context=True), [cls], refused, value) from None
+
+
+def received(data: bytes) -> Json:
+    """The JSON of a body; raises InvalidRequest for what is none, and for what nobody could keep."""
+    if not data:
+        raise InvalidRequest("the body is empty; send JSON", parameter=None)
+    try:
+        value = pydantic_core.from_json(data.removeprefix(_BOM), allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}", parameter=None) from None
+    if not _keepable(value):
+        where, wrong = next(_wrong(value, ()))
+        raise InvalidRequest(f"{path(where) or 'the body'}: {wrong}", parameter=path(where) or None)
+    return value
+
+
+def _keepable(value: Json) -> bool:
+    """Whether neither depth nor numbers are beyond what the journal keeps; in levels, as this is on every request."""
+    level = [value]
+    for _ in range(documents.DEEPEST + 1):
+        inner: list[Any] = []
+        for each in level:
+            kind = type(each)
+            if kind is dict:
+                inner += each.values()
+            elif kind is list:
+                inner += each
+            elif (kind is int and not _LEAST <= each <= _MOST) or (kind is float and not math.isfinite(each)):
+                return False
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _wrong(value: Json, where: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """The places that cannot be kept, each with why."""
+    if len(where) > documents.DEEPEST:
+        yield where[:1], f"it is nested deeper than {documents.DEEPEST} levels"
+    elif isinstance(value, int) and not _LEAST <= value <= _MOST:
+        yield where, "the number has more than 64 bits"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where, "the number is larger than any that can be kept"
+    elif isinstance(value, dict | list):
+        for part, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _wrong(each, (*where, part))
