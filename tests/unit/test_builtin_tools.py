@@ -86,9 +86,17 @@ async def test_a_line_is_added_whether_or_not_the_last_one_ended(kit: ToolKit) -
     assert await call(kit, "read_file", path="open.txt") == "milk\neggs\n"
 
 
-async def test_a_write_says_that_something_was_replaced(kit: ToolKit) -> None:
-    assert "in place of" not in await call(kit, "write_file", path="list.txt", text="milk\n")
-    assert "in place of 5 bytes" in await call(kit, "write_file", path="list.txt", text="eggs")
+async def test_a_write_loses_no_file_by_mistake(kit: ToolKit) -> None:
+    """A line that was to be added is often written alone: then the rest would be gone."""
+    await call(kit, "write_file", path="list.txt", text="milk\neggs\n")
+    with pytest.raises(ToolFailed, match=r"nothing was written: list.txt is there already.*\nmilk\neggs\n"):
+        await call(kit, "write_file", path="list.txt", text="butter\n")
+    assert await call(kit, "read_file", path="list.txt") == "milk\neggs\n"
+    told = await call(kit, "write_file", path="list.txt", text="milk\neggs\nbutter\n")
+    assert "in place of what it had" in told
+    assert await call(kit, "write_file", path="list.txt", text="milk\neggs\nbutter\n") == told  # again, the same
+    await call(kit, "write_file", path="list.txt", text="nothing", replace=True)
+    assert await call(kit, "read_file", path="list.txt") == "nothing"
 
 
 async def test_an_edit_passes_over_white_space_and_names_what_is_nearest(kit: ToolKit) -> None:

@@ -32,6 +32,7 @@ from . import toolcalls
 from .engines import check, refuse_unknown
 from .llamacpp_server import LoadedModel, Marks, Options, failure, fingerprint, load, read, refusals, too_long
 from .llamacpp_work import LlamaWork
+from .manners import manner_of
 from .workers import Workers
 
 _NAME = "llamacpp"
@@ -52,6 +53,9 @@ FIELDS = {
     "top_logprobs": "n_probs",
 }
 """Sampling parameter -> llama.cpp's request field."""
+
+_LENGTHS = frozenset({"max_tokens", "stop", "seed", "top_logprobs"})
+"""What does not say how tokens are drawn."""
 
 
 async def open_engine(spec: ModelSpec) -> LlamaCpp:
@@ -89,6 +93,7 @@ class LlamaCpp:
         self.slots = options.slots
         self.fingerprint = fingerprint(spec, server.window)
         self._spec = spec
+        self._manner = manner_of(spec.name)
         self._options = options
         self.workers = Workers(_NAME, options.slots)
         self._server = server
@@ -122,7 +127,7 @@ class LlamaCpp:
         """The token ids of the prompt after the chat template, and of what was said already."""
         text = request.prompt
         if text is None:
-            body = {"messages": toolcalls.render(schemas.fitted(request))}
+            body = {"messages": toolcalls.render(schemas.fitted(request), self._manner)}
             text = (await asyncio.to_thread(self.server.post, "/apply-template", body))["prompt"]
         tokens = await self.tokenize(text, add_special=True, parse_special=bool(request.messages))
         return tokens + (await self.tokenize(request.said) if request.said else [])
@@ -216,6 +221,8 @@ class LlamaCpp:
         """What all slices of a request share. Progress reports are what lets a prompt be cancelled between batches."""
         body: dict[str, Any] = {"stream": True, "return_progress": True, "return_tokens": True, "verbose": True}
         body |= _sampling(request.sampling)
+        if request.offered() and request.sampling.sent().keys() <= _LENGTHS:
+            body |= {FIELDS[name]: value for name, value in self._manner.sampling.items()}
         body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
         if self._options.adapters:
             body["lora"] = self._scales(request.adapter)

@@ -15,49 +15,82 @@ from typing import Any
 
 from ..core import codec, documents
 from ..core.errors import EngineFailed, InvalidRequest, LLMAgentOSError, Unsupported
+from ..core.frames import harmless, unframed
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
 from .constrain import ANSWER, call_opening, enveloped
-
-_INSTRUCTION = """Decide first: does one of your tools fit the request? Then reply with exactly one JSON object.
-
-Tools:
-{tools}
-
-Examples:
-{examples}
-
-Rules:
-1. When a tool fits the request, reply with its tool object. You do not know what tools know, so never guess.
-2. When no tool fits, or the result of the tool is already there, reply with an answer object."""
-
-_ANSWERED = (
-    ("Hello!", "Hello! How can I help?"),
-    ("What is the capital of Peru?", "The capital of Peru is Lima."),
-    ("Write a short greeting for a card.", "Wishing you a wonderful day!"),
-)
+from .manners import ANY, Example, Manner
 
 
-def render(request: GenerateRequest) -> list[dict[str, str]]:
+def render(request: GenerateRequest, manner: Manner = ANY) -> list[dict[str, str]]:
     """The conversation as plain `{role, content}` messages that any chat template takes.
 
     The schemas of its tools are as `schemas.fitted` gives them.
     """
     tools = request.offered()
     called = {call.id: call.name for message in request.messages for call in message.tool_calls}
-    plain = [_plain(message, enveloped(request), called) for message in request.messages]
-    return _with_system(plain, instruction(request)) if tools else plain
+    plain, asked = [], ""
+    for message in request.messages:
+        asked = message.text if message.role == "user" else asked
+        plain.append(_plain(message, enveloped(request), called, asked, manner))
+    return _with_system(plain, instruction(request, manner)) if tools else plain
 
 
-def instruction(request: GenerateRequest) -> str:
+def instruction(request: GenerateRequest, manner: Manner = ANY) -> str:
     """What the model must know to use the tools on offer: their schemas and an example of each form."""
     tools = request.offered()
-    lines = [f"- {tool.name}: {tool.description} Arguments: {_dumps(tool.parameters)}" for tool in tools]
-    examples = [(tool.description or tool.name, _call(tool.name, _example(tool))) for tool in tools]
-    if request.tool_choice == "auto":
-        examples += [(question, _answer(text)) for question, text in _ANSWERED]
-    return _INSTRUCTION.format(
-        tools="\n".join(lines), examples="\n".join(f"User: {said}\nYou: {reply}" for said, reply in examples)
+    lines = [_line(tool, manner.lean) for tool in tools]
+    examples = [f"User: {tool.description or tool.name}\nYou: {_call(tool.name, _example(tool))}" for tool in tools]
+    names, auto = {tool.name for tool in tools}, request.tool_choice == "auto"
+    told = [_told(each, manner, auto) for each in manner.examples if names.issuperset(step[0] for step in each.steps)]
+    shown = (examples if manner.each else []) + [each for each in told if each]
+    return manner.instruction.format(tools="\n".join(lines), examples="\n".join(shown))
+
+
+def _told(example: Example, manner: Manner, auto: bool) -> str:
+    """An example as a conversation; where only calls will do, without the answer."""
+    lines = [f"User: {example.said}"]
+    for name, arguments, result in example.steps:
+        lines += [f"You: {_call(name, arguments)}", f"Result of {name}: {result}"]
+    if auto:
+        return "\n".join([*lines, f"You: {_answer(example.answer)}"])
+    return "\n".join(lines[:2]) if example.steps else ""
+
+
+def _line(tool: ToolSpec, lean: bool) -> str:
+    """A tool as the model is told it; `lean`: as the call to write, with the first words of what it is for."""
+    if not lean or {"$defs", "definitions"} & tool.parameters.keys():
+        return f"- {tool.name}: {tool.description} Arguments: {_dumps(tool.parameters)}"
+    required = tool.parameters.get("required") or ()
+    fields = ", ".join(
+        f"{_dumps(name)}: {_form(schema)}{'' if name in required else ' (optional)'}"
+        for name, schema in _needed(tool).items()
     )
+    return f"{call_opening(tool.name)}{{{fields}}}}} - {' '.join(tool.description.partition(PARAGRAPH)[0].split())}"
+
+
+PARAGRAPH = "\n\n"
+
+
+def _needed(tool: ToolSpec) -> dict[str, Any]:
+    """The parameters that a call must have, and the optional ones of which the tool gives examples."""
+    properties, required = tool.parameters.get("properties") or {}, tool.parameters.get("required") or ()
+    return {
+        name: schema for name, schema in properties.items()
+        if name in required or (isinstance(schema, Mapping) and schema.get("examples"))
+    }  # fmt: skip
+
+
+def _form(schema: Any) -> str:
+    """What stands for a value: its type where that says enough, else what the schema says of it."""
+    if not isinstance(schema, Mapping):
+        return "<value>"
+    said = {key: value for key, value in schema.items() if key not in ("title", "default", "examples")}
+    kind, about = said.pop("type", None), said.pop("description", "")
+    if "enum" in said:
+        return " or ".join(map(_dumps, said["enum"]))
+    if said or not isinstance(kind, str) or kind in ("object", "array"):
+        return f"<{_dumps(schema)}>"
+    return f"<{kind}: {about}>" if about else f"<{kind}>"
 
 
 def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, str]]:
@@ -66,16 +99,46 @@ def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, st
     return [{"role": "system", "content": text}, *messages]
 
 
-def _plain(message: Message, envelope: bool, called: Mapping[str, str]) -> dict[str, str]:
+def _plain(message: Message, envelope: bool, called: Mapping[str, str], asked: str, manner: Manner) -> dict[str, str]:
     if message.role == "tool":
         tool = message.name or called.get(message.tool_call_id or "", "the tool")
-        return {"role": "user", "content": f"Result of {tool}: {message.text}"}
+        before, text, after = unframed(message.text)
+        form = manner.failure if _FAILED.search(text) else manner.result
+        if manner.lean:
+            text = harmless(_by_field(text)) if before else _by_field(text)
+        return {"role": "user", "content": form.format(tool=tool, text=before + text + after, request=_brief(asked))}
     if message.tool_calls:
         calls = [_call(call.name, call.arguments) for call in message.tool_calls]
         return {"role": "assistant", "content": "\n".join(calls)}
     if message.role == "assistant" and envelope:
         return {"role": "assistant", "content": _answer(message.text)}
     return {"role": message.role, "content": message.text}
+
+
+_FAILED = re.compile(r'^\s*(\{\s*")?error\b|"exit": ?[1-9]', re.IGNORECASE)
+"""A result that says that its call went wrong: an error, as agents and most frameworks tell it, or code that failed."""
+
+
+def _by_field(text: str) -> str:
+    """A result that is a JSON object, a line a field, without those that are empty; any other as it is."""
+    try:
+        found = codec.loads(text) if text.startswith("{") else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return text
+    return "\n".join(
+        f"{name}: {value.strip() if isinstance(value, str) else _dumps(value)}"
+        for name, value in found.items()
+        if value not in ("", None, [], {})
+    )
+
+
+BRIEF = 400  # characters of a request that is repeated
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]} ..."
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:

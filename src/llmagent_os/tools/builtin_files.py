@@ -25,6 +25,7 @@ LARGEST = 64 << 20  # bytes of a file that is read or written
 LISTED = 1000  # files
 FOUND = 200  # lines that a search shows, each of at most:
 LINE = 300  # characters
+SHOWN = 1000  # characters of a file that is not overwritten
 SEARCHED = 4 << 20  # bytes of a file that is searched
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,11 +47,20 @@ class Workspaces:
         left = len(text) - max(first, 1) + 1 - lines
         return shown + (f"\n[{left} more lines; read on from line {max(first, 1) + lines}]" if left > 0 else "")
 
-    def write_file(self, path: str, text: str, ticket: Ticket) -> str:
-        """Write a whole text file into your workspace. One that is there is replaced; folders are made."""
-        before = self._size(path, ticket)
+    def write_file(self, path: str, text: str, ticket: Ticket, replace: bool = False) -> str:
+        """Write a whole text file into your workspace. Folders are made.
+
+        A file that is there has to keep some of its lines, or `replace` says that all of it may go.
+        """
+        before = self._before(path, ticket)
+        lines = before.split("\n")
+        if before.strip() and not replace and not any(line.strip() and line.strip() in text for line in lines):
+            raise ToolFailed(
+                f"nothing was written: {path} is there already, and all that it has would be lost. It has:\n"
+                f"{before[:SHOWN]}\nTo keep that, write it again with the new text; if it shall go, say replace: true"
+            )
         self.write(path, text.encode(), ticket)
-        return f"wrote {len(text)} characters to {path}" + (f", in place of {before} bytes" if before else "")
+        return f"wrote {len(text)} characters to {path}" + (", in place of what it had" if before else "")
 
     def append_file(self, path: str, text: str, ticket: Ticket) -> str:
         """Add text at the end of a text file of your workspace, on a new line. One that is not there is made."""
@@ -134,12 +144,11 @@ class Workspaces:
             names = [name for name, _ in islice(self._walk(ticket, "", "*"), LISTED)]
             raise ToolFailed(f"there is no file {path!r} in the workspace; {nearest(path, names)}") from None
 
-    def _size(self, path: str, ticket: Ticket) -> int:
-        """The bytes of a file; 0 where there is none."""
-        *folders, name = _parts(path, ticket)
-        with suppress(FileNotFoundError, NotADirectoryError), self._folder(ticket, folders) as folder:
-            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
-        return 0
+    def _before(self, path: str, ticket: Ticket) -> str:
+        """How a file begins; empty where there is no plain one."""
+        with suppress(OSError, ToolFailed):
+            return self.read(path, ticket)[:SEARCHED].decode(errors="replace")
+        return ""
 
     def _walk(self, ticket: Ticket, folder: str, pattern: str) -> Iterator[tuple[str, int]]:
         """Paths and sizes of plain files, in order; of those that the grant covers."""

@@ -29,7 +29,7 @@ class Code:
         self._sandbox, self._root = sandbox, root
 
     async def python(self, code: str, ticket: Ticket, seconds: Seconds | None = None) -> dict[str, Json]:
-        """Run Python 3 code in the folder of your files, and get what it prints.
+        """Run Python 3 code (standard library, no pandas) in the folder of your files, and get what it prints.
 
         Only files last from one call to the next. After `seconds` it is ended.
         """

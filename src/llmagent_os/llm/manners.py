@@ -1,0 +1,128 @@
+"""How a model that only writes text is told about its tools: plain data, one for any model, others as measured.
+
+What is in `MANNERS` was found with `bench everyday` on that model, and is used for it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..core.records import Json
+
+Step = tuple[str, Mapping[str, Json], str]
+"""A call of an example: the tool, its arguments, and its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A message, the calls that it takes, and the answer. Shown where all the tools that it uses are on offer."""
+
+    said: str
+    answer: str
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model is spoken to while tools are on offer.
+
+    `instruction` has `{tools}` and `{examples}` in it. `examples` follow one of each tool's form where `each` says so.
+    `lean`: a tool is shown as the call to write, with the first paragraph of its description and without optional
+    parameters that it gives no examples of; a result that is an object is told field by field. `result` is a result as
+    it is told, with `{tool}`, `{text}` and the user's `{request}`; `failure` that of a call that went wrong. `sampling`
+    holds where a request says nothing of sampling at all.
+    """
+
+    instruction: str
+    examples: tuple[Example, ...]
+    each: bool = True
+    lean: bool = False
+    result: str = "Result of {tool}: {text}"
+    failure: str = "Result of {tool}: {text}"
+    sampling: Mapping[str, float] = field(default_factory=dict)
+
+
+ANY = Manner(
+    instruction="""Decide first: does one of your tools fit the request? Then reply with exactly one JSON object.
+
+Tools:
+{tools}
+
+Examples:
+{examples}
+
+Rules:
+1. When a tool fits the request, reply with its tool object. You do not know what tools know, so never guess.
+2. When no tool fits, or the result of the tool is already there, reply with an answer object.""",
+    examples=(
+        Example("Hello!", "Hello! How can I help?"),
+        Example("What is the capital of Peru?", "The capital of Peru is Lima."),
+        Example("Write a short greeting for a card.", "Wishing you a wonderful day!"),
+    ),
+)
+"""For models that nobody has measured."""
+
+_SMALL = Manner(
+    instruction="""You are the AI assistant of this computer, which runs LLMAgentOS. You do what the user asks with \
+your tools. Reply with exactly one JSON object: use a tool, or answer.
+
+Tools:
+{tools}
+
+Rules:
+1. What is in files, mails, lists or on a clock you know only from a tool: use it before you answer, never guess.
+2. Compute sums, percentages and dates with a tool, never in your head.
+3. A file is read before it is changed or counted; what nobody wants changed stays in it.
+4. Where several things are asked for, do them one after the other, all of them, before you answer.
+5. A result that is no error means that it is done: say so, and say what the result says.
+6. After an error, try another way, or say what did not work. Never say that something was done that was not.
+7. To talk, translate or explain takes no tool: answer. What no tool can do, you cannot do: say so.
+8. Answer in the user's language.
+
+Examples:
+{examples}""",
+    examples=(
+        Example("Hello!", "Hello! How can I help?"),
+        Example("Translate 'thank you' into Spanish.", "Gracias."),
+        Example("Order a pizza for me.", "I cannot order a pizza: I have no tool for that."),
+        Example(
+            "What does plan.txt say?", "plan.txt says: Call Mia at noon.",
+            (("read_file", {"path": "plan.txt"}, "Call Mia at noon."),),
+        ),
+        Example(
+            "Add jam to list.txt.", "I added jam to list.txt.",
+            (
+                ("read_file", {"path": "list.txt"}, "tea\nrice"),
+                ("write_file", {"path": "list.txt", "text": "tea\nrice\njam\n"}, "wrote 13 characters to list.txt"),
+            ),
+        ),
+        Example(
+            "What do the prices in cost.csv come to?", "They come to 23.5.",
+            (
+                ("read_file", {"path": "cost.csv"}, "name,price\npen,3.5\nbag,20"),
+                ("calculator", {"expression": "3.5 + 20"}, "23.5"),
+            ),
+        ),
+        Example(
+            "1250 的 8% 是多少？", "1250 的 8% 是 100。", (("calculator", {"expression": "1250 * 8 / 100"}, "100.0"),)
+        ),
+    ),
+    each=False,
+    lean=True,
+    result="Result of {tool}:\n{text}\n\n[Asked: {request}\nAnswer that from this result, or use the next tool.]",
+    failure="Result of {tool}:\n{text}\n\n[It did not work. Asked: {request}\n"
+    "Try another way once, or say what did not work.]",
+    sampling={"temperature": 0.0},
+)  # fmt: skip
+
+MANNERS: Mapping[str, Manner] = {
+    "qwen2.5-coder-1.5b-instruct": _SMALL,
+    "qwen2.5-coder-0.5b-instruct": _SMALL,
+}
+"""By the name of a known model."""
+
+
+def manner_of(model: str) -> Manner:
+    """How a model is spoken to, by its name."""
+    return MANNERS.get(model, ANY)
