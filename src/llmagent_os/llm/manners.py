@@ -74,7 +74,7 @@ Rules:
 1. What is in files, mails, lists or on a clock you know only from a tool: use it before you answer, never guess.
 2. Compute sums, percentages and dates with a tool, never in your head.
 3. A file is read before it is changed or counted; what nobody wants changed stays in it.
-4. Where several things are asked for, do them one after the other, all of them, before you answer.
+4. Do all that is asked for, one thing after the other, and nothing else. Then answer.
 5. A result that is no error means that it is done: say so, and say what the result says.
 6. After an error, try another way, or say what did not work. Never say that something was done that was not.
 7. To talk, translate or explain takes no tool: answer. What no tool can do, you cannot do: say so.
@@ -89,6 +89,10 @@ Examples:
         Example(
             "What does plan.txt say?", "plan.txt says: Call Mia at noon.",
             (("read_file", {"path": "plan.txt"}, "Call Mia at noon."),),
+        ),
+        Example(
+            "Who is older, by tom.txt and ann.txt?", "Tom, who is 41. Ann is 38.",
+            (("read_file", {"path": "tom.txt"}, "age 41"), ("read_file", {"path": "ann.txt"}, "age 38")),
         ),
         Example(
             "Add jam to list.txt.", "I added jam to list.txt.",
@@ -110,7 +114,8 @@ Examples:
     ),
     each=False,
     lean=True,
-    result="Result of {tool}:\n{text}\n\n[Asked: {request}\nAnswer that from this result, or use the next tool.]",
+    result="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
+    "Where all of that is done, answer from the results. Else use the next tool.]",
     failure="Result of {tool}:\n{text}\n\n[It did not work. Asked: {request}\n"
     "Try another way once, or say what did not work.]",
     sampling={"temperature": 0.0},
