@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -132,3 +135,37 @@ def test_errors_are_the_sdks_own(client: OpenAI, server: Server) -> None:
         client.chat.completions.create(model="scripted", messages=messages, extra_body={"temprature": 1})
     with pytest.raises(openai.AuthenticationError, match="is in"):
         OpenAI(base_url=server.base_url, api_key="sk-wrong").models.list()
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_stream_of_an_agent_that_asks_a_person(client: OpenAI, server: Server, api: str) -> None:
+    """While it waits there are comments, which the SDK leaves out."""
+    name, policy = f"writer-{api}", {"tools": {"write_file": "ask"}}
+    _owner(server, "/agents", {"name": name, "model": "scripted", "tools": ["write_file"], "policy": policy})
+    with ThreadPoolExecutor(1) as threads:
+        allowed = threads.submit(_allow_the_next, server)
+        said = 'call write_file with {"path": "a.txt", "text": "x"}'
+        if api == "chat":
+            messages: Any = [{"role": "user", "content": said}]
+            with client.chat.completions.stream(model=name, messages=messages) as events:
+                text = events.get_final_completion().choices[0].message.content
+        else:
+            with client.responses.stream(model=name, input=said) as answer:
+                text = answer.get_final_response().output_text
+        assert allowed.result(timeout=10) and text is not None and "a.txt" in text
+
+
+def _owner(server: Server, path: str, body: Any = None) -> Any:
+    headers = {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(server.base_url + path, data, headers)) as response:
+        return json.loads(response.read())
+
+
+def _allow_the_next(server: Server) -> bool:
+    for _ in range(100):
+        if found := _owner(server, "/approvals")["approvals"]:
+            time.sleep(1)  # seconds, in which comments come
+            return bool(_owner(server, f"/approvals/{found[0]['id']}", {"allow": True})["allowed"])
+        time.sleep(0.05)
+    return False
