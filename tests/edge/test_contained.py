@@ -19,6 +19,7 @@ from llmagent_os.plugins import hookimpl
 from llmagent_os.tools.aside import aside
 from llmagent_os.tools.code import code_tools
 from llmagent_os.tools.sandbox import Sandbox, SandboxSettings
+from llmagent_os.tools.sandbox.levels import trouble
 
 FILES = {"report.txt": "sales: 7\n", "notes/today.txt": "call Ann\n"}
 TOOLS = ["page", "send", "python", "shell", "read_file", "list_files", "write_file"]
@@ -200,6 +201,23 @@ def test_with_a_network_or_without_a_sandbox_code_is_a_sink(tmp_path: Path) -> N
     assert traits().contained and traits(level="landlock").contained
     assert not traits(hosts=("*.example.org",)).contained
     assert not traits(level="subprocess", unsafe=True).contained
+
+
+@pytest.mark.parametrize("level", ["bwrap", "landlock"])
+async def test_a_contained_call_leaves_the_workspace_at_any_level(tmp_path: Path, level: Any) -> None:
+    if (lacking := trouble(level)) is not None:
+        pytest.skip(lacking)
+    sandbox = Sandbox(SandboxSettings(level=level))
+    ticket, folder = Ticket("k", home="default/a", contained=True), tmp_path / "default" / "a"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("kept")
+    code = "import os; print(open('a.txt').read()); open('a.txt', 'w').write('x'); open('b.txt', 'w').write('y')"
+    try:
+        found = await code_tools(sandbox, tmp_path)["python"].run({"code": code}, ticket)
+    finally:
+        await sandbox.close()
+    assert (found["stdout"], found["not_kept"]) == ("kept\n", ["a.txt", "b.txt"])
+    assert [each.name for each in folder.iterdir()] == ["a.txt"] and (folder / "a.txt").read_text() == "kept"
 
 
 async def test_a_contained_call_reaches_no_host(world: World) -> None:

@@ -165,6 +165,18 @@ async def test_a_paused_agent_is_said_to_be_paused(office: Office) -> None:
     assert found[1]["text"] == "hello again"
 
 
+async def test_who_waits_behind_a_question_in_a_conversation_is_shown_it(office: Office) -> None:
+    first = await office.send(ASKED, session="s", wait=0.5)
+    events = await office.events("hello", session="s")
+    await soon(events)
+    name, asked = await soon(events)
+    assert name == "question" and [asked] == first["questions"]
+    await office.answer(asked["id"], False)
+    while (found := await soon(events))[0] != "reply":
+        pass
+    assert found[1]["text"] == "hello"
+
+
 async def test_streams_of_openais_api_have_comments_that_clients_leave_out(office: Office) -> None:
     body = {"model": "clerk", "stream": True, "messages": [{"role": "user", "content": ASKED}]}
     rows: list[str] = []

@@ -42,14 +42,14 @@ def decide(
     if rule is not NO_RULE and (found := settled(rule, tool, arguments)) is not None:
         return found
     origins = dict(_doubts(rule, traits, arguments, sight, names)) if sight.doubted else {}
+    if not origins and rule.ask is None:
+        return ALLOWED
     told = ", ".join(f"{name} from {origin}" for name, origin in origins.items())
     doubt = f"not from you or its definition: {told}"
     verdict: Verdict = policy.says(tool, "untrusted") if origins else "allow"
     if rule.ask == "always" and verdict != "refuse":
         why = "the policy has every call of it asked about"
         return Ruling("ask", f"{tool}.ask", f"{why}; {doubt}" if origins else why, origins)
-    if not origins:
-        return ALLOWED
     if traits.contained and rule.untrusted is None and verdict != "allow":
         return Ruling(verdict, "contained", doubt, origins, contain=True)
     return Ruling(verdict, f"{tool}.untrusted" if rule.untrusted else "untrusted", doubt, origins)

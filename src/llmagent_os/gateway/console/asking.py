@@ -24,15 +24,19 @@ def described(kept: Mapping[str, Any]) -> Iterator[str]:
     yield f"{kept['agent']} (process {kept['pid']}) wants to {kept['tool']}"
     for name, value in kept["arguments"].items():
         origin = kept["origins"].get(name)
-        yield f"    {name} = {shown(value)}" + (f"   <- from {origin}" if origin else "")
-    yield f"    why you are asked: {kept['why']}"
+        yield f"    {plain(name)} = {shown(value)}" + (f"   <- from {plain(origin)}" if origin else "")
+    yield f"    why you are asked: {plain(kept['why'])}"
     if kept["four_eyes"]:
         yield f"    four eyes: somebody else than {kept['principal']} has to allow it"
 
 
 def shown(value: Json) -> str:
-    """A value as it is, on one line: no character of it moves the cursor or hides another."""
-    text = codec.dumps(value).decode()
+    """A value as it is, on one line."""
+    return plain(codec.dumps(value).decode())
+
+
+def plain(text: str) -> str:
+    """A text that somebody else wrote, such as a file's name: no character of it moves the cursor or hides another."""
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
@@ -106,7 +110,7 @@ async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
     say("type each value anew; an empty line keeps it")
     changed = dict(arguments)
     for name, value in arguments.items():
-        while text := await typed(f"    {name} [{shown(value)}] "):
+        while text := await typed(f"    {plain(name)} [{shown(value)}] "):
             try:
                 changed[name] = text if isinstance(value, str) else yaml.safe_load(text)
                 break
