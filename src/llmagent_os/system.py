@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +17,26 @@ from anyio.from_thread import start_blocking_portal
 from .agent.spec import AgentSpec
 from .boot import PATIENCE, System, boot
 from .config import load
-from .core.records import Json, Traits
-from .tools.toolkit import FunctionTool
+from .core.errors import LLMAgentOSError
+from .core.records import Json, Question, Traits
+from .tools.toolkit import FunctionTool, in_thread
+
+log = logging.getLogger(__name__)
 
 
 class LLMAgentOS:
     """A running system. Without `data` it forgets everything at the end; with a folder it resumes what was running.
 
-    `settings` are fields of `config.Config`, such as `model="small"`. Use as a context manager, or call `close`.
+    `settings` are fields of `config.Config`, such as `model="small"`. `approve` is asked, in a thread of its own, what
+    an agent may do that its policy leaves to a person; without it each question is a warning in the log, and waits for
+    `answer`. Use as a context manager, or call `close`.
     """
 
-    def __init__(self, data: str | Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self, data: str | Path | None = None, approve: Callable[[Question], bool] | None = None, **settings: Any
+    ) -> None:
         """Start. Raises DataFolderBusy, InvalidRequest for a bad setting, NotFound for an unknown model."""
+        self._approve, self._asked = approve, set[asyncio.Task[None]]()
         self._temporary = tempfile.TemporaryDirectory(prefix="llmagent-os-") if data is None else None
         folder = Path(self._temporary.name if self._temporary else data)  # type: ignore[arg-type]
         config = load({"data": folder, **settings})
@@ -33,6 +44,7 @@ class LLMAgentOS:
         self._portal = self._portals.__enter__()
         try:
             self.system: System = self._portal.call(boot, config)
+            self.system.approvals.told.append(self._hear)
         except BaseException:
             self._end()
             raise
@@ -81,6 +93,31 @@ class LLMAgentOS:
     def reply(self, agent: str, message: Json, session: str | None = None, timeout: float | None = None) -> Json:
         """Like `ask`, but the whole reply: text, parts (pictures, files), usage."""
         return self._portal.call(self.system.agents.ask, agent, message, session, timeout)
+
+    def questions(self) -> list[dict[str, Json]]:
+        """What agents wait for a person to allow: `id`, `agent`, `tool`, `arguments`, `origins`, `why`, ..."""
+        return self._portal.call(self.system.approvals.waiting)
+
+    def answer(self, question: str, allow: bool) -> None:
+        """Allow or refuse what a question, by its `id`, is about; raises NotFound, Conflict where it is too late."""
+        self._portal.call(partial(self.system.sys.act, "approvals.answer", id=question, allow=allow))
+
+    def _hear(self, question: Question) -> None:
+        if self._approve is None:
+            log.warning("%s waits for a person: may it %s? See `questions` and `answer`", question.agent, question.tool)
+            return
+        task = asyncio.get_running_loop().create_task(self._settle(question, self._approve))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _settle(self, question: Question, approve: Callable[[Question], bool]) -> None:
+        try:
+            allow = await in_thread(approve, question=question)
+        except Exception:  # the caller's own code: nothing is allowed by its failure
+            log.exception("what approves of %s failed, so it is refused", question.tool)
+            allow = False
+        with suppress(LLMAgentOSError):  # nobody waits for it any more
+            await self.system.sys.act("approvals.answer", id=question.id, allow=allow is True)
 
     def close(self) -> None:
         """Stop; calling it twice is harmless."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from llmagent_os import LLMAgentOS
 from llmagent_os.core import codec
-from llmagent_os.core.records import GenerateRequest, Json, ModelSpec
+from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Question
 from llmagent_os.gateway.console.audit import line
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
@@ -309,3 +310,63 @@ async def test_a_rule_for_no_tool_is_told(office: Office) -> None:
     changes = {"policy": {"tools": {"pya": "ask"}}}
     status, told = await office.api.ask("PATCH", "/v1/agents/clerk", json=changes)
     assert status == 400 and "did you mean 'pay'?" in told["error"]["message"]
+
+
+# -- in a program
+
+
+class Shop:
+    """A program's own system whose clerk asks before it pays."""
+
+    def __init__(self, data: Path, **options: Any) -> None:
+        self.system, self.paid = LLMAgentOS(data, model="scripted", **options), list[str]()
+        self.system.tool(self.pay)
+        self.system.create(name="clerk", tools=["pay"], policy=POLICY)
+
+    def pay(self, to: str) -> str:
+        """Pay money."""
+        self.paid.append(to)
+        return "paid"
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_a_program_says_what_its_agents_may_do(tmp_path: Path, models_folder: Path, answer: bool | None) -> None:
+    asked: list[Question] = []
+
+    def approve(question: Question) -> bool:
+        asked.append(question)
+        if answer is None:
+            raise ValueError("nobody is there")
+        return answer
+
+    shop = Shop(tmp_path / "data", approve=approve)
+    with shop.system as system:
+        system.ask("clerk", 'call pay with {"to": "Ann"}', timeout=10)
+    assert shop.paid == (["Ann"] if answer else []) and [each.arguments for each in asked] == [{"to": "Ann"}]
+
+
+def test_a_program_is_warned_of_a_question_and_answers_it_later(
+    tmp_path: Path, models_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(tmp_path / "data")
+    with shop.system as system:
+        with pytest.raises(TimeoutError):
+            system.ask("clerk", 'call pay with {"to": "Ann"}', session="s", timeout=0.5)
+        assert "clerk@s waits for a person: may it pay?" in caplog.text
+        (asked,) = system.questions()
+        system.answer(asked["id"], allow=True)
+        system.ask("clerk", "hello", session="s", timeout=10)
+    assert shop.paid == ["Ann"]
+
+
+def test_a_tool_that_ends_the_program_has_only_failed(tmp_path: Path, models_folder: Path) -> None:
+    with LLMAgentOS(tmp_path / "data", model="scripted") as system:
+
+        @system.tool(effect="read", trusted=True)
+        async def leave() -> None:
+            """Leave."""
+            raise SystemExit(3)
+
+        system.create(name="clerk", tools=["leave"])
+        assert "leave failed: SystemExit: 3" in system.ask("clerk", "call leave with {}", timeout=10)
+        assert system.ask("clerk", "hello", timeout=10) == "hello"

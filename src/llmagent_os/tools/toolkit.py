@@ -117,7 +117,7 @@ class FunctionTool:
             result = await self._bounds.run(self._run(**values))
         except LLMAgentOSError:
             raise
-        except Exception as error:  # a tool is other people's code: whatever it raises is its answer
+        except (Exception, SystemExit) as error:  # it is other people's code: whatever it raises is its answer
             text = f"{self.spec.name} failed: {type(error).__name__}: {error}"
             raise ToolFailed(text, tool=self.spec.name, error=type(error).__name__) from error
         return as_json(result)
