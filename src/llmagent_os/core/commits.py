@@ -24,6 +24,8 @@ TARDY = 0.05  # seconds that a small commit may take before the next ones are a 
 TRUST = 0.5  # seconds after a quick commit in which the next is expected to be quick, and is made without a thread
 MISTRUST = 60.0  # for so many seconds
 LIGHT = 1 << 17  # bytes; so much is written without a thread
+BULKY = frozenset({"blob.add", "record.put"})
+EACH = 512  # bytes: what a statement of another kind weighs, about, for its longer values are blobs
 LOOK = 0.2  # seconds between two looks at who has waited long enough
 SLOW = 1.0  # seconds after which a commit is said to be in trouble
 DRAIN = 10.0  # seconds that a shutdown waits for the disk
@@ -51,6 +53,17 @@ class Entry:
     future: asyncio.Future[None]
     then: Callable[[], None] | None
     due: float  # by the loop's clock; after it nobody waits any more
+
+    def settle(self, error: LLMAgentOSError | None) -> None:
+        """It is written, or was not: let it take effect, and tell who still waits."""
+        if error is None and self.then is not None:
+            _attempt(self.then)
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(None)
 
 
 class Commits:
@@ -170,18 +183,13 @@ class Commits:
         if self._flight:
             self._weigh(self._since)
         self._flight, self._timer = [], None
+        done: list[Statement] = []
         for entry, error in zip(group, outcomes, strict=True):
             self._trouble = None if error is None or isinstance(error, OWN_FAULT) else error.message
-            if error is None and entry.then is not None:
-                _attempt(entry.then)
-            if entry.future.done():
-                continue
-            if error is not None:
-                entry.future.set_exception(error)
-            else:
-                entry.future.set_result(None)
-        done = [entry for entry, error in zip(group, outcomes, strict=True) if error is None]
-        self._taken([statement for entry in done for statement in entry.statements], len(done) == len(group))
+            entry.settle(error)
+            if error is None:
+                done += entry.statements
+        self._taken(done, not any(outcomes))
         if self._trouble is not None:
             self._timer = asyncio.get_running_loop().call_later(SLOW, self._probe)
         if self._written >= CHECKPOINT_EVERY:
@@ -229,10 +237,14 @@ class Commits:
 
 
 def _weight(group: Sequence[Entry]) -> int:
-    """The bytes of what is to be written."""
-    return sum(
-        len(value) for entry in group for _, values in entry.statements for value in values if type(value) is bytes
-    )
+    """The bytes of what is to be written, about."""
+    weight = 0
+    for entry in group:
+        weight += EACH * len(entry.statements)
+        for name, values in entry.statements:
+            if name in BULKY:
+                weight += sum([len(value) for value in values if type(value) is bytes])
+    return weight
 
 
 def _attempt(effect: Callable[[], None]) -> None:

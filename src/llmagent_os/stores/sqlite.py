@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -70,26 +69,28 @@ class SQLiteStore:
 
     def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = PATIENCE) -> None:
         """Commit all of `batch` or nothing. Statements of one kind keep their order; kinds go in order of name."""
-        with self._hold(patience):
-            try:
-                self._begin(patience)
-                for name, group in itertools.groupby(sorted(batch, key=_name), key=_name):
-                    self._writer.executemany(WRITES[name], (params for _, params in group))
-                self._writer.execute("COMMIT")
-            except ERRORS as error:
-                raise _translate(error) from error
-            finally:
-                if self._writer.in_transaction:  # whatever went wrong: the next group begins anew
-                    self._writer.rollback()
-
-    @contextmanager
-    def _hold(self, patience: float) -> Iterator[None]:
+        kinds: dict[str, list[tuple[Any, ...]]] = {}
+        for name, params in batch:
+            kinds.setdefault(name, []).append(params)
         if not self._lock.acquire(timeout=patience):
             raise JournalBusy("the journal is being tidied up; try again")
         try:
-            yield
+            self._commit(kinds, patience)
         finally:
             self._lock.release()
+
+    def _commit(self, kinds: Mapping[str, Sequence[tuple[Any, ...]]], patience: float) -> None:
+        writer = self._writer
+        try:
+            self._begin(patience)
+            for name in sorted(kinds):
+                writer.executemany(WRITES[name], kinds[name])
+            writer.execute("COMMIT")
+        except ERRORS as error:
+            raise _translate(error) from error
+        finally:
+            if writer.in_transaction:  # whatever went wrong: the next group begins anew
+                writer.rollback()
 
     def _begin(self, patience: float) -> None:
         """Become the one who writes, once whoever is it has ended. The driver's own wait cannot be set for each."""
@@ -204,10 +205,6 @@ def _named(value: bytes | str) -> set[bytes]:
     if data[:1] == b"#":
         return {data[1:]}
     return {bytes.fromhex(name.decode()) for name in _HEX.findall(data)}
-
-
-def _name(statement: tuple[str, tuple[Any, ...]]) -> str:
-    return statement[0]
 
 
 def _connect(path: Path | None, durability: Durability, busy: float = PATIENCE) -> sqlite3.Connection:
