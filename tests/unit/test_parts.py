@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import zlib
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.core.parts import CHUNK, MARK, join, split
+from llmagent_os.core.parts import CHUNK, MARK, SMALL, join, pressed, split
 
 
 class Kept(dict[str, bytes]):
@@ -37,6 +39,19 @@ DATA = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=30), st.dictionaries(TEXTS, inner, max_size=6)),
     max_leaves=60,
 )
+
+
+@given(st.binary(max_size=400), st.integers(1, 100))
+@settings(max_examples=100, deadline=None)
+def test_what_is_pressed_is_a_zlib_stream_of_any_size(content: bytes, times: int) -> None:
+    assert zlib.decompress(pressed(content * times)) == content * times
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, SMALL + 1, 10 * SMALL])
+def test_a_small_window_presses_what_it_is_for_as_well_as_a_large_one(size: int) -> None:
+    content = random.Random(size).randbytes(size // 2).hex().encode()
+    assert zlib.decompress(pressed(content)) == content
+    assert len(pressed(content)) <= len(zlib.compress(content, 1)) * 1.01 + 16
 
 
 @given(DATA)

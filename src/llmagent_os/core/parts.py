@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from .errors import InvalidRequest
 
 TEXT_FROM = 256  # characters: a longer text is a part of its own
 CHUNK = 512  # bytes: of a record that is a part of its own, of a list's items under one name
+SMALL = 8192  # bytes: to press so much, a window of that size does
 LARGE = 1 << 16  # bytes of a list, from which on more of it is under one name
 MARK = "\x7f"  # begins what is named instead of said, and stands once more before a text that begins with it
 TEXT, LIST, VALUE = MARK + "s", MARK + "l", MARK + "v"  # no hexadecimal digit: it would blur the name that follows
@@ -36,6 +38,14 @@ Fetch = Callable[[str], bytes]
 def digest(content: bytes) -> bytes:
     """The hash that a content is stored under (BLAKE2b-128); in hexadecimal digits it is its name."""
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def pressed(content: bytes) -> bytes:
+    """A content as it is stored (zlib). A window larger than it takes several times as long to make as to use."""
+    if len(content) > SMALL:
+        return zlib.compress(content, 1)
+    press = zlib.compressobj(1, zlib.DEFLATED, 13, 6)
+    return press.compress(content) + press.flush()
 
 
 def from_name(name: str) -> bytes:

@@ -54,7 +54,7 @@ class Journal:
         if len(self._stored) > REMEMBERED:
             self._stored.clear()
         if not self._sweeps:
-            self._stored.update(values[0] for name, values in statements if name == "blob.add")
+            self._stored.update([values[0] for name, values in statements if name == "blob.add"])
         if self._committed is not None:
             self._committed([values for name, values in statements if name == "call.add"], sure)
 
@@ -78,7 +78,10 @@ class Journal:
 
         Parts that are stored already are not written again; heavy values are packed in a thread.
         """
-        if max([len(value or b"") for value in values]) < HEAVY:
+        longest = max([len(value or b"") for value in values])
+        if longest <= INLINE:
+            return list(values)
+        if longest < HEAVY:
             return [value and self._pack(value, writes, self._stored) for value in values]
         while True:
             swept, made = self._swept, list[Statement]()
@@ -112,7 +115,7 @@ class Journal:
         """Add a blob to `writes`, unless it is stored, and return its name, the hash of its content."""
         digest = parts.digest(data)
         if digest not in stored:
-            writes.append(("blob.add", (digest, zlib.compress(data, 1))))
+            writes.append(("blob.add", (digest, parts.pressed(data))))
         return digest.hex()
 
     def blob(self, name: str) -> bytes:
