@@ -61,16 +61,16 @@ _BLOBS = (5, 6, 7)  # args, result and error among a row's columns
 
 def digest(row: Sequence[Any], old: bool = False) -> bytes:
     """What a row is remembered by: all its columns, those that hold bytes by length and content."""
-    blobs = [row[index] for index in _BLOBS]
-    sizes = [len(blob) if isinstance(blob, bytes) else repr(blob) for blob in blobs]
-    tenant, principal, labels, origins, outcome, decision, *rest = row[8:]
+    pid, seq, turn, name, key, args, result, error, tenant, principal, labels, origins, outcome, decision, *rest = row
+    sizes = [len(blob) if type(blob) is bytes else repr(blob) for blob in (args, result, error)]
     if old:
         joined = ",".join(codec.loads(labels)) if labels else None
         judged = [joined, codec.loads(decision)["adapter"] if decision else None]
     else:
-        judged = [labels, origins, outcome, decision.decode() if isinstance(decision, bytes) else repr(decision)]
-    plain = codec.dumps([*row[:5], *sizes, tenant, principal, *judged, *rest])
-    return hashlib.blake2b(b"".join((plain, *filter(_is_bytes, blobs))), digest_size=32).digest()
+        judged = [labels, origins, outcome, decision.decode() if type(decision) is bytes else repr(decision)]
+    plain = codec.dumps([pid, seq, turn, name, key, *sizes, tenant, principal, *judged, *rest])
+    said = [each for each in (plain, args, result, error) if type(each) is bytes]
+    return hashlib.blake2b(b"".join(said), digest_size=32).digest()
 
 
 def _record(row: Sequence[Any]) -> bytes:
@@ -79,10 +79,6 @@ def _record(row: Sequence[Any]) -> bytes:
 
 def _stamped(stamps: Iterable[Stamp]) -> list[bytes]:
     return [RECORD.pack(LOOSE if each.loose else STAMP, *each.name, each.made) for each in stamps]
-
-
-def _is_bytes(value: Any) -> bool:
-    return isinstance(value, bytes)
 
 
 def _chained(head: bytes, record: bytes) -> bytes:

@@ -10,7 +10,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import codec
 from ..core.ports import Store
@@ -38,8 +38,7 @@ class Thing:
     pid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What something has to be; what is `loose` may also be gone without a word, as approvals after their time."""
 
     name: Name
@@ -70,7 +69,7 @@ def _record(version: int, value: bytes | str) -> bytes:
 
 
 def _process(row: Sequence[Any]) -> bytes:
-    values = [value.hex() if isinstance(value, bytes) else value for value in row]
+    values = [value.hex() if type(value) is bytes else value for value in row]
     return hashlib.blake2b(codec.dumps(values), digest_size=32).digest()
 
 
@@ -91,7 +90,7 @@ class Stamps:
         for row in rows:
             for space, key, made in _wrote(row):
                 found.append(Stamp(name_of(space, key), bytes.fromhex(made) if made else GONE, _is_loose(space)))
-            pids |= _processes(row, self._due, self._unpack)
+            pids.update(_processes(row, self._due, self._unpack))
         return [*found, *self.processes(pids)]
 
     def processes(self, pids: Iterable[int]) -> list[Stamp]:
@@ -116,15 +115,15 @@ def _decided(row: Sequence[Any], name: str) -> Any:
     return codec.loads(decision).get(name, []) if decision and f'"{name}"'.encode() in decision else []
 
 
-def _processes(row: Sequence[Any], due: set[int], unpack: Callable[[bytes], Any]) -> set[int]:
+def _processes(row: Sequence[Any], due: set[int], unpack: Callable[[bytes], Any]) -> Iterable[int]:
     """The processes whose own row a call changed."""
     pid, name, result = row[_PID], row[_CALL], row[_RESULT]
     if name in ("spawn", "spawn_many") and result:
         made = unpack(result)
-        return set(made) if isinstance(made, list) else {made}
+        return made if isinstance(made, list) else (made,)
     if name == "configure":
         due.add(pid)
-    return {pid} if name in MARKS and pid in due else set(_decided(row, "processes"))
+    return (pid,) if name in MARKS and pid in due else _decided(row, "processes")
 
 
 def changed_by(rows: Iterable[Sequence[Any]], store: Store) -> set[Name]:
@@ -132,7 +131,7 @@ def changed_by(rows: Iterable[Sequence[Any]], store: Store) -> set[Name]:
     names, pids, unpack = set[Name](), set[int](), Journal(store).unpack
     for row in rows:
         names |= labels(row).keys()
-        pids |= _processes(row, {row[_PID]}, unpack)
+        pids.update(_processes(row, {row[_PID]}, unpack))
     return names | {name_of("process", str(pid)) for pid in pids}
 
 
