@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import weakref
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_there_is_one_record_a_pid_however_it_is_reached(table: ProcessTable) ->
     del found
     gc.collect()
     assert again.get(pid).life == Life("waiting")
+
+
+def test_what_parks_without_a_name_is_in_memory_only_once_somebody_asks_for_it(table: ProcessTable) -> None:
+    parked, called, awake = (
+        weakref.ref(made(table, name, parked=parked)) for name, parked in ((None, True), ("boss", True), (None, False))
+    )
+    assert parked() is None and called() is not None and awake() is not None
+    assert (found := table.get(1)) is table.get(1) and found.life == Life("waiting")
 
 
 @pytest.mark.parametrize("pid", [0, -1, 4711, 2**63, -(2**70)])

@@ -27,7 +27,7 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Facts, Tool
-from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, Supervision, owned, personal
+from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -244,13 +244,13 @@ class AgentManager:
         self, defined: Defined, name: str, whose: str, first: Mapping[str, Json] | None = None, **args: Json
     ) -> int:
         spec = defined.spec
-        helpers, once = [self.get(each) for each in spec.asks], args.get("once")
+        helpers = [self.get(each) for each in spec.asks]
         pid = await self._sys.acting(whose).spawn(
             PROGRAM,
             {"spec": spec.lean(), "version": defined.version, **args},
             name=name,
             budget=spec.drawn(name, whose),
-            supervision=Supervision(**spec.supervision.model_dump() | ({"restart": "temporary"} if once else {})),
+            supervision=spec.supervision.supervision(bool(args.get("once"))),
             nice=spec.nice,
             grant=spec.granted(),
             first=first,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass
+from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass, Supervision
 from . import policies
 
 AGENT = "agent:"
@@ -32,7 +32,7 @@ class Allowance(BaseModel):
 
     def budget(self, account: str = "", apiece: bool = False) -> Budget:
         """As a budget on an account."""
-        return Budget(**self.model_dump(include=set(Allowance.model_fields)), account=account, apiece=apiece)
+        return Budget(self.tokens, self.money, self.steps, self.seconds, self.depth, account, self.period, apiece)
 
 
 class BudgetSpec(Allowance):
@@ -53,6 +53,10 @@ class RestartSpec(BaseModel):
     strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
     intensity: int = Field(3, ge=0)
     period: float = Field(5.0, gt=0)
+
+    def supervision(self, once: bool = False) -> Supervision:
+        """As a process has it; one that answers `once` is never started again."""
+        return Supervision("temporary" if once else self.restart, self.strategy, self.intensity, self.period)
 
 
 class AgentSpec(BaseModel):

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as dataclass_fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
 
 from .errors import InvalidRequest
 from .records import (
+    EVERYTHING,
     Alternative,
     Budget,
     Decoding,
@@ -26,6 +28,7 @@ from .records import (
     Policy,
     Rule,
     Sampling,
+    Supervision,
     TokenLogprob,
     ToolCall,
     ToolSpec,
@@ -101,19 +104,22 @@ def arguments(
 
     Raises InvalidRequest for what is no JSON, or not what it `takes`.
     """
-    for field, kinds in takes.items():
-        value = args.get(field)
+    given = {}
+    for field, value in args.items():
         if value is None:
             continue
-        kind = type(value)
-        if kind not in kinds:
-            wanted = " or ".join(each.__name__ for each in kinds)
-            raise InvalidRequest(f"{field} of {name} is {kind.__name__}, not {wanted}", parameter=field)
-        if (kind is str and "\0" in value) or (kind is int and not -(2**63) <= value < 2**63):
-            text = f"{field} of {name} has a NUL, or is over 63 bits: no column holds it"
-            raise InvalidRequest(text, parameter=field)
+        if field in takes:
+            kind, kinds = type(value), takes[field]
+            if kind not in kinds:
+                wanted = " or ".join(each.__name__ for each in kinds)
+                raise InvalidRequest(f"{field} of {name} is {kind.__name__}, not {wanted}", parameter=field)
+            if (kind is str and "\0" in value) or (kind is int and not -(2**63) <= value < 2**63):
+                text = f"{field} of {name} has a NUL, or is over 63 bits: no column holds it"
+                raise InvalidRequest(text, parameter=field)
+        if field not in shows:
+            given[field] = value
     try:
-        return canonical({field: value for field, value in args.items() if value is not None and field not in shows})
+        return canonical(given)
     except (TypeError, ValueError, RecursionError) as error:  # such as half of a letter (a lone surrogate)
         raise InvalidRequest(f"the arguments of {name} are no JSON data: {error}") from error
 
@@ -204,16 +210,32 @@ def decoding(data: Mapping[str, Any] | None) -> Decoding | None:
 
 
 def grant(data: Mapping[str, Any]) -> Grant:
-    """Rebuild a Grant from its JSON form."""
+    """The Grant of a JSON form, one for all that hold the same."""
+    return _grant(canonical(data)) if data else EVERYTHING
+
+
+@lru_cache(maxsize=1000)
+def _grant(form: bytes) -> Grant:
+    data = loads(form)
     policy = data.get("policy") or {}
     rules = {name: _rule(each) for name, each in (policy.get("tools") or {}).items()}
     held = {name: tuple(value) for name, value in data.items() if isinstance(value, list | tuple)}
     return Grant(**held, policy=Policy(**{**policy, "tools": rules}), shared=data.get("shared", False))
 
 
+def supervision(data: Mapping[str, Any] | None) -> Supervision:
+    """A Supervision from its JSON form; nothing is the default."""
+    return Supervision(**data) if data else _ALONE
+
+
+_ALONE = Supervision()
+
+
 def budgets(data: Any) -> tuple[Budget, ...]:
     """Rebuild budgets from their JSON form: one, a list of them, or none."""
-    found = (record(Budget, each) for each in ([data] if isinstance(data, dict) else data or ()))
+    if not data:
+        return ()
+    found = (record(Budget, each) for each in ([data] if isinstance(data, dict) else data))
     return tuple([each for each in found if each.limits])
 
 

@@ -128,6 +128,9 @@ class Grant:
     shared: bool = False
 
 
+EVERYTHING = Grant()
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Who calls a tool: `key` is the idempotency key (the same key means the same request again).

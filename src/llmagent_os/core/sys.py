@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from . import codec
@@ -144,13 +145,13 @@ class Sys:
         first: Mapping[str, Json] | None = None,
     ) -> int:
         """Start a child and return its pid. See `Spawn`."""
-        wanted = _wanted(Spawn(program, args, name, budget, supervision, nice, grant, owner, first))
+        wanted = _wanted(program, args, name, budget, supervision, nice, grant, owner, first)
         result: int = await self._call("spawn", wanted)
         return result
 
     async def spawn_many(self, children: Sequence[Spawn]) -> list[int]:
         """Start several children in one commit, all or none, and return their pids in order."""
-        result: list[int] = await self._call("spawn_many", {"children": [_wanted(each) for each in children]})
+        result: list[int] = await self._call("spawn_many", {"children": [_wanted(*_fields(each)) for each in children]})
         return result
 
     async def select(
@@ -201,18 +202,26 @@ class Sys:
             self._door.publish(task, chunk)
 
 
-def _wanted(child: Spawn) -> dict[str, Any]:
+def _wanted(
+    program: str, args: Json, name: str | None, budget: Json, supervision: Json, nice: int | None, grant: Json,
+    owner: Owned, first: Json,
+) -> dict[str, Any]:  # fmt: skip
+    """The arguments that ask for a child: plain data, of which the caller keeps no part."""
     wanted: dict[str, Any] = {
-        "program": child.program, "args": child.args, "name": child.name, "budget": child.budget,
-        "supervision": child.supervision,
+        "program": program, "args": args, "name": name, "budget": budget, "supervision": supervision,
     }  # fmt: skip
-    if child.nice is not None:
-        wanted["nice"] = child.nice
-    if child.grant is not None:
-        wanted["grant"] = child.grant
-    if child.owner != "turn":
-        wanted["owner"] = child.owner
-    if child.first is not None:
-        wanted["first"] = child.first
+    if nice is not None:
+        wanted["nice"] = nice
+    if grant is not None:
+        wanted["grant"] = grant
+    if owner != "turn":
+        wanted["owner"] = owner
+    if first is not None:
+        wanted["first"] = first
+    if type(program) is str and name is args is budget is supervision is nice is grant is first is None:
+        return wanted
     data: dict[str, Any] = codec.loads(codec.canonical(wanted))
     return data
+
+
+_fields = attrgetter(*Spawn.__dataclass_fields__)

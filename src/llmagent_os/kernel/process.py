@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ..core import codec, first
 from ..core.commits import Statement
 from ..core.errors import JournalDamaged, LLMAgentOSError, ProcessFailed, text
 from ..core.life import Event, Life, transition
-from ..core.records import Budget, Envelope, Grant, Json, Status, Supervision, Usage
+from ..core.records import EVERYTHING, Budget, Envelope, Grant, Json, Status, Supervision, Usage
 from .journal import History
 
-EVERYTHING = Grant()
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
 
 
@@ -182,14 +182,11 @@ class Process:
         return f"pid/{self.pid}"
 
     def values(self, args: bytes) -> tuple[Any, ...]:
-        """Its row, in the order of the store's columns; its arguments are given packed."""
+        """The row that it begins with, in the order of the store's columns; its arguments are given packed."""
         return (
-            self.pid, self.parent, self.name, self.program, args, self.state,
-            *self.life.row(self.reason), self.result, self.tenant, self.principal, codec.canonical(self.budgets),
-            codec.canonical(self.supervision), codec.canonical(self.tally), self.upto, self.turn, self.created,
-            self.nice, None if self.grant == EVERYTHING else codec.canonical(self.grant),
-            self.sources(), self.owner_turn,
-            codec.dumps(self.restarts).decode() if self.restarts else None,
+            self.pid, self.parent, self.name, self.program, args, self.life.phase, self.tenant, self.principal,
+            _form(self.budgets), _form(self.supervision), b"{}", self.created, self.nice,
+            None if self.grant is EVERYTHING else codec.canonical(self.grant), self.sources(), self.owner_turn,
         )  # fmt: skip
 
     def info(self) -> dict[str, Json]:
@@ -200,6 +197,10 @@ class Process:
             "turns": self.turn, "usage": asdict(self.tally), "budgets": [asdict(each) for each in self.budgets],
             "supervision": asdict(self.supervision), "created": self.created, "nice": self.nice,
         }  # fmt: skip
+
+
+_form = lru_cache(maxsize=1000)(codec.canonical)
+"""The canonical form of what many processes have alike."""
 
 
 def failure(pid: int, error: BaseException) -> LLMAgentOSError:

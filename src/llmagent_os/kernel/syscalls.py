@@ -24,7 +24,6 @@ from ..core.records import (
     GenerateRequest,
     Generation,
     Json,
-    Supervision,
     Ticket,
     Usage,
     owned,
@@ -197,7 +196,7 @@ class Builtins:
             raise PermissionDenied(f"process {process.pid} may give its children budgets of their own only")
         child = self.kernel.table.create(
             name, wanted.get("args"), wanted.get("name"), process, budgets,
-            Supervision(**wanted.get("supervision") or {}), parked, principal=call.principal,
+            codec.supervision(wanted.get("supervision")), parked, principal=call.principal,
             grant=codec.grant(wanted.get("grant") or {}),
         )  # fmt: skip
         child.origins["args"] = process.made_of()

@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 from ..core import codec
 from ..core.errors import JournalDamaged, NotFound
 from ..core.life import Life
-from ..core.records import DEFAULT, SHARED, Budget, Envelope, Grant, Json, Supervision, Usage
+from ..core.records import DEFAULT, EVERYTHING, SHARED, Budget, Envelope, Grant, Json, Supervision, Usage
 from .journal import MARKS, Journal
-from .process import EVERYTHING, Process, Tally, from_row
+from .process import Process, Tally, from_row
 from .supervisor import Child
 
 ROW = ("args", "state", "life", "reason", "tally", "upto", "turn", "restarts", "history", "next_args", "origins")
@@ -39,7 +39,10 @@ class ProcessTable:
         supervision: Supervision, parked: bool, tenant: str = DEFAULT, principal: str = "owner",
         grant: Grant = EVERYTHING,
     ) -> Process:  # fmt: skip
-        """Make a record with the next pid; its row is the caller's to write. What a service starts has no parent."""
+        """Make a record with the next pid; its row is the caller's to write. What a service starts has no parent.
+
+        Of one that is parked and has no name the record is not kept: it is read when somebody writes to it.
+        """
         self._last += 1
         if parent is not None:
             tenant = parent.tenant
@@ -49,7 +52,7 @@ class ProcessTable:
             Life("waiting" if parked else "running"), None, None, tenant, principal,
             budgets, supervision, Tally(), 0, 0, time.time(), parent.nice if parent else 0, grant, up=parent,
         )  # fmt: skip
-        return self._keep(process)
+        return process if parked and name is None else self._keep(process)
 
     def _keep(self, process: Process) -> Process:
         self._known[process.pid] = process

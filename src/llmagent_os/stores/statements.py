@@ -4,6 +4,8 @@ from __future__ import annotations
 
 PROCESS = "pid, parent, name, program, args, state, status, reason, result, tenant, principal, budget, supervision, "
 PROCESS += "usage, upto, turn, created, nice, held, origins, owner_turn, restarts"
+BORN = "pid, parent, name, program, args, status, tenant, principal, budget, supervision, usage, created, nice, held, "
+BORN += "origins, owner_turn"  # the others come later
 CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, origins, outcome, decision, "
 CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
 MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
@@ -40,7 +42,7 @@ ABOUT += "AND iif(json_valid(CAST(args AS TEXT)), json_extract(CAST(args AS TEXT
 """Acts of others about somebody."""
 
 WRITES = {
-    "process.add": f"INSERT INTO process({PROCESS}) VALUES ({','.join('?' * 22)})",
+    "process.add": f"INSERT INTO process({BORN}) VALUES ({','.join('?' * 16)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
     "process.turn": "UPDATE process SET state = ?, usage = ?, upto = ?, turn = ?, origins = ? WHERE pid = ?",
     "process.result": "UPDATE process SET result = ?, origins = ? WHERE pid = ?",
