@@ -44,7 +44,7 @@ from llmagent_os.stores import schema
 from llmagent_os.stores.schema import VERSION
 from llmagent_os.stores.sqlite import SQLiteStore
 
-V1 = Path(__file__).parents[1] / "fixtures" / "folder_v1" / "journal.db"
+V1, V2 = (Path(__file__).parents[1] / "fixtures" / folder / "journal.db" for folder in ("folder_v1", "folder_v2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +208,14 @@ def dump(path: Path) -> list[str]:
         return list(database.iterdump())
 
 
-def test_an_older_folder_is_kept_beside_the_new_one(tmp_path: Path) -> None:
-    path = Path(shutil.copy(V1, tmp_path / "journal.db"))
+@pytest.mark.parametrize(("written", "rows"), [(V1, 52), (V2, 63)])
+def test_an_older_folder_is_kept_beside_the_new_one(tmp_path: Path, written: Path, rows: int) -> None:
+    path = Path(shutil.copy(written, tmp_path / "journal.db"))
     before = dump(path)
     SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA user_version").fetchone()[0] == VERSION
-        assert database.execute("SELECT count(*) FROM call").fetchone()[0] == 52
+        assert database.execute("SELECT count(*) FROM call").fetchone()[0] == rows
     kept = path.with_name(f"journal.db.before-{VERSION}")
     assert kept.stat().st_mode & 0o777 == 0o600
     assert dump(kept) == before
@@ -238,16 +239,34 @@ def test_an_older_folder_on_which_a_system_runs_is_left_alone(tmp_path: Path) ->
     assert dump(path) == before
 
 
-def test_a_migration_happens_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(shutil.copy(V1, tmp_path / "journal.db"))
-    before = dump(path)
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, schema.SECOND + "INSERT INTO nowhere VALUES (1);"))
+@pytest.mark.parametrize(("written", "step"), [(V1, 1), (V2, 2)])
+def test_a_migration_happens_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Path, step: int
+) -> None:
+    path = Path(shutil.copy(written, tmp_path / "journal.db"))
+    before, steps = dump(path), list(schema.MIGRATIONS)
+    steps[step] += "INSERT INTO nowhere VALUES (1);"
+    monkeypatch.setattr(schema, "MIGRATIONS", tuple(steps))
     with pytest.raises(sqlite3.Error):
         SQLiteStore(path)
     assert dump(path) == before
     monkeypatch.undo()
     SQLiteStore(path).close()
     assert dump(path) != before
+
+
+@pytest.mark.parametrize("gone", [0, 1, 5])
+def test_numbers_go_on_after_all_that_were_given_before(tmp_path: Path, gone: int) -> None:
+    path = Path(shutil.copy(V2, tmp_path / "journal.db"))
+    with closing(sqlite3.connect(path)) as database, database:  # which kept the last number apart
+        (last,) = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'call'").fetchone()
+        database.execute("DELETE FROM call WHERE n > ?", (last - gone,))
+    store = SQLiteStore(path)
+    assert store.read("call.newest") == [(last,)]
+    *_, (_, pid, _, *rest) = store.read("call.feed", 0, 1000)
+    store.write([("call.add", (pid, 1000, *rest))])
+    assert store.read("call.newest") == [(last + 1,)] and store.read("audit.count") == [(63 - gone + 1,)]
+    store.close()
 
 
 def test_a_definition_that_was_kept_drops_what_is_unknown_but_never_in_its_grant() -> None:

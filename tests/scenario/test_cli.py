@@ -421,9 +421,9 @@ def test_benches_are_listed_and_unknown_ones_named(shell: Shell) -> None:
 
 def test_what_an_upgrade_kept_is_named_at_start(shell: Shell) -> None:
     shell.data.mkdir(parents=True, exist_ok=True)
-    shell.data.joinpath("journal.db.before-2").touch()
+    shell.data.joinpath("journal.db.before-3").touch()
     told = shell.run("up", "--chat", "--model", "robot", "--port", "0")
-    assert f"{shell.data / 'journal.db.before-2'} is what it was before" in told.stderr
+    assert f"{shell.data / 'journal.db.before-3'} is what it was before" in told.stderr
 
 
 def test_an_answer_that_was_cut_off_says_so_beside_it(busy: Shell) -> None:

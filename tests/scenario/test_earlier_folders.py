@@ -23,7 +23,7 @@ from tests.stand_ins.shop import Shop
 FOLDERS = Path(__file__).parents[1] / "fixtures"
 
 
-@pytest.fixture(params=["folder_v1"])
+@pytest.fixture(params=["folder_v1", "folder_v2"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of a folder that an earlier release left, with two turns in the middle of their second tool."""
     return Path(shutil.copytree(FOLDERS / request.param, tmp_path / "data"))
@@ -46,7 +46,7 @@ async def test_interrupted_turns_go_on_without_a_second_effect(folder: Path) -> 
     before = acts(folder)
     system = await start(folder)
     assert (await answer(system, "second"))["total"] == 5
-    assert "noted" in (await answer(system, "bobs"))["text"]
+    assert "noted" in (await system.agents.reply("bobs", 10))["text"]
     after = acts(folder)[len(before) :]
     in_flight = [act for act in before if act["tool"] == "post"][-2:]
     assert sorted(after, key=str) == sorted(in_flight, key=str), "only what had no outcome runs again, under its key"
@@ -56,7 +56,7 @@ async def test_interrupted_turns_go_on_without_a_second_effect(folder: Path) -> 
 async def test_everything_in_the_folder_is_still_there(folder: Path) -> None:
     seen = json.loads((folder / "seen.json").read_text())
     system = await start(folder)
-    await answer(system, "bobs")
+    await system.agents.reply("bobs", 10)
     assert await answer(system, "first") == {"total": 2, "args": {"desk": 1}}
     caller = system.keys.find(seen["secret"])
     assert caller is not None and caller.principal == "ada"
@@ -77,7 +77,7 @@ async def test_everything_in_the_folder_is_still_there(folder: Path) -> None:
 async def test_its_runs_replay(folder: Path) -> None:
     system = await start(folder)
     await answer(system, "second")
-    await answer(system, "bobs")
+    await system.agents.reply("bobs", 10)
     await asyncio.sleep(0.1)
     programs, table = system.kernel.programs, Builtins(system.kernel).table()
     pids = [info["pid"] for info in system.kernel.table.listed() if info["program"] != "service"]
@@ -96,12 +96,13 @@ async def test_its_audit_log_still_holds(folder: Path) -> None:
     assert found.rows > 52 and not found.bad
 
 
+@pytest.mark.parametrize("folder", ["folder_v1"], indirect=True)  # the next had workspaces by person
 async def test_tasks_and_workspaces_are_those_of_the_person_who_began_them(folder: Path) -> None:
     files = folder / "workspaces" / "default" / "teller"
     files.mkdir(parents=True)
     (files / "notes.txt").write_text("kept")
     system = await start(folder)
-    await answer(system, "bobs")
+    await system.agents.reply("bobs", 10)
     asked = system.kernel.table.message("bobs")
     assert asked is not None and asked.principal == "owner"
     mine, eve = (system.agents.acting(system.sys.acting(name)) for name in ("owner", "eve"))

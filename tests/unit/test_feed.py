@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import JournalFull
-from llmagent_os.core.records import Json
+from llmagent_os.core.records import Json, Retention
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.feed import FeedReader
 from llmagent_os.kernel.journal import Row
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
+from llmagent_os.security.privacy import Privacy
+from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
 
@@ -99,10 +101,24 @@ async def test_numbers_go_on_after_a_restart_and_none_is_given_twice(tmp_path: P
     kernel.store.write([("retain.calls_of", (1,)), ("retain.calls_of", (2,))])
     await kernel.close()
     kernel = Kernel(SQLiteStore(path), {"counts": Program(counts)})
-    assert kernel.feed.last == last and kernel.feed.after(0) == []
+    assert kernel.feed.last == last and [row.n for row in kernel.feed.after(0)] == [last], "the newest one stays"
     await run(kernel, 1)
-    assert kernel.feed.after(0)[0].n == last + 1 and list(kernel.feed.after(0)) == kept(kernel)
+    assert kernel.feed.after(last)[0].n == last + 1 and list(kernel.feed.after(0)) == kept(kernel)
     await kernel.close()
+
+
+async def test_whose_row_is_the_newest_stays_until_there_is_a_newer_one(tmp_path: Path, kernel: Kernel) -> None:
+    sys, facts = await kernel.service("test"), StoredFacts(kernel.store, kernel.journal.append)
+    privacy = Privacy(kernel, kernel.store, facts, tmp_path, Retention(processes=0.0))
+    longer, shorter = await sys.spawn("counts", 30), await sys.spawn("counts", 1)
+    async with asyncio.timeout(5):
+        while not (kernel.table.get(longer).life.ended and kernel.table.get(shorter).life.ended):
+            await asyncio.sleep(0.01)
+    last = kernel.feed.last
+    assert kept(kernel, last - 1)[0].pid == longer and (await privacy.tidy())["processes"] == 0
+    await sys.now()
+    assert (await privacy.tidy())["processes"] == 1 and kernel.store.read("process.get", longer) == []
+    assert {row.pid for row in kept(kernel)} == {sys.pid, shorter} and kernel.feed.last == last + 1
 
 
 @pytest.mark.parametrize("fails", ["before", "after"])

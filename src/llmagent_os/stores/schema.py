@@ -134,14 +134,32 @@ INSERT INTO account
     WHERE used > 0 GROUP BY root, resource; -- what processes with a budget had of it, with all below them
 """
 
-MIGRATIONS = (FIRST, SECOND)
+THIRD = """
+CREATE TABLE row(
+    n INTEGER PRIMARY KEY, -- in order of commits; the newest row is never deleted, so no number is given twice
+    pid INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+    args BLOB, result BLOB, error BLOB, tenant TEXT NOT NULL, principal TEXT NOT NULL,
+    labels TEXT, origins TEXT, outcome TEXT NOT NULL, decision BLOB,
+    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, money REAL,
+    started REAL NOT NULL, seconds REAL NOT NULL, waited REAL NOT NULL, crc INTEGER NOT NULL);
+INSERT INTO row SELECT * FROM call ORDER BY n;
+UPDATE row SET n = (SELECT seq FROM sqlite_sequence WHERE name = 'call')
+    WHERE n = (SELECT max(n) FROM row); -- where what had the last number is gone, that comes after all others as well
+DROP TABLE call;
+ALTER TABLE row RENAME TO call;
+CREATE UNIQUE INDEX call_of ON call(pid, seq);
+DROP INDEX process_status;
+CREATE INDEX process_status ON process(status) WHERE status != 'waiting'; -- most do nothing but that
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD)
 VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
     """Bring a file to the newest version and return the one that it had, each step in one transaction.
 
-    What it was before is kept beside it, as `journal.db.before-2` for version 2. Raises Conflict for a file that a
+    What it was before is kept beside it, as `journal.db.before-3` for version 3. Raises Conflict for a file that a
     newer LLMAgentOS wrote, sqlite3.DatabaseError for one that cannot be read.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()

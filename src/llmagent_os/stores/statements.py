@@ -11,6 +11,7 @@ CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, wa
 MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
+AWAKE = "status != 'waiting'"  # word for word as the index has it
 LIVING = "status NOT IN ('stopped', 'done', 'quarantined')"
 BESIDE = "SELECT name, principal FROM process INDEXED BY process_named WHERE tenant = ?1 AND name {} ?2 AND "
 BESIDE += LIVING + " AND name IS NOT NULL ORDER BY name {} LIMIT 100"
@@ -21,6 +22,7 @@ OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'tas
 OLD_MESSAGES += "LIMIT 1000"
 RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
 OVER = "period != '' AND period < strftime('%Y-%m-%d', ?, 'unixepoch')"  # a period is the beginning of a date
+NEWEST = "(SELECT max(n) FROM call)"  # it stays, for the next row has the number after it
 ANSWERED = "space = 'approval' AND at < ? AND json_extract(CAST(value AS TEXT), '$.allowed') IS NOT NULL"
 REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.space AND newer.key = record.key "
 REPLACED += "AND newer.version > record.version AND newer.at < ?)"
@@ -80,8 +82,8 @@ WRITES = {
     "erase.messages_of": "DELETE FROM message WHERE box IN (SELECT 'pid/' || value FROM json_each(?))",
     "erase.process": "UPDATE process SET name = NULL, args = 'null', state = NULL, result = NULL, principal = '', "
     "reason = 'erased', origins = NULL WHERE pid IN (SELECT value FROM json_each(?))",
-    "retain.calls": "DELETE FROM call WHERE pid = ? AND seq < ? AND started < ?",
-    "retain.calls_of": "DELETE FROM call WHERE pid = ?",
+    "retain.calls": f"DELETE FROM call WHERE pid = ? AND seq < ? AND started < ? AND n < {NEWEST}",
+    "retain.calls_of": f"DELETE FROM call WHERE pid = ? AND n < {NEWEST}",
     "retain.process": "DELETE FROM process WHERE pid = ?",
     "retain.account": "DELETE FROM account WHERE account = 'process/' || ?",
     "erase.accounts": "DELETE FROM account WHERE substr(account, 1, length(?1) + 1) = ?1 || '/' "
@@ -100,9 +102,10 @@ READS = {
     "process.list": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? ORDER BY pid LIMIT ?",
     "process.list_of": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? AND principal = ? "
     "ORDER BY pid LIMIT ?",
-    "process.count": "SELECT status, count(*) FROM process GROUP BY status",
-    "process.awake": "SELECT pid FROM process WHERE status = 'running'",
-    "process.quarantined": "SELECT pid, reason FROM process WHERE status = 'quarantined'",
+    "process.count": f"SELECT status, count(*) FROM process WHERE {AWAKE} GROUP BY status UNION ALL SELECT 'waiting', "
+    f"(SELECT count(*) FROM process) - (SELECT count(*) FROM process WHERE {AWAKE})",
+    "process.awake": f"SELECT pid FROM process WHERE status = 'running' AND {AWAKE}",
+    "process.quarantined": f"SELECT pid, reason FROM process WHERE status = 'quarantined' AND {AWAKE}",
     "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY +pid",
     "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
     "ORDER BY pid",
@@ -135,7 +138,7 @@ READS = {
     "max(started + seconds) - min(started)), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
     "call.page_of": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND principal = ? ORDER BY seq LIMIT ?",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
-    "call.newest": "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call'",
+    "call.newest": "SELECT coalesce(max(n), 0) FROM call",
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",
     "audit.tools": f"SELECT n, {CALL} FROM call WHERE name = 'call' AND pid = coalesce(?, pid) ORDER BY n DESC LIMIT ?",
     "audit.row": f"SELECT {CALL} FROM call WHERE pid = ? AND seq = ?",
@@ -145,7 +148,8 @@ READS = {
     "FROM process WHERE program != 'service'",
     "audit.processes_of": "SELECT pid, parent, name, program, tenant, principal, args, budget, supervision, nice, held "
     "FROM process WHERE pid IN (SELECT value FROM json_each(?))",
-    "audit.awake": "SELECT pid FROM process WHERE status IN ('running', 'paused') AND program != 'service'",
+    "audit.awake": f"SELECT pid FROM process WHERE status IN ('running', 'paused') AND {AWAKE} "
+    "AND program != 'service'",
     "audit.strayed": "SELECT p.pid FROM process AS p JOIN call AS c ON c.pid = p.pid AND c.seq = coalesce((SELECT seq "
     "FROM call WHERE pid = p.pid AND seq <= p.upto AND name IN ('idle', 'exit') ORDER BY seq DESC LIMIT 1), 0) "
     "WHERE c.result IS NOT NULL "  # otherwise it was erased
@@ -178,9 +182,10 @@ READS = {
     "erase.keys": "SELECT pid, seq FROM call WHERE tenant = ? AND principal = ? "
     "UNION SELECT pid, seq FROM call WHERE pid IN (SELECT value FROM json_each(?)) "
     f"UNION SELECT pid, seq FROM call WHERE {ABOUT}",
-    "retain.idle": f"SELECT pid FROM process WHERE status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
-    "retain.ended": f"SELECT pid FROM process WHERE status IN ('stopped', 'done') AND {AGE} < ? "
-    "AND pid < (SELECT max(pid) FROM process) AND NOT EXISTS "
+    "retain.idle": f"SELECT pid FROM process INDEXED BY process_named WHERE name IS NOT NULL AND {LIVING} "
+    f"AND status = 'waiting' AND name LIKE '%@%' AND {AGE} < ?",
+    "retain.ended": f"SELECT pid FROM process WHERE status IN ('stopped', 'done') AND {AWAKE} AND {AGE} < ? "
+    f"AND pid < (SELECT max(pid) FROM process) AND pid IS NOT (SELECT pid FROM call WHERE n = {NEWEST}) AND NOT EXISTS "
     "(SELECT 1 FROM process AS child WHERE child.parent = process.pid AND child.parent > 0) LIMIT 100",
     "retain.long": f"SELECT pid, min({KEPT}, {FIRST.format('seq')} + 1000) FROM process "
     f"WHERE {FIRST.format('seq')} < {KEPT} AND {FIRST.format('started')} < ? LIMIT 100",
