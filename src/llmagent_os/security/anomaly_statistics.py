@@ -57,7 +57,7 @@ class Baseline:
         self._deviation = max(math.sqrt(self._variance), LEAST)
         if self._seen % EVERY == 1:  # sorting takes longer than all the rest
             self._center = median(self._window)
-            self._spread = max(1.4826 * median(abs(each - self._center) for each in self._window), LEAST)
+            self._spread = max(1.4826 * median([abs(each - self._center) for each in self._window]), LEAST)
 
     def z(self, count: float) -> float:
         """How far a count lies above the ordinary: the smaller of two scores.
