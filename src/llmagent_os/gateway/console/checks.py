@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ...config import Config
 from ...core import extras
 from ...core.errors import LLMAgentOSError
+from ...llm import memory as needs
 from ...llm.known import ALIASES, KNOWN, KnownModel, known_model, models_folder, path_of
 from ...offline import known_sources
 from ..auth import key_file
@@ -93,6 +94,29 @@ def models(config: Config, deep: bool) -> Iterator[Check]:
             again = f"llmagent-os models rm {alias} && llmagent-os models pull {alias}"
             found = f"{path}, {size(model.size)}" + (", sha256 as it should be" if deep else "")
             yield _check(f"model {alias}", whole, found if whole else f"{path} is damaged", again)
+
+
+def memory(config: Config) -> Iterator[Check]:
+    """Whether the model fits into the memory that is free, and the longest conversations that there is room for.
+
+    Nothing is said of models whose needs are not known.
+    """
+    model, (total, free) = known_model(config.model or "default"), needs.machine()
+    if model is None or not total:
+        return
+    need, contexts = needs.needed(model), needs.SLOTS * needs.WINDOW * model.token
+    found = (
+        f"{model.name} takes {size(need)} ({size(model.size)} of weights, {size(contexts)} for {needs.SLOTS} "
+        f"conversations of {needs.WINDOW:,} tokens); {size(free)} of {size(total)} are free"
+    )
+    slots = next((n for n in (4, 2, 1) if needs.longest(model, n, free * needs.SHARE) >= needs.WINDOW), 0)
+    if not slots:
+        yield Check("memory", "problem", found, "end what else runs, or: llmagent-os up --model tiny")
+        return
+    window = needs.longest(model, slots, free * needs.SHARE)
+    other = f"llmagent-os models add roomy {path_of(model)} --window {window} --limit {slots}"
+    told = f"{window:,} tokens for each of {slots} conversations: {other} && llmagent-os up --model roomy"
+    yield Check("memory", "ok" if need <= free else "problem", found, told)
 
 
 def _same(path: Path, model: KnownModel) -> bool:

@@ -23,7 +23,13 @@ def doctor(
 ) -> None:
     """Say what is missing and the command that mends it; exit code 1 if there is a problem."""
     config = load({"data": data})
-    found = [*checks.machine(), *checks.models(config, deep), *checks.files(config), asyncio.run(checks.server(config))]
+    found = [
+        *checks.machine(),
+        *checks.memory(config),
+        *checks.models(config, deep),
+        *checks.files(config),
+        asyncio.run(checks.server(config)),
+    ]
     found += asyncio.run(checks.tools(config))
     if as_json:
         for check in found:

@@ -69,7 +69,8 @@ def _drawn(frame: dict[str, Any]) -> Group:
     counts = ", ".join(f"{number} {status}" for status, number in sorted(frame["processes"].items()))
     live = sorted(frame["live"], key=lambda each: (_BUSY.get(each["status"], 9), -each["attained"]))
     return Group(
-        f"processes: {counts or 'none'}    {frame['tokens_per_second']:.1f} tokens/s\n",
+        f"processes: {counts or 'none'}    {frame['tokens_per_second']:.1f} tokens/s    "
+        f"{size(frame['memory'])} in memory\n",
         table(_HEADERS, map(_row, live[:_SHOWN])),
         f"... and {len(live) - _SHOWN} more: ps" if len(live) > _SHOWN else "",
         *(line for engine in frame["engines"] for line in _engine(engine)),
