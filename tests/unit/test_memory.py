@@ -9,7 +9,8 @@ import pytest
 
 from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.known import KNOWN, known_model
-from llmagent_os.llm.memory import REST, SLOTS, WINDOW, longest, machine, needed, resident
+from llmagent_os.llm.memory import REST, SLOTS, WINDOW, longest, machine, needed
+from llmagent_os.monitoring.memory import resident
 
 
 def test_a_window_grows_with_the_room_up_to_what_the_model_was_trained_for() -> None:

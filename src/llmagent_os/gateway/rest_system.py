@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from ..core.records import Json, ModelSpec
-from ..llm.memory import resident
+from ..monitoring.memory import resident
 from ..monitoring.metrics import CONTENT_TYPE, render
 from .bodies import ChatBody
 from .desk import Desk, Here

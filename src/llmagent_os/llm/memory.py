@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from .known import KnownModel
@@ -22,15 +21,6 @@ def longest(model: KnownModel, slots: int, room: float) -> int:
     """The longest window (tokens, a power of two up to what it was trained for) that so many bytes hold; 0: none."""
     windows = (1 << bits for bits in range(9, 20))
     return max((each for each in windows if each <= model.trained and needed(model, slots, each) <= room), default=0)
-
-
-def resident() -> int:
-    """The bytes that this process has in memory; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def machine() -> tuple[int, int]:
