@@ -11,7 +11,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ..core import codec
+from ..core import codec, schemas
 from ..core.ports import Engine
 from ..core.records import (
     SAMPLING_NAMES,
@@ -112,7 +112,19 @@ class LLM:
         return self.engine.info.model, self.engine.info.name
 
     def _chunks(self, conversation: Conversation, options: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        return decoded(_request(self.engine.info.model, conversation, options), self.engine)
+        request = _request(self.engine.info.model, conversation, options)
+        return _checked(request, decoded(request, self.engine))
+
+
+async def _checked(request: GenerateRequest, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    """The chunks; raises Unsupported for a tool call that breaks the schema of its tool, which nobody else checks."""
+    try:
+        async for chunk in chunks:
+            if chunk.tool_calls:
+                schemas.verify_calls(request, chunk.tool_calls)
+            yield chunk
+    finally:
+        await close(chunks)
 
 
 async def _open(name: str, options: Mapping[str, Any]) -> Engine:

@@ -116,7 +116,7 @@ class Halves:
         return text_of(text)
 
 
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = re.compile("[\udc80-\udcff]+|[\ud800-\udfff]")
 _HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _BYTES = re.compile("[\udc80-\udcff]+")
