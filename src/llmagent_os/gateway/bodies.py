@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from ..core import schemas
 from ..core.errors import InvalidRequest
 from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, ServiceClass, ToolSpec
 from . import reading
@@ -229,7 +230,8 @@ class ResponseFormat(Piece):
         if found is None and self.type == "json_schema":
             where = "response_format.json_schema.schema"
             raise MissingField(f"{where} is missing", parameter=where)
-        return {"type": "object"} if found is None else found
+        place = "json_schema.schema" if self.json_schema is not None else "schema"
+        return schemas.meant({"type": "object"} if found is None else found, "the schema", f"response_format.{place}")
 
 
 class NeedsBody(Body):
@@ -260,7 +262,10 @@ class ChatBody(Penalised, Harmless):
         """One request an answer."""
         messages = conversation(self.messages)
         said = self._beginning(messages)
-        tools, choice = offered([tool_spec(tool.function) for tool in self.tools or ()], self.tool_choice)
+        tools, choice = offered(
+            [tool_spec(each.function, f"tools[{i}].function") for i, each in enumerate(self.tools or ())],
+            self.tool_choice,
+        )
         request = GenerateRequest(
             self.model,
             messages[:-1] if said else messages,
@@ -346,11 +351,12 @@ class EmbeddingsBody(Harmless):
         return texts
 
 
-def tool_spec(function: Function) -> ToolSpec:
-    """Turn a function on offer into the core's record."""
+def tool_spec(function: Function, where: str) -> ToolSpec:
+    """Turn a function on offer, which stands at `where`, into the core's record; raises as `schemas.meant` does."""
     if function.parameters is None:
         return ToolSpec(function.name, function.description or "")
-    return ToolSpec(function.name, function.description or "", function.parameters)
+    spec = ToolSpec(function.name, function.description or "", function.parameters)
+    return schemas.arguments(spec, f"{where}.parameters")
 
 
 def copies(request: GenerateRequest, n: int) -> list[GenerateRequest]:

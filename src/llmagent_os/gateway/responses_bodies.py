@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from ..core import schemas
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall
 from .bodies import Drawn, Function, Harmless, Limit, StreamOptions, tool_spec
@@ -115,7 +116,9 @@ class ResponsesBody(Drawn, Harmless):
     def request(self, earlier: Sequence[Message], said: Sequence[Message]) -> GenerateRequest:
         """The request, with the instructions before the conversation."""
         instructions = [Message("system", self.instructions)] if self.instructions else []
-        tools, choice = offered([tool_spec(tool) for tool in self.tools or ()], self.tool_choice)
+        tools, choice = offered(
+            [tool_spec(tool, f"tools[{i}]") for i, tool in enumerate(self.tools or ())], self.tool_choice
+        )
         return GenerateRequest(
             self.model,
             (*instructions, *earlier, *said),
@@ -141,7 +144,7 @@ class ResponsesBody(Drawn, Harmless):
             return {"type": "object"}
         if wanted.schema_ is None:
             raise MissingField("text.format.schema is missing", parameter="text.format.schema")
-        return wanted.schema_
+        return schemas.meant(wanted.schema_, "the schema", "text.format.schema")
 
 
 def refuse(data: Mapping[str, Json]) -> None:
