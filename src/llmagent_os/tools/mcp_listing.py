@@ -124,13 +124,11 @@ def _schema(given: Any) -> dict[str, Json]:
     except (SchemaError, RecursionError):
         well = False
     if not well:
-        schemas = Schemas(Root(told), depth=12)
+        schemas = Schemas(Root(told))
         try:
-            found = schemas.of(told)
-            defined = schemas.definitions()
+            told = {"properties": {}, **schemas.whole(schemas.of(told)), "type": "object"}
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise Unusable(f"its schema is none: {error!r:.200}") from error
-        told = {"properties": {}, **found, "type": "object"} | ({"$defs": defined} if defined else {})
     return told
 
 

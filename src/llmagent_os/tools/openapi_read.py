@@ -18,7 +18,7 @@ from yarl import URL
 
 from ..core.records import Json
 from . import openapi_swagger as swagger
-from .openapi_schemas import Root, Unusable, apart, schema, text
+from .openapi_schemas import Root, Schemas, Unusable, apart, text
 from .openapi_values import FORM, JSON, MULTIPART, Slot, file_schema
 from .toolkit import shown_name
 
@@ -97,10 +97,11 @@ def _shown(prefix: str, words: str) -> str:
 class _Reader:
     def __init__(self, data: Mapping[str, Any], source: str, server: str) -> None:
         self._data, self._source, self._server, self._root = data, source, server, Root(data)
+        self._schemas = Schemas(self._root)
         self._old = "swagger" in data
         servers = swagger.servers(data, source) if self._old else data.get("servers") or [{"url": "/"}]
         self._base = self._place(servers)
-        self._schemes = swagger.schemes(data) if self._old else (data.get("components") or {}).get("securitySchemes")
+        self._shown_by = swagger.schemes(data) if self._old else (data.get("components") or {}).get("securitySchemes")
 
     def read(self) -> Read:
         found = Read(self._base)
@@ -141,7 +142,7 @@ class _Reader:
             required += ["body"] if needed else []
         said = [each for each in (about.get("summary"), about.get("description")) if isinstance(each, str) and each]
         words = ("Deprecated. " if about.get("deprecated") is True else "") + ("\n".join(said) or label)
-        told = schema(schemas, required, self._root)
+        told = self._schemas.arguments(schemas, required)
         identifier = text(about.get("operationId") or "")
         return Operation(
             label, identifier, words[:WORDS], told, url + _encoded(path), slots, frozenset(required), auth
@@ -262,7 +263,7 @@ class _Reader:
     def _auth(self, about: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         """How the first way of authentication that one key will do for shows it."""
         ways = about.get("security", self._data.get("security")) or []
-        known = self._schemes if isinstance(self._schemes, Mapping) else {}
+        known = self._shown_by if isinstance(self._shown_by, Mapping) else {}
         for way in ways:
             schemes = [self._root.resolved(known.get(name)) for name in way]
             if schemes and not any(scheme.get("type") == "mutualTLS" for scheme in schemes):

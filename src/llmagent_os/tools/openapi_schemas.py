@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
 from ..core import codec
 from ..core.documents import Written
-from ..core.errors import InvalidRequest
 from ..core.records import Json
 
 CHAIN = 12  # references that lead to one another
 LARGEST = 40_000  # bytes of a tool's schema
-DEPTHS = (CHAIN, 4, 2, 1, 0)  # of references that are followed, as many as LARGEST has room for
+DEFINED = 16_000  # bytes of what it refers to
 
 _ONE = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
@@ -70,52 +71,84 @@ class Root:
         return found
 
 
-def schema(properties: Mapping[str, Any], required: list[str], root: Root) -> dict[str, Json]:
-    """The schema of a tool's arguments, given the document's schema of each; at most LARGEST bytes.
+class Reference(dict[str, Any]):
+    """A schema that is one of the document's, by its whole path: `{"$ref": path}`, with what stands beside it."""
 
-    What it refers to is under `$defs`, each once. Where that is too much, the references farthest in stand for
-    anything. Raises Unusable where even that is too much, or a reference leads nowhere.
-    """
-    for depth in DEPTHS:
-        found = Schemas(root, depth)
-        told: dict[str, Json] = {
-            "type": "object",
-            "properties": {key: found.of(each) for key, each in properties.items()},
-        }
-        told |= {"required": sorted(required), "additionalProperties": False}
-        defined = found.definitions()
-        told |= {"$defs": defined} if defined else {}
-        if defined is not None and len(codec.dumps(told)) <= LARGEST:
-            return told
-    raise Unusable(f"the schema of its arguments has more than {LARGEST} bytes")
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A schema of the document that is referred to: in the words of 2020-12, with its bytes, and what it refers to."""
+
+    schema: Any
+    size: int
+    references: tuple[str, ...]
 
 
 class Schemas:
-    """Turns schemas over, and keeps what they refer to, by its whole path, until `definitions` turns that over too."""
+    """The schemas of a document, each turned over once, however many operations refer to it."""
 
-    def __init__(self, root: Root, depth: int) -> None:
-        self._root, self._depth = root, depth
-        self._names: dict[str, str] = {}  # by reference
-        self._waiting: list[str] = []
-        self._cut = False
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._known: dict[str, Known] = {}
+        self._ending: set[str] = set()
 
-    def definitions(self) -> dict[str, Json] | None:
-        """What was referred to, by name; None where that is more than LARGEST.
+    def arguments(self, properties: Mapping[str, Any], required: list[str]) -> dict[str, Json]:
+        """The schema of a tool's arguments, given the document's schema of each; at most LARGEST bytes.
 
-        Raises Unusable for what leads back to itself without an end.
+        Raises Unusable where that does not do, or a reference leads nowhere.
         """
-        found: dict[str, Json] = {}
-        size = depth = 0
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            self._cut = (depth := depth + 1) >= self._depth
-            for reference in waiting:
-                found[self._names[reference]] = defined = self.of(self._root.at(reference))
-                if (size := size + len(codec.dumps(defined))) > LARGEST:
-                    return None
-        for name in found:
-            _ends(name, found)
+        told: dict[str, Json] = {
+            "type": "object",
+            "properties": {key: self.of(each) for key, each in properties.items()},
+        }
+        return self.whole(told | {"required": sorted(required), "additionalProperties": False})
+
+    def whole(self, told: dict[str, Json]) -> dict[str, Json]:
+        """A schema that was turned over, with what it refers to under `$defs`, each once, the nearest first.
+
+        What is past DEFINED bytes may be anything. Raises Unusable as `arguments` does.
+        """
+        names: dict[str, str] = {}
+        waiting, size = deque(_references(told)), 0
+        while waiting:
+            reference = waiting.popleft()
+            if reference in names:
+                continue
+            known = self._at(reference)
+            if size + known.size <= DEFINED:
+                size += known.size
+                name = re.sub(r"[^A-Za-z0-9_.-]+", "_", unquote(reference.rpartition("/")[2])) or "it"
+                names[reference] = apart(name, set(names.values()))
+                waiting += known.references
+        found: dict[str, Json] = _named(told, names)
+        if names:
+            found["$defs"] = {name: _named(self._at(reference).schema, names) for reference, name in names.items()}
+        if len(codec.dumps(found)) > LARGEST:
+            raise Unusable(f"the schema of its arguments has more than {LARGEST} bytes")
         return found
+
+    def _at(self, reference: str) -> Known:
+        if reference not in self._known:
+            self._root.resolved(self._root.at(reference))  # it must lead somewhere
+            made = self.of(self._root.at(reference))
+            self._known[reference] = Known(made, len(codec.dumps(made)), tuple(_references(made)))
+        self._ends(reference)
+        return self._known[reference]
+
+    def _ends(self, reference: str) -> None:
+        """Raise Unusable where a schema is part of itself, so that no value ever settles it."""
+        here, seen = [reference], set[str]()
+        while here and reference not in self._ending:
+            for each in _inner(self._turned(here.pop())):
+                if each == reference:
+                    raise Unusable(f"the schema {reference!r} leads back to itself")
+                if each not in seen and each not in self._ending:
+                    seen.add(each)
+                    here.append(each)
+        self._ending.add(reference)
+
+    def _turned(self, reference: str) -> Any:
+        return self._known[reference].schema if reference in self._known else self.of(self._root.at(reference))
 
     def of(self, value: Any) -> Any:
         """A schema in the words of 2020-12; what is none stands for anything."""
@@ -127,7 +160,7 @@ class Schemas:
             found["enum"] = _distinct(_meant(each, found) for each in value["enum"])
         found |= {key: _meant(value[key], found) for key in ("const", "default") if key in value}
         if isinstance(reference := value.get("$ref"), str):
-            found |= self._referred(reference)
+            found = Reference(found | {"$ref": reference})
         return _nullable(found) if value.get("nullable") is True or value.get("x-nullable") is True else found
 
     def _words(self, value: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
@@ -162,16 +195,6 @@ class Schemas:
             found |= {"type": "string", "format": "binary"}
         elif "type" in value and (known := _distinct(name for name in names if name in _TYPES)):
             found["type"] = known if len(known) > 1 else known[0]
-
-    def _referred(self, reference: str) -> dict[str, Json]:
-        if reference not in self._names:
-            self._root.resolved(self._root.at(reference))  # it must lead somewhere
-            if self._cut or not self._depth:
-                return {"description": f"a {reference.rpartition('/')[2]}, as the API's documentation has it"}
-            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", unquote(reference.rpartition("/")[2])) or "it"
-            self._names[reference] = apart(name, set(self._names.values()))
-            self._waiting.append(reference)
-        return {"$ref": f"#/$defs/{self._names[reference]}"}
 
 
 def apart(name: str, taken: Container[str]) -> str:
@@ -210,7 +233,7 @@ def _distinct(values: Any) -> list[Any]:
 
 
 def _nullable(found: dict[str, Json]) -> dict[str, Json]:
-    kinds = found.get("type")
+    kinds = found.get("type") if not isinstance(found, Reference) else None
     if kinds is None and found.keys() - {"description", "title", "default"}:
         return {"anyOf": [found, {"type": "null"}]}
     if kinds is not None:
@@ -220,25 +243,12 @@ def _nullable(found: dict[str, Json]) -> dict[str, Json]:
     return found
 
 
-def _ends(name: str, defined: Mapping[str, Json]) -> None:
-    """Raise Unusable where a schema is part of itself, so that no value ever settles it."""
-    seen, here = set[str](), [name]
-    while here:
-        each: Any = defined[here.pop()]
-        for reference in _inner(each):
-            if reference == name:
-                raise Unusable(f"the schema {name!r} leads back to itself")
-            if reference not in seen:
-                seen.add(reference)
-                here.append(reference)
-
-
 def _inner(value: Any) -> Iterator[str]:
     """The definitions that hold for the same value as a schema does."""
     if not isinstance(value, Mapping):
         return
     if "$ref" in value:
-        yield str(value["$ref"]).removeprefix("#/$defs/")
+        yield str(value["$ref"])
     for key in ("allOf", "anyOf", "oneOf"):
         for each in value.get(key, ()):
             yield from _inner(each)
@@ -246,6 +256,25 @@ def _inner(value: Any) -> Iterator[str]:
         yield from _inner(value.get(key))
 
 
-def refused(source: str, why: object, name: str) -> InvalidRequest:
-    """The error of a whole document."""
-    return InvalidRequest(f"{source} is not as OpenAPI says: {why}", parameter=name)
+def _references(value: Any) -> Iterator[str]:
+    """What a schema that was turned over refers to."""
+    if isinstance(value, Reference):
+        yield value["$ref"]
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(each, dict | list):
+            yield from _references(each)
+
+
+def _named(value: Any, names: Mapping[str, str]) -> Any:
+    """A schema with its references by name; those that have none may be anything."""
+    if isinstance(value, list):
+        return [_named(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _named(each, names) for key, each in value.items()}
+    if isinstance(value, Reference):
+        reference = found.pop("$ref")
+        if reference in names:
+            return found | {"$ref": f"#/$defs/{names[reference]}"}
+        found.setdefault("description", f"a {reference.rpartition('/')[2]}, as the API's documentation has it")
+    return found
