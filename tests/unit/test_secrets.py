@@ -8,7 +8,7 @@ import pytest
 
 from llmagent_os.core.errors import EngineFailed
 from llmagent_os.core.records import ModelSpec
-from llmagent_os.core.secrets import missing, places, secret
+from llmagent_os.core.secrets import missing, noted, places, secret
 from llmagent_os.llm.http import api_key
 from llmagent_os.security.masking import Passage, scrubbed
 from llmagent_os.security.recognisers import recognise
@@ -53,3 +53,9 @@ async def test_a_secret_that_was_handed_out_is_masked_scrubbed_and_reviewed(fold
 def test_what_is_short_stands_anywhere_by_chance(folder: Path) -> None:
     (folder / "PIN").write_text("4711")
     assert secret("PIN") == "4711" and places("call 4711") == []
+
+
+def test_a_secret_from_elsewhere_is_looked_for_too() -> None:
+    assert noted("token-of-a-login") == "token-of-a-login"
+    assert places("Bearer token-of-a-login.") == [(7, 23)]
+    assert noted("short") == "short" and places("short") == []

@@ -23,10 +23,14 @@ def secret(name: str) -> str:
     """The secret of a name, from the first place that has it; empty where none does."""
     if not _NAME.fullmatch(name):
         return ""
-    found = os.environ.get(name, "") or _file(name) or _keyring(name)
-    if len(found) >= SHORTEST:
-        _given.add(found)
-    return found
+    return noted(os.environ.get(name, "") or _file(name) or _keyring(name))
+
+
+def noted(value: str) -> str:
+    """A secret that comes from elsewhere, from now on looked for in texts as the others are."""
+    if len(value) >= SHORTEST:
+        _given.add(value)
+    return value
 
 
 def missing(name: str) -> str:

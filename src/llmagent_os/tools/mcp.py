@@ -27,7 +27,7 @@ from ..core import codec
 from ..core.errors import ToolFailed
 from ..core.ports import Tool
 from ..core.records import Json, Ticket, ToolSpec, Traits
-from ..core.secrets import secret
+from ..core.secrets import noted, secret
 from .mcp_http import connected
 from .mcp_listing import Listing
 from .mcp_login import Login
@@ -251,6 +251,8 @@ class Connection:
     def _given(self) -> dict[str, str]:
         """The variables that its command gets: those that are named, out of our own, and those that have a value."""
         values = dict(each.split("=", 1) for each in self.server.env if "=" in each)
+        for value in values.values():
+            noted(value)
         names = [each for each in self.server.env if "=" not in each]
         return values | {name: value for name in names if (value := os.environ.get(name) or secret(name))}
 

@@ -29,6 +29,7 @@ from mcp.shared.auth import (
 from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.records import Json
+from ..core.secrets import noted
 
 PATIENCE = 300.0  # seconds for a person to log in
 _PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nYou may close this page.\n"
@@ -81,12 +82,19 @@ class Login:
 
     async def get_tokens(self) -> OAuthToken | None:
         """The tokens."""
-        return OAuthToken.model_validate(self.kept["tokens"]) if self.kept.get("tokens") else None
+        return self._noted(OAuthToken.model_validate(self.kept["tokens"])) if self.kept.get("tokens") else None
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
         """Keep new ones."""
         ends = time.time() + tokens.expires_in if tokens.expires_in else None
+        self._noted(tokens)
         self.keep(tokens=tokens.model_dump(mode="json"), ends=ends)
+
+    def _noted(self, tokens: OAuthToken) -> OAuthToken:
+        """The tokens, which from now on stand in no log."""
+        for each in (tokens.access_token, tokens.refresh_token):
+            noted(each or "")
+        return tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         """Who we are to the server."""
