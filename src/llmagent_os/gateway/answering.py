@@ -17,9 +17,11 @@ from .notices import Notice
 
 LONGEST = 600.0  # seconds that an agent may take to answer
 
-Stream = Callable[[Chunk | Notice], None]
-Piece = tuple[int, Chunk | Notice | Generation]
-"""The number of an answer with a piece of it, why it does not come, or the finished whole."""
+Stream = Callable[[Chunk], None]
+Waits = Callable[[Notice], None]
+"""Is told why an answer does not come."""
+Piece = tuple[int, Chunk | Generation]
+"""The number of an answer with a piece of it, or with the finished whole."""
 
 
 class Answerers:
@@ -28,11 +30,13 @@ class Answerers:
     def __init__(self, desk: Desk) -> None:
         self._kernel, self._agents, self._sys, self._desk = desk.system.kernel, desk.agents, desk.sys, desk
 
-    async def answer(self, request: GenerateRequest, stream: Stream | None = None) -> Generation:
+    async def answer(
+        self, request: GenerateRequest, stream: Stream | None = None, waits: Waits | None = None
+    ) -> Generation:
         """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
         if self.is_model(request.model):
             return await self._ask_model(request, stream)
-        return await self._ask_agent(request, stream)
+        return await self._ask_agent(request, stream, waits)
 
     async def all(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """Answer several requests at once; the first error of any ends them all."""
@@ -71,7 +75,7 @@ class Answerers:
                 stream(chunk)
         return answer
 
-    async def _ask_agent(self, request: GenerateRequest, stream: Stream | None) -> Generation:
+    async def _ask_agent(self, request: GenerateRequest, stream: Stream | None, waits: Waits | None) -> Generation:
         """Have a process of its own answer, and end it if the caller leaves."""
         body, task = _message(request), uuid.uuid4().hex
         with self._agents.watch(task) as chunks:
@@ -81,15 +85,21 @@ class Answerers:
                 with lookout(self._desk, self._agents, task, chunks.put_nowait):
                     async with aclosing(live(chunks, self._agents.reply(task, LONGEST))) as pieces:
                         async for piece in pieces:
-                            if not isinstance(piece, Chunk | Notice):
+                            if isinstance(piece, Notice):
+                                (waits or _unheard)(piece)
+                            elif not isinstance(piece, Chunk):
                                 return _generation(request.model, piece)
-                            if stream is not None:
+                            elif stream is not None:
                                 stream(piece)
             except (asyncio.CancelledError, TimeoutError):
                 pid, _ = await starting
                 await self._agents.stop_task(pid)
                 raise
         raise AssertionError("an answer ends with a reply, or with an error")
+
+
+def _unheard(notice: Notice) -> None:
+    """Where nobody can be told."""
 
 
 _END = Chunk()
@@ -147,15 +157,33 @@ def _generation(model: str, reply: dict[str, Json]) -> Generation:
     )
 
 
-async def follow(answerers: Answerers, requests: Sequence[GenerateRequest]) -> AsyncGenerator[list[Piece]]:
+def _telling(waits: Waits | None, put: Stream) -> Waits | None:
+    """Tells of a notice, and lets whoever waits for pieces look."""
+    if waits is None:
+        return None
+
+    def tell(notice: Notice) -> None:
+        waits(notice)
+        put(_END)
+
+    return tell
+
+
+async def follow(
+    answerers: Answerers, requests: Sequence[GenerateRequest], waits: Waits | None = None
+) -> AsyncGenerator[list[Piece]]:
     """Answer several requests at once and give what came since the last time; closing it ends them, and waits for it.
 
-    Each answer's last piece is its Generation. The first error of any ends it, after what came before.
+    Each answer's last piece is its Generation. The first error of any ends it, after what came before. With `waits`
+    there is also a piece of nothing, as soon as that was told something.
     """
     pieces: asyncio.Queue[Piece | asyncio.Future[None]] = asyncio.Queue()
 
     async def one(i: int, request: GenerateRequest) -> None:
-        pieces.put_nowait((i, await answerers.answer(request, lambda chunk: pieces.put_nowait((i, chunk)))))
+        def put(piece: Chunk | Generation) -> None:
+            pieces.put_nowait((i, piece))
+
+        put(await answerers.answer(request, put, _telling(waits, put)))
 
     def ended(task: asyncio.Future[None]) -> None:
         task.cancelled() or task.exception()  # noticed, also where an earlier error was the one to raise

@@ -19,11 +19,6 @@ def event(data: Json) -> bytes:
     return b"data: " + codec.dumps(data) + b"\n\n"
 
 
-def comment(text: str) -> bytes:
-    """A comment in a stream of events: clients leave it out, and it keeps the connection."""
-    return b": llmagent-os: " + " ".join(text.split()).encode() + b"\n\n"
-
-
 def usage(answers: Sequence[Generation]) -> dict[str, Json]:
     """What all answers of a request took together."""
     total = sum((answer.usage for answer in answers), Usage())

@@ -36,3 +36,19 @@ def became(kept: Mapping[str, Any]) -> str:
     if kept.get("by") is None:
         return f"is gone: {kept.get('over') or 'nobody waits for the answer any more'}"
     return f"was {'allowed' if kept['allowed'] else 'refused'} by {kept['by']}"
+
+
+class Notes:
+    """Notices in a stream whose clients know none: comments, which they leave out, and which keep the connection."""
+
+    def __init__(self) -> None:
+        self._new: list[bytes] = []
+
+    def take(self, notice: Notice) -> None:
+        """Something is to be told."""
+        self._new.append(b": llmagent-os: " + " ".join(notice.text.split()).encode() + b"\n\n")
+
+    def sent(self) -> bytes:
+        """What was not sent yet."""
+        new, self._new = self._new, []
+        return b"".join(new)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from ..core.errors import LLMAgentOSError, Unsupported
-from ..core.records import Chunk, GenerateRequest, Generation
+from ..core.records import GenerateRequest, Generation
 from .answering import Answerers, follow
 from .asgi import Exchange
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody, StreamOptions, take
-from .chat_wire import DONE, Chat, Completion, comment, event
+from .chat_wire import DONE, Chat, Completion, event
 from .desk import Desk
 from .errors import openai_body
-from .notices import Notice
+from .notices import Notes
 
 
 class OpenAI:
@@ -48,12 +48,12 @@ class OpenAI:
     async def _stream(
         self, http: Exchange, requests: Sequence[GenerateRequest], wire: Chat, options: StreamOptions | None
     ) -> None:
-        answers: list[Generation] = []
+        answers, notes = list[Generation](), Notes()
         try:
-            async with aclosing(follow(self.answerers, requests)) as batches:
+            async with aclosing(follow(self.answerers, requests, notes.take)) as batches:
                 async for batch in batches:
                     answers += [piece for _, piece in batch if isinstance(piece, Generation)]
-                    if data := b"".join(_sent(wire, i, piece) for i, piece in batch):
+                    if data := notes.sent() + b"".join(wire.piece(i, piece) for i, piece in batch):
                         await http.events(data)
         except (LLMAgentOSError, TimeoutError) as error:
             if not http.started:
@@ -78,10 +78,6 @@ class OpenAI:
         tokens = found.usage.input_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         await http.json(200, {"object": "list", "data": data, "model": body.model, "usage": usage})
-
-
-def _sent(wire: Chat, i: int, piece: Chunk | Notice | Generation) -> bytes:
-    return comment(piece.text) if isinstance(piece, Notice) else wire.piece(i, piece)
 
 
 def _base64(vector: Sequence[float]) -> str:

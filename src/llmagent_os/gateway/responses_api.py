@@ -7,13 +7,12 @@ from contextlib import aclosing
 
 from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound
-from ..core.records import Chunk, GenerateRequest, Generation, Message, owned
+from ..core.records import GenerateRequest, Generation, Message, owned
 from .answering import Answerers, follow
 from .asgi import Exchange
 from .bodies import read
-from .chat_wire import comment
 from .desk import Desk
-from .notices import Notice
+from .notices import Notes
 from .responses_bodies import ResponsesBody, refuse
 from .responses_wire import Wire
 
@@ -50,13 +49,14 @@ class Responses:
     async def _stream(
         self, http: Exchange, request: GenerateRequest, wire: Wire, keep: Callable[[Generation], Awaitable[None]]
     ) -> None:
+        notes = Notes()
         try:
-            async with aclosing(follow(self._answerers, [request])) as batches:
+            async with aclosing(follow(self._answerers, [request], notes.take)) as batches:
                 async for batch in batches:
                     begun = b"" if http.started else wire.begin()  # also before a comment
                     for answer in (piece for _, piece in batch if isinstance(piece, Generation)):
                         await keep(answer)
-                    await http.events(begun + b"".join(_sent(wire, piece) for _, piece in batch))
+                    await http.events(begun + notes.sent() + b"".join(wire.piece(piece) for _, piece in batch))
         except (LLMAgentOSError, TimeoutError) as error:
             if not http.started:
                 raise
@@ -95,10 +95,6 @@ async def _take(http: Exchange) -> ResponsesBody:
         raise
     http.wrote = body.model_fields_set
     return body
-
-
-def _sent(wire: Wire, piece: Chunk | Notice | Generation) -> bytes:
-    return comment(piece.text) if isinstance(piece, Notice) else wire.piece(piece)
 
 
 def _spoken(answer: Generation) -> Message:
