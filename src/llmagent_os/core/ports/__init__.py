@@ -1,0 +1,50 @@
+"""The shapes that drivers, filters, syscalls and programs must have. One to five methods each; nothing here acts."""
+
+from .door import (
+    Approver,
+    Brings,
+    Covers,
+    Filter,
+    Follower,
+    Handler,
+    Invoker,
+    Owner,
+    Proceed,
+    Syscall,
+    Trap,
+    Words,
+    own,
+    plain,
+    uncovered,
+)
+from .engines import DecodingStrategy, Engine, Slotted, Stepper, Tool, Work
+from .stores import Archive, Facts, PageStore, Personal, Store
+
+__all__ = [
+    "Approver",
+    "Archive",
+    "Brings",
+    "Covers",
+    "DecodingStrategy",
+    "Engine",
+    "Facts",
+    "Filter",
+    "Follower",
+    "Handler",
+    "Invoker",
+    "Owner",
+    "PageStore",
+    "Personal",
+    "Proceed",
+    "Slotted",
+    "Stepper",
+    "Store",
+    "Syscall",
+    "Tool",
+    "Trap",
+    "Words",
+    "Work",
+    "own",
+    "plain",
+    "uncovered",
+]
