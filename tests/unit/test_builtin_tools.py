@@ -107,6 +107,8 @@ async def test_an_edit_passes_over_white_space_and_names_what_is_nearest(kit: To
         await call(kit, "edit_file", path="a.ini", old="host = a", new="host = b")
     with pytest.raises(ToolFailed, match="several times"):
         await call(kit, "edit_file", path="a.ini", old="host  = a", new="host = b")
+    with pytest.raises(ToolFailed, match="nothing was changed"):
+        await call(kit, "edit_file", path="a.ini", old="[server]", new="[server]")
     with pytest.raises(ToolFailed, match="no old text"):
         await call(kit, "edit_file", path="a.ini", old=" ", new="x")
     await call(kit, "edit_file", path="a.ini", old="port = 8080\n", new="port = 9090\n")

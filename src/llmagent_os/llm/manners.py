@@ -115,7 +115,7 @@ Examples:
     each=False,
     lean=True,
     result="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
-    "Where all of that is done, answer from the results. Else use the next tool.]",
+    "Where all of that is done, answer it in its own language, from the results. Else use the next tool.]",
     failure="Result of {tool}:\n{text}\n\n[It did not work. Asked: {request}\n"
     "Try another way once, or say what did not work.]",
     sampling={"temperature": 0.0},

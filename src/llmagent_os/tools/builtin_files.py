@@ -74,6 +74,8 @@ class Workspaces:
         """Replace a piece of a text file of your workspace. `old` has to stand in it once, as the file has it."""
         text = self._text(path, ticket)
         begin, end = _place(text, old, path)
+        if old == new:
+            raise ToolFailed(f"nothing was changed in {path}: the new text is the old one")
         if text[begin:end] != old:  # found without the white space at its ends
             new = new.strip()
         self.write(path, (text[:begin] + new + text[end:]).encode(), ticket)
