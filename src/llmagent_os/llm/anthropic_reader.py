@@ -18,7 +18,7 @@ _FINISH: dict[str, FinishReason] = {
 
 
 @dataclass(slots=True)
-class Part:
+class PartialCall:
     """A tool call as far as it has come; `given` is the input that its beginning had, in case none follows."""
 
     id: str
@@ -43,8 +43,8 @@ class Reader:
         self._choices = request.choices
         self._kept = ""
         self._halves = Halves()
-        self._calls: list[Part] = []
-        self._at: dict[Any, Part] = {}  # by the index of the block
+        self._calls: list[PartialCall] = []
+        self._at: dict[Any, PartialCall] = {}  # by the index of the block
 
     def whole(self, answer: Mapping[str, Any]) -> str:
         """Read an answer that was not streamed and return its text."""
@@ -78,7 +78,7 @@ class Reader:
         if block["type"] == "tool_use":
             given = block.get("input")
             text = given if isinstance(given, str) else codec.dumps(given).decode() if given else ""
-            part = Part(text_of(block.get("id") or ""), text_of(block["name"]), text)
+            part = PartialCall(text_of(block.get("id") or ""), text_of(block["name"]), text)
             self._calls.append(part)
             self._at[index] = part
         return self._passed(block.get("text")) if block["type"] == "text" else ""

@@ -24,7 +24,7 @@ _FINISH: dict[str, FinishReason] = {
 
 
 @dataclass(slots=True)
-class Part:
+class PartialCall:
     """A tool call as far as it has come."""
 
     id: str = ""
@@ -44,9 +44,9 @@ class Reader:
         self._choices = request.choices if unwrap else None
         self._kept = ""
         self._halves = Halves()
-        self._calls: list[Part] = []
-        self._at: dict[Any, Part] = {}  # by index, which is the server's word
-        self._old: Part | None = None
+        self._calls: list[PartialCall] = []
+        self._at: dict[Any, PartialCall] = {}  # by index, which is the server's word
+        self._old: PartialCall | None = None
 
     def whole(self, answer: Mapping[str, Any]) -> Chunk:
         """Read an answer that was not streamed."""
@@ -99,7 +99,7 @@ class Reader:
         call.id, call.name = call.id or id, call.name or name
         self._write(call, given)
 
-    def _write(self, call: Part, given: Any) -> None:
+    def _write(self, call: PartialCall, given: Any) -> None:
         """Add to the arguments; some servers send them as an object, or once more when they are whole."""
         if isinstance(given, str):
             if given != call.arguments or not is_object(given):
@@ -109,7 +109,7 @@ class Reader:
             call.arguments = codec.dumps(given).decode()
             self.length += len(call.arguments)
 
-    def _call(self, index: Any, id: str, name: str) -> Part:
+    def _call(self, index: Any, id: str, name: str) -> PartialCall:
         """The call that a part belongs to: by its index, where there is one and it is not that of a call before."""
         known = self._at.get(index) if index is not None else None
         if known is None and index is None:
@@ -117,13 +117,13 @@ class Reader:
             if known is None and not id and self._calls:
                 known = self._calls[-1]
         if known is None or self._begins(known, id, name):
-            known = Part()
+            known = PartialCall()
             self._calls.append(known)
         if index is not None:
             self._at[index] = known
         return known
 
-    def _begins(self, call: Part, id: str, name: str) -> bool:
+    def _begins(self, call: PartialCall, id: str, name: str) -> bool:
         """Whether a part begins a call of its own, though its index or place is that of another one.
 
         A name and another id say so, unless that one's arguments are still to go on; without ids, that they are whole.
@@ -139,7 +139,7 @@ class Reader:
         if self._calls and self._old is None:
             return
         if self._old is None:
-            self._old = Part()
+            self._old = PartialCall()
             self._calls.append(self._old)
         self._old.name = self._old.name or text_of(part.get("name") or "")
         self._write(self._old, part.get("arguments"))

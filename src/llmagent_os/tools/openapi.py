@@ -19,7 +19,7 @@ from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import missing, secret
 from .openapi_read import NO_SERVER, Operation, names, read, told_apart
-from .openapi_values import Slot, body, header, query, segment
+from .openapi_values import Target, body, header, query, segment
 from .settings import Document
 from .toolkit import Bounds, File, as_json
 
@@ -50,8 +50,8 @@ class OperationTool:
         headers["Idempotency-Key"] = ticket.key
         data = None
         try:
-            if arguments.get("body") is not None and "body" in self._operation.slots:
-                data, kind = body(self._operation.slots["body"], arguments["body"])
+            if arguments.get("body") is not None and "body" in self._operation.targets:
+                data, kind = body(self._operation.targets["body"], arguments["body"])
                 headers |= {"Content-Type": kind} if kind else {}
             async with (
                 self._bounds.within(),
@@ -66,22 +66,22 @@ class OperationTool:
 
     def _request(self, arguments: Mapping[str, Json]) -> tuple[URL, dict[str, str]]:
         operation, url = self._operation, self._operation.url
-        if wrong := (arguments.keys() - operation.slots.keys()) | (operation.required - arguments.keys()):
-            known = ", ".join(f"{name}{'' if name in operation.required else '?'}" for name in operation.slots)
+        if wrong := (arguments.keys() - operation.targets.keys()) | (operation.required - arguments.keys()):
+            known = ", ".join(f"{name}{'' if name in operation.required else '?'}" for name in operation.targets)
             raise ToolFailed(f"{self.spec.name}: {min(wrong)!r} is unknown or missing; it takes {known or 'nothing'}")
         pieces: list[str] = []
         headers: dict[str, str] = {}
         cookies: list[str] = []
         for name, value in arguments.items():
-            slot = operation.slots[name]
-            if slot.place == "path":
-                url = url.replace(f"{{{slot.name}}}", segment(slot, value))
-            elif slot.place == "query":
-                pieces += query(slot, value)
-            elif slot.place == "header":
-                headers[slot.name] = header(slot, value)
-            elif slot.place == "cookie":
-                cookies += query(slot, value)
+            target = operation.targets[name]
+            if target.place == "path":
+                url = url.replace(f"{{{target.name}}}", segment(target, value))
+            elif target.place == "query":
+                pieces += query(target, value)
+            elif target.place == "header":
+                headers[target.name] = header(target, value)
+            elif target.place == "cookie":
+                cookies += query(target, value)
         if any(part in (".", "..") for part in url.partition("?")[0].split("/")):
             raise ToolFailed(f"{self.spec.name}: these values would make another path of it")
         self._show_key(pieces, headers, cookies)
@@ -103,7 +103,7 @@ class OperationTool:
             if place == "header":
                 headers[field] = value
             else:
-                (pieces if place == "query" else cookies).extend(query(Slot(place, field), value))
+                (pieces if place == "query" else cookies).extend(query(Target(place, field), value))
 
 
 class Imported(dict[str, OperationTool]):

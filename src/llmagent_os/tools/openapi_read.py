@@ -19,7 +19,7 @@ from yarl import URL
 from ..core.records import Json
 from . import openapi_swagger as swagger
 from .openapi_schemas import Root, Schemas, Unusable, apart, text
-from .openapi_values import FORM, JSON, MULTIPART, Slot, file_schema
+from .openapi_values import FORM, JSON, MULTIPART, Target, file_schema
 from .toolkit import shown_name
 
 METHODS = ("get", "put", "post", "delete", "patch", "head")
@@ -45,7 +45,7 @@ class Operation:
     words: str
     schema: Json
     url: str
-    slots: Mapping[str, Slot]
+    targets: Mapping[str, Target]
     required: frozenset[str]
     auth: tuple[tuple[str, str, str], ...]  # ways to show the key: place, name, and what stands before it
 
@@ -136,16 +136,18 @@ class _Reader:
             raise Unusable(NO_SERVER)
         auth = self._auth(about)
         inputs = self._inputs(item, about)
-        slots, schemas, required = self._slots(path, inputs["parameters"], {(place, name) for place, name, _ in auth})
+        targets, schemas, required = self._targets(
+            path, inputs["parameters"], {(place, name) for place, name, _ in auth}
+        )
         if (body := self._body(inputs.get("requestBody"))) is not None:
-            slots["body"], schemas["body"], needed = body
+            targets["body"], schemas["body"], needed = body
             required += ["body"] if needed else []
         said = [each for each in (about.get("summary"), about.get("description")) if isinstance(each, str) and each]
         words = ("Deprecated. " if about.get("deprecated") is True else "") + ("\n".join(said) or label)
         told = self._schemas.arguments(schemas, required)
         identifier = text(about.get("operationId") or "")
         return Operation(
-            label, identifier, words[:WORDS], told, url + _encoded(path), slots, frozenset(required), auth
+            label, identifier, words[:WORDS], told, url + _encoded(path), targets, frozenset(required), auth
         )  # fmt: skip
 
     def _inputs(self, item: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,9 +160,9 @@ class _Reader:
             return swagger.taken(given, about.get("consumes") or self._data.get("consumes") or [])
         return {"parameters": given, "requestBody": self._root.resolved(about.get("requestBody"))}
 
-    def _slots(
+    def _targets(
         self, path: str, given: Sequence[Mapping[str, Any]], keys: set[tuple[str, str]]
-    ) -> tuple[dict[str, Slot], dict[str, Any], list[str]]:
+    ) -> tuple[dict[str, Target], dict[str, Any], list[str]]:
         """Where each argument goes, its schema, and which are needed; `keys` are shown by us.
 
         Of two with one name the first keeps it, in the order of path, query, header and cookie; `body` is the body's.
@@ -168,45 +170,45 @@ class _Reader:
         in_path = dict.fromkeys(re.findall(r"\{([^{}]+)\}", path))
         known = {text(each["name"]) for each in given if each.get("in") == "path"}
         given = [*given, *({"name": name, "in": "path"} for name in in_path if name not in known)]
-        slots: dict[str, Slot] = {}
+        targets: dict[str, Target] = {}
         schemas: dict[str, Any] = {}
         required = []
         for each in sorted(given, key=lambda one: [*_STYLES].index(one["in"])):
-            slot = self._slot(each)
-            needed = slot.place == "path" or each.get("required") is True
-            unused = slot.name not in in_path if slot.place == "path" else slot.place == "cookie" and not needed
+            target = self._target(each)
+            needed = target.place == "path" or each.get("required") is True
+            unused = target.name not in in_path if target.place == "path" else target.place == "cookie" and not needed
             if (
                 unused
-                or (slot.place, slot.name) in keys
-                or (slot.place == "header" and slot.name.lower() in _TRANSPORT)
+                or (target.place, target.name) in keys
+                or (target.place == "header" and target.name.lower() in _TRANSPORT)
             ):
                 continue
-            key = slot.name
-            if key == "body" or key in slots:
-                key = apart(f"{key}_{slot.place}", slots)
-            slots[key], schemas[key] = slot, self._described(each, slot)
+            key = target.name
+            if key == "body" or key in targets:
+                key = apart(f"{key}_{target.place}", targets)
+            targets[key], schemas[key] = target, self._described(each, target)
             required += [key] if needed else []
-        return slots, schemas, required
+        return targets, schemas, required
 
-    def _slot(self, given: Mapping[str, Any]) -> Slot:
+    def _target(self, given: Mapping[str, Any]) -> Target:
         place = given["in"]
         content = given.get("content")
         media = text(next(iter(content))) if isinstance(content, Mapping) and content else ""
         style = given.get("style") or _STYLES[place]
         explode = given.get("explode")
-        return Slot(
+        return Target(
             place, text(given["name"]), style, style == "form" if explode is None else explode is True,
             given.get("allowReserved") is True, media,
         )  # fmt: skip
 
-    def _described(self, given: Mapping[str, Any], slot: Slot) -> Any:
+    def _described(self, given: Mapping[str, Any], target: Target) -> Any:
         words = given.get("description")
-        found = (given["content"].get(slot.media) or {}).get("schema") if slot.media else given.get("schema")
+        found = (given["content"].get(target.media) or {}).get("schema") if target.media else given.get("schema")
         found = found if isinstance(found, Mapping) and found else {"type": "string"}
         return {**found, "description": words} if isinstance(words, str) and "$ref" not in found else found
 
-    def _body(self, body: Mapping[str, Any] | None) -> tuple[Slot, Any, bool] | None:
-        """The body's slot and schema, and whether it is needed: as JSON where there is a choice, else as a form."""
+    def _body(self, body: Mapping[str, Any] | None) -> tuple[Target, Any, bool] | None:
+        """The body's target and schema, and whether it is needed: as JSON where there is a choice, else as a form."""
         content = {
             text(kind): self._root.resolved(about) for kind, about in ((body or {}).get("content") or {}).items()
         }
@@ -218,15 +220,15 @@ class _Reader:
         given = content[media].get("schema") or {}
         needed = (body or {}).get("required") is True
         if JSON.match(media):
-            return Slot("body", "body", media=media), given, needed
+            return Target("body", "body", media=media), given, needed
         if media.startswith((FORM, MULTIPART)):
             return *self._form(media, given, content[media].get("encoding") or {}), needed
         binary = not media.startswith("text/") and not re.search(r"xml|yaml|csv|javascript|graphql", media)
         words = f"sent as {media}"
         told = file_schema(words) if binary else {"type": "string", "description": words}
-        return Slot("body", "body", media=media, files=frozenset({"body"} if binary else ())), told, needed
+        return Target("body", "body", media=media, files=frozenset({"body"} if binary else ())), told, needed
 
-    def _form(self, media: str, given: Any, encoding: Mapping[str, Any]) -> tuple[Slot, Any]:
+    def _form(self, media: str, given: Any, encoding: Mapping[str, Any]) -> tuple[Target, Any]:
         properties, required = self._fields(given, 0)
         files = frozenset(
             key for key, each in properties.items() if self._binary(each) or self._binary(each.get("items"))
@@ -235,14 +237,14 @@ class _Reader:
         for key, about in ((text(key), self._root.resolved(about)) for key, about in encoding.items()):
             style, explode = about.get("style") or "form", about.get("explode")
             kind = text(about.get("contentType") or "").partition(",")[0].strip()
-            parts[key] = Slot(
+            parts[key] = Target(
                 "body", key, style, style == "form" if explode is None else explode is True,
                 about.get("allowReserved") is True, kind if "*" not in kind else "",
             )  # fmt: skip
         if files and media.startswith(MULTIPART):
             told: dict[str, Any] = {key: _upload(each) if key in files else each for key, each in properties.items()}
             given = {"type": "object", "properties": told, "required": required}
-        return Slot("body", "body", media=media, parts=parts, files=files), given
+        return Target("body", "body", media=media, parts=parts, files=files), given
 
     def _fields(self, given: Any, depth: int) -> tuple[dict[str, Any], list[Any]]:
         """The properties of an object, each resolved, and which are needed, with those of `allOf`."""

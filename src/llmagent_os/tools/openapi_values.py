@@ -24,7 +24,7 @@ _DELIMITERS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Target:
     """Where an argument goes: `place` is path, query, header, cookie or body, `name` what it is called there.
 
     `media` is how a body is sent, or a parameter whose value is a document of its own; `parts` are the fields of a form
@@ -37,7 +37,7 @@ class Slot:
     explode: bool = False
     reserved: bool = False
     media: str = ""
-    parts: Mapping[str, Slot] = field(default_factory=dict)
+    parts: Mapping[str, Target] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
 
 
@@ -46,60 +46,60 @@ def plain(value: Json) -> str:
     return value if isinstance(value, str) else codec.dumps(value).decode()
 
 
-def segment(slot: Slot, value: Json) -> str:
+def segment(target: Target, value: Json) -> str:
     """A value as part of a path, whatever is in it; raises ToolFailed for what would be no part, or another one."""
-    value = plain(value) if slot.media else value
-    words = [_joined(each, "=" if slot.explode else ",") for each in _pieces(value)]
-    first = {"label": ".", "matrix": ";"}.get(slot.style, "")
-    if slot.style == "matrix" and not (slot.explode and isinstance(value, dict)):
-        name = quote(slot.name, safe="")
-        words = [f"{name}={each}" for each in (words if slot.explode else [",".join(words)])]
-    text = first + (first or "," if slot.explode else ",").join(words)
+    value = plain(value) if target.media else value
+    words = [_joined(each, "=" if target.explode else ",") for each in _pieces(value)]
+    first = {"label": ".", "matrix": ";"}.get(target.style, "")
+    if target.style == "matrix" and not (target.explode and isinstance(value, dict)):
+        name = quote(target.name, safe="")
+        words = [f"{name}={each}" for each in (words if target.explode else [",".join(words)])]
+    text = first + (first or "," if target.explode else ",").join(words)
     if not words or text in ("", ".", ".."):
         raise ToolFailed(f"{value!r} cannot stand in a path")
     return text
 
 
-def query(slot: Slot, value: Json) -> Iterator[str]:
+def query(target: Target, value: Json) -> Iterator[str]:
     """A value as `name=value` pieces of a query or a form, percent-encoded."""
-    safe = RESERVED if slot.reserved else ""
-    name = quote(slot.name, safe="")
-    if slot.media or not isinstance(value, dict | list):
+    safe = RESERVED if target.reserved else ""
+    name = quote(target.name, safe="")
+    if target.media or not isinstance(value, dict | list):
         yield f"{name}={quote(plain(value), safe=safe)}"
-    elif slot.style == "deepObject" and isinstance(value, dict):
-        for path, each in _deep(slot.name, value):
+    elif target.style == "deepObject" and isinstance(value, dict):
+        for path, each in _deep(target.name, value):
             yield f"{quote(path, safe='')}={quote(plain(each), safe=safe)}"
-    elif slot.explode:
+    elif target.explode:
         for each in _pieces(value):
             key = quote(each[0], safe="") if isinstance(value, dict) else name
             yield f"{key}={quote(each[-1], safe=safe)}"
     elif pieces := _pieces(value):
-        between = _DELIMITERS.get(slot.style, ",")
+        between = _DELIMITERS.get(target.style, ",")
         yield f"{name}=" + between.join(quote(word, safe=safe) for each in pieces for word in each)
 
 
-def header(slot: Slot, value: Json) -> str:
+def header(target: Target, value: Json) -> str:
     """A value of a header."""
-    if slot.media or not isinstance(value, dict | list):
+    if target.media or not isinstance(value, dict | list):
         return plain(value)
-    return ",".join(("=" if slot.explode else ",").join(each) for each in _pieces(value))
+    return ",".join(("=" if target.explode else ",").join(each) for each in _pieces(value))
 
 
-def body(slot: Slot, value: Json) -> tuple[Any, str]:
+def body(target: Target, value: Json) -> tuple[Any, str]:
     """A body to be sent, and its Content-Type (empty where that comes with it); raises ToolFailed for what is none."""
-    if JSON.match(slot.media):
-        return codec.dumps(value), "application/json" if "*" in slot.media else slot.media
-    if slot.media.startswith((FORM, MULTIPART)):
+    if JSON.match(target.media):
+        return codec.dumps(value), "application/json" if "*" in target.media else target.media
+    if target.media.startswith((FORM, MULTIPART)):
         if not isinstance(value, dict):
             raise ToolFailed("body: a form is an object of its fields")
-        if slot.media.startswith(MULTIPART):
-            return _multipart(slot, value), ""
-        fields = ((slot.parts.get(key) or Slot("body", key, "form", True), each) for key, each in value.items())
+        if target.media.startswith(MULTIPART):
+            return _multipart(target, value), ""
+        fields = ((target.parts.get(key) or Target("body", key, "form", True), each) for key, each in value.items())
         pieces = [piece for part, each in fields if each is not None for piece in query(_flat(part, each), each)]
-        return "&".join(pieces).encode(), slot.media
-    if slot.files:
-        return _bytes(value, "body"), slot.media
-    return plain(value).encode(), slot.media
+        return "&".join(pieces).encode(), target.media
+    if target.files:
+        return _bytes(value, "body"), target.media
+    return plain(value).encode(), target.media
 
 
 def file_schema(description: str) -> dict[str, Json]:
@@ -110,20 +110,24 @@ def file_schema(description: str) -> dict[str, Json]:
     return {"type": "object", "description": told, "properties": kinds, "additionalProperties": False}
 
 
-def _flat(slot: Slot, value: Json) -> Slot:
+def _flat(target: Target, value: Json) -> Target:
     """The field of a form; an object in it is JSON unless the document says how else."""
-    nested = isinstance(value, dict) and slot.style in ("", "form")
-    return Slot("body", slot.name, slot.style, slot.explode, slot.reserved, "application/json") if nested else slot
+    nested = isinstance(value, dict) and target.style in ("", "form")
+    return (
+        Target("body", target.name, target.style, target.explode, target.reserved, "application/json")
+        if nested
+        else target
+    )
 
 
-def _multipart(slot: Slot, value: Mapping[str, Json]) -> aiohttp.FormData:
+def _multipart(target: Target, value: Mapping[str, Json]) -> aiohttp.FormData:
     form = aiohttp.FormData(default_to_multipart=True)
     for key, each in value.items():
-        media = slot.parts[key].media if key in slot.parts else ""
+        media = target.parts[key].media if key in target.parts else ""
         for one in each if isinstance(each, list) and not JSON.match(media) else [each]:
             if one is None:
                 continue
-            if key in slot.files:
+            if key in target.files:
                 name = str(one.get("name") or key) if isinstance(one, dict) else key
                 form.add_field(key, _bytes(one, key), filename=name, content_type=media or "application/octet-stream")
             elif isinstance(one, dict | list):
