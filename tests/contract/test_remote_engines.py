@@ -18,7 +18,7 @@ from llmagent_os.core.records import EmbedRequest, Message, ModelSpec, Sampling,
 from llmagent_os.llm.engines import open_engine
 from llmagent_os.llm.http import Lines
 from tests.contract.engine_suite import *  # noqa: F403
-from tests.contract.engine_suite import LONG, SCHEMA, SHORT, Bed
+from tests.contract.engine_suite import EMAIL, LONG, SCHEMA, SHORT, Bed
 from tests.stand_ins.anthropic_api import anthropic_server
 from tests.stand_ins.openai_api import asked, openai_server
 from tests.stand_ins.server import StandIn, event_stream
@@ -125,6 +125,28 @@ async def test_openai_gets_tools_schema_and_choices_in_its_own_shape(openai):
     assert server.last["response_format"]["json_schema"] == {"name": "answer", "schema": SCHEMA, "strict": False}
     await bed.ask(bed.chat("x", choices=("a", "b")))
     assert server.last["response_format"]["json_schema"]["strict"] is True
+
+
+async def test_servers_get_no_pattern_that_they_refuse(pair):
+    """One would refuse all tools beside it."""
+    server, bed = pair
+    said = {"type": "string", "pattern": EMAIL}
+    schema = {
+        "type": "object",
+        "properties": {"a": said, "b": {"pattern": "^x"}, "const": {"const": {"pattern": "(?"}}},
+    }
+    tools = (ToolSpec("mail", "", {**schema, "patternProperties": {"^(?!a)": {}, "b": {}}}), ToolSpec("t", "", {}))
+    await bed.ask(bed.chat("x", tools=tools))
+    sent = [tool.get("function", tool) for tool in server.last["tools"]]
+    mail = sent[0].get("parameters", sent[0].get("input_schema"))
+    assert mail["properties"] == {
+        "a": {"type": "string"},
+        "b": {"pattern": "^x"},
+        "const": {"const": {"pattern": "(?"}},
+    }
+    assert mail["patternProperties"] == {"b": {}}
+    with pytest.raises(Unsupported, match="does not match"):
+        await bed.ask(bed.chat('{"a": "a..b@x.org"}', schema=schema))
 
 
 async def test_vllm_gets_choices_in_its_own_field():

@@ -50,7 +50,7 @@ async def test_an_odd_tool_costs_itself_names_keep_both_and_there_is_more_than_t
     assert system.sources.states["mcp odd"].trouble is None
     tools = {name: tool for name, tool in system.tools.items() if getattr(tool, "source", "") == "mcp odd"}
     (missing,) = system.missing()
-    assert set(missing["left_out"]) == {"listed_schema", "round", "tool 12", "tool 13", "long_schema"}
+    assert set(missing["left_out"]) == {"listed_schema", "round", "no_value", "tool 13", "tool 14", "long_schema"}
     for tool in tools.values():
         jsonschema.Draft202012Validator.check_schema(dict(tool.spec.parameters))
     call = system.sys.call

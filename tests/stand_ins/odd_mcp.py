@@ -25,6 +25,7 @@ TOOLS: list[Any] = [
         "x": {"type": "number", "minimum": 0, "exclusiveMinimum": True}}}},
     {"name": "listed_schema", "inputSchema": [1]}, {"name": "round", "inputSchema": {
         "type": "object", "properties": 5, "$ref": "#"}},
+    {"name": "no_value", "inputSchema": {"type": "object", "properties": {"x": {"enum": []}}, "required": ["x"]}},
     {"inputSchema": {"type": "object"}}, "what?", {"name": "long_schema", "inputSchema": {"title": "x" * 50_000}},
     {"name": "list_resources", "inputSchema": {"type": "object"}},
 ]  # fmt: skip

@@ -233,6 +233,8 @@ LEFT_OUT = {
     "no list of parameters": ("paths: {/t: {get: {parameters: 5}}, /ok: {get: {operationId: ok}}}", "as OpenAPI says"),
     "a parameter without a name": ("paths: {/t: {get: {parameters: [{in: query}]}}, /ok: {get: {operationId: ok}}}",
                                    "name"),
+    "a pattern that is none": ("paths: {/t: {get: {parameters: [{name: a, in: query, schema: {pattern: '['}}]}}, "
+                               "/ok: {get: {operationId: ok}}}", "no model can be held"),
     "a place that is none": ("paths: {/t: {get: {parameters: [{name: a, in: pocket}]}}, /ok: {get: {operationId: ok}}}",
                              "pocket"),
 }  # fmt: skip

@@ -52,12 +52,13 @@ def character(letter: str) -> Node:
 
 
 class Pattern:
-    """One expression; made by `compiled`."""
+    """One expression; made by `compiled`. It is `regular` where it looks neither around nor back."""
 
     def __init__(self, text: str) -> None:
         reader = _Reader(text)
         self._root = reader.whole()
         self._kept = reader.groups if reader.refers else 0
+        self.regular = not (reader.looks or reader.refers)
         self._code: list[tuple[str, Node, int, int]] = []
         self._write(self._root)
         self._add("found", self._root)
@@ -266,7 +267,7 @@ class _Reader:
         self._case = self._dots = False  # flags i and s
         self._depth = 0
         self.groups = 0
-        self.refers = False
+        self.refers = self.looks = False
 
     def whole(self) -> Node:
         """All of it."""
@@ -361,6 +362,7 @@ class _Reader:
             return self._kept()
         for sign, (wanted, behind) in _LOOKS.items():
             if self._next(sign[1:]):
+                self.looks = True
                 return Node("look", (self._closed(),), wanted=wanted, behind=behind)
         if self._next("P<") or self._next("<"):
             name = self._until(">")

@@ -25,7 +25,7 @@ from ..core.records import (
 from .anthropic_reader import Reader
 from .engines import check, refuse_unknown
 from .http import DONE, Server, api_key
-from .wire import choice_schema, priced, tokens
+from .wire import choice_schema, priced, sent, tokens
 
 BASE = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
@@ -112,7 +112,9 @@ class AnthropicEngine:
         body.update(_sampling(request.sampling, self.info.parameters))
         schema = choice_schema(request.choices) if request.choices else request.schema
         if schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": _closed(schema)}}
+            body["output_config"] = {
+                "format": {"type": "json_schema", "schema": schemas.rebuilt(sent(schema), _closed)}
+            }
         return body
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
@@ -200,7 +202,7 @@ def _part(part: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _tool(tool: ToolSpec) -> dict[str, Json]:
-    return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+    return {"name": tool.name, "description": tool.description, "input_schema": sent(tool.parameters)}
 
 
 def _tool_choice(choice: str) -> dict[str, Json]:
@@ -216,13 +218,6 @@ def _sampling(sampling: Sampling, taken: Container[str]) -> dict[str, Json]:
     return sent
 
 
-def _closed(schema: Json) -> Json:
-    """Close every object that says nothing of other properties: the API demands it, and what it allows stays valid."""
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    closed = {name: _closed(value) for name, value in schema.items()}
-    if schema.get("type") == "object":
-        closed.setdefault("additionalProperties", False)
-    return closed
+def _closed(part: Mapping[str, Json]) -> dict[str, Json]:
+    """Close an object that says nothing of other properties: the API demands it, and what it allows stays valid."""
+    return {**({"additionalProperties": False} if part.get("type") == "object" else {}), **part}

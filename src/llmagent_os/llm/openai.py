@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from ..core import codec, schemas
 from ..core.errors import EngineUnavailable, Unsupported
@@ -17,13 +18,14 @@ from ..core.records import (
     Json,
     Message,
     ModelSpec,
+    ToolSpec,
     Usage,
 )
 from ..core.stream import estimate, tokens_of
 from .engines import check, refuse_unknown
 from .http import DONE, Server, api_key
 from .openai_reader import Reader
-from .wire import choice_schema, priced, tokens
+from .wire import choice_schema, priced, sent, tokens
 
 BASE = "https://api.openai.com/v1"
 
@@ -134,7 +136,7 @@ class OpenAIEngine:
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         body.update(self._sampling(request))
         if request.tools:
-            body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
+            body["tools"] = [{"type": "function", "function": _tool(tool)} for tool in request.tools]
             body["tool_choice"] = _tool_choice(request.tool_choice)
         body.update(self._constraint(request))
         return body
@@ -159,6 +161,7 @@ class OpenAIEngine:
                 "`extended: true` if the server takes them",
                 parameter="choices" if request.choices else "schema",
             )
+        schema = sent(schema)
         wanted = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
         return {"response_format": {"type": "json_schema", "json_schema": wanted}}
 
@@ -221,6 +224,11 @@ def _message(message: Message) -> dict[str, Json]:
     if message.name is not None:
         data["name"] = message.name
     return data
+
+
+def _tool(tool: ToolSpec) -> ToolSpec:
+    """The API refuses an object that does not say which properties it has."""
+    return replace(tool, parameters={"properties": {}, **sent(tool.parameters)})
 
 
 def _tool_choice(choice: str) -> Json:

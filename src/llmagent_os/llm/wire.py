@@ -8,11 +8,28 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 
-from ..core import codec, documents, stream
+from ..core import codec, documents, schemas, stream
 from ..core.errors import EngineFailed, InvalidRequest
+from ..core.patterns import compiled
 from ..core.records import EngineInfo, Json, Usage
 
 _MOST = 2**53  # tokens: what every database and JSON parser can hold
+
+
+def sent(schema: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A schema as it is sent to a server: without patterns that look around, for which OpenAI's and others refuse it.
+
+    The answer is checked against the whole schema afterwards.
+    """
+    return schemas.rebuilt(schema, _regular) if b"(?" in (text := codec.dumps(schema)) or b"\\\\" in text else schema
+
+
+def _regular(part: Mapping[str, Json]) -> dict[str, Json]:
+    kept = {key: value for key, value in part.items() if key != "pattern" or compiled(value).regular}
+    if "patternProperties" in kept:
+        named = kept["patternProperties"]
+        kept["patternProperties"] = {pattern: one for pattern, one in named.items() if compiled(pattern).regular}
+    return kept
 
 
 def choice_schema(choices: Sequence[str]) -> dict[str, Json]:

@@ -19,7 +19,9 @@ from mcp.types import JSONRPCResponse, ToolAnnotations
 from pydantic import ValidationError
 
 from ..core import codec
+from ..core.errors import InvalidRequest
 from ..core.records import Json
+from ..core.schemas import meant
 from .openapi_schemas import LARGEST, Root, Schemas, Unusable
 
 WORDS = 4000  # characters of a tool's description
@@ -129,6 +131,10 @@ def _schema(given: Any) -> dict[str, Json]:
             told = {"properties": {}, **schemas.whole(schemas.of(told)), "type": "object"}
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise Unusable(f"its schema is none: {error!r:.200}") from error
+    try:
+        meant(told, "the tool", "")
+    except InvalidRequest as error:  # an agent that had it could not be asked anything
+        raise Unusable(f"no model can be held to its schema: {error}") from error
     return told
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from ..core import codec, documents
+from ..core import codec, documents, schemas
 from ..core.errors import FetchFailed, InvalidRequest, PermissionDenied, ToolFailed
 from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
@@ -147,6 +147,11 @@ def _imported(name: str, document: Document, content: bytes, taken: Container[st
     tools = Imported()
     tools.left_out = found.left_out
     for called_so, operation in zip(called, found.operations, strict=True):
+        try:
+            schemas.meant(operation.schema, "the operation", "")
+        except InvalidRequest as error:  # an agent that had it could not be asked anything
+            found.left_out[operation.label] = f"no model can be held to its schema: {error}"
+            continue
         key = told_apart(called_so, operation.label) if called_so in taken else called_so
         tools[key] = OperationTool(key, operation, document, f"openapi {name}")
     if not tools:
