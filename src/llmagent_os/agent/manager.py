@@ -32,7 +32,7 @@ from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .loop import STOP, Loops
-from .spec import AgentSpec, parse, stored
+from .spec import AGENT, AgentSpec, parse, stored
 
 SPACE = "agent"
 PROGRAM = "agent"
@@ -149,6 +149,11 @@ class AgentManager:
             raise not_found("loop", spec.loop, self._loops)
         self._loops[spec.loop](spec, self._tools).check()
         for tool in spec.grant.policy.tools:
+            if tool.startswith(AGENT):
+                text = (
+                    f"its policy has a rule for {tool!r}: agents are sent messages, and do what their own policy says"
+                )
+                raise InvalidRequest(text, parameter=f"grant.policy.tools.{tool}")
             if tool not in spec.tools and tool not in self._tools:  # misspelt, it would hold for nothing
                 text = f"its policy has a rule for {tool!r}, which is no tool; {nearest(tool, spec.tools)}"
                 raise InvalidRequest(text, parameter=f"grant.policy.tools.{tool}")

@@ -40,7 +40,7 @@ def standing(here: Desk, agents: AgentManager, task: str) -> Standing:
     questions = [
         each for each in here.system.approvals.waiting(here.caller)
         if (asks := table.find(each["pid"])) is not None and process in _behind(asks, table.find)
-    ] if here.system.approvals.any() else []  # fmt: skip
+    ] if here.system.approvals.any(here.caller.tenant, agents.person) else []  # fmt: skip
     mine = process.serving is not None and process.serving.task == asked.task
     waiting = _waiting(process, mine, bool(questions))
     return Standing(process if mine else None, process.status, questions, waiting)
@@ -119,5 +119,6 @@ class _Lookout:
     def _is_well(self) -> bool:
         """Whether it is worked on, as it was, and nobody is asked about anything."""
         process = self._process
-        quiet = not (self._asked or self._told or self._here.system.approvals.any())
+        approvals, tenant = self._here.system.approvals, self._here.caller.tenant
+        quiet = not (self._asked or self._told or approvals.any(tenant, self._agents.person))
         return quiet and process is not None and process.task is not None and not process.life.paused

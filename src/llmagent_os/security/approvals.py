@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -45,7 +45,11 @@ class Approvals:
         """`process` finds one by its pid; `descends`: whether a key was minted from one of a person's."""
         self._facts, self._process, self._descends = facts, process, descends
         kept: list[Kept] = [value for _, value in facts.list(SPACE).values()]
-        self._open = {each["id"]: each for each in kept if each["allowed"] is None and each.get("at") is None}
+        self._open: dict[str, Kept] = {}
+        self._of: Counter[tuple[str, str]] = Counter()  # how many of them there are, by tenant and principal
+        for each in kept:
+            if each["allowed"] is None and each.get("at") is None:
+                self._add(each)
         self._asking: dict[str, set[asyncio.Event]] = defaultdict(set)  # the calls that wait for an answer now
         self._left: set[str] = set()  # questions whose call went away in the middle of its turn
         self.told: list[Callable[[Question], None]] = []  # who wants to hear of each question that begins to wait
@@ -58,7 +62,7 @@ class Approvals:
         if found is not None and found[1]["by"] is not None:
             return _answer(found[1])
         if name not in self._open:
-            self._open[name] = asdict(question) | {"allowed": None, "by": None, "at": None}
+            self._add(asdict(question) | {"allowed": None, "by": None, "at": None})
             await self._facts.put(SPACE, name, self._open[name])
             if len(self._open) > MANY:
                 self._close_what_is_over()
@@ -84,9 +88,20 @@ class Approvals:
         self._close_what_is_over()
         return [each for each in self._open.values() if by is None or _sees(by, each)]
 
-    def any(self) -> bool:
-        """Whether any question waits, as far as one can tell without looking."""
-        return bool(self._open)
+    def any(self, tenant: str, principal: str) -> bool:
+        """Whether any question about somebody's work waits, as far as one can tell without looking."""
+        return self._of[tenant, principal] > 0
+
+    def _add(self, kept: Kept) -> None:
+        self._open[kept["id"]] = kept
+        self._of[kept["tenant"], kept["principal"]] += 1
+
+    def _remove(self, kept: Kept) -> None:
+        del self._open[kept["id"]]
+        whose = kept["tenant"], kept["principal"]
+        self._of[whose] -= 1
+        if not self._of[whose]:
+            del self._of[whose]
 
     def of(self, identifier: str, by: Caller) -> Kept:
         """A question, answered or not; raises NotFound, also for what one may not see."""
@@ -99,7 +114,7 @@ class Approvals:
     def _close_what_is_over(self) -> None:
         """Note of questions that nobody waits for any more that they are over, and why."""
         for each in [each for each in self._open.values() if not self._is_awaited(each)]:
-            del self._open[each["id"]]
+            self._remove(each)
             self._left.discard(each["id"])
             closed = {"allowed": False, "at": time.time(), "over": self._why_over(each)}
             self._facts.put(SPACE, each["id"], each | closed)
@@ -141,7 +156,7 @@ class Approvals:
         value = kept | {"allowed": allow, "by": by.principal, "at": time.time()}
         if put is not None:
             value["changed"] = _changed(kept, allow, put.value)
-        del self._open[name]  # at once: of two answers one counts
+        self._remove(kept)  # at once: of two answers one counts
         call.writes.append(self._facts.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
         return Hidden(value)
@@ -150,7 +165,7 @@ class Approvals:
         """Let who waits go on, or, where the answer could not be kept, go on waiting."""
         found = self._facts.get(SPACE, name)
         if found is None or found[1]["by"] is None:
-            self._open[name] = kept
+            self._add(kept)
             return
         self._notify()
         for each in self._asking.get(name, ()):
