@@ -188,7 +188,8 @@ class Config(BaseModel):
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
     `routes` are names that several models serve, usable wherever a model's name is; `adapters` says by such names which
-    LoRA adapter holds where neither agent nor request names one. `tools` says what tools may reach.
+    LoRA adapter holds where neither agent nor request names one. `aliases` say, by patterns, which model or agent
+    answers to a name over `/v1` that is nobody's here (the first that fits). `tools` says what tools may reach.
     `masking` keeps values from remote models; `review` judges answers (see `security.review.Rules`; they are then shown
     when they are complete); `anomalies` says what stops an agent and what is noted (see `security.anomaly`).
     `budgets` are what each tenant, and each person, may consume, whatever they use it for.
@@ -208,6 +209,7 @@ class Config(BaseModel):
     pages: PageBudget = Field(default_factory=PageBudget)
     routes: dict[str, Routing] = Field(default_factory=dict)
     adapters: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=lambda: {"claude-*": "default"})
     tools: Tools = Tools()
     masking: Masks = Masks()
     review: Rules | None = None

@@ -114,8 +114,11 @@ async def test_a_wrong_body_is_named(api: Gate, body: Any, status: int, code: st
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"model": "scripted", "input": [{"type": "web_search_call"}]}, "items of type 'web_search_call'"),
-        ({"model": "scripted", "input": "x", "tools": [{"type": "web_search"}]}, "tools of type 'web_search'"),
+        ({"model": "scripted", "input": [{"type": "web_search_call"}]}, "empty"),
+        (
+            {"model": "scripted", "input": "x", "tools": [{"type": "web_search"}], "tool_choice": "required"},
+            "tools of type 'web_search'",
+        ),
         ({"model": "scripted", "input": "x", "prompt": {"id": "p"}}, "send `instructions`"),
         ({"model": "scripted", "input": []}, "empty"),
         ({"model": "scripted", "input": [{"role": "user", "contnt": "x"}]}, "did you mean 'content'?"),

@@ -16,7 +16,7 @@ from llmagent_os.core.records import Question
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.security.identity import ROLES
 from tests.stand_ins.gateway import Gate, gate
-from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, tenant
+from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, talk, tenant
 
 MESSAGES = "/v1/agents/clerk/messages"
 
@@ -43,16 +43,14 @@ async def belongings(ann: Tenant, api: Gate) -> dict[str, str]:
     status, answer = await ann.ask("POST", MESSAGES, body, **{"Idempotency-Key": task})
     assert status == 200, answer
     blob = next(part["blob"] for part in answer["reply"]["parts"] if "blob" in part)
-    status, kept = await ann.ask("POST", "/v1/responses", {"model": "scripted", "input": SECRET})
-    assert status == 200, kept
     (pid,) = api.kernel.table.named(f"clerk@{session}", "acme")
     question = Question(f"{SECRET}-question", pid, "acme", "ann", "clerk", "draw", {"title": SECRET}, {}, SECRET)
     api.kernel.worker("asks", api.system.approvals.ask(question))
     await asyncio.sleep(0)
     seen = {"at": 0.0, "tenant": "acme", "agent": "clerk", "pid": pid, "action": "note", "cause": "canary"}
     api.system.anomalies.lately.append({**seen, "reason": SECRET})
-    return {"pid": str(pid), "response": kept["id"], "task": task, "blob": blob, "key": ann.key["id"],
-            "question": question.id, "name": "clerk"}  # fmt: skip
+    return {"pid": str(pid), "task": task, "blob": blob, "key": ann.key["id"], "question": question.id, "name": "clerk",
+            **await talk(ann)}  # fmt: skip
 
 
 WALKED = [route for route, scope in ROUTES.items() if scope != "system"]
@@ -73,7 +71,10 @@ async def test_nothing_of_another_person_is_seen_on_any_route(api: Gate, role: s
         nowhere = await bea.ask(*filled(route, NOWHERE | {"name": "clerk"}))
         assert found[0] < 500 and 401 not in (found[0], nowhere[0]), (route, found)
         assert SECRET not in blurred(found[1], things), route
-        if re.search(r"\{(pid|response|task|identifier)", route + json.dumps(BODIES.get(route))) or "blobs" in route:
+        if (
+            re.search(r"\{(pid|response|conversation|item|task|identifier)", route + json.dumps(BODIES.get(route)))
+            or "blobs" in route
+        ):
             assert found[0] == nowhere[0] != 200, (route, found, nowhere)
             assert blurred(found[1], things) == blurred(nowhere[1], NOWHERE), route
         walked += 1
@@ -82,10 +83,33 @@ async def test_nothing_of_another_person_is_seen_on_any_route(api: Gate, role: s
     assert (await ann.ask("GET", f"/v1/blobs/{things['blob']}"))[0] == 200
     body = {"model": "scripted", "input": "more", "previous_response_id": things["response"]}
     assert (await ann.ask("POST", "/v1/responses", body))[0] == 200
+    items = f"/v1/conversations/{things['conversation']}/items"
+    assert SECRET in str((await ann.ask("GET", f"{items}/{things['item']}"))[1])
+    assert len((await ann.ask("GET", items))[1]["data"]) == 1
     assert api.kernel.table.get(int(things["pid"])).status == "waiting"
     boss = await tenant(api, "acme", "boss")
     assert SECRET in str((await boss.ask("GET", "/v1/anomalies"))[1])
     assert [each["id"] for each in (await ann.ask("GET", "/v1/approvals"))[1]["approvals"]] == [things["question"]]
+
+
+async def test_what_a_colleague_said_is_nothing_to_go_on_from(api: Gate) -> None:
+    await office(api)
+    ann, bea = [await tenant(api, "acme", name, "user") for name in ("ann", "bea")]
+    mine, theirs = await talk(ann), {"response": "resp_x", "conversation": "conv_x", "item": "msg_x"}
+    answers = []
+    for things in (mine, theirs):
+        for more in ({"previous_response_id": things["response"]}, {"conversation": things["conversation"]},
+                     {"input": [{"type": "item_reference", "id": things["item"]}]}):  # fmt: skip
+            body = {"model": "scripted", "input": "what was it?", **more}
+            answers.append(await bea.ask("POST", "/v1/responses", body))
+            assert answers[-1][0] == 404 and SECRET not in str(answers[-1][1])
+            assert (await ann.ask("POST", "/v1/responses", body))[0] == (200 if things is mine else 404)
+    told = [blurred(answer, mine | {f"not {name}": value for name, value in theirs.items()}) for _, answer in answers]
+    assert told[:3] == told[3:]
+    status, waiting = await ann.ask("POST", "/v1/responses", {"model": "scripted", "input": "x", "background": True})
+    assert status == 200
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("DELETE", "")):
+        assert (await bea.ask(method, f"/v1/responses/{waiting['id']}{path}"))[0] == 404
 
 
 async def test_the_same_names_of_two_people_are_two_things(api: Gate) -> None:

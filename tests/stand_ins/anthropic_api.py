@@ -68,7 +68,9 @@ class AnthropicStandIn(StandIn):
         """Text and calls of tools as blocks."""
         content: list[dict[str, Any]] = [{"type": "text", "text": answer.text}] if answer.text else []
         content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in answer.tool_calls]
-        return {**HEAD, "content": content, "stop_reason": STOP_REASONS[answer.finish], "usage": used(answer.usage)}
+        reason = "stop_sequence" if answer.stopped else STOP_REASONS[answer.finish]
+        ends = {"stop_reason": reason, "stop_sequence": answer.stopped}
+        return {**HEAD, "content": content, **ends, "usage": used(answer.usage)}
 
     async def opening(self, wanted: GenerateRequest) -> list[bytes]:
         """The message, with what its prompt takes, and a first block of text."""
@@ -91,7 +93,8 @@ class AnthropicStandIn(StandIn):
                 piece = {"type": "input_json_delta", "partial_json": part}
                 yield event("content_block_delta", index=index, delta=piece)
         if chunk.finish:
-            delta: dict[str, Any] = {"stop_reason": STOP_REASONS[chunk.finish], "stop_sequence": None}
+            reason = "stop_sequence" if chunk.stopped else STOP_REASONS[chunk.finish]
+            delta: dict[str, Any] = {"stop_reason": reason, "stop_sequence": chunk.stopped}
             spent = chunk.usage.output_tokens if chunk.usage else 0
             yield event("message_delta", delta=delta, usage={"output_tokens": spent})
 

@@ -59,6 +59,12 @@ BODIES: dict[str, Any] = {
     "POST /v1/chat/completions": {"model": "{name}", "messages": user("hi")},
     "POST /v1/completions": {"model": "{name}", "prompt": "hi"},
     "POST /v1/responses": {"model": "scripted", "input": "hi", "previous_response_id": "{response}"},
+    "POST /v1/responses/input_tokens": {"model": "scripted", "input": "hi", "previous_response_id": "{response}"},
+    "POST /v1/conversations": {"items": user("hi")},
+    "POST /v1/conversations/{conversation}": {"metadata": {"a": "b"}},
+    "POST /v1/conversations/{conversation}/items": {"items": user("hi")},
+    "POST /v1/messages": {"model": "{name}", "messages": user("hi")},
+    "POST /v1/messages/count_tokens": {"model": "{name}", "messages": user("hi")},
     "POST /v1/embeddings": {"model": "{name}", "input": "hi"},
     "POST /v1/route": {"model": "{name}", "messages": user("hi")},
     "POST /v1/models": {"name": "x", "engine": "scripted"},
@@ -76,7 +82,17 @@ BODIES: dict[str, Any] = {
     "PUT /v1/anomalies/{name}": {"reason": "x"},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
-THINGS = {"pid", "response", "task", "blob", "name", "key", "question"}
+THINGS = {"pid", "response", "conversation", "item", "task", "blob", "name", "key", "question"}
+
+
+async def talk(owner: Tenant) -> dict[str, str]:
+    """A response, and a conversation with an item, each with the secret in it."""
+    status, kept = await owner.ask("POST", "/v1/responses", {"model": "scripted", "input": SECRET})
+    assert status == 200, kept
+    status, begun = await owner.ask("POST", "/v1/conversations", {"items": user(SECRET), "metadata": {"is": SECRET}})
+    assert status == 200, begun
+    at = f"/v1/conversations/{begun['id']}/items"
+    return {"response": kept["id"], "conversation": begun["id"], "item": (await owner.ask("GET", at))[1]["last_id"]}
 
 
 async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
@@ -89,8 +105,6 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     status, answer = await owner.ask("POST", path, body, **{"Idempotency-Key": task})
     assert status == 200, answer
     blob = next(part["blob"] for part in answer["reply"]["parts"] if "blob" in part)
-    status, kept = await owner.ask("POST", "/v1/responses", {"model": "scripted", "input": SECRET})
-    assert status == 200, kept
     processes = (await owner.ask("GET", "/v1/processes"))[1]["processes"]
     pid = next(process["pid"] for process in processes if process["name"] == f"{agent}@{SECRET}-session")
     identifier = f"{SECRET}-question"
@@ -98,12 +112,14 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     api.kernel.worker("asks", api.system.approvals.ask(question))
     await asyncio.sleep(0)
     await api.system.anomalies.quarantine("acme", agent, SECRET)
-    return {"pid": str(pid), "response": kept["id"], "task": task, "blob": blob, "name": agent,
-            "key": owner.key["id"], "question": identifier}  # fmt: skip
+    return {"pid": str(pid), "task": task, "blob": blob, "name": agent, "key": owner.key["id"], "question": identifier,
+            **await talk(owner)}  # fmt: skip
 
 
-NOWHERE = {"pid": "999999", "response": "resp_nobodys", "task": "nobodys", "blob": "0" * 32, "name": "nobodys",
-           "key": "key-nobodys", "question": "nobodys"}  # fmt: skip
+NOWHERE = {
+    "pid": "999999", "response": "resp_nobodys", "conversation": "conv_nobodys", "item": "msg_nobodys",
+    "task": "nobodys", "blob": "0" * 32, "name": "nobodys", "key": "key-nobodys", "question": "nobodys",
+}  # fmt: skip
 
 
 def filled(route: str, things: dict[str, str]) -> tuple[str, str, Any]:

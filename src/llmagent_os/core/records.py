@@ -383,7 +383,7 @@ class Chunk:
     """A piece of a streamed generation. Tool calls come whole; the last chunk alone carries `finish` and `usage`.
 
     With several candidates asked for, the last chunk also has `alternatives`, best first; with `explain`, the
-    `explanation` (see `llm.explain`).
+    `explanation` (see `llm.explain`). `stopped` is the stop text that ended the answer, where the engine says which.
     """
 
     text: str = ""
@@ -393,6 +393,7 @@ class Chunk:
     usage: Usage | None = None
     alternatives: tuple[Alternative, ...] = ()
     explanation: Mapping[str, Json] | None = None
+    stopped: str | None = None
 
 
 NOTHING = Chunk()
@@ -401,7 +402,7 @@ NOTHING = Chunk()
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A finished generation: the sum of its chunks. `engine` is the engine that served it."""
+    """A finished generation: the sum of its chunks. `engine` is the engine that served it, `stopped` as in a Chunk."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
@@ -412,6 +413,7 @@ class Generation:
     engine: str = ""
     alternatives: tuple[Alternative, ...] = ()
     explanation: Mapping[str, Json] | None = None
+    stopped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ async def collect(
         raise EngineFailed("the engine's answer broke off before its end; try again", engine=engine)
     return Generation(
         "".join(text), tuple(calls), last.finish, last.usage, tuple(logprobs), model, engine,
-        last.alternatives, last.explanation,
+        last.alternatives, last.explanation, last.stopped,
     )  # fmt: skip
 
 

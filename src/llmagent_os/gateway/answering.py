@@ -6,10 +6,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ..core import codec, schemas
-from ..core.errors import InvalidRequest, NotFound, Unsupported, not_found
+from ..core.errors import InvalidRequest, Unsupported, not_found
 from ..core.records import Chunk, GenerateRequest, Generation, Json
 from .desk import Desk
 from .lookout import lookout
@@ -29,12 +31,16 @@ class Answerers:
 
     def __init__(self, desk: Desk) -> None:
         self._kernel, self._agents, self._sys, self._desk = desk.system.kernel, desk.agents, desk.sys, desk
+        self._aliases = desk.system.config.aliases
 
     async def answer(
         self, request: GenerateRequest, stream: Stream | None = None, waits: Waits | None = None
     ) -> Generation:
         """Answer a request; raises NotFound with the nearest of all models and agents. Cancelling frees all it held."""
-        if self.is_model(request.model):
+        name, is_model = self._found(request.model)
+        if name != request.model:
+            request = replace(request, model=name)
+        if is_model:
             return await self._ask_model(request, stream)
         return await self._ask_agent(request, stream, waits)
 
@@ -50,13 +56,34 @@ class Answerers:
 
     def is_model(self, name: str) -> bool:
         """Whether a name stands for a model (True) or an agent; raises NotFound where it is neither."""
-        try:
-            self._kernel.engines.resolve(name)
-        except NotFound as error:
-            if self._agents.knows(name):
-                return False
-            raise not_found("model", name, [*self._kernel.engines.names(), *self._agents.near(name)]) from error
-        return True
+        return self._found(name)[1]
+
+    def is_local(self, name: str) -> bool:
+        """Whether a name stands for a model that what it is asked does not leave this system for."""
+        return self.is_model(name) and not self._kernel.engines.remote(name)
+
+    def named(self, name: str) -> str:
+        """Who answers to a name: the model, route or agent that is called so, else what the configuration's `aliases`
+
+        map it to; raises NotFound.
+        """
+        return self._found(name)[0]
+
+    def _found(self, name: str) -> tuple[str, bool]:
+        """Who answers to a name, and whether that is a model."""
+        found = self._known(name)
+        if found is not None:
+            return name, found
+        for pattern, target in self._aliases.items():
+            if fnmatchcase(name, pattern) and (found := self._known(target)) is not None:
+                return target, found
+        raise not_found("model", name, [*self._kernel.engines.names(), *self._agents.near(name)])
+
+    def _known(self, name: str) -> bool | None:
+        """Whether a name is a model's (True), an agent's (False) or nobody's (None)."""
+        if self._kernel.engines.knows(name):
+            return True
+        return False if self._agents.knows(name) else None
 
     async def _ask_model(self, request: GenerateRequest, stream: Stream | None) -> Generation:
         """Have a model answer. Calls of the caller's tools, which nobody else checks, are checked before they go."""
@@ -135,7 +162,7 @@ def _message(request: GenerateRequest) -> dict[str, Json]:
     """The request as an agent's message; raises Unsupported by name for what is the agent's own business."""
     refused = {
         "tools": request.tools, "choices": request.choices is not None, "prompt": request.prompt is not None,
-        "decoding": request.decoding is not None, "needs": request.needs is not None,
+        "decoding": request.decoding is not None, "needs": request.needs is not None, "said": bool(request.said),
     }  # fmt: skip
     for name, sent in refused.items():
         if sent:

@@ -12,11 +12,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import EngineUnavailable, LLMAgentOSError
-from ..core.records import Json
 from .asgi import PATIENCE, Exchange, Gone
 from .auth import ANYBODY, ROUTES, Lock, methods
+from .background import Background
 from .desk import Desk, desk
-from .errors import headers, openai_body, rest_body, status_of
+from .errors import headers
+from .forms import form_of
+from .messages_api import Messages
 from .openai_api import OpenAI
 from .responses_api import Responses
 from .rest import make_rest
@@ -33,7 +35,10 @@ FAST: dict[str, Handler] = {
     "/v1/chat/completions": lambda desk, http: OpenAI(desk).chat(http),
     "/v1/completions": lambda desk, http: OpenAI(desk).completions(http),
     "/v1/responses": lambda desk, http: Responses(desk).create(http),
+    "/v1/responses/input_tokens": lambda desk, http: Responses(desk).count(http),
     "/v1/embeddings": lambda desk, http: OpenAI(desk).embeddings(http),
+    "/v1/messages": lambda desk, http: Messages(desk).create(http),
+    "/v1/messages/count_tokens": lambda desk, http: Messages(desk).count(http),
 }
 """What goes past the framework, by path; all of it is POST."""
 
@@ -78,6 +83,7 @@ class Gateway:
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._background = Background()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange."""
@@ -111,6 +117,7 @@ class Gateway:
             return
         caller = await self._lock.admit(http.scope)
         http.scope["logins"], http.scope["stopping"] = self._lock.logins, self._stopping
+        http.scope["background"] = self._background
         here = http.scope["desk"] = await desk(self._system, caller)
         handler = FAST.get(path)
         if handler is not None and method == "POST":
@@ -122,9 +129,8 @@ class Gateway:
     async def _fail(self, http: Exchange, error: BaseException) -> None:
         if http.started:
             return
-        openai = http.scope["path"] in FAST
-        body: Json = openai_body(error, http.wrote) if openai else rest_body(error)
-        await http.json(status_of(error), body, headers(error))
+        form = form_of(http.scope)
+        await http.json(form.status(error), form.body(error, http.wrote), headers(error))
 
     async def close(self, seconds: float) -> None:
         """Give running exchanges some seconds to end by themselves (those without an end do at once), then break them
@@ -132,6 +138,7 @@ class Gateway:
         off.
         """
         self._stopping.set()
+        await self._background.close()
         if self._working:
             await asyncio.wait(self._working, timeout=seconds)
         for task in self._working:

@@ -28,6 +28,12 @@ _HELD = {
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
     "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
+    "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, "
+    "GET /v1/responses/{response}, DELETE /v1/responses/{response}, POST /v1/responses/{response}/cancel, "
+    "GET /v1/responses/{response}/input_items, POST /v1/conversations, GET /v1/conversations/{conversation}, "
+    "POST /v1/conversations/{conversation}, DELETE /v1/conversations/{conversation}, "
+    "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
+    "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
@@ -89,12 +95,19 @@ def load_key(data: Path) -> str:
     return key
 
 
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
 Tokens = Callable[[str], Awaitable[Caller]]
 """Whom a token speaks for; raises Unauthorised."""
 
 
 class Lock:
-    """Lets in who sends `Authorization: Bearer KEY`, as often as that key may ask, and a browser that has logged in."""
+    """Lets in who sends `Authorization: Bearer KEY` or `x-api-key: KEY`, as often as that key may ask, and a browser
+
+    that has logged in.
+    """
 
     def __init__(self, key: str, path: Path, keys: Keys, tokens: Tokens | None = None) -> None:
         self._key, self._path, self._keys, self._tokens = key.encode(), path, keys, tokens
@@ -106,7 +119,9 @@ class Lock:
 
         TooManyRequests with the seconds to wait.
         """
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        sent = _header(scope, b"authorization")
+        if not sent and (key := _header(scope, b"x-api-key")):  # as Anthropic's SDKs send it
+            sent = b"Bearer " + key
         caller = await self._bearer(sent) if sent else self._browser(scope)
         if caller.limits and (wait := self._limiter.take(caller.limits, time.monotonic())):
             seconds = math.ceil(wait)

@@ -29,9 +29,9 @@ REFUSED = {
     "web_search_options": "offer a search tool in `tools`, or ask an agent that has one",
     "best_of": "use `n` and choose",
     "suffix": "models here complete at the end only",
-    "background": "send the message to an agent with POST /v1/agents/NAME/messages and wait=0",
+    "background": "send it to /v1/responses, or a message to an agent with POST /v1/agents/NAME/messages and wait=0",
     "context_management": "agents shorten their context by themselves; models take what is sent",
-    "conversation": "use `previous_response_id`, or an agent's session",
+    "conversation": "send it to /v1/responses, or use an agent's session",
     "prompt": "send `instructions` and `input`",
     "truncation": "only `disabled` is supported; an agent shortens by itself",
 }

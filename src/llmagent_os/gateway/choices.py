@@ -50,13 +50,13 @@ def _mapping(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _chat(value: Json) -> Json:
     """A choice in the words of OpenAI's chats."""
-    found = _flat(value)
+    found = flat(value)
     if isinstance(found, dict) and found.get("type") == "function" and "name" in found:
         return {"type": "function", "function": {"name": found["name"]}}
     return found
 
 
-def _flat(value: Json) -> Json:
+def flat(value: Json) -> Json:
     """A choice in the words of OpenAI's responses, also where it came in those of Anthropic, Mistral or of chats."""
     if isinstance(value, str):
         return _WORDS.get(value, value)
@@ -76,7 +76,7 @@ _WORDS = {"any": "required"}
 
 Word = Literal["auto", "none", "required"]
 ChatChoice = Annotated[Word | ToolChoice | AllowedTools | None, BeforeValidator(_chat)]
-ResponseChoice = Annotated[Word | FunctionChoice | AllowedTools | None, BeforeValidator(_flat)]
+ResponseChoice = Annotated[Word | FunctionChoice | AllowedTools | None, BeforeValidator(flat)]
 
 
 def offered(

@@ -93,7 +93,7 @@ def rest_body(error: BaseException) -> dict[str, Json]:
 
     `core.errors.from_data`; the others are what OpenAI's SDKs read.
     """
-    known = _known(error)
+    known = told(error)
     return {"error": {**known.to_data(), "param": _parameter(known), "code": _code(known)}}
 
 
@@ -102,7 +102,7 @@ def openai_body(error: BaseException, wrote: Container[str] = ()) -> dict[str, J
 
     `wrote` are the fields that the client sent: `param` is one of them where it goes by several names.
     """
-    known = _known(error)
+    known = told(error)
     limited = isinstance(error, TooManyRequests)
     kind = "rate_limit_error" if limited else _TYPES.get(status_of(error), "server_error")
     parameter = _parameter(known)
@@ -157,7 +157,8 @@ def headers(error: BaseException) -> list[tuple[bytes, bytes]]:
     return [(b"retry-after", str(retry_after).encode())] if retry_after else []
 
 
-def _known(error: BaseException) -> LLMAgentOSError:
+def told(error: BaseException) -> LLMAgentOSError:
+    """An error as callers are told of it: what nobody foresaw without its words, which stand in the log."""
     if isinstance(error, LLMAgentOSError):
         return error
     if isinstance(error, TimeoutError):

@@ -29,12 +29,13 @@ class OpenAI:
     async def chat(self, http: Exchange) -> None:
         """POST /v1/chat/completions."""
         body = await take(ChatBody, http)
-        await self._answer(http, body, Chat(body.model, body.served, single=body.parallel_tool_calls is False))
+        wire = Chat(self.answerers.named(body.model), body.served, single=body.parallel_tool_calls is False)
+        await self._answer(http, body, wire)
 
     async def completions(self, http: Exchange) -> None:
         """POST /v1/completions."""
         body = await take(CompletionBody, http)
-        await self._answer(http, body, Completion(body.model, body.served))
+        await self._answer(http, body, Completion(self.answerers.named(body.model), body.served))
 
     async def _answer(self, http: Exchange, body: ChatBody | CompletionBody, wire: Chat) -> None:
         requests = body.requests()
@@ -67,17 +68,18 @@ class OpenAI:
     async def embeddings(self, http: Exchange) -> None:
         """POST /v1/embeddings."""
         body = await take(EmbeddingsBody, http)
-        if not self.answerers.is_model(body.model):
-            raise Unsupported(f"{body.model!r} is an agent; name a model", parameter="model")
+        model = self.answerers.named(body.model)
+        if not self.answerers.is_model(model):
+            raise Unsupported(f"{model!r} is an agent; name a model", parameter="model")
         async with http.attended():
-            found = await self._sys.embed(body.model, body.texts())
+            found = await self._sys.embed(model, body.texts())
         if body.dimensions not in (None, length := len(found.vectors[0])):
-            raise Unsupported(f"vectors of {body.model!r} have {length} dimensions, no others", parameter="dimensions")
+            raise Unsupported(f"vectors of {model!r} have {length} dimensions, no others", parameter="dimensions")
         encode = _base64 if body.encoding_format == "base64" else list
         data = [{"object": "embedding", "index": i, "embedding": encode(v)} for i, v in enumerate(found.vectors)]
         tokens = found.usage.input_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        await http.json(200, {"object": "list", "data": data, "model": body.model, "usage": usage})
+        await http.json(200, {"object": "list", "data": data, "model": model, "usage": usage})
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -2,100 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from ..core import codec
-from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound
-from ..core.records import GenerateRequest, Generation, Message, owned
-from .answering import Answerers, follow
+from ..core.errors import InvalidRequest, LLMAgentOSError, Unsupported
+from ..core.records import GenerateRequest, Message
+from .answering import Answerers
 from .asgi import Exchange
-from .bodies import read
+from .background import Background
 from .desk import Desk
-from .notices import Notes
-from .responses_bodies import ResponsesBody, refuse
+from .kept import Kept, numbered
+from .responses_bodies import ResponsesBody, take_response
+from .responses_items import messages
 from .responses_wire import Wire
-
-SPACE = "response"
+from .streaming import stream
 
 
 class Responses:
-    """The handler of /v1/responses. What was said and answered is kept, unless `store` is false."""
+    """The handlers of /v1/responses. What was said and answered is kept, unless `store` is false."""
 
     def __init__(self, desk: Desk) -> None:
-        self._answerers = Answerers(desk)
-        self._facts = desk.system.facts
-        self._space, self._principal = owned(desk.caller.tenant, SPACE), desk.caller.principal
+        self._sys, self._answerers, self._kept = desk.sys, Answerers(desk), Kept(desk)
 
     async def create(self, http: Exchange) -> None:
         """POST /v1/responses."""
-        body = await _take(http)
-        said = body.said()
-        request = body.request(self._conversation(body.previous_response_id), said)
-        wire = Wire(body)
+        body = await take_response(http)
+        request, said = self._request(body)
+        wire = Wire(body, request.model)
 
-        async def keep(answer: Generation) -> None:
-            if body.store is not False:
-                await self._keep(wire.id, body.previous_response_id, [*said, _spoken(answer)])
+        async def keep() -> None:
+            if body.store is not False or body.conversation_id:
+                items = numbered(said, wire.hex)
+                await self._kept.keep(wire.response, items, body.conversation_id, body.store is not False)
 
+        if body.background:
+            background: Background = http.scope["background"]
+            await keep()
+            background.start(wire.id, self._work(request, wire, keep, background))
+            await http.json(200, wire.response)
+            return
         async with http.attended():
             if body.stream:
-                await self._stream(http, request, wire, keep)
+                await stream(http, self._answerers, request, wire, keep)
                 return
-            answer = await self._answerers.answer(request)
-        await keep(answer)
-        await http.json(200, wire.whole(answer))
+            wire.whole(await self._answerers.answer(request))
+        await keep()
+        await http.json(200, wire.response)
 
-    async def _stream(
-        self, http: Exchange, request: GenerateRequest, wire: Wire, keep: Callable[[Generation], Awaitable[None]]
+    async def _work(
+        self, request: GenerateRequest, wire: Wire, keep: Callable[[], Awaitable[None]], background: Background
     ) -> None:
-        notes = Notes()
+        """Answer in the background; how that ended is kept."""
         try:
-            async with aclosing(follow(self._answerers, [request], notes.take)) as batches:
-                async for batch in batches:
-                    begun = b"" if http.started else wire.begin()  # also before a comment
-                    for answer in (piece for _, piece in batch if isinstance(piece, Generation)):
-                        await keep(answer)
-                    await http.events(begun + notes.sent() + b"".join(wire.piece(piece) for _, piece in batch))
+            wire.whole(await self._answerers.answer(request))
         except (LLMAgentOSError, TimeoutError) as error:
-            if not http.started:
-                raise
-            await http.events(wire.failed(error))
-        await http.end()
+            wire.failed(error)
+        except asyncio.CancelledError:
+            if background.closing:
+                return
+            wire.told("cancelled")
+        await keep()
 
-    def _conversation(self, identifier: str | None) -> list[Message]:
-        """Everything said up to a response; raises NotFound."""
-        parts: list[list[Message]] = []
-        while identifier is not None:
-            found = self._facts.get(self._space, identifier)
-            if found is None or found[1]["principal"] != self._principal:
-                text = f"no response {identifier!r} is kept; send the conversation in `input`"
-                raise NotFound(text, kind="response", name=identifier, parameter="previous_response_id")
-            parts.append([codec.message(message) for message in found[1]["messages"]])
-            identifier = found[1]["previous"]
-        return [message for part in reversed(parts) for message in part]
+    def _request(self, body: ResponsesBody) -> tuple[GenerateRequest, Sequence[Mapping[str, Any]]]:
+        """What is asked, and the items that are new in it."""
+        model, said = self._answerers.named(body.model), self._kept.resolved(body.items)
+        now = messages(said)
+        earlier: list[Message] = []
+        if body.previous_response_id is not None:
+            earlier = self._kept.said_until(body.previous_response_id)
+        elif body.conversation_id is not None:
+            earlier = self._kept.said_in(body.conversation_id)
+        if not now and not earlier:
+            raise InvalidRequest("input is empty: it holds nothing that can be answered", parameter="input")
+        return body.request(model, [*_instructions(body), *earlier, *now]), said
 
-    async def _keep(self, identifier: str, previous: str | None, messages: Sequence[Message]) -> None:
-        kept = {"previous": previous, "messages": list(messages), "principal": self._principal}
-        await self._facts.put(self._space, identifier, kept)
-
-
-async def _take(http: Exchange) -> ResponsesBody:
-    """Read and check the body; what OpenAI's API knows and this one does not is refused by its name."""
-    data = await http.body()
-    try:
-        body = read(ResponsesBody, data)
-    except InvalidRequest:
-        try:
-            found = codec.loads(data)
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            refuse(found)
-        raise
-    http.wrote = body.model_fields_set
-    return body
+    async def count(self, http: Exchange) -> None:
+        """POST /v1/responses/input_tokens: what the model itself counts."""
+        body = await take_response(http)
+        request, _ = self._request(body)
+        if not self._answerers.is_model(request.model):
+            raise Unsupported(f"{request.model!r} is an agent, which adds to what it is sent", parameter="model")
+        async with http.attended():
+            tokens, _ = await self._sys.measure(request)
+        await http.json(200, {"object": "response.input_tokens", "input_tokens": tokens})
 
 
-def _spoken(answer: Generation) -> Message:
-    return Message("assistant", answer.text, answer.tool_calls)
+def _instructions(body: ResponsesBody) -> list[Message]:
+    """What stands before the conversation, and is not kept with it."""
+    given = body.instructions
+    if isinstance(given, str):
+        return [Message("system", given)] if given else []
+    return messages(given or (), "instructions")
+
+
+STOPPED = {"code": "server_error", "message": "the system was stopped before this was answered; send it again"}
+
+
+def as_it_is(response: dict[str, Any], background: Background) -> dict[str, Any]:
+    """A response that is kept, with how it stands now: what was not answered when the system stopped, will not be."""
+    if response["status"] not in ("queued", "in_progress"):
+        return response
+    return response | ({"status": "in_progress"} if background.runs(response["id"]) else
+                       {"status": "failed", "error": STOPPED})  # fmt: skip

@@ -3,135 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from ..core import schemas
-from ..core.errors import InvalidRequest, Unsupported
-from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall
-from .bodies import Drawn, Function, Harmless, Limit, StreamOptions, tool_spec
-from .choices import ResponseChoice, offered
+from ..core.errors import InvalidRequest
+from ..core.records import GenerateRequest, Json, Message, Sampling
+from .asgi import Exchange
+from .bodies import REFUSED, Drawn, Harmless, Limit
+from .choices import flat
 from .errors import MissingField
-from .history import arguments, content
-from .reading import Piece
+from .open_bodies import Open, take_open
+from .responses_items import skipped
+from .responses_tools import Toolbox
 
 LOGPROBS = "message.output_text.logprobs"
 
 
-class Said(Piece):
-    """A message, as a client writes it or as an answer gave it."""
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[str | dict[str, Any]] | dict[str, Any] = ""
-
-
-class CalledItem(Piece):
-    """A tool call that an answer made."""
-
-    type: Literal["function_call"]
-    call_id: str
-    name: str
-    arguments: str | dict[str, Any] = ""
-
-
-class OutputItem(Piece):
-    """What a tool call gave."""
-
-    type: Literal["function_call_output"]
-    call_id: str
-    output: str | list[str | dict[str, Any]] | dict[str, Any] = ""
-
-
-class Thought(Piece):
-    """What another model thought aloud: its own, and left out."""
-
-    type: Literal["reasoning"]
-
-
-class FunctionTool(Function):
-    """A function on offer."""
-
-    type: Literal["function"]
-    defer_loading: Literal[False] | None = None
-
-
-class Format(Piece):
+class Format(Open):
     """How the answer is shaped."""
 
     type: Literal["text", "json_object", "json_schema"]
-    name: str | None = None
     schema_: dict[str, Any] | None = Field(None, alias="schema")
-    description: str | None = None
-    strict: bool | None = None
 
 
-class Text(Piece):
-    """What the answer's text is like; how many words it has (`verbosity`) is for the prompt to say."""
+class Text(Open):
+    """What the answer's text is like."""
 
     format: Format | None = None
+    verbosity: str | None = None
 
 
-def _kind(item: Any) -> Any:
-    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
-    return kind if isinstance(kind, str) else "message"
+class ConversationRef(Open):
+    """A conversation by its id."""
+
+    id: str
 
 
-Item = Annotated[
-    Annotated[Said, Tag("message")]
-    | Annotated[CalledItem, Tag("function_call")]
-    | Annotated[OutputItem, Tag("function_call_output")]
-    | Annotated[Thought, Tag("reasoning")],
-    Discriminator(_kind),
-]
+class ResponsesBody(Drawn, Harmless, Open):
+    """POST /v1/responses. What is sent and has no effect here is named in the answer's `metadata.left_out`."""
 
-
-class ResponsesBody(Drawn, Harmless):
-    """POST /v1/responses."""
+    model_config = ConfigDict(extra="allow", frozen=True, ignored_types=(cached_property,))
 
     model: str = Field(min_length=1, description="the name of a model or of an agent")
-    input: str | list[Item]
-    instructions: str | None = None
+    input: str | list[dict[str, Any]] | None = None
+    instructions: str | list[dict[str, Any]] | None = None
     previous_response_id: str | None = None
-    tools: list[FunctionTool] | None = None
-    tool_choice: ResponseChoice = None
+    conversation: str | ConversationRef | None = Field(None, description="not beside previous_response_id")
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Annotated[Literal["auto", "none", "required"] | dict[str, Any] | None, BeforeValidator(flat)] = None
     parallel_tool_calls: bool | None = None
+    max_tool_calls: int | None = Field(None, description="of tools that this server runs, which are none")
     text: Text | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: dict[str, Any] | None = None
     max_output_tokens: Limit = None
     adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    include: list[str] | None = Field(
-        None, description="what is not there, as thoughts that were none, is not included"
-    )
+    include: list[str] | None = None
     store: bool | None = Field(None, description="false: it cannot be a `previous_response_id`")
+    background: bool | None = Field(None, description="answer at once, and be asked for the rest by its id")
+    reasoning: dict[str, Any] | None = Field(None, description="models here have no settings for it; left out")
+    truncation: Literal["auto", "disabled"] | None = None
+    context_management: list[Any] | None = None
+    client_metadata: dict[str, Any] | None = None
+    prompt_cache_options: dict[str, Any] | None = None
 
-    def said(self) -> list[Message]:
-        """The messages of the input."""
-        return messages(self.input)
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The input as items."""
+        if isinstance(self.input, str):
+            return [{"type": "message", "role": "user", "content": self.input}]
+        return list(self.input or ())
 
-    def request(self, earlier: Sequence[Message], said: Sequence[Message]) -> GenerateRequest:
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation that it belongs to."""
+        return self.conversation.id if isinstance(self.conversation, ConversationRef) else self.conversation
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """The tools; raises InvalidRequest for one that cannot be read."""
+        return Toolbox(self.tools)
+
+    def request(self, model: str, messages: Sequence[Message]) -> GenerateRequest:
         """The request, with the instructions before the conversation."""
-        instructions = [Message("system", self.instructions)] if self.instructions else []
-        tools, choice = offered(
-            [tool_spec(tool, f"tools[{i}]") for i, tool in enumerate(self.tools or ())], self.tool_choice
-        )
+        tools, choice = self.toolbox.chosen(self.tool_choice)
         return GenerateRequest(
-            self.model,
-            (*instructions, *earlier, *said),
+            model, tuple(messages), tools=tools, tool_choice=choice, schema=self._schema(), stream=bool(self.stream),
+            adapter=self.adapter, service=self.service,
             sampling=Sampling(
                 max_tokens=self.max_output_tokens, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k,
                 min_p=self.min_p, typical_p=self.typical_p, repetition_penalty=self.repetition_penalty,
                 top_logprobs=self._logprobs(),
             ),
-            tools=tools,
-            tool_choice=choice,
-            schema=self._schema(),
-            stream=bool(self.stream), adapter=self.adapter,
         )  # fmt: skip
+
+    def left_out(self) -> list[str]:
+        """What was sent and has no effect here, by the names of its fields and kinds."""
+        asked = {
+            "reasoning": (self.reasoning or {}).get("effort") not in (None, "none"),
+            "text.verbosity": self.text is not None and self.text.verbosity not in (None, "medium"),
+            "truncation": self.truncation == "auto",
+            "context_management": bool(self.context_management),
+        }
+        names = [name for name, sent in asked.items() if sent] + self.unknown()
+        return (
+            names + [f"tools: {kind}" for kind in self.toolbox.skipped] + [f"input: {k}" for k in skipped(self.items)]
+        )
 
     def _logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if LOGPROBS in (self.include or ()) else None
@@ -147,38 +128,14 @@ class ResponsesBody(Drawn, Harmless):
         return schemas.meant(wanted.schema_, "the schema", "text.format.schema")
 
 
-def refuse(data: Mapping[str, Json]) -> None:
-    """Raise Unsupported by name for kinds of tools and input items that are not known here."""
-    items = data.get("input")
-    for i, item in enumerate(items if isinstance(items, list) else ()):
-        kind = item.get("type", "message") if isinstance(item, dict) else "message"
-        if kind not in (None, "message", "function_call", "function_call_output", "reasoning"):
-            text = f"input[{i}]: items of type {kind!r} are not supported; send messages, calls and their outputs"
-            raise Unsupported(text, parameter=f"input[{i}].type")
-    tools = data.get("tools")
-    for i, tool in enumerate(tools if isinstance(tools, list) else ()):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind != "function":
-            text = f"tools[{i}]: tools of type {kind!r} are not supported; offer it as a function, or ask an agent"
-            raise Unsupported(text, parameter=f"tools[{i}].type")
-
-
-def messages(given: str | Sequence[Said | CalledItem | OutputItem | Thought]) -> list[Message]:
-    """The conversation; calls belong to the assistant's message before them, as chats have it."""
-    if isinstance(given, str):
-        return [Message("user", given)]
-    if not given:
-        raise InvalidRequest("input is an empty list", parameter="input")
-    found: list[Message] = []
-    for i, item in enumerate(given):
-        where = f"input[{i}]"
-        if isinstance(item, Said):
-            role = "system" if item.role == "developer" else item.role
-            found.append(Message(role, content(item.content, f"{where}.content")))
-        elif isinstance(item, OutputItem):
-            found.append(Message("tool", content(item.output, f"{where}.output"), tool_call_id=item.call_id))
-        elif isinstance(item, CalledItem):
-            call = ToolCall(item.call_id, item.name, arguments(item.arguments))
-            last = found.pop() if found and found[-1].role == "assistant" else Message("assistant")
-            found.append(replace(last, tool_calls=(*last.tool_calls, call)))
-    return found
+async def take_response(http: Exchange) -> ResponsesBody:
+    """Check a body, and what in it excludes what; raises InvalidRequest that names the field to blame."""
+    body = await take_open(ResponsesBody, http, REFUSED)
+    if body.conversation_id and body.previous_response_id:
+        text = "conversation and previous_response_id exclude each other; send one"
+        raise InvalidRequest(text, parameter="conversation")
+    if body.background and body.stream:
+        raise InvalidRequest("what is answered in the background is not streamed; send one", parameter="background")
+    if body.background and body.store is False:
+        raise InvalidRequest("what is answered in the background must be kept; leave store out", parameter="store")
+    return body

@@ -13,26 +13,35 @@ from .chat_wire import logprobs
 from .errors import openai_body
 from .responses_bodies import ResponsesBody
 
-
-def _new(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex}"
+_LONGEST = 512  # characters of a value in OpenAI's metadata
 
 
 class Wire:
-    """One response as it comes into being: its items so far, and the events that tell of them."""
+    """One response as it comes into being: its items so far, and the events that tell of them.
 
-    def __init__(self, body: ResponsesBody) -> None:
-        self.id = _new("resp")
+    `response` is it as it was told last. Items are named after the response, so that each is found by its name.
+    """
+
+    def __init__(self, body: ResponsesBody, model: str) -> None:
+        self.hex = uuid.uuid4().hex
+        self.id = f"resp_{self.hex}"
         self._limit = 1 if body.parallel_tool_calls is False else None
+        self._offers = body.toolbox.offers
         self._output: list[dict[str, Json]] = []
         self._message: dict[str, Json] | None = None  # the message that is being written, last of the output
         self._tokens: list[TokenLogprob] = []
         self._number = 0
-        self._head = {"id": self.id, "object": "response", "created_at": int(time.time()), **_echo(body)}
+        self._head = {"id": self.id, "object": "response", "created_at": int(time.time()), **_echo(body, model)}
+        self.response = self.told("queued" if body.background else "in_progress")
 
-    def _response(self, status: str, usage: Json = None, **more: Json) -> dict[str, Json]:
+    def told(self, status: str, usage: Json = None, **more: Json) -> dict[str, Json]:
+        """The response with a status."""
         fields = {"error": None, "incomplete_details": None, **more}
-        return {**self._head, "status": status, "output": self._output, "usage": usage, **fields}
+        self.response = {**self._head, "status": status, "output": self._output, "usage": usage, **fields}
+        return self.response
+
+    def _new(self, prefix: str) -> str:
+        return f"{prefix}_{self.hex}_{len(self._output)}"
 
     def _event(self, kind: str, **data: Json) -> bytes:
         event = {"type": kind, "sequence_number": self._number, **data}
@@ -41,8 +50,12 @@ class Wire:
 
     def begin(self) -> bytes:
         """The events before the first piece."""
-        started = self._response("in_progress")
+        started = self.told("in_progress")
         return self._event("response.created", response=started) + self._event("response.in_progress", response=started)
+
+    def pulse(self) -> bytes:
+        """A sign of life: a comment."""
+        return b": still at work\n\n"
 
     def piece(self, piece: Chunk | Generation) -> bytes:
         """The events for a piece."""
@@ -64,7 +77,7 @@ class Wire:
         )
 
     def _open(self) -> bytes:
-        self._message = _message(_new("msg"), "in_progress", "", ())
+        self._message = _message(self._new("msg"), "in_progress", "", ())
         self._output.append(self._message)
         place = self._place(self._message)
         added = self._event(
@@ -90,17 +103,30 @@ class Wire:
         )
 
     def _call(self, call: ToolCall) -> bytes:
-        item = _call(call)
-        index, args = len(self._output), item["arguments"]
+        item = self._called(call)
+        index, custom = len(self._output), item["type"] == "custom_tool_call"
+        field, kind = ("input", "custom_tool_call_input") if custom else ("arguments", "function_call_arguments")
         self._output.append(item)
         place = {"item_id": item["id"], "output_index": index}
-        begun = {**item, "arguments": "", "status": "in_progress"}
+        begun = {**item, field: "", "status": "in_progress"}
+        done = {field: item[field]} if custom else {"name": item["name"], field: item[field]}
         return (
             self._event("response.output_item.added", output_index=index, item=begun)
-            + self._event("response.function_call_arguments.delta", **place, delta=args)
-            + self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=args)
+            + self._event(f"response.{kind}.delta", **place, delta=item[field])
+            + self._event(f"response.{kind}.done", **place, **done)
             + self._event("response.output_item.done", output_index=index, item=item)
         )
+
+    def _called(self, call: ToolCall) -> dict[str, Json]:
+        """The item of a call, in the client's words for the tool."""
+        offer = self._offers.get(call.name)
+        name, space = (offer.name, offer.namespace) if offer else (call.name, "")
+        named = {"call_id": call.id, "name": name, **({"namespace": space} if space else {})}
+        if offer is not None and offer.kind == "custom":
+            item = {"id": self._new("ctc"), "type": "custom_tool_call", "status": "completed", **named}
+            return item | {"input": str(call.arguments.get("input", ""))}
+        item = {"id": self._new("fc"), "type": "function_call", "status": "completed", **named}
+        return item | {"arguments": codec.dumps(call.arguments).decode()}
 
     def _end(self, answer: Generation) -> bytes:
         kind = "incomplete" if answer.finish == "length" else "completed"
@@ -108,36 +134,42 @@ class Wire:
 
     def _finished(self, answer: Generation) -> dict[str, Json]:
         if answer.finish == "length":
-            return self._response("incomplete", _usage(answer), incomplete_details={"reason": "max_output_tokens"})
-        return self._response("completed", _usage(answer))
+            return self.told("incomplete", _usage(answer), incomplete_details={"reason": "max_output_tokens"})
+        return self.told("completed", _usage(answer))
 
     def whole(self, answer: Generation) -> dict[str, Json]:
         """The answer that is not streamed."""
         if answer.text or not answer.tool_calls:
-            self._output.append(_message(_new("msg"), "completed", answer.text, answer.logprobs))
-        self._output += map(_call, answer.tool_calls[: self._limit])
+            self._output.append(_message(self._new("msg"), "completed", answer.text, answer.logprobs))
+        for call in answer.tool_calls[: self._limit]:
+            self._output.append(self._called(call))
         return self._finished(answer)
 
     def failed(self, error: BaseException) -> bytes:
         """The event that ends an answer which broke off."""
         said = openai_body(error)["error"]
-        told = {"code": said["code"], "message": said["message"]}
-        return self._event("response.failed", response=self._response("failed", error=told))
+        why = {"code": said["code"], "message": said["message"]}
+        return self._event("response.failed", response=self.told("failed", error=why))
 
 
-def _echo(body: ResponsesBody) -> dict[str, Any]:
-    """What a response repeats of its request."""
-    sent = body.model_dump(by_alias=True, include={"tools", "tool_choice", "text"}, exclude_none=True)
+def _echo(body: ResponsesBody, model: str) -> dict[str, Any]:
+    """What a response repeats of its request, and in its metadata what of that was without effect."""
+    sent = body.model_dump(by_alias=True, include={"tool_choice", "text"}, exclude_none=True)
+    left_out = ", ".join(body.left_out())[:_LONGEST]
+    more = {"service_tier": body.served} if body.served else {}
     return {
-        "model": body.model,
+        **more,
+        "model": model,
         "instructions": body.instructions,
         "previous_response_id": body.previous_response_id,
-        "metadata": body.metadata or {},
+        "conversation": {"id": body.conversation_id} if body.conversation_id else None,
+        "background": bool(body.background),
+        "metadata": {**(body.metadata or {}), **({"left_out": left_out} if left_out else {})},
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         "temperature": body.temperature,
         "top_p": body.top_p,
         "max_output_tokens": body.max_output_tokens,
-        "tools": sent.get("tools", []),
+        "tools": body.toolbox.echo,
         "tool_choice": sent.get("tool_choice", "auto"),
         "text": sent.get("text", {"format": {"type": "text"}}),
         "truncation": "disabled",
@@ -150,13 +182,6 @@ def _echo(body: ResponsesBody) -> dict[str, Any]:
 def _message(identifier: str, status: str, text: str, tokens: Sequence[TokenLogprob]) -> dict[str, Json]:
     part = {"type": "output_text", "text": text, "annotations": [], "logprobs": _logprobs(tokens)}
     return {"id": identifier, "type": "message", "role": "assistant", "status": status, "content": [part]}
-
-
-def _call(call: ToolCall) -> dict[str, Json]:
-    return {
-        "id": _new("fc"), "type": "function_call", "status": "completed", "call_id": call.id, "name": call.name,
-        "arguments": codec.dumps(call.arguments).decode(),
-    }  # fmt: skip
 
 
 def _logprobs(tokens: Sequence[TokenLogprob]) -> list[Json]:

@@ -17,7 +17,9 @@ from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
 from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
-from .errors import explained, headers, models_in, rest_body, status_of
+from .errors import explained, headers, models_in
+from .forms import absent, form_of
+from .messages_bodies import CountBody, MessagesBody
 from .reading import received
 from .responses_bodies import ResponsesBody
 from .rest_accounts import Accounts
@@ -29,6 +31,7 @@ from .rest_identity import Identity
 from .rest_login import Entrance
 from .rest_pages import Pages
 from .rest_processes import Processes
+from .rest_responses import Conversing
 from .rest_system import Overview
 from .rest_tools import Tools
 
@@ -36,18 +39,21 @@ if TYPE_CHECKING:
     from ..boot import System
 
 DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
-`Authorization: Bearer KEY`: the owner's, in the file `key` of the data folder, one minted with `POST /v1/keys`, or a
-token, or the cookie of a login. Errors are
+`Authorization: Bearer KEY` or `x-api-key: KEY`: the owner's, in the file `key` of the data folder, one minted with
+`POST /v1/keys`, or a token, or the cookie of a login. Errors are
 `{"error": {type, message, facts, param, code}}`, on the OpenAI-compatible paths
-`{"error": {message, type, param, code}}`."""
+`{"error": {message, type, param, code}}`, on Anthropic's `{"type": "error", "error": {type, message}}`."""
 
-HOT: dict[str, tuple[type[BaseModel], str]] = {
-    "/v1/chat/completions": (ChatBody, "OpenAI's chat API; `model` names a model or an agent"),
-    "/v1/completions": (CompletionBody, "OpenAI's API for raw prompts"),
-    "/v1/responses": (ResponsesBody, "OpenAI's responses API, with function tools; `model` as in chats"),
-    "/v1/embeddings": (EmbeddingsBody, "OpenAI's embeddings API"),
+HOT: dict[str, tuple[type[BaseModel], str, str]] = {
+    "/v1/chat/completions": (ChatBody, "openai", "OpenAI's chat API; `model` names a model or an agent"),
+    "/v1/completions": (CompletionBody, "openai", "OpenAI's API for raw prompts"),
+    "/v1/responses": (ResponsesBody, "openai", "OpenAI's responses API; `model` as in chats"),
+    "/v1/responses/input_tokens": (ResponsesBody, "openai", "The tokens of a response's input, as the model counts"),
+    "/v1/embeddings": (EmbeddingsBody, "openai", "OpenAI's embeddings API"),
+    "/v1/messages": (MessagesBody, "anthropic", "Anthropic's Messages API; `model` as in chats"),
+    "/v1/messages/count_tokens": (CountBody, "anthropic", "The tokens of a message, as the model itself counts them"),
 }
-"""What is served beside the framework: path -> body and summary."""
+"""What is served beside the framework: path -> body, the API that it is of, and summary."""
 
 
 def make_rest(system: System) -> FastAPI:
@@ -60,7 +66,7 @@ def make_rest(system: System) -> FastAPI:
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     about = (Overview, Events, Identity, Approving, Anomalous, Accounts, Tools)
-    for part in (Agents(), Processes(), Entrance(), Pages(), *(each(system) for each in about)):
+    for part in (Agents(), Processes(), Entrance(), Pages(), Conversing(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
@@ -91,7 +97,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document: the framework's routes, and the hot paths beside it."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     _, definitions = models_json_schema(
-        [(body, "validation") for body, _ in HOT.values()], ref_template="#/components/schemas/{model}"
+        [(body, "validation") for body, *_ in HOT.values()], ref_template="#/components/schemas/{model}"
     )
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions["$defs"])
@@ -107,20 +113,21 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _operation(body: type[BaseModel], summary: str) -> dict[str, Any]:
+def _operation(body: type[BaseModel], api: str, summary: str) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{body.__name__}"}
     content = {"application/json": {"schema": schema}}
-    answer = {"description": "The answer as OpenAI's API gives it, or with `stream` in server-sent events"}
-    return {"tags": ["openai"], "summary": summary, "requestBody": {"required": True, "content": content},
+    answer = {"description": "The answer as that API gives it, or with `stream` in server-sent events"}
+    return {"tags": [api], "summary": summary, "requestBody": {"required": True, "content": content},
             "responses": {"200": answer}}  # fmt: skip
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _answer(status_of(error), error)
+    return _answer(request, error)
 
 
-def _answer(status: int, error: Exception) -> Response:
-    response = Response(codec.dumps(rest_body(error)), status, media_type="application/json")
+def _answer(request: Request, error: Exception, status: int = 0) -> Response:
+    form = form_of(request.scope)
+    response = Response(codec.dumps(form.body(error, ())), status or form.status(error), media_type="application/json")
     response.raw_headers.extend(headers(error))
     return response
 
@@ -147,10 +154,12 @@ async def _no_route(app: FastAPI, request: Request, error: Exception) -> Respons
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
     if error.status_code == 400:
-        return _answer(400, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
+        return _answer(request, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
+    if (theirs := absent(request.url.path)) is not None:
+        return _answer(request, theirs)
     if error.status_code == 405 or request.url.path in HOT:
-        answer = _answer(405, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"))
+        answer = _answer(request, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"), 405)
         answer.headers["allow"] = ", ".join(methods(request.url.path))
         return answer
     hint = nearest(request.url.path, app.openapi()["paths"])
-    return _answer(404, NotFound(f"there is no {where}; {hint}", kind="path"))
+    return _answer(request, NotFound(f"there is no {where}; {hint}", kind="path"))

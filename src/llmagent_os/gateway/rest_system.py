@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from ..core.records import Json, ModelSpec
 from ..monitoring.memory import resident
 from ..monitoring.metrics import CONTENT_TYPE, render
+from .answering import Answerers
 from .bodies import ChatBody
 from .desk import Desk, Here
 from .rest_agents import Strict
@@ -110,9 +111,19 @@ class Overview:
         models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
         return {"model": body.model, "models": models, "strategy": plan.decoding}
 
-    async def models(self, here: Here) -> dict[str, Any]:
-        """Models and agents: every name that `model` may take."""
-        return {"object": "list", "data": [*self._models(), *self._agents(here)]}
+    async def models(
+        self, here: Here, after_id: str = "", before_id: str = "", limit: int = Query(1000, ge=1, le=1000)
+    ) -> dict[str, Any]:
+        """Models, agents and aliases: every name that `model` may take, as the SDKs of OpenAI and Anthropic read it."""
+        found = [*self._models(), *self._agents(here), *self._aliases()]
+        names = [row["id"] for row in found]
+        first = names.index(after_id) + 1 if after_id in names else 0
+        last = names.index(before_id) if before_id in names else len(names)
+        shown = found[first:last][:limit]
+        ends = (
+            {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
+        )
+        return {"object": "list", "data": shown, "has_more": len(shown) < last - first, **ends}
 
     def _models(self) -> list[dict[str, Json]]:
         return [_named(name, "model") for name in self._system.models()]
@@ -120,8 +131,13 @@ class Overview:
     def _agents(self, here: Desk) -> list[dict[str, Json]]:
         return [_named(name, "agent") for name in here.agents.names()]
 
+    def _aliases(self) -> list[dict[str, Json]]:
+        """The aliases that are names and not patterns."""
+        return [_named(name, "alias") for name in self._system.config.aliases if not set(name) & set("*?[")]
+
     async def model(self, here: Here, name: str) -> dict[str, Any]:
-        """One model or agent."""
+        """One model or agent, or the one that an alias stands for."""
+        name = Answerers(here).named(name)
         if name not in self._system.models() and here.agents.knows(name):
             return _named(name, "agent")
         return _named(self._kernel.engines.resolve(name), "model")
@@ -143,4 +159,7 @@ def _public(source: str) -> str:
 
 
 def _named(name: str, kind: str) -> dict[str, Json]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "llmagent-os", "kind": kind}
+    return {
+        "id": name, "object": "model", "created": 0, "owned_by": "llmagent-os", "kind": kind,
+        "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active",
+    }  # fmt: skip

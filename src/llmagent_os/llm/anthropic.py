@@ -98,7 +98,7 @@ class AnthropicEngine:
             finish = "stop"
         if finish == "stop" and request.schema is not None:
             schemas.verify(request, reader.said)
-        return Chunk(text, (), calls, finish, self._usage(reader.usage))
+        return Chunk(text, (), calls, finish, self._usage(reader.usage), stopped=reader.stopped)
 
     def _usage(self, usage: Mapping[str, Any]) -> Usage:
         """What was read from and written to the cache is not in `input_tokens`."""

@@ -37,6 +37,7 @@ class Reader:
 
     def __init__(self, request: GenerateRequest) -> None:
         self.finish: FinishReason | None = None
+        self.stopped: str | None = None
         self.usage: dict[str, Any] = {}
         self.said = ""  # the text that was passed on, where the request has a schema
         self._schema = request.schema is not None
@@ -104,6 +105,7 @@ class Reader:
         self.usage.update({name: count for name, count in (message.get("usage") or {}).items() if count is not None})
         if reason := message.get("stop_reason"):
             self.finish = _FINISH.get(reason, "stop")
+            self.stopped = message.get("stop_sequence")
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls, whole. One that the length cut off is none."""

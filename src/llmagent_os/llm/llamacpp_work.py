@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -148,7 +149,7 @@ class LlamaWork:
         rest = self._stops.rest()
         piece = self._answer.piece(rest, self._held) if rest else Chunk()
         last = self._answer.last(finish, usage)
-        return Chunk(piece.text + last.text, piece.logprobs, last.tool_calls, last.finish, last.usage)
+        return replace(last, text=piece.text + last.text, logprobs=piece.logprobs, stopped=self._stops.found)
 
 
 def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogprob, ...]:

@@ -34,6 +34,7 @@ from ..core.validity import fault
 from .engines import check, refuse_unknown
 from .instance import Impossible, smallest
 from .script import Called, Reply, Script, as_reply, follow, read_rules, rules
+from .stops import Stops
 from .wire import priced
 
 TOKEN = 4
@@ -72,12 +73,14 @@ class ScriptedEngine:
         if reply.error:
             raise from_data(reply.error.to_data())  # a new one: an exception remembers where it was raised
         said = _after(request.said, reply.text) if request.said else reply.text
-        text, finish = _cut(said, request, self.info.window - tokens if self.info.window else None)
+        room = self.info.window - tokens if self.info.window else None
+        text, finish, stopped = _cut(said, request, room)
         calls = _tool_calls(reply, request)
         if not calls:
             async for chunk in _pieces(text, reply, request):
                 yield chunk
-        yield Chunk(tool_calls=calls, finish="tool_calls" if calls else finish, usage=self._usage(tokens, text, calls))
+        usage, ends = self._usage(tokens, text, calls), "tool_calls" if calls else finish
+        yield Chunk(tool_calls=calls, finish=ends, usage=usage, stopped=None if calls else stopped)
 
     def _fit(self, tokens: int) -> None:
         window = self.info.window
@@ -174,14 +177,15 @@ def _after(said: str, text: str) -> str:
     return text[len(said) :]
 
 
-def _cut(text: str, request: GenerateRequest, room: int | None) -> tuple[str, FinishReason]:
-    """Shorten the text to the first stop string and to `max_tokens` or the room in the window."""
-    for stop in request.sampling.stop or ():
-        text = text.partition(stop)[0] if stop else text
+def _cut(text: str, request: GenerateRequest, room: int | None) -> tuple[str, FinishReason, str | None]:
+    """Shorten the text to the first stop string (which is the last of the three) and to `max_tokens` or the room."""
+    stops = Stops(request.sampling.stop or ())
+    text, _ = stops.add(text)
+    text += "" if stops.found else stops.rest()
     limits = [limit for limit in (request.sampling.max_tokens, room) if limit is not None]
     if limits and _count(text) > min(limits):
-        return text[: min(limits) * TOKEN], "length"
-    return text, "stop"
+        return text[: min(limits) * TOKEN], "length", None
+    return text, "stop", stops.found
 
 
 async def _pieces(text: str, reply: Reply, request: GenerateRequest) -> AsyncIterator[Chunk]:

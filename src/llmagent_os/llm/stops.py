@@ -9,13 +9,15 @@ class Stops:
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = tuple(filter(None, stops))
         self._held = ""
+        self.found: str | None = None  # the stop text that has come
 
     def add(self, text: str) -> tuple[str, bool]:
         """The text that is sure, and whether a stop text has come."""
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            text, self._held = self._held[: min(found)], ""
+            at, self.found = min(found)
+            text, self._held = self._held[:at], ""
             return text, True
         sure = len(self._held) - self._possible()
         text, self._held = self._held[:sure], self._held[sure:]

@@ -106,7 +106,9 @@ class TransformersEngine:
                     yield answer.piece(event.text, event.logprobs)
                 else:
                     last = answer.last(event.finish, Usage(len(recipe.prompt), event.tokens))
-                    yield replace(last, alternatives=event.alternatives, explanation=event.explanation)
+                    yield replace(
+                        last, alternatives=event.alternatives, explanation=event.explanation, stopped=event.stopped
+                    )
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """The last hidden state, averaged over the tokens and normalised."""

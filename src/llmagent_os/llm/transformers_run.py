@@ -34,6 +34,7 @@ class End:
     tokens: int
     alternatives: tuple[Alternative, ...] = ()
     explanation: Mapping[str, Json] | None = None
+    stopped: str | None = None
 
 
 Take = Callable[[Piece | End], bool]
@@ -81,7 +82,7 @@ class Run:
             rest, _ = self._stops.add(self._text.rest())
             take(Piece(rest + self._stops.rest()))
         explanation = explained(self._model, self._tokenizer, self._recipe, self._drawn, take)
-        take(End(self._finish, len(self._drawn), explanation=explanation))
+        take(End(self._finish, len(self._drawn), explanation=explanation, stopped=self._stops.found))
 
     def _processors(self) -> list[Any]:
         """Look at the model's own scores before anything changes them."""

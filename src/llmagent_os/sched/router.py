@@ -92,6 +92,10 @@ class Engines:
         """The models known, aliases not included."""
         return sorted(self._openers)
 
+    def knows(self, name: str) -> bool:
+        """Whether a name or alias stands for a model."""
+        return self._aliases.get(name, name) in self._openers
+
     def resolve(self, name: str) -> str:
         """The model that a name or alias stands for; raises NotFound with the nearest match."""
         model = self._aliases.get(name, name)
