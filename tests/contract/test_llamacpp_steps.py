@@ -75,3 +75,38 @@ async def test_a_banned_word_is_gone_and_the_answer_goes_on(engine: LlamaCpp) ->
     bound = await ask(engine, FRANCE, Decoding(banned=(word,)), max_tokens=20, temperature=0.0)
     assert word.casefold() not in bound.text.casefold().split()
     assert len(bound.text) > 10 and bound.usage.output_tokens > 20
+
+
+BY_TURNS = (
+    b"{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) or m.content == 'never' %}"
+    b"{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+)
+
+
+@pytest.fixture
+def strict(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with a template that takes users and assistants by turns, as many models have it."""
+    data, name = tiny_model.read_bytes(), b"tokenizer.chat_template"
+    begin = data.index(name) + len(name) + 12  # after its type and length
+    length = int.from_bytes(data[begin - 8 : begin], "little")
+    path = tmp_path / "strict.gguf"
+    path.write_bytes(data[:begin] + BY_TURNS.ljust(length) + data[begin + length :])
+    return path
+
+
+async def test_a_template_that_wants_turns_gets_them_or_says_why_not(strict: Path) -> None:
+    engine = await open_engine(ModelSpec("strict", "llamacpp", str(strict), window=512, options={"slots": 1}))
+
+    async def prompt(*messages: Message) -> str:
+        return (await engine.decode(await engine.encode(GenerateRequest("strict", messages)))).strip()
+
+    hi, hello, result = Message("user", "hi"), Message("assistant", "hello"), Message("tool", "3", tool_call_id="c")
+    try:
+        assert await prompt(hi, hello, hi) == "[user]hi[assistant]hello[user]hi"
+        assert await prompt(hi, hello, result, hi) == "[user]hi[assistant]hello[user]Result of the tool: 3\n\nhi"
+        assert await prompt(hello, hi) == "[user][assistant]hello[user]hi"
+        with pytest.raises(InvalidRequest, match="refuses the messages: roles must alternate") as caught:
+            await prompt(Message("user", "never"))
+        assert caught.value.facts["parameter"] == "messages"
+    finally:
+        await engine.close()

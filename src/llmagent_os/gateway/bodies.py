@@ -32,6 +32,7 @@ REFUSED = {
     "background": "send it to /v1/responses, or a message to an agent with POST /v1/agents/NAME/messages and wait=0",
     "context_management": "agents shorten their context by themselves; models take what is sent",
     "conversation": "send it to /v1/responses, or use an agent's session",
+    "options": "send `temperature` and its kin by their own names; the window is the model's",
     "prompt": "send `instructions` and `input`",
     "truncation": "only `disabled` is supported; an agent shortens by itself",
 }

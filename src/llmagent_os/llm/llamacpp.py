@@ -127,8 +127,8 @@ class LlamaCpp:
         """The token ids of the prompt after the chat template, and of what was said already."""
         text = request.prompt
         if text is None:
-            body = {"messages": toolcalls.render(schemas.fitted(request), self._manner)}
-            text = (await asyncio.to_thread(self.server.post, "/apply-template", body))["prompt"]
+            messages = toolcalls.render(schemas.fitted(request), self._manner)
+            text = await asyncio.to_thread(toolcalls.templated, self.server.prompt, messages)
         tokens = await self.tokenize(text, add_special=True, parse_special=bool(request.messages))
         return tokens + (await self.tokenize(request.said) if request.said else [])
 

@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from ..core.errors import (
 from ..core.records import ModelSpec
 from .known import damaged
 from .memory import SLOTS, WINDOW
+from .toolcalls import refused
 
 _WHOLE = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
 """Read, not mapped: what is repacked for the processor would be in memory twice (600 MB of the default model)."""
@@ -79,6 +80,15 @@ class LoadedModel:
         request.add_header("Authorization", f"Bearer {self._key}")
         with _DIRECT.open(request, timeout=60) as answer:
             return codec.loads(answer.read())
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Blocking: the messages as the model's chat template puts them; raises InvalidRequest where it will not."""
+        try:
+            text: str = self.post("/apply-template", {"messages": messages})["prompt"]
+        except urllib.error.HTTPError as error:
+            words = error.read().decode(errors="replace").rpartition("Jinja Exception: ")[2].partition('"')[0]
+            raise refused(words) from error
+        return text
 
     def marks(self) -> Marks:
         """Ask for the tokens that end an answer: those that `ignore_eos` rules out."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import codec, documents
@@ -91,6 +91,42 @@ def _form(schema: Any) -> str:
     if said or not isinstance(kind, str) or kind in ("object", "array"):
         return f"<{_dumps(schema)}>"
     return f"<{kind}: {about}>" if about else f"<{kind}>"
+
+
+Said = Sequence[Mapping[str, str]]
+"""Messages of `role` and `content`."""
+
+
+def templated(template: Callable[[Said], str], messages: Said) -> str:
+    """The prompt of a chat; for a template that wants users and assistants by turns, what one said in a row is joined.
+
+    Raises InvalidRequest where the template refuses that too.
+    """
+    try:
+        return template(messages)
+    except InvalidRequest:
+        joined = _by_turns(messages)
+        if joined == messages:
+            raise
+        return template(joined)
+
+
+def _by_turns(messages: Said) -> list[dict[str, str]]:
+    """The same words, in which nobody speaks twice in a row and a user begins; instructions go before the user's."""
+    found: list[dict[str, str]] = []
+    for message in messages:
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += PARAGRAPH + message["content"]
+        else:
+            found += [] if found or role == "user" else [{"role": "user", "content": ""}]
+            found.append({"role": role, "content": message["content"]})
+    return found
+
+
+def refused(words: str) -> InvalidRequest:
+    """The error for a conversation that is not of the form that a model's template wants."""
+    return InvalidRequest(f"the model's chat template refuses the messages: {words}", parameter="messages")
 
 
 def _with_system(messages: list[dict[str, str]], text: str) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -236,11 +236,14 @@ class TransformersEngine:
         if not self._tokenizer.chat_template:
             lines = [f"{message['role']}: {message['content']}\n" for message in messages]
             return self._encode("".join(lines) + "assistant:")
+        return self._encode(toolcalls.templated(self._templated, messages), special=False)
+
+    def _templated(self, messages: Sequence[Mapping[str, str]]) -> str:
         try:
-            text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            text: str = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         except TemplateError as error:
-            raise InvalidRequest(f"the model's chat template refuses the messages: {error}") from error
-        return self._encode(text, special=False)
+            raise toolcalls.refused(str(error)) from error
+        return text
 
     def _encode(self, text: str, special: bool = True) -> list[int]:
         tokens: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
