@@ -122,6 +122,7 @@ async def test_a_stream_has_the_question_and_what_became_of_it(office: Office) -
     name, asked = await soon(events)
     assert (name, asked["tool"], asked["arguments"]) == ("question", "pay", {"to": "GB33-EVIL", "amount": 5})
     assert asked["why"] == "the policy has every call of it asked about" and asked["editable"]
+    assert asked["origins"] == {} and asked["sources"] == {"to": "user", "amount": "the model"}
     assert (await office.living())[asked["pid"]] == ("clerk", "asks")
     await office.answer(asked["id"])
     name, told = await soon(events)

@@ -10,13 +10,14 @@ from llmagent_os.gateway.notices import Notice, became
 KEPT: dict[str, Any] = {
     "id": "5f3a", "agent": "clerk", "pid": 7, "tool": "pay", "principal": "ada", "four_eyes": True,
     "arguments": {"to": "Ann\x1b[2K\u202e", "amount": 5}, "origins": {"to": "tool fetch"},
+    "sources": {"to": "tool fetch", "amount": "user"},
     "why": "it would change a\x1b[1A.txt", "allowed": None, "by": None, "over": None,
 }  # fmt: skip
 
 
 def test_a_question_is_shown_line_by_line_and_no_character_moves_the_cursor() -> None:
     lines = list(described(KEPT))
-    assert lines[0] == "clerk (process 7) wants to pay" and lines[2] == "    amount = 5"
+    assert lines[0] == "clerk (process 7) wants to pay" and lines[2] == "    amount = 5   <- from user"
     assert lines[1] == r'    to = "Ann\u001b[2K\u202e"   <- from tool fetch'
     assert lines[3] == r"    why you are asked: it would change a\u001b[1A.txt" and "somebody else than ada" in lines[4]
     assert all(line == plain(line) for line in lines)

@@ -649,8 +649,8 @@ class Question:
     """What a person is asked: may this process call that tool so? `id` names the same question for ever.
 
     `principal` is whom the work is for, `turn` how many turns the process had finished. `origins` says of each argument
-    in doubt who wrote it; `why` is the reason for asking, in words. `four_eyes`: see `Policy`. `editable`: a yes may
-    come with other arguments.
+    in doubt who wrote it, `sources` of each where it stands; `why` is the reason for asking, in words. `four_eyes`: see
+    `Policy`. `editable`: a yes may come with other arguments.
     """
 
     id: str
@@ -665,6 +665,7 @@ class Question:
     turn: int = 0
     four_eyes: bool = False
     editable: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Asked(BaseModel):
     tool: str
     arguments: dict[str, Any]
     origins: dict[str, str]
+    sources: dict[str, str] = Field(default_factory=dict, description="where each argument stands")
     why: str
     turn: int = Field(0, description="turns that the process had finished")
     four_eyes: bool = Field(False, description="whether whom the work is for (`principal`) can only refuse")

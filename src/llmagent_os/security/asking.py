@@ -96,13 +96,13 @@ def given(call: Call) -> Mapping[str, Json]:
 
 def question(
     about: Json, times: str, call: Call, process: Process, tool: str, why: str, origins: Mapping[str, str],
-    four_eyes: bool, editable: bool = False,
+    four_eyes: bool,
 ) -> Question:  # fmt: skip
     """The question about a call. What it is `about` makes its number; `times` marks what is asked anew."""
     name = process.name or process.program
     return Question(
         hashlib.blake2b(codec.dumps(about), digest_size=ABOUT // 2).hexdigest() + times, process.pid, call.tenant,
-        call.principal, name, tool, given(call), origins, why, process.turn, four_eyes, editable,
+        call.principal, name, tool, given(call), origins, why, process.turn, four_eyes,
     )  # fmt: skip
 
 

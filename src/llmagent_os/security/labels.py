@@ -24,6 +24,9 @@ from ..kernel.process import Process
 NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
 
+MODEL = "the model"
+"""Where a value stands that stands nowhere."""
+
 DIGITS = 3
 PENDING = 256  # calls whose words are kept unread
 NEWEST = 200  # sources that nobody trusts in which a value is looked for, to tell a person where it stands
@@ -87,6 +90,11 @@ class Sight:
         newest = self.doubtful[: -NEWEST - 1 : -1]
         return next((source.origin for source in newest if source.holds(sought)), NOWHERE)
 
+    def stands(self, value: str) -> str:
+        """Where a value stands, in the words of somebody trusted if in any."""
+        sought, sources = normal(value), (*self.trusted, *self.doubtful[: -NEWEST - 1 : -1])
+        return next((source.origin for source in sources if source.holds(sought)), MODEL)
+
     def untrusted(self) -> list[str]:
         """The untrusted origins of what is in sight."""
         return sorted(self.seen or {source.origin for source in self.doubtful})
@@ -143,6 +151,13 @@ class Labels:
         if process.seen:
             self._read(process, sight)
         return sight
+
+    def sources(self, process: Process, arguments: Mapping[str, Json]) -> dict[str, str]:
+        """Where each argument stands, for people: in whose words, or in nobody's, so that the model made it up."""
+        sight = self._sight(process)
+        self._read(process, sight)
+        told = {name: dict.fromkeys(map(sight.stands, leaves(value))) for name, value in arguments.items()}
+        return {name: ", ".join(where) or MODEL for name, where in told.items()}
 
     def _read(self, process: Process, sight: Sight) -> None:
         if not sight.begun:

@@ -166,7 +166,8 @@ class Gate:
         about = [process.pid, process.turn, tool, sorted(given(call).items())]
         again = found is not None and found.traits.idempotent
         times = f"-{call.times}" if call.times and not again else ""
-        asked = question(about, times, call, process, tool, decision.why, decision.origins, four_eyes, editable=True)
+        asked = question(about, times, call, process, tool, decision.why, decision.origins, four_eyes)
+        asked = replace(asked, editable=True, sources=self.labels.sources(process, given(call)))
         try:
             return await self._asking.ask(asked, call, process, policy.approvals)
         except TooMany:

@@ -23,7 +23,7 @@ def described(kept: Mapping[str, Any]) -> Iterator[str]:
     """A question in lines: the call, each argument with its origin, and why somebody is asked."""
     yield f"{kept['agent']} (process {kept['pid']}) wants to {kept['tool']}"
     for name, value in kept["arguments"].items():
-        origin = kept["origins"].get(name)
+        origin = kept["origins"].get(name) or kept["sources"].get(name)
         yield f"    {plain(name)} = {shown(value)}" + (f"   <- from {plain(origin)}" if origin else "")
     yield f"    why you are asked: {plain(kept['why'])}"
     if kept["four_eyes"]:
