@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,17 @@ async def test_children_of_a_turn_end_with_one_that_fails_or_is_broken_off(boot:
     assert await told(kernel, "b") == "well"
     await kernel.runner.kill(pid)
     assert kernel.table.named("process") == kernel.table.named("turn") == []
+
+
+async def test_what_a_child_is_given_is_its_own_and_equal_grants_are_one(boot: Boot) -> None:
+    kernel = await boot()
+    sys = await kernel.service("test")
+    given, grant = {"places": ["a"]}, Grant(tools=("look",))
+    pids = [await sys.spawn("sleeper", given, grant=grant)]
+    pids += await sys.spawn_many([Spawn("sleeper", given, grant=replace(grant))])
+    given["places"].append("b")
+    one, two = map(kernel.table.get, pids)
+    assert one.args == two.args == {"places": ["a"]} and one.grant == grant and one.grant is two.grant
 
 
 async def test_restarts_are_counted_across_restarts_of_the_system(boot: Boot) -> None:
