@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import AsyncIterator
@@ -13,9 +14,11 @@ import jsonschema
 import pytest
 from aiohttp import web
 
+from llmagent_os.core import codec
 from llmagent_os.core.errors import InvalidRequest, ToolFailed
 from llmagent_os.core.records import Ticket
 from llmagent_os.tools.openapi import Imported, openapi_tools
+from llmagent_os.tools.openapi_read import names, read
 from llmagent_os.tools.openapi_schemas import LARGEST
 from llmagent_os.tools.settings import Document
 
@@ -403,3 +406,76 @@ async def test_values_make_no_other_path_of_it(server: str, tmp_path: Path) -> N
         assert seen["path"].startswith("/api/t/") and "/../" not in seen["path"]
     with pytest.raises(ToolFailed):
         await tools["a_t"].run({"a": ".", "b": "."}, TICKET)
+
+
+WHOLE: dict[str, Any] = {
+    "openapi": "3.1.0", "servers": [
+        {"url": "https://{v}.example.org", "variables": {"v": {"default": "a", "enum": ["a"]}}}],
+    "security": [{"key": []}],
+    "paths": {
+        "/a/{id}": {
+            "summary": "x", "servers": [{"url": "https://b.example.org"}],
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "enum": ["a", 1.5]}}],
+            "post": {
+                "operationId": "t", "description": "words", "parameters": [
+                    {"$ref": "#/components/parameters/q"},
+                    {"name": "q", "in": "header", "content": {"application/json": {}}}],
+                "requestBody": {"required": True, "content": {"multipart/form-data": {
+                    "schema": {"allOf": [{"$ref": "#/components/schemas/S"}],
+                               "properties": {"f": {"format": "binary"}}},
+                    "encoding": {"f": {"contentType": "text/csv", "style": "form", "headers": {}}}}}},
+                "security": [{"key": []}],
+            },
+        },
+    },
+    "components": {
+        "parameters": {"q": {"name": "q", "in": "query", "style": "deepObject", "explode": True,
+                             "schema": {"type": "object"}}},
+        "securitySchemes": {"key": {"type": "apiKey", "in": "query", "name": "k"}},
+        "schemas": {"S": {"type": "object", "required": ["n"], "properties": {
+            "n": {"type": ["integer", "null"], "minimum": 1, "maxLength": 2}, "s": {"$ref": "#/components/schemas/S"},
+            "l": {"type": "array", "items": [{"type": "string"}], "default": [1]}}, "additionalProperties": False}},
+    },
+}  # fmt: skip
+OLDER: dict[str, Any] = {
+    "swagger": "2.0", "host": "example.org", "basePath": "/v1", "schemes": ["https"], "consumes": ["application/json"],
+    "securityDefinitions": {"key": {"type": "basic"}},
+    "paths": {"/a": {"post": {"operationId": "t", "consumes": ["multipart/form-data"], "parameters": [
+        {"name": "f", "in": "formData", "type": "file", "required": True},
+        {"name": "l", "in": "query", "type": "array", "items": {"type": "string"}, "collectionFormat": "csv"}]},
+        "put": {"parameters": [{"name": "b", "in": "body", "schema": {"$ref": "#/definitions/B"}}]}}},
+    "definitions": {"B": {"type": "object", "properties": {"x": {"type": "number"}}}},
+}  # fmt: skip
+JUNK: list[Any] = [None, 5, -1.5, True, "", "x", "#/paths", [], [5], [None], {}, {"$ref": "#"}, {"$ref": "#/nowhere"},
+                   {"$ref": 5}, {"": {}}, [{}], {"x": None}, "https://", "http://[", "{", "a" * 5000]  # fmt: skip
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place in a document, as what holds it and the key."""
+    items = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    return [(value, key) for key, _ in items] + [place for _, each in items for place in places(each)]
+
+
+@pytest.mark.parametrize("whole", [WHOLE, OLDER], ids=["3.1", "2.0"])
+def test_whatever_is_wrong_in_a_document_is_told_and_nothing_else_comes_of_it(whole: dict[str, Any]) -> None:
+    other, seen, lost = {"get": {"operationId": "other"}}, set[bytes](), 0
+    for number in range(len(places(whole))):
+        for junk in JUNK:
+            document = copy.deepcopy(whole)
+            document["paths"]["/other"] = other
+            holder, key = places(document)[number]
+            holder[key] = copy.deepcopy(junk)
+            try:
+                found = read(document, "https://example.org/x.json")
+                called = names("a", found.operations)
+            except (AttributeError, LookupError, TypeError, ValueError):  # as a whole: `openapi_tools` says so
+                lost += 1
+                continue
+            assert len(set(called)) == len(called)
+            for operation in found.operations:
+                assert operation.required <= operation.slots.keys()
+                if (packed := codec.dumps(operation.schema)) not in seen:
+                    seen.add(packed)
+                    jsonschema.Draft202012Validator.check_schema(operation.schema)
+    assert lost <= len(JUNK)  # where `paths` itself is none

@@ -101,7 +101,9 @@ class _Reader:
         self._old = "swagger" in data
         servers = swagger.servers(data, source) if self._old else data.get("servers") or [{"url": "/"}]
         self._base = self._place(servers)
-        self._shown_by = swagger.schemes(data) if self._old else (data.get("components") or {}).get("securitySchemes")
+        parts = data.get("components")
+        given = parts.get("securitySchemes") if isinstance(parts, Mapping) else None
+        self._shown_by = swagger.schemes(data) if self._old else given
 
     def read(self) -> Read:
         found = Read(self._base)

@@ -21,14 +21,18 @@ def servers(data: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
     here = URL(source) if "://" in source else URL()
     host = data.get("host") or here.authority
     local = str(host).startswith(("localhost", "127.", "[::1]"))
-    schemes = data.get("schemes") or [here.scheme or ("http" if local else "https")]
-    order = sorted(schemes, key=lambda scheme: scheme != "https")
+    given = data.get("schemes") if isinstance(data.get("schemes"), list) else []
+    schemes = [scheme for scheme in given or () if scheme in ("http", "https")]
+    order = sorted(schemes, reverse=True) or [here.scheme or ("http" if local else "https")]
     return [{"url": f"{scheme}://{host}{data.get('basePath') or ''}"} for scheme in order] if host else []
 
 
 def schemes(data: Mapping[str, Any]) -> dict[str, Any]:
     """The ways to show a key, by name."""
-    found = data.get("securityDefinitions") or {}
+    given = data.get("securityDefinitions")
+    found = (
+        {name: each for name, each in given.items() if isinstance(each, Mapping)} if isinstance(given, Mapping) else {}
+    )
     basic = {"type": "http", "scheme": "basic"}
     return {name: basic if about.get("type") == "basic" else about for name, about in found.items()}
 
