@@ -435,7 +435,8 @@ WHOLE: dict[str, Any] = {
         "securitySchemes": {"key": {"type": "apiKey", "in": "query", "name": "k"}},
         "schemas": {"S": {"type": "object", "required": ["n"], "properties": {
             "n": {"type": ["integer", "null"], "minimum": 1, "maxLength": 2}, "s": {"$ref": "#/components/schemas/S"},
-            "l": {"type": "array", "items": [{"type": "string"}], "default": [1]}}, "additionalProperties": False}},
+            "l": {"type": "array", "items": [{"type": "string", "pattern": "^a"}], "default": [1]}},
+            "patternProperties": {"^x": {}}, "additionalProperties": False}},
     },
 }  # fmt: skip
 OLDER: dict[str, Any] = {

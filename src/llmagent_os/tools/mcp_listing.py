@@ -51,7 +51,7 @@ class Listing:
             async def relay() -> None:
                 async with give:
                     async for message in heard:
-                        await give.send(self._clean(message))
+                        await give.send(self.clean(message))
 
             task = asyncio.create_task(relay())
             try:
@@ -61,7 +61,8 @@ class Listing:
                 await asyncio.gather(task, return_exceptions=True)
                 taken.close()
 
-    def _clean(self, message: Any) -> Any:
+    def clean(self, message: Any) -> Any:
+        """A message in good form, its tools noted."""
         if not isinstance(message, SessionMessage) or not isinstance(message.message, JSONRPCResponse):
             return message
         result = message.message.result

@@ -16,6 +16,7 @@ from ..core.records import Json
 
 CHAIN = 12  # references that lead to one another
 LARGEST = 40_000  # bytes of a tool's schema
+PATTERN = 1000  # characters of a pattern
 DEFINED = 16_000  # bytes of what it refers to
 
 _ONE = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
@@ -171,11 +172,14 @@ class Schemas:
             elif key in _LISTS and isinstance(each, list) and each:
                 yield key, [self.of(one) for one in each]
             elif key in _MAPS and isinstance(each, Mapping):
-                yield key, {text(name): self.of(one) for name, one in each.items() if not self._told_only(one)}
+                named = {text(name): one for name, one in each.items() if not self._told_only(one)}
+                names = filter(_is_pattern, named) if key == "patternProperties" else named
+                yield key, {name: self.of(named[name]) for name in names}
             elif key == "items" and isinstance(each, list) and each:  # as drafts before 2020 had it
                 yield "prefixItems", [self.of(one) for one in each]
             elif key in _TEXTS and isinstance(each, str | int | float) and not isinstance(each, bool):
-                yield key, text(each)
+                if key != "pattern" or _is_pattern(text(each)):
+                    yield key, text(each)
             elif (key in _COUNTS and type(each) is int) or (key == "uniqueItems" and isinstance(each, bool)):
                 yield key, each
         yield from _limits(value)
@@ -208,6 +212,15 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return value.text if isinstance(value, Written) else codec.dumps(value).decode()
+
+
+def _is_pattern(value: str) -> bool:
+    """Whether a pattern is one here, too: others are left out, for words such as `\\p{L}` are not everywhere known."""
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return len(value) <= PATTERN
 
 
 def _limits(value: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:

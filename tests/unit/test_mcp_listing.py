@@ -1,0 +1,48 @@
+"""What MCP servers list, with something wrong in every place of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonschema
+import pytest
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCResponse, ListToolsResult
+
+from llmagent_os.core import codec
+from llmagent_os.tools.mcp_listing import Listing
+from tests.unit.test_openapi_features import JUNK, places
+
+TOOL: dict[str, Any] = {
+    "name": "t", "title": "T", "description": "words", "icons": [{"src": "https://x"}],
+    "inputSchema": {"type": "object", "required": ["a"], "$defs": {"d": {"type": "string"}}, "properties": {
+        "a": {"$ref": "#/$defs/d"}, "b": {"type": ["integer", "null"], "minimum": 1, "enum": [1, None]},
+        "c": {"anyOf": [{"type": "array", "items": {"type": "string", "pattern": "^a"}}, {"type": "object"}]}}},
+    "outputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}, "_meta": {"x": 1},
+    "execution": {"taskSupport": "optional"},
+}  # fmt: skip
+
+
+def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
+    seen = set[bytes]()
+    for number in range(len(places(TOOL))):
+        for junk in JUNK:
+            tool = copy.deepcopy(TOOL)
+            holder, key = places(tool)[number]
+            holder[key] = copy.deepcopy(junk)
+            listing = Listing()
+            told = JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": [tool, {"name": "other"}]})
+            message = listing.clean(SessionMessage(told))
+            assert [each["name"] for each in listing.tools][-1] == "other"
+            assert len(listing.tools) + len(listing.left_out) == 2
+            assert len(ListToolsResult.model_validate(message.message.result, by_name=False).tools) == len(
+                listing.tools
+            )
+            for each in listing.tools:
+                assert isinstance(each["description"], str)
+                if (packed := codec.dumps(each["inputSchema"])) not in seen:
+                    seen.add(packed)
+                    jsonschema.Draft202012Validator.check_schema(each["inputSchema"])
