@@ -67,6 +67,9 @@ def meant(schema: Any, what: str, parameter: str) -> dict[str, Json]:
 
 def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:
     """A tool with its parameters as they are meant, an object; `parameter` is where they stand. Raises as `meant`."""
+    known = _TOOLS.get(id(tool))
+    if known is not None:
+        return known[1]
     what = f"tool {tool.name!r}"
     parameters = meant({} if tool.parameters is None else tool.parameters, what, parameter)
     kind = parameters.get("type", "object")
@@ -75,11 +78,22 @@ def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:
         raise InvalidRequest(text, parameter=f"{parameter}.type")
     if parameters.get("type") != "object":
         parameters = {**parameters, "type": "object"}
-    return tool if parameters is tool.parameters else replace(tool, parameters=parameters)
+    found = tool if parameters is tool.parameters else replace(tool, parameters=parameters)
+    if len(_TOOLS) >= _KEPT:
+        _TOOLS.clear()
+    _TOOLS[id(tool)], _TOOLS[id(found)] = (tool, found), (found, found)
+    return found
+
+
+_KEPT = 1024
+_TOOLS: dict[int, tuple[ToolSpec, ToolSpec]] = {}
+"""Tools by identity, which holds while they are kept here, with what was made of them: agents send the same ones."""
 
 
 def fitted(request: GenerateRequest) -> GenerateRequest:
     """The request with its schemas as they are meant; raises InvalidRequest that names the tool, and the part."""
+    if not request.tools and request.schema is None:
+        return request
     tools = tuple(arguments(tool, f"tools[{i}].parameters") for i, tool in enumerate(request.tools))
     schema = None if request.schema is None else meant(request.schema, "the schema", "schema")
     kept = schema is request.schema and all(map(operator.is_, tools, request.tools))
