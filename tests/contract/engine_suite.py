@@ -277,7 +277,7 @@ async def test_schemas_are_read_as_they_are_meant(bed: Bed, tool: ToolSpec) -> N
 async def test_a_tool_that_a_grammar_cannot_hold_spoils_none_beside_it(bed: Bed) -> None:
     bed.needs("tools")
     mail = takes(type="string", format="email", pattern=EMAIL)
-    asked = bed.chat(SHORT, tools=(mail, WEATHER), tool_choice="weather", sampling=bed.greedy(max_tokens=200))
+    asked = bed.chat(SHORT, tools=(mail, WEATHER), tool_choice="weather", sampling=bed.greedy(max_tokens=120))
     (call,) = (await bed.ask(asked)).tool_calls
     assert call.name == "weather" and isinstance(call.arguments["city"], str)
     assert (await bed.ask(replace(asked, tool_choice="auto"))).finish
