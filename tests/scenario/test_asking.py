@@ -127,8 +127,8 @@ async def test_a_stream_has_the_question_and_what_became_of_it(office: Office) -
     await office.answer(asked["id"])
     name, told = await soon(events)
     assert (name, told["id"], told["allowed"], told["by"]) == ("answered", asked["id"], True, "ada")
-    while (await soon(events))[0] != "reply":
-        pass
+    while (name := (await soon(events))[0]) != "reply":
+        assert name == "chunk"
     assert office.bank.paid == [("GB33-EVIL", 5)]
 
 
@@ -177,6 +177,19 @@ async def test_who_waits_behind_a_question_in_a_conversation_is_shown_it(office:
     while (found := await soon(events))[0] != "reply":
         pass
     assert found[1]["text"] == "hello"
+
+
+async def test_who_waits_for_an_answer_that_is_not_theirs_to_give_is_told_so(office: Office) -> None:
+    await office.system.agents.configure("clerk", {"shared": True})
+    first = await office.send(ASKED, session="s", wait=0.5)
+    (asked,) = first["questions"]
+    found = await office.send("hello", "bob", session="s", wait=0.5)
+    assert (
+        found["questions"] == [] and "somebody else to answer a question about an earlier message" in found["waiting"]
+    )
+    await office.answer(asked["id"], False)
+    _, done = await office.api.get(f"/v1/tasks/{found['task']}?wait=5", **await office.key("bob"))
+    assert done["reply"]["text"] == "hello"
 
 
 async def test_streams_of_openais_api_have_comments_that_clients_leave_out(office: Office) -> None:

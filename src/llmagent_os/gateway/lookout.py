@@ -37,13 +37,16 @@ def standing(here: Desk, agents: AgentManager, task: str) -> Standing:
     process = table.find(int(asked.box.removeprefix("pid/"))) if asked is not None else None
     if asked is None or process is None:
         return Standing()
-    questions = [
-        each for each in here.system.approvals.waiting(here.caller)
-        if (asks := table.find(each["pid"])) is not None and process in _behind(asks, table.find)
-    ] if here.system.approvals.any(here.caller.tenant, agents.person) else []  # fmt: skip
+    approvals, questions = here.system.approvals, list[dict[str, Any]]()
+    if process.asking or approvals.any(here.caller.tenant, agents.person):
+        questions = [
+            each for each in approvals.waiting()
+            if (asks := table.find(each["pid"])) is not None and process in _behind(asks, table.find)
+        ]  # fmt: skip
+    shown = [each for each in questions if each in approvals.waiting(here.caller)]
     mine = process.serving is not None and process.serving.task == asked.task
-    waiting = _waiting(process, mine, bool(questions))
-    return Standing(process if mine else None, process.status, questions, waiting)
+    waiting = _waiting(process, mine, bool(questions) and not shown)
+    return Standing(process if mine else None, process.status, shown, waiting)
 
 
 def _behind(process: Process, find: Callable[[int], Process | None]) -> Iterator[Process]:
@@ -61,13 +64,13 @@ def _behind(process: Process, find: Callable[[int], Process | None]) -> Iterator
         todo += [each.up, find(int(sender[4:])) if sender.startswith("pid/") else None]
 
 
-def _waiting(process: Process, mine: bool, asked: bool) -> dict[str, Json] | None:
-    """What a task waits for beside questions that its caller may see."""
+def _waiting(process: Process, mine: bool, hidden: bool) -> dict[str, Json] | None:
+    """What a task waits for beside questions that its caller may see; `hidden`: for one that they may not."""
     name = process.name or str(process.pid)
     if process.life.paused:
         why = f" ({process.reason})" if process.reason else ""
         text = f"process {process.pid} ({name}) is paused{why}; let it go on with: llmagent-os resume {process.pid}"
-    elif process.asking and not asked:
+    elif hidden:
         whose = "a question" if mine else "a question about an earlier message"
         text = f"process {process.pid} ({name}) waits for somebody else to answer {whose}: llmagent-os approvals list"
     elif process.life.phase == "quarantined":
