@@ -5,8 +5,10 @@ Each is answered in the same way by the scripted engine and by a real one.
 
 from __future__ import annotations
 
+import copy
+import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -392,3 +394,42 @@ async def test_vectors_of_the_length_that_is_asked_for(tmp_path: Path, models_fo
     async with gate(tmp_path / "data") as api:
         status, answer = await api.post(VECTORS, {"model": "scripted", "input": "hi", "dimensions": 64})
         assert status == 200 and len(answer["data"][0]["embedding"]) == 64
+
+
+JUNK: list[Any] = [
+    None, True, 0, -1, 1.5, 10**25, "", "x", "\0", "auto", [], [None], ["x"], [[]], {}, {"type": None}, {"type": {}},
+    {"type": ["x"]}, {"type": "text"}, {"type": "text", "text": 1}, {"name": "x"}, {"type": "function"},
+    {"function": {}}, {"a": {"b": [{}]}}, 1e308,
+]  # fmt: skip
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a body."""
+    for name, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, name)
+        yield from places(each, (*place, name))
+
+
+def spoilt(body: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    """A body with junk in one place."""
+    found = copy.deepcopy(body)
+    *way, last = draw.choice([*places(found)])
+    inner: Any = found
+    for step in way:
+        inner = inner[step]
+    inner[last] = copy.deepcopy(draw.choice(JUNK))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_junk_in_any_place_is_no_fault_of_ours(tmp_path: Path, models_folder: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    pool = [*ANSWERED.values(), *(asked for asked, _ in REFUSED.values())]
+    async with gate(tmp_path / "data") as api:
+        for _ in range(150):
+            path, body = draw.choice(pool)
+            sent = spoilt({"model": "scripted", **body}, draw)
+            status, answer = await api.post(path, sent)
+            assert status in (200, 400, 404), (path, sent, answer)
+            if status != 200:
+                told(answer)

@@ -69,7 +69,7 @@ def flat(value: Json) -> Json:
         return {"type": "function", "name": function["name"]}
     if kind == "tool" or (kind is None and "name" in value):
         return {**value, "type": "function"}
-    return _WORDS.get(str(kind), kind) if kind in _WORDS or kind in ("auto", "none", "required") else value
+    return _WORDS.get(kind, kind) if isinstance(kind, str) and kind in (*_WORDS, "auto", "none", "required") else value
 
 
 _WORDS = {"any": "required"}

@@ -58,9 +58,10 @@ def conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     waiting: list[ToolCall] = []  # calls that no message has answered so far
     for i, message in enumerate(messages):
         where = f"messages[{i}]"
-        calls = tuple(_calls(message, where, len(found)))
+        calls = tuple(_calls(message, where, len(found))) if message.tool_calls or message.function_call else ()
         answers = _answers(message, where, waiting) if message.role in ("tool", "function") else None
-        waiting = [call for call in (*waiting, *calls) if call.id != answers]
+        if calls or answers is not None:
+            waiting = [call for call in (*waiting, *calls) if call.id != answers]
         role = _ROLES.get(message.role, message.role)
         name = None if message.role == "function" else message.name
         found.append(Message(role, content(message.content, f"{where}.content"), calls, answers, name))  # type: ignore[arg-type]

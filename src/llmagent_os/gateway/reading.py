@@ -33,8 +33,8 @@ class Body(BaseModel):
     @classmethod
     def sent(cls, data: Any) -> Any:
         """What was sent, without what counts as not sent."""
-        if not isinstance(data, dict):
-            return data
+        if not isinstance(data, dict) or (data.keys() <= known(cls) and None not in data.values()):
+            return data  # as nearly all are
         return {name: value for name, value in data.items() if value is not None and not cls.spares(name, data)}
 
     @classmethod
