@@ -67,6 +67,25 @@ async def test_code_and_commands_have_a_workspace(sandbox: Sandbox, tmp_path: Pa
     assert (second.stdout, second.stderr, second.exit) == ("done", "oops\n", 3)
 
 
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("n = 6\nn * 7", "42\n"),
+        ("'a' + 'b'", "'ab'\n"),
+        ("print(1)", "1\n"),
+        ("print(1)\n2", "1\n"),
+        ("import sys\nsys.stdout.write('é')", "é"),
+        ("None", ""),
+        ("x = 1", ""),
+        ("", ""),
+        ("from __future__ import annotations\ndef f(n: Wrong): return n\nf(2)", "2\n"),
+        ("for n in range(2):\n    n", ""),
+    ],
+)
+async def test_the_value_of_a_last_expression_is_printed(sandbox: Sandbox, code: str, printed: str) -> None:
+    assert (await sandbox.run(Job(code))).stdout == printed
+
+
 async def test_a_failure_shows_the_code_s_own_lines(sandbox: Sandbox) -> None:
     done = await sandbox.run(Job("def f():\n    return 1 / 0\nf()"))
     assert done.exit == 1 and done.stdout == ""

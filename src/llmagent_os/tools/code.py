@@ -31,7 +31,8 @@ class Code:
     async def python(self, code: str, ticket: Ticket, seconds: Seconds | None = None) -> dict[str, Json]:
         """Run Python 3 code (standard library, no pandas) in the folder of your files, and get what it prints.
 
-        Only files last from one call to the next. After `seconds` it is ended.
+        Where nothing is printed you get the value of a last expression. Only files last from one call to the next.
+        After `seconds` it is ended.
         """
         return await self._run(Job(code=code), ticket, seconds)
 

@@ -5,6 +5,7 @@ Handed to the interpreter there as text, so it stands alone. Its start is part o
 It writes one byte to say that it is up, then reads the job from standard input: a Python literal written by our side.
 """
 
+import _ast
 import _ctypes
 import posix
 import sys
@@ -156,10 +157,32 @@ def shown(kind: type[BaseException], error: BaseException, trace: "TracebackType
     sys.__excepthook__(kind, error.with_traceback(trace), None)
 
 
+class Output(type(sys.stdout)):  # type: ignore[misc]
+    """Standard output that knows whether anything was printed."""
+
+    used = False
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase.write`."""
+        Output.used = True
+        return super().write(text)
+
+
+def last(value: object) -> None:
+    """Print the value of a last expression, as a notebook does, where nothing else was printed."""
+    if value is not None and not Output.used:
+        print(repr(value))
+
+
 CODE = main()
 sys.argv = [NAME]
 VERSION = f".{sys.version_info[1]}"
 sys.path += [f"{at}/dist-packages" for at in ("/usr/lib/python3", f"/usr/local/lib/python3{VERSION}")]
 sys.path.append(posix.getcwd())  # last: a file that was left there stands for no module of the system
-sys.excepthook = shown
-exec(compile(CODE, NAME, "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+sys.excepthook, sys.displayhook = shown, last
+sys.stdout = Output(sys.stdout.buffer, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+SPACE = {"__name__": "__main__", "__builtins__": __builtins__}
+TREE: "Any" = compile(CODE, NAME, "exec", _ast.PyCF_ONLY_AST)
+LAST = [TREE.body.pop()] if TREE.body and isinstance(TREE.body[-1], _ast.Expr) else []
+exec(compile(TREE, NAME, "exec"), SPACE)
+exec(compile(_ast.Interactive(LAST), NAME, "single"), SPACE)
