@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,14 +71,32 @@ class Sources:
         self.states |= {f"mcp {name}": State(told=self.news.set) for name in mcp}
         self._works = False
         self._work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
-        for name, server in mcp.items():
-            state = self.states[f"mcp {name}"]
-            try:
-                login = _driver("mcp_login").Login(folder / "mcp" / f"{name}.login", seal)
-                connection = _driver("mcp").Connection(name, server, tools, folder / "mcp", state, login)
-                self._work[f"mcp {name}"] = connection.serve
-            except MissingExtra as error:
-                state.failed(error.message)
+        self._servers, self._seal = mcp, seal
+        self._connections: dict[str, Any] = {}
+        for name in mcp:
+            self._work[f"mcp {name}"] = partial(self._serve, name)
+            if (folder / "mcp" / f"{name}.json").exists() or find_spec("mcp") is None:  # its SDK takes long to import
+                self._connect(name)
+
+    def _connect(self, name: str) -> None:
+        """Make a connection, not yet open, with the tools that were listed last."""
+        state, folder = self.states[f"mcp {name}"], self._folder / "mcp"
+        try:
+            login = _driver("mcp_login").Login(folder / f"{name}.login", self._seal)
+            made = _driver("mcp").Connection(name, self._servers[name], self._tools, folder, state, login)
+            self._connections[name] = made
+        except MissingExtra as error:
+            state.failed(error.message)
+
+    async def _serve(self, name: str) -> None:
+        """Keep a server connected."""
+        if name not in self._connections:
+            with suppress(MissingExtra):
+                await asyncio.to_thread(_driver, "mcp")
+            self._connect(name)
+        if name in self._connections:
+            await self._connections[name].serve()
+        await asyncio.Event().wait()  # a worker that ends counts as broken
 
     async def read(self) -> None:
         """Bring in the documents that are on disk."""
@@ -87,7 +107,7 @@ class Sources:
             ):
                 await self._import(name)
             else:
-                self._work[f"openapi {name}"] = lambda name=name: self._fetch(name)  # type: ignore[misc]
+                self._work[f"openapi {name}"] = partial(self._fetch, name)
 
     def work(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What is to run beside the system, by name: documents are fetched, servers kept connected."""
