@@ -113,8 +113,10 @@ class _Lookout:
                 self._asked[each["id"]] = each
                 self._tell(Notice("question", each))
         for gone in self._asked.keys() - {each["id"] for each in found.questions}:
-            del self._asked[gone]
-            self._tell(Notice("answered", self._here.system.approvals.of(gone, self._here.caller)))
+            kept = self._here.system.approvals.of(gone, self._here.caller)
+            if kept["allowed"] is not None:  # else its answer is being written
+                del self._asked[gone]
+                self._tell(Notice("answered", kept))
         if found.waiting is not None and found.waiting != self._told:
             self._tell(Notice("waiting", found.waiting))
         self._told = found.waiting
