@@ -35,6 +35,8 @@ async def call(kit: ToolKit, name: str, ticket: Ticket = TICKET, **arguments: An
         ("-(2 ** 10) // 3", -342),
         ("sqrt(2) * sqrt(2)", pytest.approx(2)),
         ("max(1, 2.5, hypot(3, 4))", 5.0),
+        ("sum(120, 75.5)", 195.5),
+        ("sum([120, 75, 2 * 3]) / min([4, 3])", 67.0),
         ("2 ** 100", "1267650600228229401496703205376"),
         ("factorial(20) / 1e3", pytest.approx(2432902008176640.0)),
         ("1e308 * 10", "inf"),
@@ -49,7 +51,7 @@ async def test_the_calculator_computes(kit: ToolKit, expression: str, result: ob
     [
         "9 ** 9 ** 9", "2 ** 5000", "factorial(100000)", "'a' * 9", "().__class__", "open('x')", "sqrt", "1 / 0",
         "(-8) ** 0.5", "max(x=1)", "lambda: 1", "[1 for _ in range(9)]", "1 if 1 else 2", "True + 1", "2 +", "",
-        "(" * 300 + "1" + ")" * 300, "-" * 499 + "1", "1" * 501, "f(1)", "10 ** 400 * 1.0",
+        "(" * 300 + "1" + ")" * 300, "-" * 499 + "1", "1" * 501, "f(1)", "sqrt([4])", "sum(a['b'])", "10 ** 400 * 1.0",
     ],
 )  # fmt: skip
 async def test_the_calculator_refuses_what_is_no_arithmetic_or_too_large(kit: ToolKit, expression: str) -> None:

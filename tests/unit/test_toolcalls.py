@@ -159,10 +159,17 @@ def test_a_model_with_a_manner_of_its_own_is_told_of_tools_as_calls_to_write():
     assert '"first"' in render(asked(tools=(tool,)))[0]["content"]  # any other model is told all
 
 
+def told_of(tools: tuple[ToolSpec, ...]) -> str:
+    return render(asked(tools=tools), SMALL)[0]["content"]
+
+
 def test_examples_are_shown_where_their_tools_are_on_offer():
     calculator = ToolSpec("calculator", "Compute.")
     told = render(asked(tools=(calculator,)), SMALL)[0]["content"]
     assert '{"tool": "calculator", "args": {"expression":' in told and "read_file" not in told
+    more = (calculator, ToolSpec("read_file", "Read."), ToolSpec("python", "Run."))
+    assert "come to" in told_of(more[:2]) and "csv.DictReader" not in told_of(more[:2])
+    assert told_of(more).count("come to?") == 1 and "csv.DictReader" in told_of(more)
     forced = render(asked(tools=(calculator,), tool_choice="required"), SMALL)[0]["content"]
     assert '"answer": "' not in forced.partition("Examples:")[2]
 

@@ -16,11 +16,15 @@ Step = tuple[str, Mapping[str, Json], str]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A message, the calls that it takes, and the answer. Shown where all the tools that it uses are on offer."""
+    """A message, the calls that it takes, and the answer.
+
+    Shown where all the tools that it uses are on offer, and `unless` is not.
+    """
 
     said: str
     answer: str
     steps: tuple[Step, ...] = ()
+    unless: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,27 @@ Examples:
             ),
         ),
         Example(
+            "Who has the most points in game.csv?", "Lea has the most points: 90.",
+            (("read_file", {"path": "game.csv"}, "name,points\nTim,75\nLea,90"),),
+        ),
+        Example(
+            "What do the prices in cost.csv come to?", "They come to 23.5.",
+            (
+                ("read_file", {"path": "cost.csv"}, "name,price\npen,3.5\nbag,20"),
+                (
+                    "python",
+                    {"code": "import csv\nprint(sum(float(row['price']) for row in csv.DictReader(open('cost.csv'))))"},
+                    "stdout: 23.5",
+                ),
+            ),
+        ),
+        Example(
             "What do the prices in cost.csv come to?", "They come to 23.5.",
             (
                 ("read_file", {"path": "cost.csv"}, "name,price\npen,3.5\nbag,20"),
                 ("calculator", {"expression": "3.5 + 20"}, "23.5"),
             ),
+            unless="python",
         ),
         Example(
             "1250 的 8% 是多少？", "1250 的 8% 是 100。", (("calculator", {"expression": "1250 * 8 / 100"}, "100.0"),)
@@ -115,7 +135,7 @@ Examples:
     each=False,
     lean=True,
     result="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
-    "Where all of that is done, answer it in its own language, from the results. Else use the next tool.]",
+    "Do the results say it, or is all of it done? Then answer, in the language of that. Else use the next tool.]",
     failure="Result of {tool}:\n{text}\n\n[It did not work. Asked: {request}\n"
     "Try another way once, or say what did not work.]",
     sampling={"temperature": 0.0},

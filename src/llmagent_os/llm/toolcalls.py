@@ -41,9 +41,13 @@ def instruction(request: GenerateRequest, manner: Manner = ANY) -> str:
     lines = [_line(tool, manner.lean) for tool in tools]
     examples = [f"User: {tool.description or tool.name}\nYou: {_call(tool.name, _example(tool))}" for tool in tools]
     names, auto = {tool.name for tool in tools}, request.tool_choice == "auto"
-    told = [_told(each, manner, auto) for each in manner.examples if names.issuperset(step[0] for step in each.steps)]
+    told = [_told(each, manner, auto) for each in manner.examples if _fits(each, names)]
     shown = (examples if manner.each else []) + [each for each in told if each]
     return manner.instruction.format(tools="\n".join(lines), examples="\n".join(shown))
+
+
+def _fits(example: Example, tools: set[str]) -> bool:
+    return example.unless not in tools and tools.issuperset(step[0] for step in example.steps)
 
 
 def _told(example: Example, manner: Manner, auto: bool) -> str:

@@ -88,14 +88,14 @@ async def calculator(expression: str) -> int | float | str:
     """Compute an arithmetic expression, such as 3 * (2 + 4) ** 2 or sqrt(2) * pi.
 
     It knows + - * / // % **, the constants pi, e and tau, and abs, acos, asin, atan, ceil, cos, degrees, exp,
-    factorial, floor, hypot, log, log10, log2, max, min, radians, round, sin, sqrt, tan.
+    factorial, floor, hypot, log, log10, log2, max, min, radians, round, sin, sqrt, sum, tan.
     """
     if len(expression) > LONGEST:
         raise ToolFailed(f"the expression has {len(expression)} characters, the most is {LONGEST}")
     try:
         result = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
-        raise ToolFailed(f"{expression}: {error}") from error
+        raise ToolFailed(f"{expression}: {error}; write numbers, such as 120 + 75.5") from error
     fits = (isinstance(result, int) and result.bit_length() <= 53) or (
         isinstance(result, float) and math.isfinite(result)
     )
@@ -142,6 +142,7 @@ _PLAIN = [
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **{name: getattr(math, name) for name in _PLAIN},
     "abs": abs, "factorial": _factorial, "max": max, "min": min, "round": round,
+    "sum": lambda *numbers: sum(numbers),
 }  # fmt: skip
 
 
@@ -156,6 +157,8 @@ def _value(node: ast.expr) -> Number:
             result = _OPERATORS[type(op)](_value(operand))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             result = _OPERATORS[type(op)](_value(left), _value(right))
+        case ast.Call(func=ast.Name(id="sum" | "max" | "min" as name), args=[ast.List(elts=args)], keywords=[]):
+            result = _known(name, _FUNCTIONS)(*map(_value, args))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
             result = _known(name, _FUNCTIONS)(*map(_value, args))
         case _:
