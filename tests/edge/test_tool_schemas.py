@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +72,17 @@ async def test_arguments_are_valid_whatever_the_schema_is_written_in(
     assert valid(offered["function"]["parameters"], codec.loads(call["function"]["arguments"]))
 
 
-@pytest.mark.parametrize(("said", "part"), WRONG)
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-async def test_a_wrong_schema_is_named_by_the_path_that_was_written(
-    api: Gate, model: str, stream: bool, said: dict[str, Any], part: str
-) -> None:
-    status, answer = await api.post(CHAT, chat(model, stream=stream, tools=[tool("good", type="null"), tool(**said)]))
-    assert status == 400 and "tool 'send'" in answer["error"]["message"]
-    assert answer["error"]["param"] == ".".join(filter(None, ("tools[1].function.parameters.properties.a", part)))
-    shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": tool(**said)["function"]["parameters"]}}
-    status, answer = await api.post(CHAT, chat(model, stream=stream, response_format=shape))
-    assert status == 400 and "schema" in answer["error"]["message"]
-    assert answer["error"]["param"].startswith("response_format.json_schema.schema.properties.a")
+async def test_a_wrong_schema_is_named_by_the_path_that_was_written(api: Gate, model: str) -> None:
+    for (said, part), stream in product(WRONG, (False, True)):
+        tools = [tool("good", type="null"), tool(**said)]
+        status, answer = await api.post(CHAT, chat(model, stream=stream, tools=tools))
+        assert status == 400 and "tool 'send'" in answer["error"]["message"]
+        assert answer["error"]["param"] == ".".join(filter(None, ("tools[1].function.parameters.properties.a", part)))
+        shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": tool(**said)["function"]["parameters"]}}
+        status, answer = await api.post(CHAT, chat(model, stream=stream, response_format=shape))
+        assert status == 400 and "schema" in answer["error"]["message"]
+        assert answer["error"]["param"].startswith("response_format.json_schema.schema.properties.a")
 
 
 @pytest.mark.parametrize("model", MODELS)
