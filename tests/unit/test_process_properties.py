@@ -113,6 +113,12 @@ class Clerk:
     breaks: int = 0  # how often a turn of it may have been broken off
     orders: list[Order] = field(default_factory=list)
 
+    @property
+    def tired(self) -> bool:
+        """Whether one more failure may be one too many: it is supervised alone, by the default limits."""
+        failures = sum(order.does == "idle" or order.does.endswith("fail") for order in self.orders)
+        return failures + self.breaks >= Supervision().intensity
+
 
 class Processes(RuleBasedStateMachine):
     """Spawn, send, pause, resume, kill, configure, interrupt, crash and restart, in any order and at any moment."""
@@ -153,7 +159,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(ticks=st.integers(0, 20), restart=st.sampled_from(["transient", "permanent"]))
     def spawn(self, ticks: int, restart: Any) -> None:
-        supervision, budget = Supervision(restart, intensity=10_000), Budget(money=1e9, tokens=10**9)
+        supervision, budget = Supervision(restart), Budget(money=1e9, tokens=10**9)
         pid = self.run(self.sys.spawn("clerk", {"version": 0}, budget=budget, supervision=supervision), ticks)
         self.clerks.append(Clerk(pid))
 
@@ -171,6 +177,7 @@ class Processes(RuleBasedStateMachine):
     def send(self, which: int, does: str, ticks: int) -> None:
         clerk = self.pick(which)
         self.number += 1
+        does = "work" if clerk.tired else does
         order = Order(f"entry {self.number}", does, clerk.paused)
         clerk.orders.append(order)
         body = {"entry": order.entry, "does": does}
@@ -204,6 +211,8 @@ class Processes(RuleBasedStateMachine):
     @rule(which=st.integers(0, 5), ticks=st.integers(0, 40))
     def interrupt(self, which: int, ticks: int) -> None:
         clerk = self.pick(which)
+        if clerk.tired:
+            return
         clerk.breaks += 1
         for order in clerk.orders[:1] if clerk.paused else ():
             order.waits = order.waits and len(clerk.orders) > 1  # it may be the one that is broken off

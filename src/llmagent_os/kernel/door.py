@@ -172,7 +172,7 @@ class Door:
             outcome = await handled, None
         except asyncio.CancelledError:
             outcome = None, HandlerFailed(f"{call.name} was cancelled by its own handler")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # one that would end the program has only failed
             outcome = None, _failure(call, error)
         if not answer.done():
             answer.set_result(outcome)
@@ -306,7 +306,7 @@ def _outcome(error: BaseException | None) -> Outcome:
     return "deadline" if isinstance(error, DeadlineExceeded) else "error"
 
 
-def _failure(call: Call, error: Exception) -> LLMAgentOSError:
+def _failure(call: Call, error: Exception | SystemExit) -> LLMAgentOSError:
     if isinstance(error, LLMAgentOSError) and not isinstance(error, JournalDamaged):  # that is somebody else's page
         return error
     log.error("%s failed for process %d", call.name, call.pid, exc_info=error)
