@@ -80,7 +80,9 @@ class AgentSpec(BaseModel):
     description: str = ""
     model: str = "default"
     adapter: str | None = None
-    prompt: str = "You are a helpful AI assistant and run on LLMAgentOS."
+    prompt: str = (
+        "You are the helpful AI assistant of LLMAgentOS, the operating system for agents that runs on this computer."
+    )
     variables: dict[str, str] = Field(default_factory=dict)
     tools: list[str] = Field(default_factory=list)
     sampling: dict[str, Any] = Field(default_factory=dict)
