@@ -13,7 +13,6 @@ from ..core.records import (
     Embeddings,
     EmbedRequest,
     EngineInfo,
-    FinishReason,
     GenerateRequest,
     Json,
     Message,
@@ -25,7 +24,7 @@ from ..core.records import (
 from .anthropic_reader import Reader
 from .engines import check, refuse_unknown
 from .http import DONE, Server, api_key
-from .wire import choice_schema, priced, sent, tokens
+from .wire import choice_schema, ending, priced, sent, tokens
 
 BASE = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
@@ -91,13 +90,7 @@ class AnthropicEngine:
 
     def _last(self, reader: Reader, text: str, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
-        finish: FinishReason = reader.finish or "stop"
-        if calls and finish != "length":
-            finish = "tool_calls"
-        if not calls and finish == "tool_calls":  # it says so, and calls nothing
-            finish = "stop"
-        if finish == "stop" and request.schema is not None:
-            schemas.verify(request, reader.said)
+        finish = ending(reader.finish, calls, request, reader.said)
         return Chunk(text, (), calls, finish, self._usage(reader.usage), stopped=reader.stopped)
 
     def _usage(self, usage: Mapping[str, Any]) -> Usage:

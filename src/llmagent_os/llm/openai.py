@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from ..core import codec, schemas
+from ..core import codec
 from ..core.errors import EngineUnavailable, Unsupported
 from ..core.records import (
     Chunk,
     Embeddings,
     EmbedRequest,
     EngineInfo,
-    FinishReason,
     GenerateRequest,
     Json,
     Message,
@@ -25,7 +24,7 @@ from ..core.stream import estimate, tokens_of
 from .engines import check, refuse_unknown
 from .http import DONE, Server, api_key
 from .openai_reader import Reader
-from .wire import choice_schema, priced, sent, tokens
+from .wire import choice_schema, ending, priced, sent, tokens
 
 BASE = "https://api.openai.com/v1"
 
@@ -101,13 +100,7 @@ class OpenAIEngine:
 
     def _last(self, reader: Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
-        finish: FinishReason = reader.finish or "stop"
-        if calls and finish != "length":
-            finish = "tool_calls"
-        if not calls and finish == "tool_calls":  # it says so, and calls nothing
-            finish = "stop"
-        if finish == "stop" and request.schema is not None:
-            schemas.verify(request, reader.said)
+        finish = ending(reader.finish, calls, request, reader.said)
         return Chunk(chunk.text, chunk.logprobs, calls, finish, self._usage(reader, request))
 
     def _usage(self, reader: Reader, request: GenerateRequest) -> Usage:

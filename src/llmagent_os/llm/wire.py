@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ..core import codec, documents, schemas, stream
 from ..core.errors import EngineFailed, InvalidRequest
 from ..core.patterns import compiled
-from ..core.records import EngineInfo, Json, Usage
+from ..core.records import EngineInfo, FinishReason, GenerateRequest, Json, ToolCall, Usage
 
 _MOST = 2**53  # tokens: what every database and JSON parser can hold
 
@@ -176,6 +176,18 @@ def likelihood(value: Json) -> float:
     """A log-probability; that of what cannot be, which JSON cannot say, is -9999 as in OpenAI's API."""
     found = -9999.0 if value is None else float(value)
     return found if math.isfinite(found) else -9999.0
+
+
+def ending(
+    said: FinishReason | None, calls: Sequence[ToolCall], request: GenerateRequest, text: str
+) -> FinishReason:  # fmt: skip
+    """Why an answer ended, by what a server says and by what is there; raises Unsupported where it breaks a schema."""
+    if calls and said != "length":
+        return "tool_calls"
+    finish: FinishReason = "stop" if said in (None, "tool_calls") else said  # it says so, and calls nothing
+    if finish == "stop" and request.schema is not None:
+        schemas.verify(request, text)
+    return finish
 
 
 def call_id() -> str:
