@@ -67,7 +67,7 @@ Rules:
 )
 """For models that nobody has measured."""
 
-_SMALL = Manner(
+_CODER = Manner(
     instruction="""You are the AI assistant of this computer, which runs LLMAgentOS. You do what the user asks with \
 your tools. Reply with exactly one JSON object: use a tool, or answer.
 
@@ -142,8 +142,7 @@ Examples:
 )  # fmt: skip
 
 MANNERS: Mapping[str, Manner] = {
-    "qwen2.5-coder-1.5b-instruct": _SMALL,
-    "qwen2.5-coder-0.5b-instruct": _SMALL,
+    "qwen2.5-coder-1.5b-instruct": _CODER,
 }
 """By the name of a known model."""
 
