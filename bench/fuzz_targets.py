@@ -6,6 +6,7 @@ shape and spoils it here and there, for what stands behind a JSON parser. No byt
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -352,6 +353,8 @@ OPENAPI = {
 }  # fmt: skip
 _FOLDER = Path(tempfile.mkdtemp(prefix="llmagent-os-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
+_LOOP = asyncio.new_event_loop()
+
 
 def openapi(data: bytes) -> None:
     """A document, as bytes and as spoilt data: its tools can be shown to a model, and asked for something."""
@@ -359,7 +362,7 @@ def openapi(data: bytes) -> None:
         file = _FOLDER / "document"
         file.write_bytes(text)
         try:
-            tools = straight(openapi_tools("fuzz", Document(str(file)), _FOLDER))
+            tools = _LOOP.run_until_complete(openapi_tools("fuzz", Document(str(file)), _FOLDER))
         except LLMAgentOSError:
             continue
         for tool in tools.values():

@@ -440,7 +440,7 @@ async def test_answers_that_are_broken_off_have_ended_when_that_is_said() -> Non
     ended: list[GenerateRequest] = []
 
     class Slow:
-        async def answer(self, request: GenerateRequest, stream: Any) -> Generation:
+        async def answer(self, request: GenerateRequest, stream: Any, telling: Any) -> Generation:
             try:
                 stream(Chunk("x"))
                 await asyncio.sleep(60)

@@ -285,7 +285,7 @@ async def test_the_audit_says_who_refused(office: Office) -> None:
 
 
 async def test_the_audit_says_allowed_of_no_call_that_nobody_allowed(office: Office) -> None:
-    definition = {"name": "poor", "model": "script", "tools": ["pay"], "budget": {"steps": 2}}
+    definition = {"name": "poor", "model": "script", "prompt": "Pay.", "tools": ["pay"], "budget": {"steps": 2}}
     await office.system.agents.create(definition)
     await office.send("pay Ann", agent="poor")
     assert office.bank.paid == [] and office.decisions() == ["refused"]

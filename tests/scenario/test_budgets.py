@@ -347,7 +347,7 @@ async def test_a_strategy_that_asks_often_does_not_wait_for_itself(
 
 async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_folder: Path) -> None:
     async with started(tmp_path) as system:
-        await system.agents.create({"name": "poor", "model": "scripted", "budget": {"tokens": 40}})
+        await system.agents.create({"name": "poor", "model": "scripted", "prompt": "Help.", "budget": {"tokens": 40}})
         answer = await system.agents.ask("poor", "words " * 20, timeout=5)  # cut to what is left
         used = answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"]
         assert (answer["finish"], used) == ("length", 40)
@@ -396,7 +396,7 @@ async def test_without_a_period_the_present_one_is_credited(tmp_path: Path, mode
 
 async def test_an_account_is_given_something_back(tmp_path: Path, models_folder: Path) -> None:
     async with gate(tmp_path / "data") as api:
-        await api.post("/v1/agents", {"name": "poor", "model": "scripted", "budget": {"tokens": 10}})
+        await api.post("/v1/agents", {"name": "poor", "model": "scripted", "prompt": "Help.", "budget": {"tokens": 10}})
         said = {"text": "hello", "wait": 5}
         while (await api.post("/v1/agents/poor/messages", said))[0] == 200:
             pass

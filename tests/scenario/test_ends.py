@@ -280,7 +280,7 @@ async def test_a_handler_that_does_not_let_go_holds_nobody_for_long(boot: Boot) 
 async def api(tmp_path: Path, models_folder: Path) -> AsyncIterator[Gate]:
     async with gate(tmp_path / "data") as found:
         found.system.add_engine("paid", await open_engine(PAID))
-        await found.post("/v1/agents", {"name": "bot", "model": "paid"})
+        await found.post("/v1/agents", {"name": "bot", "model": "paid", "prompt": "Help."})
         yield found
 
 

@@ -32,6 +32,8 @@ MODEL = KnownModel(
     size=len(DATA),
     sha256=hashlib.sha256(DATA).hexdigest(),
     licence="none",
+    trained=1,
+    token=1,
     repo="owner/sample",
     wheels=tuple(Wheel(f"sample-part{n}==1.0", f"sample_part{n}/data.bin") for n in range(4)),
     part_size=PART,

@@ -88,7 +88,7 @@ async def calculator(expression: str) -> int | float | str:
     """Compute an arithmetic expression, such as 3 * (2 + 4) ** 2 or sqrt(2) * pi.
 
     It knows + - * / // % **, the constants pi, e and tau, and abs, acos, asin, atan, ceil, cos, degrees, exp,
-    factorial, floor, hypot, log, log10, log2, max, min, radians, round, sin, sqrt, sum, tan.
+    factorial, floor, hypot, log, log10, log2, max, min, radians, round, sin, sqrt, tan.
     """
     if len(expression) > LONGEST:
         raise ToolFailed(f"the expression has {len(expression)} characters, the most is {LONGEST}")
