@@ -19,7 +19,7 @@ from . import codec
 from .errors import InvalidRequest, Unsupported, nearest
 from .patterns import Unreadable, compiled
 from .records import GenerateRequest, Json, ToolCall, ToolSpec
-from .validity import KINDS, Unknown, at, fault
+from .validity import KINDS, Unknown, at, fault, shown
 
 DEEPEST = 60  # schemas in one another: every engine's own reader has room for that
 REACH = 1600  # the same with references followed, and the lists and names between them counted
@@ -192,7 +192,7 @@ class _Reader:
         """All of it; raises Wrong."""
         root = {} if self._root is None or self._root is True or self._root == [] else self._root
         if not isinstance(root, dict):
-            raise Wrong("", f"is {_shown(root)}, which is no schema of an answer")
+            raise Wrong("", f"is {shown(root)}, which is no schema of an answer")
         self._root = root
         self._schema(root, "", "#", "#", 0)
         for schema, part, base in self._refs:  # it grows, by what stands in places where no schema is looked for
@@ -227,7 +227,7 @@ class _Reader:
 
     def _bounded(self, node: Any, part: str, depth: int) -> None:
         if not isinstance(node, dict):
-            raise Wrong(part, f"is {_shown(node)}, which is no schema")
+            raise Wrong(part, f"is {shown(node)}, which is no schema")
         if depth > DEEPEST:
             raise Wrong(part, f"is nested deeper than {DEEPEST} levels; flatten it")
         if len(self._seen) >= MOST:
@@ -259,7 +259,7 @@ class _Reader:
         for key in _LISTS & node.keys():
             given = node[key]
             if not isinstance(given, list):
-                raise Wrong(_inside(part, key), f"is {_shown(given)}, not a list of schemas")
+                raise Wrong(_inside(part, key), f"is {shown(given)}, not a list of schemas")
             node[key] = [
                 self._schema(one, f"{_inside(part, key)}[{i}]", f"{pointer}/{key}/{i}", base, depth)
                 for i, one in enumerate(given)
@@ -269,7 +269,7 @@ class _Reader:
         for key in _NAMED & node.keys():
             given = {} if node[key] == [] else node[key]  # as PHP writes an empty object
             if not isinstance(given, dict):
-                raise Wrong(_inside(part, key), f"is {_shown(given)}, not schemas by name")
+                raise Wrong(_inside(part, key), f"is {shown(given)}, not schemas by name")
             node[key] = {
                 name: self._schema(
                     one, _inside(part, f"{key}.{name}"), f"{pointer}/{key}/{_escaped(name)}", base, depth
@@ -357,11 +357,6 @@ def _inside(part: str, key: str) -> str:
     return f"{part}.{key}" if part else key
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."
-
-
 def _older(node: dict[str, Any]) -> None:
     """What earlier drafts say otherwise, in today's words."""
     if isinstance(node.get("items"), list):  # before 2020
@@ -424,7 +419,7 @@ def _types(node: dict[str, Any], part: str) -> None:
     for kind in kinds:
         if kind not in KINDS:
             hint = nearest(str(kind), KINDS)
-            raise Wrong(_inside(part, "type"), f"is {_shown(kind)}, which is no type of JSON schemas; {hint}")
+            raise Wrong(_inside(part, "type"), f"is {shown(kind)}, which is no type of JSON schemas; {hint}")
     if not kinds:
         raise Wrong(_inside(part, "type"), "is an empty list; leave it out for any type")
     kinds = list(dict.fromkeys(kinds))
@@ -437,13 +432,13 @@ Rule = Callable[[dict[str, Any], str, str], None]
 def _bound(node: dict[str, Any], key: str, part: str) -> None:
     value = node[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(part, f"is {_shown(value)}, not a number")
+        raise Wrong(part, f"is {shown(value)}, not a number")
     if isinstance(value, int) and abs(value) >= 2**63:
         value = float(value) if abs(value) < 10**308 else math.inf
     if not math.isfinite(value):
         del node[key]  # everything keeps to it
     elif key == "multipleOf" and value <= 0:
-        raise Wrong(part, f"is {_shown(value)}; it has to be above 0")
+        raise Wrong(part, f"is {shown(value)}; it has to be above 0")
     else:
         node[key] = value
 
@@ -451,7 +446,7 @@ def _bound(node: dict[str, Any], key: str, part: str) -> None:
 def _count(node: dict[str, Any], key: str, part: str) -> None:
     value = node[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value < 0:
-        raise Wrong(part, f"is {_shown(value)}, not a number of things")
+        raise Wrong(part, f"is {shown(value)}, not a number of things")
     if value > _HUGE and key.startswith("max"):
         del node[key]
     else:
@@ -461,20 +456,20 @@ def _count(node: dict[str, Any], key: str, part: str) -> None:
 def _names(node: dict[str, Any], key: str, part: str) -> None:
     given = node[key]
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise Wrong(part, f"is {_shown(given)}, not a list of names")
+        raise Wrong(part, f"is {shown(given)}, not a list of names")
     node[key] = list(dict.fromkeys(given))
 
 
 def _needs(node: dict[str, Any], key: str, part: str) -> None:
     if not isinstance(node[key], dict):
-        raise Wrong(part, f"is {_shown(node[key])}, not lists of names")
+        raise Wrong(part, f"is {shown(node[key])}, not lists of names")
     for name in node[key]:
         _names(node[key], name, f"{part}.{name}")
 
 
 def _enum(node: dict[str, Any], key: str, part: str) -> None:
     if not isinstance(node[key], list):
-        raise Wrong(part, f"is {_shown(node[key])}, not a list of values")
+        raise Wrong(part, f"is {shown(node[key])}, not a list of values")
 
 
 def _pattern(node: dict[str, Any], key: str, part: str) -> None:
@@ -488,7 +483,7 @@ def _patterns(node: dict[str, Any], key: str, part: str) -> None:
 
 def _readable(pattern: Any, part: str) -> None:
     if not isinstance(pattern, str):
-        raise Wrong(part, f"is {_shown(pattern)}, not text")
+        raise Wrong(part, f"is {shown(pattern)}, not text")
     try:
         compiled(pattern)
     except Unreadable as error:
@@ -497,7 +492,7 @@ def _readable(pattern: Any, part: str) -> None:
 
 def _reference(node: dict[str, Any], key: str, part: str) -> None:
     if not isinstance(node[key], str):
-        raise Wrong(part, f"is {_shown(node[key])}, not text")
+        raise Wrong(part, f"is {shown(node[key])}, not text")
 
 
 def _format(node: dict[str, Any], key: str, part: str) -> None:
@@ -507,7 +502,7 @@ def _format(node: dict[str, Any], key: str, part: str) -> None:
 
 def _flag(node: dict[str, Any], key: str, part: str) -> None:
     if not isinstance(node[key], bool):
-        raise Wrong(part, f"is {_shown(node[key])}, not true or false")
+        raise Wrong(part, f"is {shown(node[key])}, not true or false")
 
 
 _RULES: dict[str, Rule] = {

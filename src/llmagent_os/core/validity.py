@@ -183,7 +183,8 @@ def _inner(place: str, key: str | int) -> str:
     return f"{place}.{key}" if place else key
 
 
-def _shown(value: Json) -> str:
+def shown(value: Any) -> str:
+    """A value as a message names it: at most 60 characters of it."""
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "..."
 
@@ -195,17 +196,17 @@ def _ref(check: Check, said: str, value: Json, place: str, schema: Mapping[str, 
 def _type(check: Check, said: Any, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     kinds = [said] if isinstance(said, str) else said
     if not any(is_kind(value, kind) for kind in kinds):
-        yield Fault(place, "type", f"is {_shown(value)}, not {' or '.join(kinds)}")
+        yield Fault(place, "type", f"is {shown(value)}, not {' or '.join(kinds)}")
 
 
 def _enum(check: Check, said: Sequence[Json], value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     if not any(same(value, one) for one in said):
-        yield Fault(place, "enum", f"is {_shown(value)}, which is none of the values of its enum")
+        yield Fault(place, "enum", f"is {shown(value)}, which is none of the values of its enum")
 
 
 def _const(check: Check, said: Json, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     if not same(value, said):
-        yield Fault(place, "const", f"is {_shown(value)}, not {_shown(said)}")
+        yield Fault(place, "const", f"is {shown(value)}, not {shown(said)}")
 
 
 def _bound(keyword: str, kind: Callable[[Any], bool], size: Any, wrong: Callable[[Any, Any], bool]) -> Rule:
@@ -213,7 +214,7 @@ def _bound(keyword: str, kind: Callable[[Any], bool], size: Any, wrong: Callable
 
     def rule(check: Check, said: Any, value: Any, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
         if kind(value) and wrong(size(value), said):
-            yield Fault(place, keyword, f"is {_shown(value)}, which breaks {keyword} {said!r}")
+            yield Fault(place, keyword, f"is {shown(value)}, which breaks {keyword} {said!r}")
 
     return rule
 
@@ -224,7 +225,7 @@ def _odd(value: float, step: float) -> bool:
 
 def _pattern(check: Check, said: str, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(value, str) and not check.matches(said, value):
-        yield Fault(place, "pattern", f"is {_shown(value)}, which does not match the pattern {said}")
+        yield Fault(place, "pattern", f"is {shown(value)}, which does not match the pattern {said}")
 
 
 def _unique(check: Check, said: bool, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
@@ -316,18 +317,18 @@ def _all(check: Check, said: list[Any], value: Json, place: str, schema: Mapping
 
 def _any(check: Check, said: list[Any], value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     if not any(check.fits(part, value) for part in said):
-        yield Fault(place, "anyOf", f"is {_shown(value)}, which fits none of its alternatives")
+        yield Fault(place, "anyOf", f"is {shown(value)}, which fits none of its alternatives")
 
 
 def _one(check: Check, said: list[Any], value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     count = sum(check.fits(part, value) for part in said)
     if count != 1:
-        yield Fault(place, "oneOf", f"is {_shown(value)}, which fits {count} of its alternatives, not one")
+        yield Fault(place, "oneOf", f"is {shown(value)}, which fits {count} of its alternatives, not one")
 
 
 def _not(check: Check, said: Any, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
     if check.fits(said, value):
-        yield Fault(place, "not", f"is {_shown(value)}, which it must not be")
+        yield Fault(place, "not", f"is {shown(value)}, which it must not be")
 
 
 def _if(check: Check, said: Any, value: Json, place: str, schema: Mapping[str, Any]) -> Iterator[Fault]:
