@@ -3,8 +3,8 @@
 uvicorn writes an answer's head and body apart. Each write is a system call here and another wake-up at the client;
 together they are a third of what a short answer costs.
 
-And two kinds of clients that uvicorn has no answer for: those of HTTP/1.0, and those that say with the end of their
-stream (`nc -N`) that they have asked all they wanted.
+And kinds of clients that uvicorn has no answer for: those of HTTP/1.0, those that say with the end of their stream
+(`nc -N`) that they have asked all they wanted, and those that connect and do not come to the point (see `lobby`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import select
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from ..core import codec
+from .lobby import HEAD_SECONDS, Lobby
+
+HEAD_BYTES = 64 << 10  # of a request's first line and headers
 LOOK = 0.1  # seconds between looks at whether who ended their stream is still there
 
 
@@ -64,18 +68,75 @@ class OldCycle(RequestResponseCycle):
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over a corked transport."""
+    """uvicorn's protocol over a corked transport, and a guest of the lobby while it has no request."""
+
+    def __init__(self, *args: Any, lobby: Lobby, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lobby = lobby
+        self._head: int | None = 0  # bytes that came of a head; None once it is whole
+        self._came = 0  # bytes of this piece, which the head may be a part of
+        self._rests = False
 
     def connection_made(self, transport: Any) -> None:
         """Called by the loop for each new connection."""
         super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it acts as one
+        self._lobby.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the connection is closed."""
+        self._lobby.leaves(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop with what came."""
+        if self._rests:
+            self._rests = False
+            self._lobby.begins(self)
+        self._came = len(data)
+        super().data_received(data)
+        if self._head is not None and self.parser is not None:
+            self._head += self._came
+            if self._head > HEAD_BYTES:
+                self._refuse(431, "the head of the request is too long")
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the first byte of a request."""
+        super().on_message_begin()
+        self._head = -self._came  # from the next piece on: of this one, most may be of what came before
 
     def on_headers_complete(self) -> None:
         """Called by the parser once the head of a request is whole; its exchange begins in the loop's next turn."""
+        self._head = None
+        self._lobby.asked(self)
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = OldCycle
             self.cycle.waiting_for_100_continue = False  # it would not know what that is
+
+    def on_response_complete(self) -> None:
+        """Called at the end of an answer."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._rests = True
+            self._lobby.rests(self)
+
+    def late(self) -> None:
+        """Called by the lobby when no head came in time."""
+        self._refuse(408, f"no whole request came within {HEAD_SECONDS:g} s")
+
+    def drop(self) -> None:
+        """Called by the lobby when the place is needed."""
+        self.transport.abort()
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer what is no request, and end the connection; while an answer is on its way, only end it."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = codec.dumps(
+                {"error": {"message": why, "type": "invalid_request_error", "param": None, "code": None}}
+            )
+            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + head.encode() + body)
+        self.transport.close()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Called by the loop when the client has ended its stream. True: it may still wait for an answer.
