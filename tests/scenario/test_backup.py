@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import time
@@ -16,6 +17,7 @@ from llmagent_os.config import load
 from llmagent_os.core.errors import Conflict, DataFolderBusy, InvalidRequest, NotFound, VaultUnreadable
 from llmagent_os.core.records import GenerateRequest, Json, Message, ModelSpec
 from llmagent_os.core.sys import Sys
+from llmagent_os.core.trees import remove
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
@@ -232,3 +234,44 @@ def test_a_backup_and_what_it_is_made_of_lie_apart(folder: Path, tmp_path: Path)
     with pytest.raises(Conflict, match="lies in"):
         restored(backup, load({"data": backup / "data"}))
     assert checked(backup) == []
+
+
+async def test_files_whose_names_are_no_text_are_kept_as_well(folder: Path, tmp_path: Path) -> None:
+    workspace = folder / "workspaces" / "default" / "bot"
+    odd = os.fsdecode(b"caf\xe9 \xff.txt")  # as code of an agent may call them
+    (workspace / odd).write_text("odd")
+    (workspace / "way").symlink_to(odd)
+    backed_up(load({"data": folder}), tmp_path / "backup")
+    assert checked(tmp_path / "backup") == []
+    restored(tmp_path / "backup", load({"data": tmp_path / "new"}))
+    assert (tmp_path / "new" / "workspaces" / "default" / "bot" / "way").read_text() == "odd"
+    (tmp_path / "backup" / "workspaces" / "default" / "bot" / odd).write_text("changed")
+    (fault,) = checked(tmp_path / "backup")
+    assert fault.encode() and r"caf\xe9 \xff.txt" in fault
+
+
+async def test_nothing_that_code_can_leave_in_a_workspace_stops_a_backup(folder: Path, tmp_path: Path) -> None:
+    workspace = folder / "workspaces" / "default" / "bot"
+    deep = workspace
+    for _ in range(1200):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "end.txt").write_text("deep")
+    os.mkfifo(workspace / "pipe")
+    (workspace / "zero").symlink_to("/dev/zero")
+    made = backed_up(load({"data": folder}), tmp_path / "backup")
+    assert checked(tmp_path / "backup") == [] and made.unread == []
+    restored(tmp_path / "backup", load({"data": tmp_path / "new"}))
+    end = tmp_path / "new" / deep.relative_to(folder) / "end.txt"
+    assert end.read_text() == "deep"
+    for place in (folder, tmp_path / "backup", tmp_path / "new"):
+        remove(place)  # what tidies up after the tests does not get so deep
+        assert not place.exists()
+
+
+async def test_a_restore_that_was_cut_off_is_done_again(folder: Path, tmp_path: Path) -> None:
+    backed_up(load({"data": folder}), tmp_path / "backup")
+    for _ in "ab":
+        restored(tmp_path / "backup", load({"data": tmp_path / "new"}))
+        (tmp_path / "new" / "journal.db").unlink()  # it comes last
+    assert (tmp_path / "new" / "workspaces" / "default" / "bot" / "latest").read_text() == "all is well"

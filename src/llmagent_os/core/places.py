@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from hashlib import blake2b
@@ -43,6 +44,11 @@ def steps(path: str) -> list[str]:
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise PermissionDenied(f"{path!r} is no path in the workspace; paths are like notes/today.txt", path=path)
     return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def told(path: str) -> str:
+    """A path in words that JSON and terminals take: what of it is no UTF-8 stands as `\\xff`."""
+    return path if path.isascii() else os.fsencode(path).decode(errors="backslashreplace")
 
 
 def folders(home: str) -> list[str]:

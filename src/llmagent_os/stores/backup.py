@@ -6,18 +6,21 @@ last and in one step, so that it has everything that the audit log beside it spe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound
+from ..core.places import told
+from ..core.trees import below
 from .folder import Claim
 from .schema import VERSION, copy_to
 
@@ -27,16 +30,22 @@ LEFT_OUT = ("lock", "server.json", "log", "pages", MANIFEST, f"{JOURNAL}-wal", f
 KEYS = ("vault.key", "key", "audit/signing.key")
 """Files without which a restored system cannot read or prove what the old one kept, and that others must not have."""
 WORKSPACES = "workspaces"
+THEIRS = frozenset({None, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR})
+"""Errors that code of an agent can bring about by what it leaves in its workspace; None: of a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds: `files` are [size, SHA-256] by path; `without` names what was left out on purpose."""
+    """What a backup holds: `files` are [size, SHA-256] by path; `without` names what was left out on purpose, `unread`
+
+    files of workspaces that could not be copied, and why.
+    """
 
     made: float
     schema: int
     files: dict[str, list[int | str]]
     without: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
@@ -52,13 +61,20 @@ def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
     _apart(to, data)
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     left_out = {*LEFT_OUT, *without}
-    for path in sorted(_below(data, lambda name: name in left_out or name.startswith(JOURNAL))):
-        _copy(data / path, to / path)
+    unread: list[str] = []
+    for path in sorted(below(data, lambda name: name in left_out or name.startswith(JOURNAL))):
+        try:
+            _copy(data / path, to / path)
+        except OSError as error:
+            if not path.startswith(f"{WORKSPACES}/") or error.errno not in THEIRS:
+                raise
+            unread.append(f"{told(path)}: {error.strerror or error}")  # nobody's code stops a backup
     with closing(sqlite3.connect(data / JOURNAL)) as journal:
         (schema,) = journal.execute("PRAGMA user_version").fetchone()
         copy_to(journal, to / JOURNAL)
     named = sorted(name for name in without if (data / name).exists())
-    manifest = Manifest(time.time(), schema, {path: _digest(to / path) for path in sorted(_below(to))}, named)
+    files = {_written(path): _digest(to / path) for path in sorted(_inside(to))}
+    manifest = Manifest(time.time(), schema, files, named, unread)
     (to / MANIFEST).write_bytes(codec.dumps(asdict(manifest)))
     return manifest
 
@@ -76,12 +92,12 @@ def read(backup: Path) -> Manifest:
 def faults(backup: Path) -> list[str]:
     """What is not as it was when the backup was made, and why its journal could not be opened; best nothing."""
     manifest = read(backup)
-    there = set(_below(backup))
-    found = [f"{path} is missing" for path in sorted(manifest.files.keys() - there)]
-    found += [f"{path} was not in it" for path in sorted(there - manifest.files.keys())]
-    for path in sorted(there & manifest.files.keys()):
-        if _digest(backup / path) != list(manifest.files[path]):
-            found.append(f"{path} has changed since")
+    there, files = set(_inside(backup)), _files(manifest)
+    found = [f"{told(path)} is missing" for path in sorted(files.keys() - there)]
+    found += [f"{told(path)} was not in it" for path in sorted(there - files.keys())]
+    for path in sorted(there & files.keys()):
+        if _digest(backup / path) != list(files[path]):
+            found.append(f"{told(path)} has changed since")
     if manifest.schema > VERSION:
         found.append(f"it is of a newer LLMAgentOS (schema {manifest.schema}, this one knows {VERSION})")
     if JOURNAL in there and not found:
@@ -113,7 +129,7 @@ def restore(backup: Path, data: Path) -> Manifest:
     try:
         if (data / JOURNAL).exists():
             raise Conflict(f"{data} has a journal already; move it away, or name another folder with --data")
-        for path in sorted(manifest.files.keys() - {JOURNAL}):
+        for path in sorted(_files(manifest).keys() - {JOURNAL}):
             _copy(backup / path, data / path)
         part = data / f"{JOURNAL}.part"
         _copy(backup / JOURNAL, part)
@@ -125,28 +141,44 @@ def restore(backup: Path, data: Path) -> Manifest:
     return manifest
 
 
+def _written(path: str) -> str:
+    """A path as JSON can hold it: one that is no UTF-8, as an agent's code may make it, by its bytes after a NUL."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(path).hex()
+    return path
+
+
+def _files(manifest: Manifest) -> dict[str, list[int | str]]:
+    """The files of a backup by their paths."""
+    return {
+        os.fsdecode(bytes.fromhex(name[1:])) if name[:1] == "\0" else name: about
+        for name, about in manifest.files.items()
+    }
+
+
 def _apart(new: Path, old: Path) -> None:
     """Raise Conflict for a folder that would lie in the one that it is made of."""
     if new.resolve().is_relative_to(old.resolve()):
         raise Conflict(f"{new} lies in {old}; name a folder elsewhere")
 
 
-def _below(folder: Path, leave: Callable[[str], bool] = lambda name: name == MANIFEST) -> Iterator[str]:
-    """The files and links below a folder by their relative paths; sockets and the like are none."""
-    for place, folders, files in os.walk(folder):
-        base = Path(place).relative_to(folder)
-        named = {name: (base / name).as_posix() for name in (*folders, *files)}
-        folders[:] = [name for name in folders if not leave(named[name]) and not (folder / named[name]).is_symlink()]
-        for path in named.values():
-            whole = folder / path
-            if not leave(path) and (whole.is_symlink() or whole.is_file()):
-                yield path
+def _inside(backup: Path) -> Iterator[str]:
+    """The files and links of a backup, without what it says of itself."""
+    return below(backup, lambda path: path == MANIFEST)
 
 
 def _copy(source: Path, to: Path) -> None:
     """Copy a file with its rights, or a link as a link; one that has gone meanwhile is left out."""
-    to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    missing = [to.parent]
+    while not missing[-1].exists():
+        missing.append(missing[-1].parent)
+    for folder in reversed(missing):  # one by one: they may be deeper than calls can be
+        folder.mkdir(exist_ok=True, mode=0o700)
     try:
+        if source.is_symlink():  # one that is there, of a copy that was cut off, would be in its way
+            to.unlink(missing_ok=True)
         shutil.copy2(source, to, follow_symlinks=False)
     except FileNotFoundError:
         return
@@ -157,6 +189,6 @@ def _copy(source: Path, to: Path) -> None:
 
 def _digest(path: Path) -> list[int | str]:
     if path.is_symlink():
-        return [0, f"link {path.readlink()}"]
+        return [0, f"link {told(str(path.readlink()))}"]
     with path.open("rb") as file:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from ..core.places import folders
+from ..core.places import folders, told
 from ..core.ports import Facts
 from ..core.records import Json
+from ..core.trees import below, plain, remove
 
 SPACE = "workspace"
 """Where the migration to schema 2 noted, of each agent that one person alone had used, who that was."""
@@ -27,9 +27,13 @@ class Homes:
     def export(self, tenant: str, principal: str) -> Iterator[Json]:
         """Their files, text as it is, anything else in base64."""
         for folder in self._theirs(tenant, principal):
-            for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
-                about = {"workspace": unquote(folder.name), "path": file.relative_to(folder).as_posix()}
-                data = file.read_bytes()
+            for path in sorted(below(folder)):
+                about = {"workspace": unquote(folder.name), "path": told(path)}
+                try:
+                    with plain(folder / path) as file:
+                        data = file.read()
+                except FileNotFoundError:  # a link, or its owner is at work
+                    continue
                 try:
                     yield about | {"text": data.decode()}
                 except UnicodeDecodeError:
@@ -39,7 +43,7 @@ class Homes:
         """Delete their workspaces; returns how many there were."""
         theirs = list(self._theirs(tenant, principal))
         for folder in theirs:
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            await asyncio.to_thread(remove, folder)
         return len(theirs)
 
     def _theirs(self, tenant: str, principal: str) -> Iterator[Path]:

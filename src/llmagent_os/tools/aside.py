@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..core.places import told
+from ..core.trees import remove
 from .sandbox.watch import survey
 
 Mark = tuple[int, ...]
@@ -48,7 +50,7 @@ class Aside:
     def changed(self) -> list[str]:
         """The paths that are new, gone or written to since it was filled."""
         now = _marks(self.folder)
-        return sorted(path for path in now.keys() | self._marks.keys() if now.get(path) != self._marks.get(path))
+        return sorted(told(path) for path in now.keys() | self._marks.keys() if now.get(path) != self._marks.get(path))
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def aside() -> Iterator[Aside]:
     try:
         yield Aside(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str], int]]:

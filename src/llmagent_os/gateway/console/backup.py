@@ -35,6 +35,8 @@ def backup(
         print(f"{to}: {len(made.files)} files, {size / 1e6:.1f} MB")
         for name in made.without:
             print(f"not in it: {name}; keep it elsewhere, a restored system needs it")
+        for each in made.unread:
+            print(f"could not be copied: {each}")
     if check:
         _check(to)
 
