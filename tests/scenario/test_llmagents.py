@@ -65,7 +65,16 @@ def test_a_template_of_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "template", "blamed"),
-    [(["input"], "{inptu}", "inptu"), (["input", "other"], "{input}", "other"), (["input"], "{input} {", "brace")],
+    [
+        (["input"], "{inptu}", "inptu"),
+        (["input", "other"], "{input}", "other"),
+        (["input"], "{input} {", "brace"),
+        (["input"], "{input:>99999999999}", "99999999999"),
+        (["input"], "{input:{width}}", "width"),
+        (["input"], "{input!z}", "!z"),
+        (["input"], "{input.x}", "x"),
+        (["input"], "{0}", "0"),
+    ],
 )
 def test_a_template_names_the_variable_to_blame(variables: list[str], template: str, blamed: str) -> None:
     with pytest.raises(InvalidRequest, match=blamed):

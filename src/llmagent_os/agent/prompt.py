@@ -41,12 +41,13 @@ class PromptTemplate:
 def variables_of(template: str) -> list[str]:
     """The names in braces, each once; raises InvalidRequest for anything in braces that is not a plain name."""
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+        parsed = [(field, form, way) for _, field, form, way in Formatter().parse(template) if field is not None]
     except ValueError as error:
         raise InvalidRequest(
             f"the template has a stray brace ({error}); write {{{{ or }}}}", parameter="template"
         ) from None
-    for field in fields:
-        if not field.isidentifier():
-            raise InvalidRequest(f"{{{field}}} in the template is not a variable's name", parameter="template")
-    return list(dict.fromkeys(fields))
+    for field, form, way in parsed:
+        if not field.isidentifier() or form or way:  # a form may ask for a width of gigabytes
+            said = field + (f"!{way}" if way else "") + (f":{form}" if form else "")
+            raise InvalidRequest(f"{{{said}}} in the template is not a variable's name", parameter="template")
+    return list(dict.fromkeys(field for field, _, _ in parsed))

@@ -6,18 +6,22 @@ leads it anywhere. What a statement may do is said by an authorizer, how long an
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from ..core.errors import PermissionDenied, ToolFailed
 from ..core.records import Json, Ticket
-from .builtin_files import Workspaces
+from .builtin_files import LARGEST, Workspaces
 
 ROWS = 500  # that are shown
 SECONDS = 20.0  # for a statement
 LONGEST = 4 << 20  # bytes of a text or blob
+PATTERN = 10_000  # characters of one for LIKE
 
 _LOOK = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _CHANGE = _LOOK | {
@@ -85,10 +89,42 @@ def _limit(database: sqlite3.Connection, actions: frozenset[int]) -> None:
         return sqlite3.SQLITE_OK if (action in actions or about) and not loads else sqlite3.SQLITE_DENY
 
     database.execute("PRAGMA trusted_schema = OFF")
+    (page,) = database.execute("PRAGMA page_size").fetchone()
+    database.execute(f"PRAGMA max_page_count = {LARGEST // page}")  # a larger one could not be written
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
     database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     database.set_progress_handler(lambda: int(time.monotonic() > end), 10_000)
+    for name, places, matches in (("like", 2, _like), ("like", 3, _like), ("glob", 2, _glob)):
+        database.create_function(name, places, matches, deterministic=True)  # SQLite's own may take for ever over a row
     database.set_authorizer(decide)
+
+
+def _like(pattern: Json, text: Json, escape: str = "") -> bool | None:
+    return None if pattern is None or text is None else _liked(str(pattern), escape).fullmatch(str(text)) is not None
+
+
+def _glob(pattern: Json, text: Json) -> bool | None:
+    return None if pattern is None or text is None else fnmatchcase(str(text), str(pattern).replace("[^", "[!"))
+
+
+@lru_cache(maxsize=256)
+def _liked(pattern: str, escape: str) -> re.Pattern[str]:
+    """A pattern of LIKE, looked for piece by piece: no place in the text is tried twice for one of them."""
+    if len(pattern) > PATTERN:
+        raise ValueError(f"a pattern of LIKE has {PATTERN} characters at most")
+    pieces, letters = [""], iter(pattern)
+    for letter in letters:
+        if letter == "%" and letter != escape:
+            pieces.append("")
+        elif letter == "_" and letter != escape:
+            pieces[-1] += "."
+        else:
+            pieces[-1] += re.escape(next(letters, "") if letter == escape else letter)
+    first, *others = pieces
+    ends = f".*{others.pop()}" if others else ""
+    return re.compile(
+        first + "".join(f"(?>.*?{each})" for each in others if each) + ends, re.DOTALL | re.IGNORECASE | re.ASCII
+    )
 
 
 def _rows(cursor: sqlite3.Cursor) -> dict[str, Json]:
