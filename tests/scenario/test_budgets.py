@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,8 @@ from llmagent_os.core.accounts import Account, Ledger, book, statements
 from llmagent_os.core.errors import BudgetExceeded, PermissionDenied, ProcessFailed
 from llmagent_os.core.records import (
     Budget,
+    Embeddings,
+    EmbedRequest,
     GenerateRequest,
     Json,
     Message,
@@ -34,13 +36,13 @@ from llmagent_os.kernel.journal import Journal
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.kernel.table import ProcessTable
-from llmagent_os.llm.scripted import open_engine
+from llmagent_os.llm.scripted import ScriptedEngine, open_engine
 from llmagent_os.security.privacy import Privacy
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.stand_ins.gateway import gate
-from tests.stand_ins.kernels import Boot, kernels
+from tests.stand_ins.kernels import Boot, kernels, until
 
 LONG = "x" * 400
 
@@ -173,7 +175,10 @@ async def usurper(sys: Sys, args: Json, state: Json) -> Any:
 async def crowd(sys: Sys, args: Json, state: Json) -> Any:
     """Make ten calls at once and say how they ended."""
     request = GenerateRequest("paid", (Message("user", "hi"),))
-    calls = {"generate": lambda: sys.generate(request), "call": lambda: sys.call("dear"), "now": sys.now}
+    vectors = lambda: sys.embed("vectors", ["x" * 40])  # noqa: E731
+    calls = {
+        "generate": lambda: sys.generate(request), "call": lambda: sys.call("dear"), "now": sys.now, "embed": vectors,
+    }  # fmt: skip
     ended = await asyncio.gather(*(calls[args]() for _ in range(10)), return_exceptions=True)
     return [type(each).__name__ for each in ended]
 
@@ -196,12 +201,33 @@ class Dear:
         return None
 
 
+class Vectors(ScriptedEngine):
+    """Takes its time over vectors."""
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        await asyncio.sleep(0.02)
+        return await super().embed(request)
+
+
+async def napper(sys: Sys, args: Json, state: Json) -> Any:
+    message = await sys.receive()
+    await sys.sleep(0.2)
+    await sys.reply(message, "done")
+    return Idle()
+
+
+async def buyer(sys: Sys, args: Json, state: Json) -> Any:
+    await sys.call("dear")
+
+
 PROGRAMS = {
     "parent": Program(parent, wakes=True),
     "child": Program(child),
     "usurper": Program(usurper),
     "crowd": Program(crowd),
     "sleeper": Program(sleeper),
+    "napper": Program(napper, wakes=True),
+    "buyer": Program(buyer),
 }
 
 
@@ -330,6 +356,69 @@ async def test_calls_at_once_do_not_overdraw_money_or_steps(start: Boot) -> None
         assert 0 < refused < 10, call
         assert 0 < draft.account.used[resource] <= most + (refused + 1 if call == "now" else 0)  # refusals are steps
         assert not any(draft.account.reserved.values())
+
+
+async def test_vectors_at_once_do_not_overdraw_a_budget(start: Boot) -> None:
+    kernel = await start()
+    engine = Vectors(ModelSpec("vectors", "scripted", input_price=1e5))
+
+    async def opened() -> Vectors:
+        return engine
+
+    kernel.engines.add("vectors", opened)
+    sys = await kernel.service("test")
+    for budget, resource, most in ((Budget(tokens=25), "tokens", 30), (Budget(money=2.5), "money", 3)):
+        pid = await sys.spawn("crowd", "embed", budget=budget)
+        ended = await sys.wait(pid)
+        (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+        assert ended.count("BudgetExceeded") == 7 and draft.account.used[resource] == pytest.approx(most)
+        assert not any(draft.account.reserved.values())
+
+
+class Refusing(SQLiteStore):
+    """Finds no room for the next ends of turns."""
+
+    left = 0
+
+    def write(self, batch: Sequence[tuple[str, tuple[Any, ...]]], patience: float = 5.0) -> None:
+        if self.left and any(name == "process.turn" for name, _ in batch):
+            self.left -= 1
+            raise OSError(28, "no space left")
+        super().write(batch, patience)
+
+
+async def test_a_turn_whose_end_was_written_at_last_is_charged_once(
+    start: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagent_os.kernel.runner.RETRY_FULL", 0.05)
+    kernel = await start(Refusing)
+    pid = await (await kernel.service("test")).spawn("napper", budget=Budget(seconds=100))
+    store = kernel.store
+    assert isinstance(store, Refusing)
+    store.left = 2
+    await turn(kernel, pid, "a")
+    await until(lambda: store.read("account.get", f"process/{pid}", ""), 10)
+    written = dict(store.read("account.get", f"process/{pid}", ""))["seconds"]
+    (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+    assert written >= 0.2 and draft.account.used["seconds"] == pytest.approx(written)
+
+
+async def test_a_tool_that_is_called_twice_within_a_call_is_paid_for_twice(start: Boot) -> None:
+    async def twice(call: Any, process: Any, proceed: Any) -> Any:
+        """As the gate does: contained at first, and then to last."""
+        if call.name == "call":
+            await proceed(call)
+        return await proceed(call)
+
+    kernel = await start(filters=[budgets, twice])
+    kernel.tools["dear"] = Dear()  # type: ignore[index]  # a dict, for a plugin to add to
+    sys = await kernel.service("test")
+    pid = await sys.spawn("buyer", budget=Budget(money=4))
+    await sys.wait(pid)
+    (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
+    assert draft.account.used["money"] == kernel.table.get(pid).tally.money == 4
+    with pytest.raises(ProcessFailed, match="budget"):
+        await sys.wait(await sys.spawn("buyer", budget=Budget(money=3)))
 
 
 @pytest.mark.parametrize("tokens", [1000, 100])

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from .errors import not_found
@@ -157,6 +157,13 @@ class Ledger:
         full = name if name.startswith("process/") else f"{tenant}/{name}"
         known = [each for each in self._accounts.values() if (each.name, each.period) == (full, label)]
         return [(known[0] if known else Account(full, label), label, resource, -amount)]
+
+    def wrote(self, writes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Statements are written: let those that draw on accounts count."""
+        for name, resource, period, amount in (values for statement, values in writes if statement == "account.add"):
+            for kind in (None, *PERIODS):
+                if (account := self._accounts.get((name, kind))) is not None:
+                    book([(account, period, resource, amount)])
 
     def entries(self, process: Drawer, principal: str, amounts: Mapping[str, float]) -> list[Entry]:
         """What a process draws now, on each account once: of a resource that some budget limits."""

@@ -56,12 +56,13 @@ def _refuse(draft: Draft, resource: str, used: float, limit: float | None, spent
     )  # fmt: skip
 
 
-def pay(call: Call, process: Process, money: float) -> None:
-    """Set aside what something costs at once; raises BudgetExceeded where there is not so much left."""
+def pay(call: Call, process: Process, cost: Usage, sure: bool = True) -> None:
+    """Set aside what something costs; raises BudgetExceeded where that is not left, or (not `sure`) nothing is."""
     for draft in call.ledger.drawn(process, call.principal):
-        if money and draft.budget.money is not None:
-            _refuse(draft, "money", draft.account.gone("money") + money, draft.budget.money)
-            draft.account.reserve(call, "money", money)
+        for resource, amount in (("money", cost.money), ("tokens", cost.input_tokens)):
+            if amount and (limit := getattr(draft.budget, resource)) is not None:
+                _refuse(draft, resource, draft.account.gone(resource) + sure * amount, limit, spent=not sure)
+                draft.account.reserve(call, resource, amount)
 
 
 async def reserve(

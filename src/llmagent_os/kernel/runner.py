@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..core import codec
-from ..core.accounts import book, statements
+from ..core.accounts import statements
 from ..core.commits import Statement
 from ..core.errors import Conflict, JournalDamaged, JournalUnavailable, LLMAgentOSError, ProcessFailed, not_found, text
 from ..core.life import Event, transition
@@ -146,10 +146,11 @@ class Runner:
         return not process.life.paused and bool(self._table.messages(process.box))
 
     async def _commit(self, writes: Writes) -> None:
-        """Write, then wake whoever waits for what is among it; also where the caller has gone meanwhile."""
+        """Write, then let it count, and wake whoever waits for it; also where the caller has gone meanwhile."""
         await self._journal.append(writes, partial(self._tell, writes))
 
     def _tell(self, writes: Writes) -> None:
+        self._door.ledger.wrote(writes)
         boxes = [values[1] for name, values in writes if name == "message.add"]
         self._mail.notify(*boxes, *(f"end/{values[-1]}" for name, values in writes if name == "process.result"))
 
@@ -160,7 +161,6 @@ class Runner:
         process.turn_began = process.earlier = 0.0
         entries = self._door.ledger.entries(process, process.acting, {"seconds": seconds})
         writes += statements(entries)
-        book(entries)
         process.turn += 1
         process.seq = process.upto = process.seq + 1
         writes.append(self._mark(process, mark, process.turn, b"{}", outcome))

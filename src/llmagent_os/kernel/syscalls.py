@@ -84,10 +84,12 @@ class Builtins:
         request: EmbedRequest = call.args["request"]
         engine = await self.kernel.engines.get(request.model)
         call.decision |= {"model": self.kernel.engines.resolve(request.model), "engine": engine.info.name}
+        about = priced(engine.info, sum(tokens_of(len(text)) for text in request.texts), 0)
+        budget.pay(call, process, about, sure=False)
         try:
             result = await engine.embed(request)
         except asyncio.CancelledError:  # it was asked all the same
-            call.cost = priced(engine.info, sum(tokens_of(len(text)) for text in request.texts), 0)
+            call.cost = about
             raise
         call.cost = result.usage
         return result
@@ -98,8 +100,8 @@ class Builtins:
         tool = self.kernel.tools.get(name)
         if tool is None:
             raise not_found("tool", name, self.kernel.tools)
-        budget.pay(call, process, tool.traits.cost)
-        call.cost = Usage(money=tool.traits.cost)
+        budget.pay(call, process, Usage(money=tool.traits.cost))
+        call.cost += Usage(money=tool.traits.cost)  # one that was contained is called again
         if process.definition is not None:
             call.decision["definition"] = process.definition
         home, held = process.home(call.principal), process.grant
