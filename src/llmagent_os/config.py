@@ -233,7 +233,8 @@ def load(overrides: Mapping[str, Any] | None = None) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        hint = nearest(field, Config.model_fields) if first["type"] == "extra_forbidden" else first["msg"]
+        wrong = first["msg"].partition(" or instance of ")[0]  # a class of ours, which nobody can write
+        hint = nearest(field, Config.model_fields) if first["type"] == "extra_forbidden" else wrong
         raise InvalidRequest(f"configuration: {field}: {hint}", parameter=field) from error
 
 

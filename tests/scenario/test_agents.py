@@ -23,6 +23,7 @@ from llmagent_os.core.errors import (
 )
 from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Needs
 from llmagent_os.core.sys import Sys
+from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.plugins import hookimpl
 
@@ -341,3 +342,78 @@ def test_a_program_runs_the_whole_system_in_a_few_lines(tmp_path: Path, models_f
         system.tool(add)
         system.create(name="sums", tools=["add"])
         assert "5" in system.ask("sums", 'call add with {"a": 2, "b": 3}')
+
+
+async def test_agents_whose_names_are_alike_to_a_model_are_told_apart(start: Start) -> None:
+    system = await start(script=lambda request: request.messages[0].text)
+    for name in ("a.b", "a_b"):
+        await system.agents.create({"name": name, "model": "script", "prompt": f"I am {name}."})
+    tools = ["agent:a.b", "agent:a_b", "agent:a.b", "add", "add"]
+    await system.agents.create({"name": "boss", "model": "scripted", "tools": tools})
+    names = [each.name for each in Agent(system.agents.get("boss").spec, system.tools).tools]
+    assert len(names) == len(set(names)) == 3 and names[0] == "ask_a_b" and names[2] == "add"
+    for name, said in zip(names, ("I am a.b.", "I am a_b."), strict=False):
+        assert said in (await system.agents.ask("boss", f'call {name} with {{"message": "x"}}', timeout=5))["text"]
+
+
+def asks_the_other(request: GenerateRequest) -> Reply:
+    """`ping` asks `pong` and the other way round, `echo` itself; whatever comes of it is the answer."""
+    who, last = request.messages[0].text, request.messages[-1]
+    if last.role == "tool":
+        return Reply(f"{who} heard: {last.text}")
+    return Reply(calls=((f"ask_{ {'ping': 'pong', 'pong': 'ping', 'echo': 'echo'}[who] }", {"message": "and you?"}),))
+
+
+@pytest.mark.parametrize(("name", "replicas"), [("ping", 1), ("ping", 2), ("echo", 1), ("echo", 2)])
+async def test_agents_that_ask_each_other_in_a_circle_are_told(start: Start, name: str, replicas: int) -> None:
+    system = await start(script=asks_the_other)
+    for each, other in (("ping", "pong"), ("pong", "ping"), ("echo", "echo")):
+        await system.agents.create({"name": each, "model": "script", "prompt": each, "tools": [f"agent:{other}"]})
+    await system.agents.scale(name, replicas)
+    reply = await system.agents.ask(name, "hello", timeout=5)
+    assert reply["text"].count("heard: ") == {"ping": 1, "echo": 0}[name] + replicas
+    assert f"error: {'pong' if (name, replicas) == ('ping', 2) else name} waits" in reply["text"]
+    assert (await system.agents.ask(name, "hello again", timeout=5))["text"] == reply["text"]
+
+
+async def test_agents_that_ask_each_other_at_the_same_time_do_not_wait_for_ever(start: Start) -> None:
+    system = await start(script=asks_the_other)
+    for each, other in (("ping", "pong"), ("pong", "ping")):
+        await system.agents.create({"name": each, "model": "script", "prompt": each, "tools": [f"agent:{other}"]})
+    for each in ("ping", "pong"):
+        await system.agents.deploy(each)
+    asked = (system.agents.ask(name, f"hello {n}", timeout=20) for n in range(5) for name in ("ping", "pong"))
+    assert all("heard: " in reply["text"] for reply in await asyncio.gather(*asked))
+
+
+@TOOLS.add(effect="read")
+async def clings() -> str:
+    """Take a while to stop."""
+    try:
+        await asyncio.sleep(30)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.3)
+        raise
+    return "done"
+
+
+async def test_nobody_starts_an_agent_that_is_being_deleted(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "bot", "model": "scripted", "tools": ["clings"]})
+    await system.agents.send("bot", "call clings", session="a")
+    for _ in range(200):
+        if any(each["status"] == "running" and each["turns"] == 0 for each in system.kernel.table.listed()
+               if each["name"] == "bot@a"):  # fmt: skip
+            break
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    deleting = asyncio.create_task(system.agents.delete("bot"))
+    await asyncio.sleep(0.1)
+    assert not deleting.done()
+    for session in ("b", None):
+        with pytest.raises(NotFound):
+            await system.agents.send("bot", "hello", session=session)
+    await deleting
+    assert system.kernel.table.named("bot") == system.kernel.table.named_like("bot@") == []
+    await system.agents.create({"name": "bot", "model": "scripted"})
+    assert (await system.agents.ask("bot", "hello", timeout=5))["text"] == "hello"

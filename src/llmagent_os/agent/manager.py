@@ -37,6 +37,7 @@ from .spec import AGENT, AgentSpec, parse, stored
 SPACE = "agent"
 PROGRAM = "agent"
 PAGE = 1000  # agents that are listed at once
+REPLICAS = 1000  # of one agent, at most
 NEAR = 50  # names that a hint is looked for among
 CROWD = 10_000  # messages that are handed on by a replica at most
 
@@ -73,6 +74,7 @@ class AgentManager:
         self._tenant, self._space = tenant, owned(tenant, SPACE)
         self._shared: frozenset[str] = frozenset(shared if tenant != DEFAULT else ())
         self._everybody = True  # whether it shows what belongs to others of the tenant
+        self._going: set[str] = set()  # agents that are being deleted: nobody starts anything for them
         self._starting: dict[tuple[str, str], asyncio.Future[Any]] = {}
         self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._scaling = asyncio.Lock()
@@ -162,11 +164,7 @@ class AgentManager:
 
     def get(self, name: str) -> Defined:
         """The newest version of an agent; raises NotFound with the nearest name."""
-        found = self._facts.get(self._space, name)
-        if found is None and name in self._shared:
-            found = self._facts.get(SPACE, name)
-        if found is None:
-            raise not_found("agent", name, self.near(name))
+        found = self._there(name)
         seen, defined = self._parsed.get(name, (None, None))
         if defined is None or seen != found:
             defined = Defined(stored(found[1]), found[0])
@@ -174,15 +172,31 @@ class AgentManager:
         return defined
 
     def _changeable(self, name: str) -> Defined:
-        found = self.get(name)
+        self._own(name)
+        return self.get(name)
+
+    def _own(self, name: str) -> None:
+        """Raise NotFound, or PermissionDenied for a definition that is not this tenant's to change."""
+        self._there(name)
         if self._facts.get(self._space, name) is None:
             raise PermissionDenied(f"agent {name!r} is everybody's; create one of your own, which may have its name")
+
+    def _there(self, name: str) -> tuple[int, Json]:
+        """The version and definition of an agent, readable or not; raises NotFound with the nearest name."""
+        found = self._found(name)
+        if found is None:
+            raise not_found("agent", name, self.near(name))
         return found
+
+    def _found(self, name: str) -> tuple[int, Json] | None:
+        if name in self._going:
+            return None
+        found = self._facts.get(self._space, name)
+        return self._facts.get(SPACE, name) if found is None and name in self._shared else found
 
     def knows(self, name: str) -> bool:
         """Whether there is an agent of that name."""
-        there = self._facts.get(self._space, name) is not None
-        return there or (name in self._shared and self._facts.get(SPACE, name) is not None)
+        return self._found(name) is not None
 
     def near(self, name: str) -> list[str]:
         """Some names of agents, those beside a wrong one in the alphabet: a hint that costs no more with many."""
@@ -217,7 +231,9 @@ class AgentManager:
 
     async def _delete(self, call: Call, name: str) -> None:
         await self._alone(call, name)
-        self._changeable(name)
+        self._own(name)
+        self._going.add(name)  # what is sent meanwhile would be nobody's
+        call.ends.append(partial(self._going.discard, name))
         await self._terminate(call, name)
         call.writes.append(self._facts.dropped(self._space, name))
 
@@ -233,8 +249,8 @@ class AgentManager:
         return pids
 
     async def _scale(self, call: Call, name: str, replicas: int) -> list[int]:
-        if replicas < 0:
-            raise InvalidRequest(f"replicas is {replicas}; the least is 0", parameter="replicas")
+        if not 0 <= replicas <= REPLICAS:
+            raise InvalidRequest(f"replicas is {replicas}; it goes from 0 to {REPLICAS}", parameter="replicas")
         defined = self.get(name)
         async with self._scaling:
             pids = [pid for pid in self._named(name) if self._stands_in(pid) is None]
@@ -363,7 +379,8 @@ class AgentManager:
         return True
 
     def _pids(self, name: str, sight: str | None = None) -> list[int]:
-        self.get(name)
+        if name not in self._going:
+            self._there(name)
         table = self._kernel.table
         more = [table.named_like(f"{name}{sign}", self._tenant, sight) for sign in "@~"]
         return [*self._named(name), *chain(*more)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -69,7 +70,12 @@ def sampling(values: Mapping[str, Any]) -> dict[str, Any]:
         read = _SAMPLING.validate_python({**values, "stop": (stop,) if isinstance(stop, str) else stop})
     except ValidationError as error:
         raise _explained(error, "sampling") from error
-    return {name: getattr(read, name) for name in values}
+    found = {name: getattr(read, name) for name in values}
+    for name, value in found.items():
+        numbers = value.values() if isinstance(value, Mapping) else (value,)
+        if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
+            raise InvalidRequest(f"sampling.{name} is a number without end", parameter=f"sampling.{name}")
+    return found
 
 
 def _explained(error: ValidationError, *place: str) -> InvalidRequest:

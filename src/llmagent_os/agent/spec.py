@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ AGENT = "agent:"
 class Allowance(BaseModel):
     """The most that may be consumed, in all or in each `period` (UTC); see `core.records.Budget` for units."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tokens: int | None = Field(None, gt=0)
     money: float | None = Field(None, gt=0)
     steps: int | None = Field(None, gt=0)
@@ -48,7 +49,7 @@ class BudgetSpec(Allowance):
 class RestartSpec(BaseModel):
     """Whether a failed process of the agent is started again; see `kernel.supervisor`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     restart: Literal["permanent", "transient", "temporary"] = "transient"
     strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
     intensity: int = Field(3, ge=0)
@@ -75,7 +76,7 @@ class AgentSpec(BaseModel):
     each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     description: str = ""
     model: str = "default"
@@ -154,11 +155,25 @@ def parse(data: Any) -> AgentSpec:
         spec = AgentSpec.model_validate(dict(documents.plain(data, "the definition")))
     except ValidationError as error:
         raise _explain(error) from error
+    if endless := next(_endless(spec.data(), ()), None):
+        raise InvalidRequest(f"agent definition: {endless} is a number without end; leave it out", parameter=endless)
     for name in spec.sampling:
         if name not in SAMPLING_NAMES:
             hint = nearest(name, SAMPLING_NAMES)
             raise InvalidRequest(f"unknown sampling parameter {name!r}; {hint}", parameter=f"sampling.{name}")
     return spec
+
+
+def _endless(value: Json, place: tuple[str, ...]) -> Iterator[str]:
+    """Where infinity stands, or what is no number: JSON has neither, so it would be read back as null."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _endless(each, (*place, str(name)))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _endless(each, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield ".".join(place)
 
 
 _PARSED: dict[bytes, AgentSpec] = {}
@@ -205,7 +220,8 @@ def _explain(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return InvalidRequest(f"agent definition: {field}: {first['msg']}", parameter=field)
+        wrong = first["msg"].partition(" or instance of ")[0]  # a class of ours, which nobody can write
+        return InvalidRequest(f"agent definition: {field}: {wrong}", parameter=field)
     known = [info.alias or name for name, info in AgentSpec.model_fields.items()]
     return InvalidRequest(f"agent definition: unknown field {field!r}; {nearest(field, known)}", parameter=field)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..agent.circles import Circles
 from ..agent.manager import AgentManager
 from ..agent.manager import acts as agent_acts
 from ..agent.spec import AgentSpec
@@ -163,6 +164,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             registry, Gate(tools, approvals), anomalies,
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process)),
             reviewing(config, registry, vault, approvals), masking(config, registry, vault, remote),
+            Circles(lambda: kernel.table),
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)
         opened.push_async_callback(kernel.close)
@@ -222,7 +224,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 
 def filters_of(
     registry: Plugins, gate: Gate, watch: Filter | None = None, intents: Filter | None = None,
-    review: Filter | None = None, masking: Filter | None = None,
+    review: Filter | None = None, masking: Filter | None = None, circles: Filter | None = None,
 ) -> list[Filter]:  # fmt: skip
     """What every call passes, the outermost first; what is None is left out."""
     filters: list[Filter | None] = [
@@ -235,6 +237,7 @@ def filters_of(
         intents,  # notes what must not be done twice
         review,
         masking,  # what goes past it leaves
+        circles,  # nobody asks who waits for them
     ]
     return [each for each in filters if each is not None]
 
