@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -268,3 +269,120 @@ async def test_a_blob_that_is_named_is_kept(api: Gate) -> None:
     assert api.kernel.store.collect(1000.0) == 0  # too young
     assert api.kernel.store.collect(0.0) == 1
     assert api.kernel.store.read("file.of", b"x" * 16, "acme", "ann") == []
+
+
+async def test_a_question_that_was_erased_does_not_come_back(api: Gate) -> None:
+    boss = await admin(api)
+    ann = await person(api, "ann")
+    body = {"policy": {"tools": {"letter": "ask"}}}
+    assert (await api.ask("PATCH", "/v1/agents/clerk", json=body, **boss))[0] == 200
+    said = {"text": f'call letter with {{"text": "{MAIL}"}}', "session": "s", "wait": 0}
+    assert (await api.post("/v1/agents/clerk/messages", said, **ann))[0] == 202
+    for _ in range(100):
+        if (await api.get("/v1/approvals", **ann))[1]["approvals"]:
+            break
+        await asyncio.sleep(0.02)
+    _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+    assert (await api.get("/v1/approvals", **boss))[1] == {"approvals": []}
+    await api.kernel.journal.append(())
+    _, done = await api.post("/v1/privacy/erase", {"principal": "nobody", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+
+
+async def test_nothing_shows_from_memory_whose_erased_processes_were(api: Gate) -> None:
+    boss = await admin(api)
+    await traffic(api, await person(api, "ann"), MAIL, LONG)
+    held = [api.kernel.table.get(pid) for pid in api.kernel.table.named_like("clerk@", "acme")]
+    assert held and all(each.principal == "ann" for each in held)
+    await api.post("/v1/privacy/erase", {"principal": "ann"}, **boss)
+    _, found = await api.get("/v1/processes", **boss)
+    assert found["processes"] and "ann" not in str(found) and "of-ann" not in str(found)
+
+
+async def test_looking_for_what_to_forget_stops_nobody() -> None:
+    vault = Vault(b"k" * 32)
+    for number in range(200):
+        vault.token("acme", "EMAIL", f"a{number}@example.org")
+    ticks = 0
+
+    def wanted(value: str) -> bool:
+        time.sleep(0.005)
+        return value != "a7@example.org"
+
+    forgetting = asyncio.create_task(vault.forget("acme", wanted))
+    while not forgetting.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+        if ticks == 5:
+            vault.token("acme", "EMAIL", "new@example.org")
+    assert ticks > 20 and await forgetting == 199
+    assert sorted(vault.known("acme").values.values()) == ["a7@example.org", "new@example.org"]
+
+
+async def test_what_is_being_answered_is_broken_off_and_stays_erased(api: Gate) -> None:
+    boss = await admin(api)
+    ann, bob = await person(api, "ann"), await person(api, "bob")
+    await api.script("slow", {"text": "{echo} " * 20, "match": "(?s).*", "delay": 0.5, "pace": 0.01})
+    asked = [{"model": "slow", "messages": user(MAIL), "stream": stream} for stream in (False, True)]
+    chats = [asyncio.create_task(api.post("/v1/chat/completions", each, **ann)) for each in asked]
+    other = asyncio.create_task(api.post("/v1/chat/completions", {"model": "slow", "messages": user("bob")}, **bob))
+    body = {"model": "slow", "input": MAIL, "background": True}
+    assert (await api.post("/v1/responses", body, **ann))[0] == 200
+    await asyncio.sleep(0.2)
+    _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+    assert [status for status, _ in await asyncio.gather(*chats)] == [401, 401]
+    assert (await other)[0] == 200
+    _, done = await api.post("/v1/privacy/erase", {"principal": "nobody", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+
+
+async def test_who_erases_their_own_data_is_told_how_that_went(api: Gate) -> None:
+    await admin(api)
+    ann = await person(api, "ann")
+    await traffic(api, ann, MAIL, LONG)
+    status, done = await api.post("/v1/privacy/erase", {"prove": [MAIL]}, **ann)
+    assert (status, done["found"]) == (200, {MAIL: []})
+
+
+async def test_a_file_whose_name_is_no_text_keeps_nothing_from_being_exported_and_erased(api: Gate) -> None:
+    boss = await admin(api)
+    ann = await person(api, "ann")
+    await traffic(api, ann, MAIL, LONG)
+    folder = api.system.config.data / "workspaces" / "acme" / "clerk@ann"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / os.fsdecode(b"\xff.txt")).write_text(MAIL)
+    assert any(
+        r"\xff.txt" in str(line["value"]["path"]) for line in await exported(api, ann) if line["kind"] == "Homes"
+    )
+    _, checked = await api.post("/v1/privacy/erase", {"principal": "nobody", "prove": [MAIL]}, **boss)
+    assert r"workspaces/acme/clerk@ann/\xff.txt" in checked["found"][MAIL]
+    _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+    body = {"arguments": {}}
+    assert (await api.post("/v1/tools/list_files", body, **boss))[0] == 200
+    here = api.system.config.data / "workspaces" / "acme"
+    (own,) = [each for each in here.iterdir() if each.name.endswith("@boss")]
+    (own / os.fsdecode(b"\xff.txt")).write_text("x")
+    status, found = await api.post("/v1/tools/list_files", body, **boss)
+    assert status == 200 and found["result"] == [{"path": r"\xff.txt", "size": 1}]
+
+
+async def test_nothing_that_code_can_leave_in_a_workspace_stops_an_erasure(api: Gate) -> None:
+    boss = await admin(api)
+    ann = await person(api, "ann")
+    await traffic(api, ann, MAIL, LONG)
+    folder = deep = api.system.config.data / "workspaces" / "acme" / "clerk@ann"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / "pipe")
+    (folder / "zero").symlink_to("/dev/zero")
+    for _ in range(1200):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "end.txt").write_text(MAIL)
+    assert any(line["value"].get("text") == MAIL for line in await exported(api, ann) if line["kind"] == "Homes")
+    async with asyncio.timeout(20):
+        _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)
+    assert done["found"] == {MAIL: []}
+    assert not folder.exists()

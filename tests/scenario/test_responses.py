@@ -269,3 +269,18 @@ async def test_files_of_anthropics_are_refused_in_their_form(api: Gate) -> None:
     assert (status, answer["type"]) == (404, "error")
     status, answer = await api.get("/v1/nothing")
     assert status == 404 and answer["error"]["type"] == "NotFound"
+
+
+async def test_nobody_has_more_answered_in_the_background_than_they_may(
+    api: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.background.MOST", 2)
+    await api.script("slow", {"text": "done", "delay": 30})
+    body = {"model": "slow", "input": "x", "background": True}
+    made = [(await api.post("/v1/responses", body))[1]["id"] for _ in "ab"]
+    status, answer = await api.post("/v1/responses", body)
+    assert (status, answer["error"]["code"]) == (429, "rate_limit_exceeded")
+    _, key = await api.post("/v1/keys", {"scopes": ["chat"], "principal": "bea"})
+    assert (await api.post("/v1/responses", body, headers={"Authorization": f"Bearer {key['key']}"}))[0] == 200
+    assert (await api.post(f"/v1/responses/{made[0]}/cancel"))[1]["status"] == "cancelled"
+    assert (await api.post("/v1/responses", body))[0] == 200

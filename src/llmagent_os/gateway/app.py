@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import EngineUnavailable, LLMAgentOSError
+from ..core.records import Json
+from ..security.identity import Caller
 from .asgi import PATIENCE, Exchange, Gone
 from .auth import ANYBODY, ROUTES, Lock, methods
 from .background import Background
 from .desk import Desk, desk
-from .errors import headers
+from .errors import Unauthorised, headers
 from .forms import form_of
 from .messages_api import Messages
 from .openai_api import OpenAI
@@ -47,6 +49,7 @@ ASKED = sorted({route.split()[0] for route in ROUTES} | {"HEAD", "OPTIONS"})
 SHOWN = ["retry-after", "x-should-retry", "www-authenticate", "allow", "location"]
 """Methods that a page may use, and headers that it may read beside those that every page may."""
 
+ERASING = "/v1/privacy/erase"
 _SLASHES = re.compile("/{2,}")
 
 
@@ -82,8 +85,11 @@ class Gateway:
         self._lock = lock
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
+        self._callers: dict[asyncio.Task[None], Caller] = {}  # for whom they work; not what erases
+        self._erased: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._background = Background()
+        system.privacy.also(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange."""
@@ -94,6 +100,9 @@ class Gateway:
         try:
             await self._serve(http)
         except asyncio.CancelledError:
+            if task in self._erased:
+                await self._fail(http, Unauthorised("what belonged to you was erased, and your keys with it"))
+                return
             if not self._stopping.is_set():
                 raise
             await self._fail(http, EngineUnavailable("the system is stopping; send the request again later"))
@@ -106,6 +115,8 @@ class Gateway:
             await self._fail(http, error)
         finally:
             self._working.discard(task)
+            self._callers.pop(task, None)
+            self._erased.discard(task)
 
     async def _serve(self, http: Exchange) -> None:
         path, method = http.scope["path"], http.scope["method"]
@@ -118,6 +129,9 @@ class Gateway:
         caller = await self._lock.admit(http.scope)
         http.scope["logins"], http.scope["stopping"] = self._lock.logins, self._stopping
         http.scope["background"] = self._background
+        task = asyncio.current_task()
+        if task is not None and path != ERASING:
+            self._callers[task] = caller
         here = http.scope["desk"] = await desk(self._system, caller)
         handler = FAST.get(path)
         if handler is not None and method == "POST":
@@ -131,6 +145,22 @@ class Gateway:
             return
         form = form_of(http.scope)
         await http.json(form.status(error), form.body(error, http.wrote), headers(error))
+
+    def export(self, tenant: str, principal: str) -> Iterable[Json]:
+        """Nothing: what is being answered is kept elsewhere; see `core.ports.Personal`."""
+        return ()
+
+    async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
+        """Break off what is being answered for a person, so that nothing of it is written afterwards; returns 0."""
+        whose = (tenant, principal)
+        theirs = [task for task, each in self._callers.items() if (each.tenant, each.principal) == whose]
+        self._erased.update(theirs)
+        for task in theirs:
+            task.cancel()
+        await self._background.erase(whose)
+        if theirs:
+            await asyncio.wait(theirs, timeout=PATIENCE)
+        return 0
 
     async def close(self, seconds: float) -> None:
         """Give running exchanges some seconds to end by themselves (those without an end do at once), then break them

@@ -24,6 +24,7 @@ class Responses:
 
     def __init__(self, desk: Desk) -> None:
         self._sys, self._answerers, self._kept = desk.sys, Answerers(desk), Kept(desk)
+        self._whose = desk.caller.tenant, desk.caller.principal
 
     async def create(self, http: Exchange) -> None:
         """POST /v1/responses."""
@@ -38,8 +39,9 @@ class Responses:
 
         if body.background:
             background: Background = http.scope["background"]
+            background.check(self._whose)
             await keep()
-            background.start(wire.id, self._work(request, wire, keep, background))
+            background.start(wire.id, self._work(request, wire, keep, background), self._whose)
             await http.json(200, wire.response)
             return
         async with http.attended():
@@ -59,7 +61,7 @@ class Responses:
         except (LLMAgentOSError, TimeoutError) as error:
             wire.failed(error)
         except asyncio.CancelledError:
-            if background.closing:
+            if not background.keeps(wire.id):
                 return
             wire.told("cancelled")
         await keep()

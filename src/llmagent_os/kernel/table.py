@@ -95,7 +95,7 @@ class ProcessTable:
     def reload(self, process: Process) -> None:
         """Set a record back to its row: what was changed since and could not be committed is forgotten."""
         row = from_row(self._store.read("process.get", process.pid)[0], self._unpack)
-        for name in ROW:
+        for name in (*ROW, "name", "principal", "result"):
             setattr(process, name, getattr(row, name))
         process.turn_began = 0.0
         self._catch_up(process)

@@ -116,6 +116,8 @@ class Approvals:
         for each in [each for each in self._open.values() if not self._is_awaited(each)]:
             self._remove(each)
             self._left.discard(each["id"])
+            if self._facts.get(SPACE, each["id"]) is None:  # it was erased with what belonged to its person
+                continue
             closed = {"allowed": False, "at": time.time(), "over": self._why_over(each)}
             self._facts.put(SPACE, each["id"], each | closed)
 

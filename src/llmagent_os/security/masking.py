@@ -16,13 +16,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core import extras
 from ..core.ports import Proceed
 from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, Message, ToolCall, ToolSpec
+from ..core.remembered import remembered
 from ..core.secrets import places
 from .recognisers import Recogniser, Span, apart, recognise
 from .vault import Vault
@@ -33,6 +33,7 @@ Said = TypeVar("Said", Chunk, Generation)
 _LARGE = 10**8  # a number from here on may be an account or a phone number
 _LONG = 20_000  # characters, from which on a thread does the looking
 _REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
+_LARGEST = 1 << 16  # characters of one of them
 
 
 class Restorer:
@@ -175,7 +176,7 @@ class Masking:
         """`remote` says which models, `exposed` which tools are somebody else's. `recognisers` come on top of ours."""
         self._vault, self._remote, self._exposed = vault, remote, exposed
         self._recognisers = recognisers
-        self._find = lru_cache(_REMEMBERED)(self._spans)
+        self._find = remembered(_REMEMBERED, _LARGEST)(self._spans)
 
     def _spans(self, text: str) -> tuple[Span, ...]:
         return tuple(apart([*recognise(text), *(span for each in self._recognisers for span in each(text))]))

@@ -21,8 +21,10 @@ from urllib.parse import quote
 from ..core import codec
 from ..core.errors import Conflict, LLMAgentOSError, NotFound
 from ..core.parts import Fetch
+from ..core.places import told
 from ..core.ports import Archive, Facts, Personal
 from ..core.records import Call, Hidden, Json, Retention, owned, owner_of
+from ..core.trees import below, plain
 from ..kernel.journal import ERASED, Row
 from ..kernel.kernel import Kernel
 from ..kernel.process import from_row
@@ -85,6 +87,10 @@ class Privacy:
         self._kernel, self._archive, self._facts, self._folder = kernel, archive, facts, folder
         self._holders, self._amend = holders, amend
         self._erasing = asyncio.Lock()
+
+    def also(self, holder: Personal) -> None:
+        """Have something more that holds what belongs to people, until the system ends."""
+        self._holders = [*self._holders, holder]
 
     # -- consent
 
@@ -176,6 +182,8 @@ class Privacy:
         await self._amended(keys, "erased", pids)
         services = self._kernel.table.named_like("service/", tenant)
         self._kernel.forget({*pids, *services, *(pid for pid, _ in keys)})
+        for process in filter(None, map(self._kernel.table.find, pids)):
+            self._kernel.table.reload(process)  # whose they were is not shown from memory either
         blobs = await self._blobs(0.0)
         if pids or keys or messages or records or forgotten or blobs:
             await asyncio.to_thread(self._archive.purge)
@@ -246,9 +254,9 @@ class Privacy:
         return {text: sorted(places) for text, places in found.items()}
 
     def _places(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        for file in sorted(self._folder.rglob("*")):
-            with suppress(FileNotFoundError, IsADirectoryError), file.open("rb") as opened:
-                yield str(file.relative_to(self._folder)), iter(partial(opened.read, _CHUNK), b"")
+        for path in sorted(below(self._folder)):  # no pipes, on which one would wait for ever
+            with suppress(FileNotFoundError), plain(self._folder / path) as opened:
+                yield told(path), iter(partial(opened.read, _CHUNK), b"")
         for blob in self._archive.blobs():
             yield "blobs", [blob]
 

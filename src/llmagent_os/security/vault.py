@@ -212,13 +212,13 @@ class Vault:
 
     async def forget(self, tenant: str, wanted: Callable[[str], bool] = lambda value: True) -> int:
         """Erase the values of a tenant that are wanted (all); returns how many."""
-        values = self.known(tenant).values
-        gone = {token for token, value in values.items() if wanted(value)}
+        values = list(self.known(tenant).values.items())
+        gone = await asyncio.to_thread(lambda: {token for token, value in values if wanted(value)})  # they may be many
         if self._facts is not None:
             await self.kept()
             await asyncio.gather(*(self._facts.drop(SPACE + tenant, token) for token in gone))
+        left = [each for each in self.known(tenant).values.items() if each[0] not in gone]  # some may be new
         known = self._tenants[tenant] = Known()
-        for token, value in values.items():
-            if token not in gone:
-                known.add(token, value)
+        for token, value in left:
+            known.add(token, value)
         return len(gone)
