@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,136 @@ async def test_a_page_may_use_the_logins_of_a_proxy_but_not_our_cookie(tmp_path:
 def test_a_rule_that_cannot_be_meant_is_refused(tmp_path: Path, cors: Any) -> None:
     with pytest.raises(InvalidRequest, match="cors"):
         load({"data": tmp_path, "cors": cors})
+
+
+# -- heads and bodies without an end
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET /", b"x" * 65_536),
+        (b"GET /health HTTP/1.1\r\nX: ", b"x" * 65_536),
+        (b"GET /health HTTP/1.1\r\n", b"X-Y: z\r\n" * 8_192),
+        (b"POST /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 65_536),
+        (b"POST /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Y: z\r\n" * 8_192),
+    ],
+    ids=["address", "header", "headers", "chunk", "trailers"],
+)
+async def test_a_head_without_an_end_is_not_kept(api: Gate, begin: bytes, more: bytes) -> None:
+    _, writer = await connect(api)
+    writer.write(begin)
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < 16 << 20:
+            writer.write(more)
+            await writer.drain()
+            sent += len(more)
+            await asyncio.sleep(0)
+    assert sent < 8 << 20  # what the sockets hold is sent as well
+    writer.close()
+    assert (await api.get("/health"))[0] == 200
+
+
+async def test_a_long_head_that_ends_is_read(api: Gate) -> None:
+    sent = request(api, chat(), Connection="close", **{f"X-{n}": "y" * 1000 for n in range(60)})
+    assert (await exchange(api, sent))[0] == 200
+    assert (await exchange(api, request(api, chat(text="x" * 300_000), Connection="close")))[0] == 200
+
+
+async def test_who_does_not_begin_or_end_a_head_is_not_waited_for(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.corked.HEADING", 0.2)
+    for sent in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
+        reader, writer = await connect(api)
+        writer.write(sent)
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+        writer.close()
+    reader, writer = await connect(api)
+    for wait in (0.4, 0.0):  # between two requests there is time
+        writer.write(request(api, path="/v1/models"))
+        async with asyncio.timeout(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+        await asyncio.sleep(wait)
+    writer.close()
+
+
+async def test_nobody_reads_a_body_where_no_route_takes_one(api: Gate) -> None:
+    for path in ("/health", "/", "/docs"):
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        assert (await exchange(api, f"{head}Content-Length: 1\r\n\r\n{{".encode()))[0] == 200
+        reader, writer = await connect(api)
+        writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode())  # and none of it
+        async with asyncio.timeout(2):
+            assert b" 200 " in await reader.readline()
+        writer.close()
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/agents/assistant/messages", "/v1/conversations", "/v1/agents"])
+async def test_no_route_reads_a_body_without_an_end(api: Gate, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.asgi.BODY_LIMIT", 100_000)
+    status, answer = await api.post(path, {"text": "x" * 200_000})
+    assert status == 413 and "longer than" in answer["error"]["message"]
+    reader, writer = await connect(api)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.running.key}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    with suppress(ConnectionError):
+        for _ in range(10):
+            writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+            await writer.drain()
+        async with asyncio.timeout(5):
+            assert b" 413 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_body_that_does_not_go_on_is_not_waited_for(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data", patience=0.2) as api:
+        for path in ("/v1/agents", "/v1/conversations"):
+            reader, writer = await connect(api)
+            writer.write(request(api, {"name": "x"}, path, **{"Content-Type": "application/json"})[:-5])
+            async with asyncio.timeout(2):
+                assert b" 400 " in await reader.readline()
+            writer.close()
+
+
+# -- offers to go on in another protocol, as Java's HttpClient, JetBrains' and `curl --http2` make them with a request
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket", "TLS/1.0"])
+@pytest.mark.parametrize("form", ["whole", "two packets", "chunks", "byte by byte"])
+async def test_an_offer_that_is_not_taken_up_loses_nothing(api: Gate, offer: str, form: str) -> None:
+    reader, writer = await connect(api)
+    offered = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": offer, "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    for text, headers in (("one", offered), ("two", {}), ("three", offered)):
+        sent = request(api, chat(text=text), **headers)
+        head, _, body = sent.partition(b"\r\n\r\n")
+        if form == "chunks":
+            head = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        if form == "byte by byte":
+            for byte in head + b"\r\n\r\n" + body:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+        else:
+            writer.write(head + b"\r\n\r\n")
+            await asyncio.sleep(0.05 if form == "two packets" else 0)
+            writer.write(body)
+        async with asyncio.timeout(5):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", answer)
+            assert answer.startswith(b"HTTP/1.1 200 ") and length is not None
+            assert codec.loads(await reader.readexactly(int(length[1])))["choices"][0]["message"]["content"] == text
+    writer.close()
+
+
+async def test_offers_in_a_row_are_each_answered(api: Gate) -> None:
+    offered = {"Connection": "Upgrade, close", "Upgrade": "h2c"}
+    sent = request(api, chat(text="first"), Connection="Upgrade", Upgrade="h2c") + request(api, chat(), **offered)
+    _, _, rest = await exchange(api, sent)
+    assert len(re.findall(rb'"content":"', rest)) == 2
+    status, _, _ = await exchange(api, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+    assert status == 400

@@ -15,6 +15,7 @@ from .errors import TooLarge
 Headers = Iterable[tuple[bytes, bytes]]
 
 BODY_LIMIT = 64 * 2**20  # bytes
+LARGER = f"the body is longer than {BODY_LIMIT >> 20} MiB"
 PATIENCE = 30.0  # seconds that a client may take to send the next part of its body, or to read what was sent to it
 
 _JSON = (b"content-type", b"application/json")
@@ -43,13 +44,28 @@ class Exchange:
         self._patience = patience
 
     def channels(self) -> tuple[Receive, Send]:
-        """What another application needs to answer instead."""
+        """What another application needs to answer instead; what it reads is bounded as `body` is."""
+        size, reading = 0, True
+
+        async def receive() -> Message:
+            nonlocal size, reading
+            if not reading:  # whether the client leaves may take as long as it takes
+                return await self._receive()
+            try:
+                message = await self._next()
+            except Gone:
+                return {"type": "http.disconnect"}
+            size += len(message.get("body", b""))
+            if size > BODY_LIMIT:
+                raise TooLarge(LARGER)
+            reading = bool(message.get("more_body"))
+            return message
 
         async def send(message: Message) -> None:
             self.started = True
             await self._send(message)
 
-        return self._receive, send
+        return receive, send
 
     async def body(self) -> bytes:
         """The request's body; raises Gone also for a client that stops sending, or TooLarge."""
@@ -62,7 +78,7 @@ class Exchange:
             parts.append(message["body"])
             size += len(parts[-1])
             if size > BODY_LIMIT:
-                raise TooLarge(f"the body is longer than {BODY_LIMIT >> 20} MiB")
+                raise TooLarge(LARGER)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 

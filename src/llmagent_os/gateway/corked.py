@@ -3,8 +3,9 @@
 uvicorn writes an answer's head and body apart. Each write is a system call here and another wake-up at the client;
 together they are a third of what a short answer costs.
 
-And kinds of clients that uvicorn has no answer for: those of HTTP/1.0, those that say with the end of their stream
-(`nc -N`) that they have asked all they wanted, and those that connect and do not come to the point (see `lobby`).
+And three kinds of clients that uvicorn has no answer for: those of HTTP/1.0, those that offer to go on in HTTP/2 (Java,
+JetBrains, `curl --http2`), whose body it loses, and those that say with the end of their
+stream (`nc -N`) that they have asked all they wanted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import select
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ..core import codec
-from .lobby import HEAD_SECONDS, Lobby
-
-HEAD_BYTES = 64 << 10  # of a request's first line and headers
 LOOK = 0.1  # seconds between looks at whether who ended their stream is still there
+HEAD = 1 << 17  # bytes: a request that says more of itself before its body is nobody's
+HEADING = 30.0  # seconds that a client may take to begin a request, or to end its head
+_OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class Corked:
@@ -68,75 +69,99 @@ class OldCycle(RequestResponseCycle):
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over a corked transport, and a guest of the lobby while it has no request."""
+    """uvicorn's protocol over a corked transport; a request's head is bounded, in bytes and in time."""
 
-    def __init__(self, *args: Any, lobby: Lobby, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._lobby = lobby
-        self._head: int | None = 0  # bytes that came of a head; None once it is whole
-        self._came = 0  # bytes of this piece, which the head may be a part of
-        self._rests = False
+    _bare = 0  # bytes that came in whole pieces since a request, or a part of its body, began
+    _heading = False  # whether a request has begun whose head is not whole
+    _due: asyncio.TimerHandle | None = None  # ends a connection that does not begin a request, or end its head
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the loop for each new connection."""
         super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it acts as one
-        self._lobby.enter(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop when the connection is closed."""
-        self._lobby.leaves(self)
-        super().connection_lost(exc)
+        self._due = self.loop.call_later(HEADING, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop with what came."""
-        if self._rests:
-            self._rests = False
-            self._lobby.begins(self)
-        self._came = len(data)
-        super().data_received(data)
-        if self._head is not None and self.parser is not None:
-            self._head += self._came
-            if self._head > HEAD_BYTES:
-                self._refuse(431, "the head of the request is too long")
+        """Called by the loop with what came: a head without an end is not kept, whoever it is from."""
+        if self._bare > HEAD:
+            self._refuse()
+            return
+        self._bare += len(data)  # unless something begins in it
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        if self._heading and self._due is None:
+            self._due = self.loop.call_later(HEADING, self.transport.close)
+
+    def _feed(self, data: bytes) -> None:
+        """Have the parser read on. An offer to go on in another protocol, which Java's and JetBrains' clients make with
+
+        what they ask, is not taken up: the request is read as if it had not been made, with the body behind it.
+        """
+        while True:
+            try:
+                return self.parser.feed_data(data)
+            except HttpParserUpgrade as offer:
+                data = self._unoffered() + data[offer.args[0] :]
+
+    def _unoffered(self) -> bytes:
+        """The head of the present request without its offer, for a parser that knows nothing of it."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise HttpParserError("this is no proxy")
+        kept = [each for each in self.headers if each[0] not in _OFFERS]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append((b"connection", b"close"))
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        lines = (method + b" " + self.url + b" HTTP/" + version, *(name + b": " + value for name, value in kept))
+        return b"\r\n".join((*lines, b"", b""))
+
+    def _refuse(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(f"the head of a request has {HEAD >> 10} KiB at most")
+        else:  # what it asked before is being answered
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """Called by the parser at the first byte of a request."""
+        """Called by the parser where a request begins."""
+        self._bare, self._heading = 0, True
         super().on_message_begin()
-        self._head = -self._came  # from the next piece on: of this one, most may be of what came before
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser for each part of a body."""
+        self._bare = 0
+        super().on_body(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the connection has ended."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        self._heading = False
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def on_headers_complete(self) -> None:
         """Called by the parser once the head of a request is whole; its exchange begins in the loop's next turn."""
-        self._head = None
-        self._lobby.asked(self)
+        if self.parser.should_upgrade():
+            return  # it comes again, see `_feed`
+        self._in_time()
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = OldCycle
             self.cycle.waiting_for_100_continue = False  # it would not know what that is
 
-    def on_response_complete(self) -> None:
-        """Called at the end of an answer."""
-        super().on_response_complete()
-        if not self.transport.is_closing() and self.cycle.response_complete:
-            self._rests = True
-            self._lobby.rests(self)
-
-    def late(self) -> None:
-        """Called by the lobby when no head came in time."""
-        self._refuse(408, f"no whole request came within {HEAD_SECONDS:g} s")
-
-    def drop(self) -> None:
-        """Called by the lobby when the place is needed."""
-        self.transport.abort()
-
-    def _refuse(self, status: int, why: str) -> None:
-        """Answer what is no request, and end the connection; while an answer is on its way, only end it."""
-        if self.cycle is None or self.cycle.response_complete:
-            body = codec.dumps(
-                {"error": {"message": why, "type": "invalid_request_error", "param": None, "code": None}}
-            )
-            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + head.encode() + body)
-        self.transport.close()
+    def on_message_complete(self) -> None:
+        """Called by the parser once a request is whole."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Called by the loop when the client has ended its stream. True: it may still wait for an answer.

@@ -17,7 +17,7 @@ from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
 from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
-from .errors import explained, headers, models_in
+from .errors import TooLarge, explained, headers, models_in
 from .forms import absent, form_of
 from .messages_bodies import CountBody, MessagesBody
 from .reading import received
@@ -88,8 +88,12 @@ async def _allowed(request: Request) -> None:
 
 
 async def _plain(request: Request) -> None:
-    """Refuse a body that no journal could keep: the framework's parser takes more than JSON can hold."""
-    if "json" in request.headers.get("content-type", "") and (data := await request.body()):
+    """Refuse a body that no journal could keep: the framework's parser takes more than JSON can hold.
+
+    Where a route takes no body, nobody reads what is sent as one, least of all of who has shown no key.
+    """
+    takes = bool(request.scope["route"].dependant.body_params)
+    if takes and "json" in request.headers.get("content-type", "") and (data := await request.body()):
         documents.plain(received(data), "the body")
 
 
@@ -153,6 +157,8 @@ def _models(request: Request) -> Iterable[type[BaseModel]]:
 async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
+    if error.status_code == 400 and isinstance(error.__cause__, TooLarge):
+        return _answer(request, error.__cause__)
     if error.status_code == 400:
         return _answer(request, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))
     if (theirs := absent(request.url.path)) is not None:
