@@ -261,3 +261,19 @@ async def test_nobody_who_may_only_talk_to_an_agent_can_end_it(api: Gate) -> Non
     status, _ = await boss.ask("POST", "/v1/agents/clerk/scale", {"replicas": 0})  # which still retires them
     async with asyncio.timeout(5):
         await asyncio.gather(*(api.kernel.runner.ended(pid) for pid in started["pids"]))
+
+
+async def test_nobody_takes_an_agents_place_who_may_only_start_processes(api: Gate) -> None:
+    await office(api)
+    made = {"scopes": ["chat", "processes:read", "processes:write"], "tenant": "acme", "principal": "bea"}
+    bea = Tenant(api, (await api.post("/v1/keys", made))[1])
+    spec = {"name": "clerk", "model": "scripted", "prompt": "x"}
+    for wanted in (
+        {"program": "agent", "args": {"spec": spec}}, {"program": "agent", "args": {"spec": spec}, "name": "mine"},
+        {"program": "nothing", "name": "clerk"}, {"program": "nothing", "name": "clerk@s"},
+        {"program": "nothing", "name": "clerk~once-1"},
+    ):  # fmt: skip
+        status, answer = await bea.ask("POST", "/v1/processes", wanted)
+        assert (status, answer["error"]["facts"]) == (403, {"scope": "agents:write"}), wanted
+    assert (await bea.ask("POST", "/v1/processes", {"program": "nothing", "name": "mine"}))[0] == 404
+    assert api.kernel.table.named("clerk", "acme") == []

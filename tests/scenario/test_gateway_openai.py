@@ -79,7 +79,10 @@ async def test_decoding_that_cannot_be_is_refused_by_name(api: Gate) -> None:
     status, answer = await api.post(CHAT, chat("hello", decoding={"widht": 3}))
     assert (status, answer["error"]["param"]) == (400, "decoding.widht")
     status, answer = await api.post(CHAT, chat("hello", explain=True))
-    assert (status, answer["error"]["param"]) == (400, "decoding")
+    assert (status, answer["error"]["param"]) == (400, "explain")
+    for more in ({"width": 9999}, {"n": 5, "width": 2}, {"banned": ["x" * 9999]}):
+        status, answer = await api.post(CHAT, chat("hello", decoding={"strategy": "vote", **more}))
+        assert (status, answer["error"]["param"]) == (400, "decoding"), answer
 
 
 async def test_a_chat_streams_piece_by_piece(api: Gate) -> None:

@@ -322,6 +322,41 @@ async def test_a_provider_that_changes_its_keys(
             assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
 
 
+async def test_a_provider_that_is_away_holds_up_nobody_whose_key_is_known(
+    tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.oidc.SOONEST", 0.0)
+    asked = []
+
+    async def jwks(request: web.Request) -> web.Response:
+        asked.append(request)
+        if len(asked) > 1:
+            await asyncio.sleep(5)
+        return web.Response(text=published(("one", PRIVATE)), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/jwks", jwks)
+    async with AsyncExitStack() as provider:
+        url = await provider.enter_async_context(serving(app))
+        oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"{url}/jwks")
+        config = Config(data=tmp_path / "data", port=0, model="scripted", oidc=oidc)
+        async with running(config) as system, aiohttp.ClientSession() as session:
+            api = Gate(system, session)
+            assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+            strangers = [asyncio.create_task(api.get("/v1/agents", **bearer(token(kid="x")))) for _ in "ab"]
+            while len(asked) < 2:
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(2):
+                assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+            for each in strangers:
+                each.cancel()
+            await provider.aclose()
+            monkeypatch.setattr("llmagent_os.gateway.oidc.FRESH", 0.0)
+            assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+            status, answer = await api.get("/v1/agents", **bearer(token(kid="three")))
+            assert status == 401 and "cannot be read" in answer["error"]["message"]
+
+
 async def test_a_key_that_was_minted_before_its_role_grew_holds_what_the_role_holds_now(api: Gate) -> None:
     status, made = await api.post("/v1/keys", {"roles": ["admin"], "principal": "boss"})
     assert status == 201

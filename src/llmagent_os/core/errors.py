@@ -151,10 +151,13 @@ def from_data(data: dict[str, Any]) -> LLMAgentOSError:
     return cls(data["message"], **data.get("facts", {}))
 
 
+LONGEST = 200  # letters of a wrong name that are looked at, and said again
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The hint for a wrong name: the nearest of `known`, else the first few of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) <= LONGEST else []
     if near:
         return f"did you mean {near[0]!r}?"
     if not names:
@@ -164,4 +167,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def not_found(kind: str, name: str, known: Iterable[str]) -> NotFound:
     """Build a NotFound whose message names the nearest of `known`, or lists the first few."""
-    return NotFound(f"no {kind} named {name!r}; {nearest(name, known)}", kind=kind, name=name)
+    said = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    return NotFound(f"no {kind} named {said!r}; {nearest(name, known)}", kind=kind, name=said)

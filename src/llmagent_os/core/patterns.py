@@ -9,7 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from .remembered import remembered
 
 STEPS = 200_000  # of one search: about a tenth of a second
 _LARGEST = 20_000  # instructions
@@ -131,7 +132,7 @@ class Pattern:
             self._code[fork] = ("fork", node, fork + 1, len(self._code))
 
 
-@lru_cache(maxsize=512)
+@remembered(512, 1 << 12)
 def compiled(text: str) -> Pattern:
     """Read an expression; raises Unreadable."""
     return Pattern(text)

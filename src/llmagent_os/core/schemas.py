@@ -11,7 +11,6 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -19,6 +18,7 @@ from . import codec
 from .errors import InvalidRequest, Unsupported, nearest
 from .patterns import Unreadable, compiled
 from .records import GenerateRequest, Json, ToolCall, ToolSpec
+from .remembered import LARGE, remembered
 from .validity import KINDS, Unknown, at, fault, shown
 
 DEEPEST = 60  # schemas in one another: every engine's own reader has room for that
@@ -53,16 +53,23 @@ def meant(schema: Any, what: str, parameter: str) -> dict[str, Json]:
     Raises InvalidRequest, which says `what` it is of (such as `tool 'mail'`) and the part that is wrong; the error's
     `parameter` is that part below the given one.
     """
+    return _sized(schema, what, parameter)[0]
+
+
+def _sized(schema: Any, what: str, parameter: str) -> tuple[dict[str, Json], int]:
+    """What `meant` gives, and how long the schema was that was sent."""
+    size = LARGE + 1
     try:
-        found = _known(codec.dumps(schema))
+        size = len(data := codec.dumps(schema))
+        found = _known(data)
         if found == schema:
-            return schema  # type: ignore[no-any-return]
+            return schema, size
     except TypeError:  # it has an integer over 64 bits, which is no harm as a bound
         found = _encoded(_read(deepcopy(schema)))
     if isinstance(found, Wrong):
         place = ".".join(filter(None, (parameter, found.part)))
         raise InvalidRequest(f"{what}: {found.part or 'its schema'} {found.text}", parameter=place)
-    return found
+    return found, size
 
 
 def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:
@@ -71,7 +78,7 @@ def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:
     if known is not None:
         return known[1]
     what = f"tool {tool.name!r}"
-    parameters = meant({} if tool.parameters is None else tool.parameters, what, parameter)
+    parameters, size = _sized({} if tool.parameters is None else tool.parameters, what, parameter)
     kind = parameters.get("type", "object")
     if "object" not in ([kind] if isinstance(kind, str) else kind):
         text = f"{what}: type is {kind!r}; the arguments of a tool are an object"
@@ -79,6 +86,8 @@ def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:
     if parameters.get("type") != "object":
         parameters = {**parameters, "type": "object"}
     found = tool if parameters is tool.parameters else replace(tool, parameters=parameters)
+    if size > LARGE:
+        return found
     if len(_TOOLS) >= _KEPT:
         _TOOLS.clear()
     _TOOLS[id(tool)], _TOOLS[id(found)] = (tool, found), (found, found)
@@ -166,7 +175,7 @@ def _encoded(found: dict[str, Json] | Wrong) -> dict[str, Json] | Wrong:
     return found
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _known(data: bytes) -> dict[str, Json] | Wrong:
     return _read(codec.loads(data))
 

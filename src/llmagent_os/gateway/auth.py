@@ -19,6 +19,7 @@ from .errors import TooManyRequests, Unauthorised
 from .login import Logins
 from .rest_pages import PAGES
 
+DAY = 86400.0  # seconds: who has to wait longer is told so much
 ANYBODY, KNOWN = "", "*"
 """Scopes of what is served without a key, and to every key."""
 
@@ -124,7 +125,7 @@ class Lock:
             sent = b"Bearer " + key
         caller = await self._bearer(sent) if sent else self._browser(scope)
         if caller.limits and (wait := self._limiter.take(caller.limits, time.monotonic())):
-            seconds = math.ceil(wait)
+            seconds = math.ceil(min(wait, DAY))
             raise TooManyRequests(f"too many requests; ask again in {seconds} s", retry_after=seconds)
         return caller
 

@@ -16,7 +16,7 @@ from .asgi import Exchange
 from .choices import ChatChoice, offered
 from .errors import MissingField
 from .history import ChatMessage, conversation
-from .reading import Body, Piece, known
+from .reading import Body, FirstOnly, ListOf, Piece, known
 
 T = TypeVar("T", bound=Body)
 
@@ -161,10 +161,12 @@ class Penalised(Drawn):
     seed: Annotated[Annotated[int, Field(ge=-SEEDS, lt=SEEDS)] | None, _unless(-1)] = Field(
         None, description="answer i of n is drawn with seed + i; -1: none"
     )
-    stop: Annotated[list[str] | None, BeforeValidator(_some, json_schema_input_type=str | list[str] | None)] = None
+    stop: Annotated[ListOf[str] | None, BeforeValidator(_some, json_schema_input_type=str | list[str] | None)] = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]] | None, _unless([], {})] = None
+    logit_bias: Annotated[
+        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], FirstOnly()] | None, _unless([], {})
+    ] = None
     decoding: Annotated[Decoding | None, BeforeValidator(_sent)] = Field(
         None, description="how the answer is searched for"
     )
@@ -246,15 +248,15 @@ class NeedsBody(Body):
 class ChatBody(Penalised, Harmless):
     """POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
-    tools: list[Tool] | None = None
+    messages: ListOf[ChatMessage] = Field(min_length=1)
+    tools: ListOf[Tool] | None = None
     tool_choice: ChatChoice = None
     parallel_tool_calls: bool | None = Field(None, description="false: at most one tool is called")
     response_format: ResponseFormat | None = None
     max_completion_tokens: Limit = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    choices: list[str] | None = Field(None, description="the answer is one of these")
+    choices: ListOf[str] | None = Field(None, description="the answer is one of these")
     continue_final_message: bool = Field(False, description="go on from the last message, an assistant's beginning")
     add_generation_prompt: bool | None = Field(None, description="not beside continue_final_message")
     needs: NeedsBody | None = Field(None, description="what the choice of a model goes by, where the name is a route's")
@@ -315,7 +317,7 @@ ANSWERS = 1024  # of one request, which are begun at once
 class CompletionBody(Penalised, Harmless):
     """POST /v1/completions: text goes on from a raw prompt."""
 
-    prompt: str | list[str]
+    prompt: str | ListOf[str]
     logprobs: Annotated[Annotated[int, Field(ge=0, le=20)] | None, BeforeValidator(_switched)] = None
     echo: Literal[False] | None = None
 
@@ -338,7 +340,7 @@ class EmbeddingsBody(Harmless):
     """POST /v1/embeddings."""
 
     model: str = Field(min_length=1)
-    input: str | list[str] = Field(description="texts; token ids are not taken")
+    input: str | ListOf[str] = Field(description="texts; token ids are not taken")
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(None, ge=1, description="must be the length of the model's vectors")
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 
 from ..core.errors import InvalidRequest
 from ..core.records import Json, ToolSpec
-from .reading import Piece
+from .reading import ListOf, Piece
 
 
 class Named(Piece):
@@ -36,7 +36,7 @@ class AllowedTools(Piece):
     """Those of the tools that may be called now."""
 
     type: Literal["allowed_tools"]
-    tools: list[dict[str, Any]]
+    tools: ListOf[dict[str, Any]]
     mode: Literal["auto", "required"] = "auto"
 
     def names(self) -> list[str]:

@@ -114,6 +114,8 @@ def openai_body(error: BaseException, wrote: Container[str] = ()) -> dict[str, J
 _ALIASES = {
     "schema": ("response_format", "text"), "said": ("continue_final_message", "messages"),
     "messages": ("input", "prompt"), "max_tokens": ("max_completion_tokens", "max_output_tokens"),
+    "top_logprobs": ("logprobs", "include"), "decoding": ("explain",), "explain": ("decoding",),
+    **dict.fromkeys(("width", "n", "scorer", "banned", "topics", "strategy"), ("decoding",)),
 }  # fmt: skip
 """What engines call a parameter -> what clients call it."""
 

@@ -11,7 +11,7 @@ from ..core import codec, documents
 from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import Json, Message, ToolCall
 from .errors import MissingField
-from .reading import Piece
+from .reading import ListOf, Piece
 
 UNREADABLE = "invalid_json"
 """The only argument of a call whose arguments were none: their text, for the model to see what it wrote."""
@@ -44,9 +44,9 @@ class ChatMessage(Piece):
     """A message. What other servers' answers carry and requests echo (`reasoning`, `annotations`) is left out."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[str | dict[str, Any]] | dict[str, Any] | None = None
+    content: str | ListOf[str | dict[str, Any]] | dict[str, Any] | None = None
     name: str | None = None
-    tool_calls: list[CalledTool] | None = None
+    tool_calls: ListOf[CalledTool] | None = None
     tool_call_id: str | None = None
     function_call: CalledFunction | None = Field(None, description="the call, as chats had it before `tool_calls`")
     prefix: bool = Field(False, description="of the last message: short for continue_final_message")

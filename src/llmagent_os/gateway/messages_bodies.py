@@ -13,6 +13,7 @@ from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall, T
 from .forms import refused
 from .history import content
 from .open_bodies import Open
+from .reading import ListOf
 
 ATTRIBUTION = "x-anthropic-billing-header:"
 """What a block of Claude Code's system prompt begins with that is meant for Anthropic's accounts and for no model: it
@@ -31,7 +32,7 @@ class Turn(Open):
     """One turn of the conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[dict[str, Any]]
+    content: str | ListOf[dict[str, Any]]
 
 
 class Choice(Open):
@@ -60,12 +61,12 @@ class MessagesBody(Open):
     """POST /v1/messages."""
 
     model: str = Field(min_length=1, description="the name of a model or of an agent, or one that `aliases` maps")
-    messages: list[Turn] = Field(min_length=1)
+    messages: ListOf[Turn] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
-    system: str | list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
+    system: str | ListOf[dict[str, Any]] | None = None
+    tools: ListOf[dict[str, Any]] | None = None
     tool_choice: Choice | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: ListOf[str] | None = None
     stream: bool | None = None
     temperature: float | None = Field(None, ge=0)
     top_p: float | None = Field(None, ge=0, le=1)

@@ -21,7 +21,7 @@ from .errors import Unauthorised
 
 LEEWAY = 30.0  # seconds that clocks may differ
 FRESH = 3600.0  # seconds after which the provider's keys are read again
-SOONEST = 30.0  # seconds between two readings, whatever tokens come
+SOONEST = 30.0  # seconds between two readings, whatever tokens come, and whether or not one succeeds
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
@@ -32,6 +32,7 @@ class Issuer:
         self._settings = settings
         self._keys: list[jwt.PyJWK] = []
         self._read = -FRESH
+        self._tried, self._trouble = -SOONEST, ""  # when they were last asked for, and why that failed
         self._reading = asyncio.Lock()
 
     async def caller(self, token: str) -> Caller:
@@ -50,15 +51,32 @@ class Issuer:
             raise Unauthorised(f"this token is not accepted: {error}") from error
 
     async def _key(self, kid: Any) -> jwt.PyJWK:
-        """The provider's key of that id, or the only one where a token names none."""
-        async with self._reading:
-            age = time.monotonic() - self._read
-            if age > FRESH or (self._find(kid) is None and age > SOONEST):
-                self._keys, self._read = await self._published(), time.monotonic()
+        """The provider's key of that id, or the only one where a token names none.
+
+        Whose key is known waits for nobody, and a provider that is away for a while locks nobody out.
+        """
+        if self._due(kid):
+            async with self._reading:
+                if self._due(kid):
+                    await self._refresh()
         found = self._find(kid)
         if found is None:
-            raise Unauthorised("this token was signed with a key that its issuer does not publish")
+            known = "this token was signed with a key that its issuer does not publish"
+            raise Unauthorised(self._trouble or known)
         return found
+
+    def _due(self, kid: Any) -> bool:
+        """Whether to ask for the keys: they are old, or none has that id; but not soon after they were asked for."""
+        now = time.monotonic()
+        return now - self._tried > SOONEST and (now - self._read > FRESH or self._find(kid) is None)
+
+    async def _refresh(self) -> None:
+        self._tried = time.monotonic()
+        try:
+            self._keys, self._trouble = await self._published(), ""
+            self._read = time.monotonic()
+        except Unauthorised as error:
+            self._trouble = error.message
 
     def _find(self, kid: Any) -> jwt.PyJWK | None:
         if kid is None:

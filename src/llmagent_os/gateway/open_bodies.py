@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from pydantic import ConfigDict
 from ..core.errors import Unsupported
 from .asgi import Exchange
 from .errors import UnknownField
-from .reading import Body, read
+from .reading import Body, misspelt, read
 
 ALIKE = 0.85  # from which likeness on (0 to 1) a name is taken for a known one that was misspelt
 
@@ -46,6 +45,6 @@ def read_open(cls: type[B], data: bytes, refused: Mapping[str, str] | None = Non
     for name in body.unknown():
         if refused and name in refused:
             raise Unsupported(f"{name!r} is not supported: {refused[name]}", parameter=name)
-        if near := difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=ALIKE):
-            raise UnknownField(f"unknown field {name!r}; did you mean {near[0]!r}?", parameter=name)
+        if near := misspelt(cls, name, ALIKE):
+            raise UnknownField(f"unknown field {name!r}; did you mean {near!r}?", parameter=name)
     return body

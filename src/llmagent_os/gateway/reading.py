@@ -6,10 +6,11 @@ import difflib
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 
 from ..core import documents
 from ..core.errors import InvalidRequest
@@ -17,17 +18,33 @@ from ..core.records import Json
 from .errors import explained, path
 
 T = TypeVar("T", bound="Body")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class FirstOnly:
+    """Marks a list or mapping of which only the first wrong item is told: a hostile one has half a million of them."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """As pydantic's own `FailFast`, which no union of types takes."""
+        return {**handler(source), "fail_fast": True}
+
+
+ListOf = Annotated[list[Item], FirstOnly()]
 
 _BOM = b"\xef\xbb\xbf"  # some shells of Windows begin every text with it
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip and zstd begin
 _LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that the journal keeps
-_LONGEST = 40  # letters of a name that is compared with others
+LONGEST = 40  # letters of a name that is compared with others
 _NEAR = 0.8  # likeness of two names from which on one is taken for the other, mistyped
+MANY = 100  # names of a body that are compared so; what is unknown beyond that is left out
+VALUES = 500_000  # in a body: what has more keeps everybody waiting while it is looked at
 
 
 class Body(BaseModel):
     """A request's body: no unknown fields, never changed. A field that is null counts as not sent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -54,7 +71,7 @@ class Piece(Body):
         """Whether a field of what was sent is left out unread."""
         if name in known(cls):
             return False
-        meant = _meant(cls, name)
+        meant = misspelt(cls, name)
         return meant is None or meant in data
 
 
@@ -64,12 +81,21 @@ def known(cls: type[BaseModel]) -> frozenset[str]:
     return frozenset(info.alias or name for name, info in cls.model_fields.items())
 
 
-@functools.lru_cache(4096)
-def _meant(cls: type[BaseModel], name: str) -> str | None:
-    """The known field that a name is nearly the one of."""
-    if len(name) > _LONGEST:
+_LOOKED: set[tuple[type[BaseModel], str]] = set()
+"""The names of the present body that were compared: a hostile one has a million of them, each another one."""
+
+
+def misspelt(cls: type[BaseModel], name: str, near: float = _NEAR) -> str | None:
+    """The known field that a name is nearly the one of; None also for what nobody looks at any more."""
+    if len(name) > LONGEST or (len(_LOOKED) >= MANY and (cls, name) not in _LOOKED):
         return None
-    return next(iter(difflib.get_close_matches(name, known(cls), 1, _NEAR)), None)
+    _LOOKED.add((cls, name))
+    return _nearest(cls, name, near)
+
+
+@functools.lru_cache(4096)
+def _nearest(cls: type[BaseModel], name: str, near: float) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known(cls), 1, near)), None)
 
 
 def read(cls: type[T], data: bytes, refused: Mapping[str, str]) -> T:
@@ -86,12 +112,14 @@ def read(cls: type[T], data: bytes, refused: Mapping[str, str]) -> T:
 
 def received(data: bytes) -> Json:
     """The JSON of a body; raises InvalidRequest for what is none, and for what nobody could keep."""
+    _LOOKED.clear()
     if not data:
         raise InvalidRequest("the body is empty; send JSON", parameter=None)
     try:
         value = pydantic_core.from_json(data.removeprefix(_BOM), allow_inf_nan=False)
     except ValueError as error:
-        raise InvalidRequest(f"the body is not JSON: {error}", parameter=None) from None
+        why = "it is compressed; send it as it is" if data.startswith(_COMPRESSED) else error
+        raise InvalidRequest(f"the body is not JSON: {why}", parameter=None) from None
     if not _keepable(value):
         where, wrong = next(_wrong(value, ()))
         raise InvalidRequest(f"{path(where) or 'the body'}: {wrong}", parameter=path(where) or None)
@@ -100,8 +128,11 @@ def received(data: bytes) -> Json:
 
 def _keepable(value: Json) -> bool:
     """Whether neither depth nor numbers are beyond what the journal keeps; in levels, as this is on every request."""
-    level = [value]
+    level, count = [value], 0
     for _ in range(documents.DEEPEST + 1):
+        count += len(level)
+        if count > VALUES:
+            raise InvalidRequest(f"the body holds more than {VALUES} values; send less at a time", parameter=None)
         inner: list[Any] = []
         for each in level:
             kind = type(each)

@@ -16,6 +16,7 @@ from .bodies import REFUSED, Drawn, Harmless, Limit
 from .choices import flat
 from .errors import MissingField
 from .open_bodies import Open, take_open
+from .reading import ListOf
 from .responses_items import skipped
 from .responses_tools import Toolbox
 
@@ -48,11 +49,11 @@ class ResponsesBody(Drawn, Harmless, Open):
     model_config = ConfigDict(extra="allow", frozen=True, ignored_types=(cached_property,))
 
     model: str = Field(min_length=1, description="the name of a model or of an agent")
-    input: str | list[dict[str, Any]] | None = None
-    instructions: str | list[dict[str, Any]] | None = None
+    input: str | ListOf[dict[str, Any]] | None = None
+    instructions: str | ListOf[dict[str, Any]] | None = None
     previous_response_id: str | None = None
     conversation: str | ConversationRef | None = Field(None, description="not beside previous_response_id")
-    tools: list[dict[str, Any]] | None = None
+    tools: ListOf[dict[str, Any]] | None = None
     tool_choice: Annotated[Literal["auto", "none", "required"] | dict[str, Any] | None, BeforeValidator(flat)] = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: int | None = Field(None, description="of tools that this server runs, which are none")
@@ -62,7 +63,7 @@ class ResponsesBody(Drawn, Harmless, Open):
     max_output_tokens: Limit = None
     adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    include: list[str] | None = None
+    include: ListOf[str] | None = None
     store: bool | None = Field(None, description="false: it cannot be a `previous_response_id`")
     background: bool | None = Field(None, description="answer at once, and be asked for the rest by its id")
     reasoning: dict[str, Any] | None = Field(None, description="models here have no settings for it; left out")

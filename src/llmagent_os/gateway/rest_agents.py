@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
-from ..agent.manager import PAGE, AgentManager
+from ..agent.manager import PAGE, REPLICAS, AgentManager
 from ..agent.spec import AgentSpec
 from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError
@@ -29,13 +29,13 @@ LONGEST = 3600.0  # seconds
 class Strict(BaseModel):
     """A body or query without unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Replicas(Strict):
     """How many processes share an agent's work."""
 
-    replicas: int = Field(1, ge=0)
+    replicas: int = Field(1, ge=0, le=REPLICAS)
 
 
 ONE = Replicas()

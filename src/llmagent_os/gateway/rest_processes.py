@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from ..agent.manager import PROGRAM as AGENT
 from ..agent.spec import Allowance, RestartSpec
 from ..core import codec
 from ..core.records import Json, Supervision
@@ -16,6 +18,8 @@ from ..kernel.journal import Row
 from ..monitoring.replay import replay
 from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
+
+_AGENTS = re.compile("[@~]")  # what follows in the name of an agent's process
 
 
 class Slice(Strict):
@@ -47,7 +51,7 @@ NO_REASON = Reason()
 class BlobQuery(Strict):
     """How a file is sent."""
 
-    mime: str = Field("application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$")
+    mime: str = Field("application/octet-stream", pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+$")
 
 
 class Processes:
@@ -74,7 +78,9 @@ class Processes:
         return {"processes": table.listed(page.after, page.limit, caller.tenant, caller.sight)}
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
-        """Start a process."""
+        """Start a process. What runs as an agent, or under the name of one, takes `agents:write` as well."""
+        if body.program == AGENT or (body.name is not None and here.agents.knows(_AGENTS.split(body.name)[0])):
+            here.caller.need("agents:write")  # it would get what others send to that agent
         supervision = Supervision(**body.supervision.model_dump())
         return {"pid": await here.sys.spawn(body.program, body.args, body.name, body.budget.budget(), supervision)}
 

@@ -13,6 +13,7 @@ from ..core.records import Json
 from .desk import Here
 from .kept import Kept
 from .open_bodies import Open
+from .reading import ListOf
 from .responses_api import as_it_is
 from .responses_items import messages
 
@@ -26,7 +27,7 @@ Order = Query("desc", description="newest first, or `asc`")
 class NewConversation(Open):
     """A conversation to begin."""
 
-    items: list[dict[str, Any]] | None = None
+    items: ListOf[dict[str, Any]] | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -39,7 +40,7 @@ class Labels(Open):
 class NewItems(Open):
     """Items to add, as in the `input` of a response."""
 
-    items: list[dict[str, Any]] = Field(min_length=1, max_length=PAGE)
+    items: ListOf[dict[str, Any]] = Field(min_length=1, max_length=PAGE)
 
 
 class Conversing:

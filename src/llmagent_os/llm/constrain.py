@@ -6,7 +6,7 @@ The llamacpp and transformers engines both decode under it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from llguidance import LLMatcher
@@ -14,6 +14,7 @@ from llguidance import LLMatcher
 from ..core import codec, schemas
 from ..core.errors import Unsupported
 from ..core.records import GenerateRequest, ToolSpec
+from ..core.remembered import remembered
 
 # One fixed way to write JSON: a weak model that may add white space sometimes never stops adding it.
 _STYLE = {
@@ -54,7 +55,7 @@ def enveloped(request: GenerateRequest) -> bool:
 _HEAD = "%llguidance {}\nstart: "
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _problem(text: str) -> str:
     """What llguidance says against a grammar; empty when it compiles."""
     message: str = LLMatcher.validate_grammar(text)
@@ -96,7 +97,7 @@ def _json(schema: Mapping[str, Any], what: str, parameter: str) -> str:
     return rule
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _rule(text: bytes) -> tuple[str, str]:
     """The first form of a schema that compiles, and nothing; or nothing, and why no value can be valid under it.
 
@@ -139,7 +140,7 @@ def _held(part: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _follows(pattern: str) -> bool:
     rule = {"type": "string", "pattern": pattern, "x-guidance": _STYLE}
     return not _problem(f"{_HEAD}%json {codec.dumps(rule).decode()}")

@@ -36,6 +36,8 @@ def driver(name: str) -> ModuleType:
     return extras.imported(module, extra, f"the {name} engine") if extra else importlib.import_module(module)
 
 
+STOPS, STOP = 100, 1000  # texts, and characters of one: each is looked for at every piece of an answer
+
 NEUTRAL: Mapping[str, float] = {
     "presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1, "top_k": 0, "top_p": 1, "min_p": 0,
     "typical_p": 1,
@@ -90,6 +92,7 @@ def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]
     names = [tool.name for tool in request.tools]
     forced = request.tool_choice not in ("auto", "none")
     bias = request.sampling.logit_bias or {}
+    stops = request.sampling.stop or ()
     yield (
         not request.messages and not request.prompt,
         "messages",
@@ -97,6 +100,11 @@ def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]
     )
     yield bool(request.messages) and request.prompt is not None, "prompt", "send messages or a prompt, not both"
     yield not all(map(str.isdecimal, bias)), "logit_bias", "the keys of logit_bias are token ids, as text"
+    yield (
+        len(stops) > STOPS or any(len(each) > STOP for each in stops),
+        "stop",
+        f"stop has at most {STOPS} texts of {STOP} characters",
+    )
     yield request.choices == (), "choices", "choices is empty; name at least one"
     yield request.choices is not None and bool(request.tools), "choices", "choices cannot be combined with tools"
     yield request.choices is not None and request.schema is not None, "choices", "send choices or a schema, not both"
