@@ -21,7 +21,7 @@ from llmagent_os.core.errors import (
     NotFound,
     ProcessFailed,
 )
-from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Needs
+from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Needs, ToolCall
 from llmagent_os.core.sys import Sys
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
@@ -125,6 +125,36 @@ async def test_replicas_remember_nothing_of_one_caller_for_the_next(start: Start
     await system.agents.ask("counter", "my secret is 42", timeout=5)
     assert "42" not in (await system.agents.ask("counter", "what is the secret?", timeout=5))["text"]
     assert len(system.kernel.table.named("counter")) == 1
+
+
+async def test_a_session_forgets_its_last_message_where_it_is_told_to(start: Start) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def script(request: GenerateRequest) -> str | list[ToolCall]:
+        seen.append(tuple(message.text for message in request.messages if message.role != "system"))
+        if request.messages[-1].text == "sum":
+            return [ToolCall("1", "add", {"a": 1, "b": 2})]
+        return f"answer {len(seen)}"
+
+    system = await start(script=script)
+    await system.agents.create({"name": "bot", "model": "script", "tools": ["add"]})
+
+    async def ask(body: Json, session: str | None = "s") -> Json:
+        return await system.agents.ask("bot", body, session=session, timeout=5)
+
+    await ask("first")
+    await ask("sum")
+    rewound = await ask({"rewind": True})
+    assert (rewound["rewound"], rewound["text"]) == ({"text": "sum", "tools": ["add"]}, "")
+    await ask("second")
+    assert seen[-1] == ("first", "answer 1", "second")
+    system = await start(script=script)  # also after a restart
+    assert [(await ask({"rewind": True}))["rewound"]["text"] for _ in "ab"] == ["second", "first"]
+    for session in ("s", None):  # nothing is left; a replica remembers nothing
+        with pytest.raises(InvalidRequest, match="no message to take back"):
+            await ask({"rewind": True}, session)
+    await ask("third")
+    assert seen[-1] == ("third",)
 
 
 async def test_first_messages_sent_at_once_share_one_session_and_one_replica(start: Start) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from llmagent_os import File, ToolKit
@@ -113,6 +114,18 @@ async def test_a_message_streams(api: Gate) -> None:
     assert [name for name, _ in events[:1] + events[-1:]] == ["task", "reply"]
     assert "".join(data["text"] for name, data in events if name == "chunk") == "hello there"
     assert events[-1][1]["text"] == "hello there"
+
+
+async def test_a_stream_tells_of_calls_to_who_wants_to_know(api: Gate) -> None:
+    said = {"text": 'call count with {"word": "x"}', "stream": True}
+    path = "/v1/agents/writer/messages"
+    assert "calling" not in {name for name, _ in await api.events(path, said)}
+    told = await api.events(path, said | {"calls": True})
+    assert [data for name, data in told if name == "calling"] == [{"tool": "count", "arguments": {"word": "x"}}]
+    _, minted = await api.post("/v1/keys", {"name": "ann", "roles": ["user"], "principal": "ann"})
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {minted['key']}"}) as session:
+        less = await Gate(api.running, session).events(path, said | {"calls": True})
+    assert [data for name, data in less if name == "calling"] == [{"tool": "count"}]  # she may not read processes
 
 
 async def test_an_error_streams_as_an_event(api: Gate) -> None:

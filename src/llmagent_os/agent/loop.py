@@ -17,6 +17,7 @@ from ..core import codec, files
 from ..core.errors import (
     BudgetExceeded,
     ContextOverflow,
+    InvalidRequest,
     JournalDamaged,
     JournalUnavailable,
     LLMAgentOSError,
@@ -67,6 +68,21 @@ class Memory:
             return cls()
         said = [codec.message(m) for m in state.get("history", ())]
         return cls(said, state.get("summary", ""), state.get("tokens", 0), state.get("window", 0))
+
+    def rewind(self) -> dict[str, Json]:
+        """Forget the last message and its answer; the reply says which, and what tools were called for it.
+
+        Raises InvalidRequest where there is none. What tools did stays done.
+        """
+        asked = [n for n, message in enumerate(self.history) if message.role == "user"]
+        if not asked:
+            raise InvalidRequest("there is no message to take back in this conversation", parameter="rewind")
+        (message, *rest), self.history = self.history[asked[-1] :], self.history[: asked[-1]]
+        self.tokens = 0
+        tools = [call.name for each in rest for call in each.tool_calls]
+        usage: Json = codec.loads(codec.dumps(Usage()))
+        reply: dict[str, Json] = {"text": "", "parts": [], "finish": "stop", "usage": usage, "model": ""}
+        return reply | {"rewound": {"text": message.text, "tools": tools}}
 
 
 @dataclass(slots=True)
@@ -333,8 +349,9 @@ Loops = Mapping[str, type[Agent]]
 def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
     """The program that agents run: one message a turn; `args` are `{spec, version}` and how it lives.
 
-    With `session` it remembers the conversation; without, every message is answered as the first one, for they may
-    come from different people. With `once` it ends with the reply to its first message.
+    With `session` it remembers the conversation, and `{rewind: true}` has it forget the last message and its answer;
+    without, every message is answered as the first one, for they may come from different people. With `once` it ends
+    with the reply to its first message.
     """
 
     async def run(sys: Sys, args: Json, state: Json) -> Any:
@@ -347,7 +364,10 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
             sys.defined(f"{spec.name}@{args['version']}" if args.get("version") else spec.name)
             if spec.loop not in loops:
                 raise not_found("loop", spec.loop, loops)
-            reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)
+            if said.rewinds(envelope.body) and not envelope.sender:
+                reply = memory.rewind()
+            else:
+                reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)
         except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:

@@ -59,6 +59,11 @@ def read(body: Json) -> tuple[Sequence[Message], dict[str, Json]]:
     return said.messages or [Message("user", said.text)], options
 
 
+def rewinds(body: Json) -> bool:
+    """Whether a body asks to forget the last message and its answer, instead of saying anything."""
+    return isinstance(body, Mapping) and body.get("rewind") is True and not (body.get("text") or body.get("messages"))
+
+
 def sampling(values: Mapping[str, Any]) -> dict[str, Any]:
     """Sampling parameters by name, each of its type; raises InvalidRequest, naming the one that is wrong."""
     for name in values:

@@ -133,12 +133,12 @@ _END = Chunk()
 
 
 async def live(
-    chunks: asyncio.Queue[Any], reply: Coroutine[Any, Any, dict[str, Json]]
+    chunks: asyncio.Queue[Any], reply: Coroutine[Any, Any, dict[str, Json]], calls: bool = False
 ) -> AsyncGenerator[Chunk | Notice | dict[str, Json]]:
     """The text of an agent's answer as it comes, and why it does not, then its reply; raises what `reply` raises.
 
-    The agent's own tool calls, and where its model calls end, are not its caller's business. An answer that its loop
-    did not stream comes as one chunk.
+    Where its model calls end is not the caller's business, nor are the agent's own tool calls, unless `calls` asks to
+    be told of each before it is made. An answer that its loop did not stream comes as one chunk.
     """
     replying = asyncio.ensure_future(reply)
     replying.add_done_callback(lambda _: chunks.put_nowait(_END))
@@ -150,6 +150,9 @@ async def live(
             elif chunk.text:
                 seen = True
                 yield Chunk(chunk.text, chunk.logprobs)
+            if calls and not isinstance(chunk, Notice):
+                for call in chunk.tool_calls:
+                    yield Notice("calling", {"tool": call.name, "arguments": call.arguments})
         found = replying.result()
         if not seen and found["text"]:
             yield Chunk(found["text"])

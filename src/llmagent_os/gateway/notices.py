@@ -14,10 +14,10 @@ class Notice:
     """Something that whoever waits for an answer is told: an event's name and its data.
 
     `question`: a question as `GET /v1/approvals` has it. `answered`: what became of it. `waiting`: what else is waited
-    for, as `{status, pid, text}`.
+    for, as `{status, pid, text}`. `calling`: the tool that the agent calls now, as `{tool, arguments}`.
     """
 
-    name: Literal["question", "answered", "waiting"]
+    name: Literal["question", "answered", "waiting", "calling"]
     data: dict[str, Json]
 
     @property
@@ -25,6 +25,8 @@ class Notice:
         """The same in a line for people."""
         if self.name == "waiting":
             return str(self.data["text"])
+        if self.name == "calling":
+            return f"calling {self.data['tool']}"
         about = f"question {self.data['id']} about {self.data['tool']}"
         if self.name == "question":
             return f"{about} waits for a person: llmagent-os approvals"

@@ -53,7 +53,11 @@ class Said(Strict):
     """A message to an agent: `text`, or any `body` that its loop understands."""
 
     text: str | None = Field(None, min_length=1)
-    body: Any = Field(None, description="such as {messages: [...]} for a caller that keeps the history itself")
+    body: Any = Field(
+        None,
+        description="such as {messages: [...]} for a caller that keeps the history itself, or {rewind: true}, which "
+        "has the session forget the last message and its answer",
+    )
     session: str | None = Field(None, description="the conversation it belongs to; without one it stands alone")
     options: Options | None = None
     wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for the reply; 0 answers at once")
@@ -61,6 +65,11 @@ class Said(Strict):
         False,
         description="answer in events: `task`, `chunk` {text}, then `reply` or `error`; meanwhile `question` and "
         "`answered` (as `GET /v1/approvals` has them), `waiting` {status, pid, text}",
+    )
+    calls: bool = Field(
+        False,
+        description="with `stream`: also `calling` {tool} before the agent calls one; who holds `processes:read` is "
+        "told the `arguments` too",
     )
 
     @model_validator(mode="after")
@@ -252,22 +261,23 @@ class Agents:
         task = key or uuid.uuid4().hex
         with here.agents.watch(task) as chunks:
             await here.agents.send(name, said.message(), said.session, task)
-            async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST))) as pieces:
+            async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST), said.calls)) as pieces:
                 await http.events(_event("task", {"task": task}))
                 try:
                     with lookout(here, here.agents, task, chunks.put_nowait):
                         async for piece in pieces:
-                            await http.events(_piece(piece, task))
+                            await http.events(_piece(piece, task, here))
                 except (LLMAgentOSError, TimeoutError) as error:
                     await http.events(_event("error", rest_body(error)))
         await http.end()
 
 
-def _piece(piece: Chunk | Notice | dict[str, Json], task: str) -> bytes:
+def _piece(piece: Chunk | Notice | dict[str, Json], task: str, here: Desk) -> bytes:
     if isinstance(piece, Chunk):
         return _event("chunk", {"text": piece.text})
     if isinstance(piece, Notice):
-        return _event(piece.name, piece.data)
+        told = piece.name != "calling" or "processes:read" in here.caller.scopes
+        return _event(piece.name, piece.data if told else {"tool": piece.data["tool"]})
     return _event("reply", {**piece, "task": task})
 
 
