@@ -2,79 +2,158 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stand_ins.shell import Shell
+from tests.stand_ins.shell import Shell, Terminal
 
 RULES = """
 - {match: capital of France, text: Paris.}
 - {match: slowly, text: one two three four five six seven eight nine ten eleven twelve, pace: 3}
+- {match: thinks first, text: "It is 42.", delay: 1.5}
 - {match: break, error: the script says so}
+- {match: ^how many apples, step: 0, calls: [{name: stock, arguments: {what: apples}}]}
+- {match: "7", step: 1, text: "There are **seven** apples:\\n\\n- `red`\\n- green"}
+- {match: what was said, text: "{echo}"}
 """
+PLUGIN = """
+from llmagent_os import ToolKit
+from llmagent_os.plugins import hookimpl
+
+kit = ToolKit()
+
+
+@kit.add(effect="read", trusted=True)
+def stock(what: str) -> int:
+    \"\"\"Say how many there are.\"\"\"
+    return 7
+
+
+@hookimpl
+def tools():
+    return dict(kit)
+"""
+KEEPER = "name: keeper\nmodel: priced\ntools: [stock]\ndescription: Keeps the shop\n"
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A shell beside a running system."""
+    """A shell beside a running system with a keeper, whose model costs money."""
     shell = Shell(tmp_path_factory.mktemp("terminal"), RULES)
-    with shell.system():
+    robot = {"engine": "scripted", "source": str(shell.home / "rules.yaml")}
+    known = {"robot": robot, "priced": {**robot, "input_price": 1, "output_price": 2}}
+    (shell.home / "models" / "models.yaml").write_text(json.dumps({"models": known}))
+    (shell.home / "shop.py").write_text(PLUGIN)
+    (shell.home / "keeper.yaml").write_text(KEEPER)
+    with shell.system("--plugin", str(shell.home / "shop.py")):
+        shell.ok("agents", "create", str(shell.home / "keeper.yaml"))
         yield shell
+
+
+def say(person: Terminal, line: str, *expected: str) -> str:
+    """Type a line at the prompt and wait for what is to come; what stood on the screen till then."""
+    person.expect("> ")
+    person.type(f"{line}\r")
+    return "".join(map(person.expect, expected))
 
 
 def test_a_chat_with_everything_a_person_does(shell: Shell) -> None:
     with shell.terminal("chat", "--session", "person") as person:
         person.expect("assistant listens, in session person")
-        person.expect("> ")
-        person.type("What is the capital of France?\n")
-        person.expect(r"\nParis\.")
-        person.type("break\n")
-        person.expect("llmagent-os: the script says so")
-        person.type("/status\n")
-        person.expect(r"assistant \(model default\), session person, at http://127.0.0.1:")
-        person.type("/agent nobody\n")
-        person.expect("no agent named 'nobody'")
-        person.type("/new\n")
-        person.expect(r"session chat-\w{8}")
-        person.type("/help\n")
-        person.expect("/quit")
-        person.type("/quit\n")
+        say(person, "What is the capital of France?", r"\nParis\.", r"\(\d+ tokens, [\d.]+ tokens/s, [\d.]+ s\)")
+        say(person, "break", "llmagent-os: the script says so")
+        say(person, "/status", r"assistant \(model default\), session person, at http://127.0.0.1:")
+        say(person, "/agent nobody", "no agent named 'nobody'")
+        say(person, "/hlep", "there is no command /hlep; did you mean '/help'?")
+        say(person, "//hlep", r"\n/hlep")
+        say(person, "/etc/passwd is a file", r"\n/etc/passwd is a file")
+        say(person, "/new", r"session chat-\w{8}")
+        say(person, "/undo", "there is no message to take back")
+        say(person, "/help", "/quit")
+        say(person, "/quit")
         assert person.end() == 0
+
+
+def test_tools_are_named_markdown_is_shown_and_the_cost_is_told(shell: Shell) -> None:
+    with shell.terminal("chat", "keeper") as person:
+        said = say(person, "how many apples?", r"\$0\.000\d+\)")
+        assert re.search(
+            r"calling stock\(apples\) \.\.\.\s+There are seven apples:\s+• red\s+• green\s+\(\d+ tokens", said
+        )
+        assert "There are \x1b[1mseven\x1b[0m apples:" in person.raw and "• \x1b[36mred\x1b[0m" in person.raw
+        assert "stock" in say(person, "/tools", "Say how many there are")
+        say(person, "/model", r"\* priced\s")
+        say(person, "/model nothing", "no model named 'nothing'")
+        say(person, "/agent", "Keeps the shop")
+        say(person, "/model robot", "keeper answers with robot from now on")
+        say(person, "/model priced", "keeper answers with priced from now on")
+        say(person, "/undo", r"forgotten: how many apples\?; what stock did stays done")
+        say(person, "what was said?", r"\nwhat was said\?")
+        say(person, "/retry", r"\nwhat was said\?(?s:.*)tokens/s")
+        say(person, f"/save {shell.home}/said.md", "saved ")
+        say(person, f"/save {shell.home}/rules.yaml", "is there already; choose another name")
+        say(person, "\x04")
+        assert person.end() == 0
+    assert (shell.home / "said.md").read_text() == "**you**\n\nwhat was said?\n\n**keeper**\n\nwhat was said?\n"
+    piped = shell.ok("chat", "keeper", stdin="how many apples?\n/help\n")
+    assert piped == "There are **seven** apples:\n\n- `red`\n- green\n/help\n"  # as it is, and nothing else
+
+
+def test_several_lines_are_one_message_and_the_history_is_kept(shell: Shell) -> None:
+    with shell.terminal("chat") as person:
+        say(person, "\x1b[200~what was said\nin two lines\x1b[201~", r"\nwhat was said\r?\nin two lines(?s:.*)tokens/s")
+        say(person, '"""\rwhat was said\r\rin a block\r"""', r"\nwhat was said\r?\n\r?\nin a block(?s:.*)tokens/s")
+        said = say(person, "it thinks first", r"It is 42\.")
+        assert "⠙" in said and person.raw.rindex("\r\x1b[K") > person.raw.rindex("⠙")  # a sign of life, which is gone
+        say(person, "\x04")
+    history = Path(shell.environment["XDG_STATE_HOME"]) / "llmagent-os" / "chat_history"
+    assert "+what was said\n+in two lines\n" in history.read_text() and history.stat().st_mode & 0o777 == 0o600
+    with shell.terminal("chat", "--no-history") as person:
+        say(person, "what was said here?", r"\nwhat was said here\?(?s:.*)tokens/s")
+    assert "here?" not in history.read_text()
 
 
 def test_ctrl_c_stops_the_answer_and_the_next_line_is_answered(shell: Shell) -> None:
     with shell.terminal("chat", "--session", "hasty") as person:
-        person.expect("> ")
-        person.type("slowly\n")
-        person.expect("two")
+        say(person, "slowly", "two")
         person.interrupt()
         person.expect(r"\(stopped\)")
         began = time.monotonic()
-        person.expect("> ")
-        person.type("capital of France\n")
-        person.expect(r"\nParis\.")
+        say(person, "capital of France", r"\nParis\.")
         assert time.monotonic() - began < 15  # the whole answer would have taken more than 30 seconds
-        person.expect("> ")
-        person.type("\x04")
+        say(person, "\x04")
         assert person.end() == 0
     (pid,) = [str(process["pid"]) for process in shell.json("ps") if process["name"] == "assistant@hasty"]
     assert "the same as it was" in shell.ok("replay", pid)
 
 
-def test_up_chat_ends_with_ctrl_c_at_the_prompt(tmp_path: Path) -> None:
+def test_up_chat_stops_answers_and_never_the_system_but_for_ctrl_d(tmp_path: Path) -> None:
     with Shell(tmp_path, RULES).terminal("up", "--chat", "--model", "robot", "--port", "0") as person:
-        person.expect("LLMAgentOS runs")
+        person.expect(r"stop      Ctrl-D, or kill")
         person.expect("> ")
-        person.type("capital of France\n")
-        person.expect(r"\nParis\.")
-        person.expect("> ")
-        time.sleep(0.5)  # the prompt stands before readline listens
+        for _ in range(2):
+            person.interrupt()
+            person.expect("Ctrl-D leaves")
+        say(person, "slowly", "two")
         person.interrupt()
-        person.expect("nothing is lost")
+        person.expect(r"\(stopped\)")
+        say(person, "capital of France", r"\nParis\.")
+        say(person, "\x04", "nothing is lost")
         assert person.end() == 0
+
+
+def test_kill_ends_a_chat_that_waits_for_a_line(tmp_path: Path) -> None:
+    with Shell(tmp_path, RULES).terminal("up", "--chat", "--model", "robot", "--port", "0") as person:
+        person.expect("> ")
+        person.process.send_signal(signal.SIGTERM)
+        assert person.end() == 0
+    assert not (tmp_path / "data" / "server.json").exists()
 
 
 def test_top_draws_until_q(shell: Shell) -> None:

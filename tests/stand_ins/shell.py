@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -20,6 +21,8 @@ from typing import Any
 
 COMMAND = str(Path(sys.executable).with_name("llmagent-os"))
 SECONDS = 60
+_STYLES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|[=>])")  # and the cursor's ways
+_CUT = re.compile(r"\x1b(\[[0-9;?]*)?\Z")
 
 
 class Shell:
@@ -31,6 +34,7 @@ class Shell:
             **{key: value for key, value in os.environ.items() if not key.startswith("LLMAGENT_OS_")},
             "LLMAGENT_OS_DATA": str(self.data),
             "LLMAGENT_OS_MODELS": str(models or home / "models"),
+            "XDG_STATE_HOME": str(home / "state"),
             "COLUMNS": "200",
         }
         self.home = home
@@ -105,11 +109,12 @@ def _own_terminal() -> None:
 
 
 class Terminal:
-    """What a person sees and types."""
+    """What a person sees and types. `seen` is what was not expected yet, without styles; `raw` is all, as it came."""
 
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
-        self.process, self.seen = process, ""
-        self._master = master
+        self.process, self.seen, self.raw = process, "", ""
+        self._master, self._cut = master, ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -134,7 +139,14 @@ class Terminal:
         except OSError:  # the program has closed the terminal
             data = b""
         assert data, f"the program ended after {self.seen!r}"
-        return data.decode(errors="replace")
+        return self._without_styles(data)
+
+    def _without_styles(self, data: bytes) -> str:
+        text = self._decoder.decode(data)
+        self.raw += text
+        text = _STYLES.sub("", self._cut + text)
+        self._cut = found[0] if (found := _CUT.search(text)) else ""
+        return text.removesuffix(self._cut)
 
     def end(self) -> int:
         """Wait for the program's end; its exit code."""
@@ -142,7 +154,7 @@ class Terminal:
             ready, _, _ = select.select([self._master], [], [], 0.1)
             if ready:
                 try:
-                    self.seen += os.read(self._master, 4096).decode(errors="replace")
+                    self.seen += self._without_styles(os.read(self._master, 4096))
                 except OSError:
                     break
         return self.process.wait(SECONDS)

@@ -94,9 +94,9 @@ class Client:
         async with self._request("GET", path) as response:
             return await response.read()
 
-    async def events(self, path: str, body: Json) -> AsyncGenerator[tuple[str, Json]]:
-        """POST and give the server-sent events of the answer as (name, data)."""
-        async with self._request("POST", path, body) as response:
+    async def events(self, path: str, body: Json, task: str | None = None) -> AsyncGenerator[tuple[str, Json]]:
+        """POST and give the server-sent events of the answer as (name, data); `task` is what it is to be called."""
+        async with self._request("POST", path, body, task=task) as response:
             async for event in _events(response):
                 yield event
 
@@ -113,10 +113,11 @@ class Client:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, body: Json = None, query: Any = None
+        self, method: str, path: str, body: Json = None, query: Any = None, task: str | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         sent = None if body is None else codec.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
+        headers |= {} if task is None else {"Idempotency-Key": task}
         params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             async with self._session.request(

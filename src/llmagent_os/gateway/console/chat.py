@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .conversation import converse
-from .options import Data, address, commands, examples, folder
+from .options import Data, Remember, address, commands, examples
+from .talk import converse
 
 app = commands()
 
@@ -16,11 +16,12 @@ app = commands()
 def chat(
     agent: Annotated[str, typer.Argument(help="The agent's name.")] = "assistant",
     session: Annotated[str | None, typer.Option(help="Go on with a conversation, or start one of this name.")] = None,
+    history: Remember = True,
     data: Data = None,
 ) -> None:
     """Talk to an agent.
 
-    On a terminal, line by line. Where the input is piped, each line is answered on standard output.
+    At a terminal, where /help says more. Where the input is piped, each line is answered on standard output.
     """
-    if not converse(address(data), agent, session, folder(data) / "chat_history"):
+    if not converse(address(data), agent, session, history):
         raise typer.Exit(1)

@@ -23,6 +23,14 @@ Data = Annotated[
 Plugin = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A Python file with hooks; may be given several times.")
 ]
+Remember = Annotated[
+    bool,
+    typer.Option(
+        "--history/--no-history",
+        envvar="LLMAGENT_OS_HISTORY",
+        help="Keep what is typed in a chat for the next one, in a file that only you can read.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, or one a line, and nothing else.")]
 
 

@@ -13,6 +13,7 @@ from ..client import Client
 from .conversation import answer, tell_more
 from .options import AsJson, Data, ask, commands, examples
 from .output import emit, say
+from .screen import Screen
 
 app = commands()
 
@@ -30,7 +31,7 @@ def run(
     body = {"text": sys.stdin.read() if text == "-" else text, "session": session}
 
     async def work(client: Client) -> Json:
-        return await answer(client, agent, body, live=stream and not as_json)
+        return await answer(client, agent, body, Screen(live=stream and not as_json))
 
     reply = ask(data, work)
     if as_json:

@@ -25,10 +25,10 @@ from ...security.masking import CleanLogs
 from ..auth import key_file
 from ..client import Address, find
 from ..server import Running, running, serve
-from .conversation import converse
 from .models import bring
-from .options import Data, Plugin, commands, examples, reach
+from .options import Data, Plugin, Remember, commands, examples, reach
 from .output import say
+from .talk import converse
 
 app = commands()
 
@@ -50,6 +50,7 @@ def up(
     ] = None,
     plugin: Plugin = None,
     chat: Annotated[bool, typer.Option(help="Talk to the assistant; piped lines are answered, then it ends.")] = False,
+    history: Remember = True,
 ) -> None:
     """Start the system; what it was doing when it was stopped goes on.
 
@@ -64,7 +65,7 @@ def up(
     _refuse_second(config.data)
     config = config.model_copy(update={"model": None if model == "none" else _at_hand(config)})
     _log_to(config.data / "log")
-    well = _chat(config) if chat else _serve(config)
+    well = _chat(config, history) if chat else _serve(config)
     say(f"stopped; nothing is lost: the next start goes on from {config.data}")
     if not well:
         raise typer.Exit(1)
@@ -104,19 +105,19 @@ def _serve(config: Config) -> bool:
     watching = set[asyncio.Task[None]]()
 
     def ready(system: Running) -> None:
-        _tell(config, system.url)
+        _tell(config, system.url, "Ctrl-C")
         watching.add(asyncio.get_running_loop().create_task(_watch(system)))
 
     asyncio.run(serve(config, ready, warm=config.model is not None))
     return True
 
 
-def _chat(config: Config) -> bool:
+def _chat(config: Config, history: bool) -> bool:
     """Talk in this thread, which has the terminal and its signals, while another one serves."""
     signal.signal(signal.SIGTERM, _leave)
     with _serving(config) as address:
-        _tell(config, address.url)
-        return converse(address, _ASSISTANT, None, config.data / "chat_history")
+        _tell(config, address.url, "Ctrl-D" if sys.stdin.isatty() else "Ctrl-C")
+        return converse(address, _ASSISTANT, None, history)
 
 
 def _leave(*_: Any) -> None:
@@ -151,7 +152,7 @@ async def _open(system: Running) -> None:
         say(f"llmagent-os: {error.message}")
 
 
-def _tell(config: Config, url: str) -> None:
+def _tell(config: Config, url: str, key: str) -> None:
     data = config.data
     say(f"""\
 LLMAgentOS runs.
@@ -161,7 +162,7 @@ LLMAgentOS runs.
   journal   {data / "journal.db"}
   models    {models_folder()}   (default: {config.model or "none"})
   log       {data / "log"}
-  stop      Ctrl-C, or kill {os.getpid()}
+  stop      {key}, or kill {os.getpid()}
 """)
     for kept in sorted(data.glob("journal.db.before-*")):
         say(f"This folder was upgraded: {kept} is what it was before; delete it once you are content.\n")
