@@ -153,6 +153,7 @@ def test_kill_ends_a_chat_that_waits_for_a_line(tmp_path: Path) -> None:
         person.expect("> ")
         person.process.send_signal(signal.SIGTERM)
         assert person.end() == 0
+        assert person.raw.rindex("\x1b[?2004l") > person.raw.rindex("\x1b[?2004h")  # pastes are the shell's again
     assert not (tmp_path / "data" / "server.json").exists()
 
 

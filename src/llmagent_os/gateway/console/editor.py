@@ -55,6 +55,7 @@ class Editor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._session.app.renderer.reset()  # SIGTERM may have ended a prompt: the terminal forgets what it asked for
         self._stack.close()
 
     def read(self) -> str:

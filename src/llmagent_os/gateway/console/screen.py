@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import cycle
 from typing import Any, TextIO
 
@@ -69,14 +69,14 @@ class Pace:
     Engines send a piece a token.
     """
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._began = clock, clock()
         self._last: float | None = None
         self._pieces, self._seconds, self._rests = 0, 0.0, 0
 
     def piece(self) -> None:
         """A piece came."""
-        now = time.monotonic()
+        now = self._clock()
         if self._last is not None:
             self._pieces, self._seconds = self._pieces + 1, self._seconds + now - self._last
         self._last = now
@@ -87,7 +87,7 @@ class Pace:
 
     def took(self, usage: Mapping[str, Any]) -> str:
         """What an answer took, in a line: tokens, tokens a second, seconds, and its cost where it has one."""
-        tokens, seconds = usage["output_tokens"], time.monotonic() - self._began
+        tokens, seconds = usage["output_tokens"], self._clock() - self._began
         written = self._pieces if self._rests else max(tokens - 1, 0)
         speed = written / self._seconds if self._pieces and self._seconds else tokens / seconds if seconds else 0.0
         told = [f"{tokens} tokens", f"{speed:.{0 if speed >= 10 else 1}f} tokens/s", f"{seconds:.1f} s"]

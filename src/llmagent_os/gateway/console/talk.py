@@ -166,8 +166,10 @@ class Talk:
 
 LEAVING = "Ctrl-D leaves; Ctrl-C stops an answer."
 KEYS = """\
-Anything else is sent to the agent. Several lines: paste them, press Alt-Enter for a new line, or type a block between
-lines of three quotes. Ctrl-C stops an answer, Ctrl-R looks for what was typed before, Ctrl-X Ctrl-E opens $EDITOR."""
+Anything else is sent to the agent. Several lines: paste them, press Alt-Enter
+for a new line, or type a block that begins and ends with three quotes.
+Ctrl-C stops an answer, Ctrl-R looks for what was typed before, Ctrl-X Ctrl-E
+opens $EDITOR."""
 
 
 async def _agents(client: Client) -> list[dict[str, Any]]:
