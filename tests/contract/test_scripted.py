@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from llmagent_os.core.errors import ContextOverflow, EngineFailed, EngineUnavailable, InvalidRequest
+from llmagent_os.core.errors import ContextOverflow, EngineUnavailable, InvalidRequest, Unsupported
 from llmagent_os.core.records import (
     Chunk,
     EmbedRequest,
@@ -209,5 +209,5 @@ def test_a_schema_without_an_instance_is_refused(schema):
 async def test_it_goes_on_from_the_beginning_of_its_answer():
     engine = await scripted()
     assert (await ask(engine, chat("one two three", said="one t"))).text == "wo three"
-    with pytest.raises(EngineFailed, match="does not say"):
+    with pytest.raises(Unsupported, match="does not say"):
         await ask(engine, chat("one two three", said="four"))

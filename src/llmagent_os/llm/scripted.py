@@ -15,7 +15,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 
 from ..core import codec
-from ..core.errors import ContextOverflow, EngineFailed, Unsupported, from_data
+from ..core.errors import ContextOverflow, Unsupported, from_data
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
@@ -171,9 +171,9 @@ def _tool_calls(reply: Reply, request: GenerateRequest) -> tuple[ToolCall, ...]:
 
 
 def _after(said: str, text: str) -> str:
-    """What is left to say; raises EngineFailed where the script never said that."""
+    """What is left to say; raises Unsupported where the script never said that."""
     if not text.startswith(said):
-        raise EngineFailed(f"the script does not say {said!r} here, so there is nothing to go on with")
+        raise Unsupported(f"the script does not say {said!r} here, so there is nothing to go on with", parameter="said")
     return text[len(said) :]
 
 
