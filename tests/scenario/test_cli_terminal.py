@@ -39,6 +39,19 @@ def stock(what: str) -> int:
 def tools():
     return dict(kit)
 """
+SLOW = """
+import asyncio
+from llmagent_os.plugins import hookimpl
+
+
+async def open_slowly(spec):
+    await asyncio.sleep(3600)
+
+
+@hookimpl
+def engines():
+    return {"slow": open_slowly}
+"""
 KEEPER = "name: keeper\nmodel: priced\ntools: [stock]\ndescription: Keeps the shop\n"
 
 
@@ -148,8 +161,16 @@ def test_up_chat_stops_answers_and_never_the_system_but_for_ctrl_d(tmp_path: Pat
         assert person.end() == 0
 
 
-def test_kill_ends_a_chat_that_waits_for_a_line(tmp_path: Path) -> None:
-    with Shell(tmp_path, RULES).terminal("up", "--chat", "--model", "robot", "--port", "0") as person:
+def test_a_model_that_opens_is_no_reason_to_wait_and_kill_ends_it_all(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, RULES)
+    known = {"snail": {"engine": "slow", "source": "shell"}}
+    (tmp_path / "models" / "models.yaml").write_text(json.dumps({"models": known}))
+    (tmp_path / "slow.py").write_text(SLOW)
+    options = ("--model", "snail", "--port", "0", "--plugin", str(tmp_path / "slow.py"))
+    with shell.terminal("up", "--chat", *options) as person:
+        say(person, "hello", r"\d s")
+        person.interrupt()
+        person.expect(r"\(stopped\)")
         person.expect("> ")
         person.process.send_signal(signal.SIGTERM)
         assert person.end() == 0

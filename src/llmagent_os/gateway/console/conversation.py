@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from .output import say
 from .screen import Screen
 
 T = TypeVar("T")
+TRIES, PAUSE = 10, 0.1  # how often a message is taken back that nobody knows of yet; seconds between
 
 
 async def answer(client: Client, agent: str, body: Mapping[str, Json], screen: Screen) -> Json:
@@ -64,10 +65,17 @@ def _hear(name: str, data: dict[str, Any], screen: Screen, asker: Asker) -> None
 
 async def _take_back(client: Client, task: str, asker: Asker) -> None:
     asked = asker.asked
-    with suppress(Conflict, NotFound):  # it has answered meanwhile, or was never accepted
-        await client.delete(f"/v1/tasks/{task}")
-        if asked:
-            say("\n(what was asked about it is taken back)")
+    for _ in range(TRIES):
+        try:
+            await client.delete(f"/v1/tasks/{task}")
+        except NotFound:  # not accepted: it may be on its way
+            await asyncio.sleep(PAUSE)
+        except Conflict:  # it has answered meanwhile
+            return
+        else:
+            if asked:
+                say("\n(what was asked about it is taken back)")
+            return
 
 
 def tell_more(reply: Mapping[str, Json]) -> None:
