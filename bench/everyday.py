@@ -10,11 +10,14 @@ loop that frameworks have, over our `/v1/chat/completions`, at temperature 0: as
 again, with errors told to the model.
 
 With `--model scripted` the checks are checked instead: of every task a right transcript must pass, a wrong one not.
+Models named `right` and `wrong` do what these do.
 
     python bench/everyday.py [--json] [--model default] [--sides agent,plain] [--only files,mail] [--every 3] [--seed 1]
-                             [--temperature 0.5] [--at-once 4] [--failures FILE]
+                             [--temperature 0.5] [--at-once 4] [--failures FILE] [--resume FILE] [--minutes 8]
 
-`--failures` appends a line of JSON for each failure: task, side, seed, faults, and the transcript.
+`--failures` appends a line of JSON for each failure: task, side, seed, faults, and the transcript. `--resume` appends
+one for each task that was done, and passes over those that are in the file already: a run that was cut off, or ended by
+`--minutes`, goes on where it stood. What there is is reported; targets hold for the whole set.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -142,10 +145,9 @@ class Bed:
     model: str
     sampling: dict[str, Json]
     count: int = 0
-    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    async def play(self, task: Task, side: str, model: str) -> tuple[list[str], Outcome]:
-        """Do a task on a side; what was wrong, and what was done."""
+    async def play(self, task: Task, side: str, model: str) -> tuple[list[str], Outcome, float]:
+        """Do a task on a side; what was wrong, what was done, and how many seconds it took."""
         self.count += 1
         name = f"{task.name}-{side}-{self.count}"
         home = self.data.joinpath("workspaces", *folders(f"default/{name}"))
@@ -155,13 +157,13 @@ class Bed:
         begun, started = datetime.now(UTC), time.monotonic()
         do = self._agent if side == "agent" else self._plain
         said, made, transcript = await do(task, name, model)
-        self.seconds[side].append(time.monotonic() - started)
+        seconds = time.monotonic() - started
         after = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
         mails, ended = self.office.sent.pop(f"default/{name}", []), datetime.now(UTC)
         outcome = Outcome(said, task.files, after, mails, made, begun, ended, transcript)
         shutil.rmtree(home)
         found = list(common_faults(outcome, task.tools, task.changes, task.admits))
-        return found + [fault for check in task.checks for fault in check(outcome)], outcome
+        return found + [fault for check in task.checks for fault in check(outcome)], outcome, seconds
 
     async def _agent(self, task: Task, name: str, model: str) -> tuple[str, list[Made], list[dict[str, Any]]]:
         """As an agent of ours, made of nothing but its tools. Nobody is asked: policy is not measured here."""
@@ -236,6 +238,9 @@ async def _run(tool: Any, arguments: dict[str, Json], ticket: Ticket) -> str:
 
 # -- the scripted engine
 
+ACTED = ("right", "wrong")
+"""The models that do what a task's own transcripts do."""
+
 
 def acted(which: str, request: GenerateRequest) -> Reply:
     """What a task's own transcript does next: `right` or `wrong`."""
@@ -265,9 +270,9 @@ async def bed(options: argparse.Namespace, path: Path) -> AsyncIterator[Bed]:
     sampling: dict[str, Json] = {"seed": options.seed}
     if options.temperature:
         sampling["temperature"] = float(options.temperature)
-    config = Config(data=path, port=0, model=options.model)
+    config = Config(data=path, port=0, model="scripted" if options.model in ACTED else options.model)
     async with running(config, [office]) as system:
-        for which in ("right", "wrong"):
+        for which in ACTED:
             script = ScriptedEngine(ModelSpec(which, "scripted"), lambda request, which=which: acted(which, request))
             system.system.add_engine(which, script)
         headers, timeout = {"Authorization": f"Bearer {system.key}"}, aiohttp.ClientTimeout(total=PATIENCE)
@@ -299,8 +304,8 @@ async def check(report: Report, options: argparse.Namespace, path: Path) -> None
     passed: dict[tuple[str, str], list[bool]] = defaultdict(list)
     async with bed(options, path) as played:
         for task in chosen(options):
-            for side, which in product(options.sides.split(","), ("right", "wrong")):
-                faults, outcome = await played.play(task, side, which)
+            for side, which in product(options.sides.split(","), ACTED):
+                faults, outcome, _ = await played.play(task, side, which)
                 passed[side, which].append(not faults)
                 if bool(faults) == (which == "right"):
                     note(options, task, f"{side}, {which}", faults or ["passes"], outcome)
@@ -309,33 +314,91 @@ async def check(report: Report, options: argparse.Namespace, path: Path) -> None
         report.add(f"{side}: {which} transcripts", "passed", 100.0 * sum(flags) / len(flags), "%", **bound)
 
 
+Row = dict[str, Any]
+"""A task that was done: `task`, `side`, `model`, `seed`, `temperature`, `seconds` and `faults`."""
+
+
+class Kept:
+    """The rows of a run, which go on from those in a file, and are written there one by one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._file = Path(options.resume) if options.resume else None
+        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file and self._file.exists() else []
+        alike = self._row("", "", 0, [])
+        found = [row for row in map(json.loads, lines) if all(row[key] == alike[key] for key in ALIKE)]
+        self.rows: dict[tuple[str, str], Row] = {(row["task"], row["side"]): row for row in found}
+
+    def _row(self, task: str, side: str, seconds: float, faults: list[str]) -> Row:
+        given = {key: getattr(self._options, key) for key in ALIKE}
+        return {"task": task, "side": side, **given, "seconds": round(seconds, 1), "faults": faults}
+
+    def add(self, task: str, side: str, seconds: float, faults: list[str]) -> None:
+        """Take a row in."""
+        self.rows[task, side] = row = self._row(task, side, seconds, faults)
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+ALIKE = ("model", "seed", "temperature")
+"""The options that rows have in common that count together."""
+
+
 async def compare(report: Report, options: argparse.Namespace, path: Path) -> None:
     """Do the tasks on the sides in turns, and report how many each did right."""
-    sides = options.sides.split(",")
-    right: dict[str, dict[str, list[bool]]] = {side: defaultdict(list) for side in sides}
-    places = asyncio.Semaphore(options.at_once)
+    sides, tasks, kept = options.sides.split(","), chosen(options), Kept(options)
+    places, until = asyncio.Semaphore(options.at_once), time.monotonic() + 60 * (options.minutes or 1e6)
 
     async def one(task: Task, side: str) -> None:
         async with places:
-            faults, outcome = await played.play(task, side, options.model)
-        right[side][task.category].append(not faults)
+            if time.monotonic() > until:
+                return
+            faults, outcome, seconds = await played.play(task, side, options.model)
+        kept.add(task.name, side, seconds, faults)
         if faults:
             note(options, task, side, faults, outcome)
 
-    async with bed(options, path) as played:
-        tasks = chosen(options)
-        turns = [(task, side) for i, task in enumerate(tasks) for side in (sides if i % 2 == 0 else sides[::-1])]
-        await asyncio.gather(*(one(*each) for each in turns))
-    for side in sides:
-        for category, flags in right[side].items():
+    turns = [(task, side) for i, task in enumerate(tasks) for side in (sides if i % 2 == 0 else sides[::-1])]
+    turns = [(task, side) for task, side in turns if (task.name, side) not in kept.rows]
+    if turns:
+        async with bed(options, path) as played:
+            await asyncio.gather(*(one(*each) for each in turns))
+    done = [task for task in tasks if all((task.name, side) in kept.rows for side in sides)]
+    say(f"{len(done)} of {len(TASKS)} tasks")
+    if done:
+        tell(report, options, {side: [(task, kept.rows[task.name, side]) for task in done] for side in sides})
+
+
+def tell(report: Report, options: argparse.Namespace, found: Mapping[str, list[tuple[Task, Row]]]) -> None:
+    """Report the same tasks of each side: by category, in all, and how long a turn takes. Targets are of the whole."""
+    whole = options.model in GOAL and all(len(rows) == len(TASKS) for rows in found.values())
+    share = {side: 100.0 * sum(not row["faults"] for _, row in rows) / len(rows) for side, rows in found.items()}
+    median = {side: statistics.median(row["seconds"] for _, row in rows) for side, rows in found.items()}
+    for side, rows in found.items():
+        right: dict[str, list[bool]] = defaultdict(list)
+        for task, row in rows:
+            right[task.category].append(not row["faults"])
+        for category, flags in right.items():
             report.add(f"{side}: {category}", f"right of {len(flags)}", sum(flags), "")
-        flags = [flag for each in right[side].values() for flag in each]
-        bound = 85.0 if side == "agent" and options.model == "default" else None
-        report.add(side, "right", 100.0 * sum(flags) / len(flags), "%", at_least=bound)
-        report.add(side, "median turn", statistics.median(played.seconds[side]), "s")
-    if len(sides) == 2:
-        one, other = (100.0 * sum(f for e in right[s].values() for f in e) for s in sides)
-        report.add(f"{sides[0]} over {sides[1]}", "right", (one - other) / len(played.seconds[sides[0]]), "points")
+        ours = whole and side == "agent"
+        report.add(side, f"right of {len(rows)}", share[side], "%", at_least=GOAL[options.model] if ours else None)
+        limit = median.get("plain") if ours else None
+        report.add(side, "median turn", median[side], "s", at_most=limit)
+        told = sum(untrue(row["faults"]) for task, row in rows if task.category in ("files", "mail"))
+        report.add(side, "files and mail told the wrong way round", told, "", at_most=0 if ours else None)
+    if found.keys() == {"agent", "plain"}:
+        report.add("agent over plain", "right", share["agent"] - share["plain"], "points")
+
+
+def untrue(faults: list[str]) -> bool:
+    """Whether all was done and the answer denies it, or the answer claims what was not done."""
+    denied = bool(faults) and all(fault.startswith("it denies") for fault in faults)
+    return denied or any(fault.startswith("it claims") for fault in faults)
+
+
+GOAL = {"default": 85.0, "small": 60.0}
+"""What an agent is to do right of all the tasks, in percent, by the model."""
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
@@ -352,5 +415,6 @@ if __name__ == "__main__":
         offset=(int, 0, "tasks to leave out at first"), seed=(int, 1, "of the agent's sampling"),
         temperature=(str, "", "of the agent's sampling; empty: as it is"),
         at_once=(int, 1, "tasks at once, which is faster, but turns are slower"),
-        failures=(str, "", "a file for transcripts"),
+        failures=(str, "", "a file for transcripts"), resume=(str, "", "a file to go on from"),
+        minutes=(float, 0.0, "after which no task is begun; 0: never"),
     )  # fmt: skip

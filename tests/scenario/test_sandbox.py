@@ -207,6 +207,15 @@ async def test_tools_run_in_the_caller_s_workspace(tmp_path: Path) -> None:
     assert tools["shell"].traits.meanings == {"command": "code"}
 
 
+async def test_code_that_prints_nothing_or_lacks_a_module_is_told_so(tmp_path: Path) -> None:
+    needs("bwrap")
+    tools, ticket = code_tools(Sandbox(SandboxSettings(warm=0)), tmp_path), Ticket("k", home="acme/writer")
+    lacks = await tools["python"].run({"code": "import pandaz.io as pd"}, ticket)
+    assert lacks["exit"] == 1 and lacks["hint"].startswith("there is no module pandaz here; use those")
+    assert "printed nothing" in (await tools["python"].run({"code": "a = 1"}, ticket))["hint"]
+    assert "hint" not in await tools["python"].run({"code": "print(1)"}, ticket)
+
+
 async def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match="protects nothing"):
         await Sandbox(SandboxSettings(level="subprocess")).run(Job("1"))

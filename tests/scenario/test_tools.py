@@ -82,6 +82,49 @@ async def test_calls_that_get_somewhere_are_not_stopped(start: Start) -> None:
     assert reply["text"] == "done" and "stopped" not in reply
 
 
+async def test_what_acts_outside_is_not_done_again_unless_the_model_asks_twice(start: Start) -> None:
+    """A weak model sends a mail again to see that it went."""
+    sent: list[str] = []
+    calls = [("mail", "ann"), ("mail", "ann"), ("mail", "bob"), ("mail", "ann"), ("look", "ann"), ("look", "ann")]
+
+    def script(request: GenerateRequest) -> Reply | str:
+        done = sum(message.role == "tool" for message in request.messages)
+        if done == len(calls):
+            return " / ".join(message.text for message in request.messages if message.role == "tool")
+        return Reply(calls=((calls[done][0], {"to": calls[done][1]}),))
+
+    system = await start(script=script)
+    kit = ToolKit()
+    kit.add(lambda to: sent.append(to) or f"sent to {to}", "mail", trusted=True)
+    kit.add(lambda to: sent.append(f"looked at {to}"), "look", effect="read", trusted=True)
+    system.tools.update(kit)
+    await system.agents.create({"name": "bot", "model": "script", "tools": ["mail", "look"]})
+    told = (await system.agents.ask("bot", "go", timeout=10))["text"].split(" / ")
+    assert sent == ["ann", "bob", "ann", "looked at ann", "looked at ann"]
+    assert told[1].startswith(
+        "not done again: mail did this before, with the same arguments, and returned: sent to ann"
+    )
+    assert told[2:4] == ["sent to bob", "sent to ann"]
+
+
+async def test_what_acts_outside_is_done_as_often_as_is_asked_for_at_once_or_anew(start: Start) -> None:
+    sent: list[str] = []
+
+    def script(request: GenerateRequest) -> Reply | str:
+        if request.messages[-1].role == "tool":
+            return "done"
+        return Reply(calls=(("mail", {"to": "ann"}), ("mail", {"to": "ann"})))
+
+    system = await start(script=script)
+    kit = ToolKit()
+    kit.add(lambda to: sent.append(to), "mail", trusted=True)
+    system.tools.update(kit)
+    await system.agents.create({"name": "bot", "model": "script", "tools": ["mail"]})
+    await system.agents.ask("bot", "twice", session="s", timeout=10)
+    await system.agents.ask("bot", "and again", session="s", timeout=10)
+    assert len(sent) == 4
+
+
 async def test_a_large_result_is_shown_in_part_and_kept_whole(start: Start) -> None:
     seen: list[str] = []
 

@@ -81,3 +81,17 @@ def test_everyday() -> None:
     passed = {line["case"]: line["value"] for line in lines}
     assert passed == {f"{side}: {which} transcripts": 100 if which == "right" else 0
                       for side in ("agent", "plain") for which in ("right", "wrong")}  # fmt: skip
+
+
+def test_everyday_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    kept = tmp_path / "rows.jsonl"
+    options = ("--model", "right", "--only", "files-read,sums", "--resume", kept)
+    lines = results("everyday", *options, "--sides", "agent", "--offset", 10)
+    assert {line["metric"]: line["value"] for line in lines}["right of 2"] == 100
+    before = kept.read_text()
+    kept.write_text(before.replace('"faults": []', '"faults": ["it denies what it did"]', 1))
+    lines = results("everyday", *options, "--offset", 10)
+    assert kept.read_text().count("\n") == 4, "only the other side was done"
+    found = {(line["case"], line["metric"]): line["value"] for line in lines}
+    assert found["agent", "right of 2"] == 50 and found["plain", "right of 2"] == 100
+    assert found["agent over plain", "right"] == -50

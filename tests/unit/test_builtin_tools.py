@@ -6,13 +6,16 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 
 from llmagent_os.core.errors import PermissionDenied, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
+from llmagent_os.tools import zones
 from llmagent_os.tools.builtin import builtin_tools
 from llmagent_os.tools.toolkit import ToolKit
 
@@ -42,6 +45,15 @@ async def call(kit: ToolKit, name: str, ticket: Ticket = TICKET, **arguments: An
         ("factorial(20) / 1e3", pytest.approx(2432902008176640.0)),
         ("1e308 * 10", "inf"),
         ("round(1234.567, -2) + round(2.6)", 1203.0),
+        ("0.1 + 0.2", 0.3),
+        ("2,340 * 17.5%", 409.5),
+        ("17.5% of 2,340 =", 409.5),
+        ("(1,200 + 300) × 2 ÷ 4", 750.0),
+        ("max(1,200) + 17 % 5", 202),
+        ("17%5", 2),
+        ("１２ × ３．５", 42.0),
+        ("3² + 2^3 − 1", 16),
+        ("$12.50 * 2", 25.0),
     ],
 )
 async def test_the_calculator_computes(kit: ToolKit, expression: str, result: object) -> None:
@@ -55,6 +67,7 @@ async def test_the_calculator_computes(kit: ToolKit, expression: str, result: ob
         "(-8) ** 0.5", "max(x=1)", "lambda: 1", "[1 for _ in range(9)]", "1 if 1 else 2", "True + 1", "2 +", "",
         "(" * 300 + "1" + ")" * 300, "-" * 499 + "1", "1" * 501, "f(1)", "sqrt([4])", "sum(a['b'])", "10 ** 400 * 1.0",
         "round(5, -1000000000)", "round(5.5, 10 ** 300)", "round(5, 2.5)",
+        "200 + 10%", "20% - 5", "1,23 + 1",
     ],
 )  # fmt: skip
 async def test_the_calculator_refuses_what_is_no_arithmetic_or_too_large(kit: ToolKit, expression: str) -> None:
@@ -71,10 +84,27 @@ async def test_the_clock_knows_zones(kit: ToolKit) -> None:
         await call(kit, "clock", zone="Nowhere")
 
 
-@pytest.mark.parametrize("zone", ["Tokyo", "tokyo", "Asia/Tokyo", "asia/tokyo"])
-async def test_the_clock_knows_cities(kit: ToolKit, zone: str) -> None:
-    told = await call(kit, "clock", zone=zone)
-    assert told["zone"] == "Asia/Tokyo" and told["time"].endswith("+09:00")
+@pytest.mark.parametrize(
+    ("said", "zone"),
+    [
+        ("Tokyo", "Asia/Tokyo"), ("asia/tokyo", "Asia/Tokyo"), ("东京", "Asia/Tokyo"), ("Osaka, Japan", "Asia/Tokyo"),
+        ("Beijing", "Asia/Shanghai"), ("Asia/Beijing", "Asia/Shanghai"), ("北京市", "Asia/Shanghai"),
+        ("New York City", "America/New_York"), ("纽约时间", "America/New_York"), ("Germany", "Europe/Berlin"),
+        ("Mexico City", "America/Mexico_City"), ("london time", "Europe/London"), ("", "UTC"), ("utc", "UTC"),
+        ("UTC+8", "Etc/GMT-8"), ("GMT-5", "Etc/GMT+5"), ("Etc/GMT+5", "Etc/GMT+5"),
+    ],
+)  # fmt: skip
+async def test_the_clock_knows_zones_by_what_people_call_them(kit: ToolKit, said: str, zone: str) -> None:
+    assert (await call(kit, "clock", zone=said))["zone"] == zone
+
+
+def test_every_place_that_is_known_is_in_a_zone_that_there_is() -> None:
+    assert set(zones._PLACES) <= available_timezones()
+
+
+async def test_the_clock_says_what_is_tomorrow(kit: ToolKit) -> None:
+    told = await call(kit, "clock")
+    assert date.fromisoformat(told["tomorrow"][:10]) == date.fromisoformat(told["time"][:10]) + timedelta(days=1)
 
 
 async def test_a_wrong_zone_is_told_the_nearest(kit: ToolKit) -> None:
@@ -108,16 +138,23 @@ async def test_an_edit_passes_over_white_space_and_names_what_is_nearest(kit: To
     await call(kit, "write_file", path="a.ini", text="[server]\n  port  =  8080\nhost = a\nhost = a\n")
     with pytest.raises(ToolFailed, match=r"the nearest line is: port  =  8080"):
         await call(kit, "edit_file", path="a.ini", old="prot: 8080", new="port = 9090")
-    with pytest.raises(ToolFailed, match="stands 2 times"):
+    with pytest.raises(ToolFailed, match="nothing was changed: the old text stands 2 times"):
         await call(kit, "edit_file", path="a.ini", old="host = a", new="host = b")
-    with pytest.raises(ToolFailed, match="several times"):
+    with pytest.raises(ToolFailed, match=r"stands 2 times in a\.ini: host = a / host = a"):
         await call(kit, "edit_file", path="a.ini", old="host  = a", new="host = b")
     with pytest.raises(ToolFailed, match="nothing was changed"):
         await call(kit, "edit_file", path="a.ini", old="[server]", new="[server]")
     with pytest.raises(ToolFailed, match="no old text"):
         await call(kit, "edit_file", path="a.ini", old=" ", new="x")
-    await call(kit, "edit_file", path="a.ini", old="port = 8080\n", new="port = 9090\n")
+    told = await call(kit, "edit_file", path="a.ini", old="port = 8080\n", new="port = 9090\n")
+    assert told == "changed a.ini, where it says now: port = 9090"
     assert await call(kit, "read_file", path="a.ini") == "[server]\n  port = 9090\nhost = a\nhost = a\n"
+
+
+async def test_an_edit_without_an_old_text_adds_the_new_one(kit: ToolKit) -> None:
+    await call(kit, "write_file", path="list.txt", text="milk\neggs")
+    assert "ends now with: eggs / butter" in await call(kit, "edit_file", path="list.txt", old="", new="butter")
+    assert await call(kit, "read_file", path="list.txt") == "milk\neggs\nbutter\n"
 
 
 async def test_a_file_that_is_not_there_is_told_with_those_that_are(kit: ToolKit) -> None:

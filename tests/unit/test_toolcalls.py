@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from llmagent_os.core.frames import framed
 from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec, Usage
 from llmagent_os.llm.answer import AnswerText
 from llmagent_os.llm.constrain import grammar
-from llmagent_os.llm.manners import manner_of
+from llmagent_os.llm.manners import Example, Manner, manner_of
 from llmagent_os.llm.toolcalls import Parser, render
 
 PLACE = {
@@ -68,6 +70,20 @@ def test_a_request_comes_whole():
     assert parsed(pieces, asked()) == ("", [("weather", {"city": "Oslo"})])
 
 
+@pytest.mark.parametrize("sizes", [[1], [7], [1000]])
+def test_a_request_that_is_written_as_an_answer_is_a_request(sizes: list[int]):
+    call = '{"tool": "weather", "args": {"city": "Oslo"}}'
+
+    def answered(text: str, finish: str = "stop"):
+        raw = f'{{"tool": "none", "answer": {codec.dumps(text).decode()}}}'
+        return parsed([raw[at : at + sizes[0]] for at in range(0, len(raw), sizes[0])], asked(), finish)
+
+    assert answered(call) == ("", [("weather", {"city": "Oslo"})])
+    for text in (call + " is how I call it.", call[:-2], call.replace("weather", "rain"), '{"tool": 1}', call[:12]):
+        assert answered(text) == (text, [])
+    assert answered(call, "length") == (call, [])
+
+
 def test_a_request_that_was_cut_off_is_none():
     assert parsed(['{"tool": "weather", "args": {"ci'], asked(), "length") == ("", [])
     assert parsed(['{"tool": "weather", "args": {"ci'], asked(sampling=Sampling(stop=("t",)))) == ("", [])
@@ -87,7 +103,7 @@ def test_an_answer_under_a_schema_is_given_as_it_is(finish: str, text: str):
 def test_the_instruction_follows_the_choice():
     both = render(asked())[0]
     assert both["role"] == "system" and "weather" in both["content"] and '"answer"' in both["content"]
-    assert '{"tool": "weather", "args": {"city":"<city>"}}' in both["content"]
+    assert '{"tool": "weather", "args": {"city": "<city>"}}' in both["content"]
     clock = render(asked(tool_choice="clock"))[0]["content"]
     assert "weather" not in clock and '"answer"' not in clock
     assert render(asked(tool_choice="none")) == [{"role": "user", "content": "hi"}]
@@ -110,7 +126,7 @@ def test_earlier_requests_and_results_are_told_in_the_same_format():
     )
     assert [message["content"] for message in render(asked(messages=messages))[1:]] == [
         "weather?",
-        '{"tool": "weather", "args": {"city":"Oslo"}}',
+        '{"tool": "weather", "args": {"city": "Oslo"}}',
         "Result of weather: rain",
         '{"tool": "none", "answer": "It \\"rains\\"."}',
     ]
@@ -159,19 +175,52 @@ def test_a_model_with_a_manner_of_its_own_is_told_of_tools_as_calls_to_write():
     assert '"first"' in render(asked(tools=(tool,)))[0]["content"]  # any other model is told all
 
 
-def told_of(tools: tuple[ToolSpec, ...]) -> str:
-    return render(asked(tools=tools), SMALL)[0]["content"]
+def taking(name: str, *parameters: str) -> ToolSpec:
+    properties = {each: {"type": "string"} for each in parameters}
+    return ToolSpec(name, "Do it.", {"type": "object", "properties": properties, "required": list(parameters)})
 
 
-def test_examples_are_shown_where_their_tools_are_on_offer():
-    calculator = ToolSpec("calculator", "Compute.")
-    told = render(asked(tools=(calculator,)), SMALL)[0]["content"]
-    assert '{"tool": "calculator", "args": {"expression":' in told and "read_file" not in told
-    more = (calculator, ToolSpec("read_file", "Read."), ToolSpec("python", "Run."))
-    assert "come to" in told_of(more[:2]) and "csv.DictReader" not in told_of(more[:2])
-    assert told_of(more).count("come to?") == 1 and "csv.DictReader" in told_of(more)
-    forced = render(asked(tools=(calculator,), tool_choice="required"), SMALL)[0]["content"]
-    assert '"answer": "' not in forced.partition("Examples:")[2]
+CALCULATOR, READ, PYTHON = taking("calculator", "expression"), taking("read_file", "path"), taking("python", "code")
+WITHIN = replace(SMALL, begin="", instruction="Tools:\n{tools}\n\nExamples:\n{examples}")
+
+
+def told(*tools: ToolSpec, manner: Manner = SMALL, **fields) -> str:
+    return "\n".join(message["content"] for message in render(asked(tools=tools, **fields), manner))
+
+
+@pytest.mark.parametrize("manner", [WITHIN, replace(SMALL, begin="It begins.")])
+def test_examples_are_shown_where_their_tools_are_on_offer_and_take_them(manner: Manner):
+    examples = (
+        Example("Sum?", "23.5", (("calculator", {"expression": "3.5 + 20"}, "23.5"),), unless="python"),
+        Example("Sum?", "It is 23.5.", (("read_file", {"path": "a"}, "3.5"), ("python", {"code": "run()"}, "23.5"))),
+    )
+    manner = replace(manner, examples=examples)
+    alone = told(CALCULATOR, manner=manner)
+    assert '{"tool": "calculator", "args": {"expression": "3.5 + 20"}}' in alone and "run()" not in alone
+    assert "3.5 + 20" not in told(taking("calculator", "formula"), manner=manner)
+    whole = told(CALCULATOR, READ, PYTHON, manner=manner)
+    assert "run()" in whole and "It is 23.5." in whole and "3.5 + 20" not in whole
+    forced = told(CALCULATOR, READ, PYTHON, manner=manner, tool_choice="required")
+    assert '{"path": "a"}' in forced and "run()" not in forced and "It is 23.5." not in forced  # the first call alone
+
+
+def test_examples_may_be_earlier_conversations_in_the_form_of_this_one():
+    example = Example("What does a.txt say?", "It says hi.", (("read_file", {"path": "a.txt"}, "hi"),))
+    manner = replace(SMALL, examples=(example,), begin="It begins.", result="{tool}: {text} ({request})")
+    call = ToolCall("1", "read_file", {"path": "b.txt"})
+    messages = (Message("user", "And b.txt?"), Message("assistant", "", (call,)), Message("tool", "", (), "1"))
+    first, *rest = render(asked(messages=messages, tools=(READ,)), manner)
+    assert first["role"] == "system" and "a.txt" not in first["content"]
+    assert [(each["role"], each["content"]) for each in rest] == [
+        ("user", "What does a.txt say?"),
+        ("assistant", '{"tool": "read_file", "args": {"path": "a.txt"}}'),
+        ("user", "read_file: hi (What does a.txt say?)"),
+        ("assistant", '{"tool": "none", "answer": "It says hi."}'),
+        ("system", "It begins."),
+        ("user", "And b.txt?"),
+        ("assistant", '{"tool": "read_file", "args": {"path": "b.txt"}}'),
+        ("user", "read_file: (empty) (And b.txt?)"),
+    ]
 
 
 def test_after_a_result_the_request_stands_once_more():
@@ -201,7 +250,7 @@ def test_after_a_result_the_request_stands_once_more():
         ),
         ("Error: there is no file a.txt", "Error: there is no file a.txt", True),
         ('{"error": "no such city"}', "error: no such city", True),
-        ('{"errors": 0, "rows": [1, {"a": 2}]}', 'errors: 0\nrows: [1,{"a":2}]', False),
+        ('{"errors": 0, "rows": [1, {"a": 2}]}', 'errors: 0\nrows: [1, {"a": 2}]', False),
         ("{not JSON}", "{not JSON}", False),
         ("[1, 2]", "[1, 2]", False),
     ],

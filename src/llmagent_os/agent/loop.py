@@ -48,8 +48,13 @@ from .spec import AGENT, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
+SHOWN = 500  # characters of a result that is told once more
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
+AGAIN = (
+    "not done again: {tool} did this before, with the same arguments, and returned: {result}\n"
+    "[answer with that; if the user wants it more than once, call it again]"
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +117,7 @@ class Agent:
         offers = _offers(spec.tools, tools)
         self.tools: tuple[ToolSpec, ...] = tuple(offered for offered, _ in offers)
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
+        self._outward = {name for name in spec.tools if name in tools and _acts_outside(tools[name])}
 
     def check(self) -> None:
         """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by."""
@@ -281,6 +287,10 @@ class Agent:
 
     async def _run_tool(self, sys: Sys, turn: Turn, call: ToolCall) -> Message:
         """Run one tool; its failure is told to the model, which may do better."""
+        before = self._before(turn, call) if call.name in self._outward else None
+        if before is not None:
+            held = AGAIN.format(tool=call.name, result=before[:SHOWN])
+            return Message("tool", held, tool_call_id=call.id, name=call.name)
         try:
             if call.name in self._agents:
                 result = await self._consult(sys, turn, self._agents[call.name], call)
@@ -294,6 +304,12 @@ class Agent:
             return Message("tool", f"{FAILED}{error.message}", tool_call_id=call.id, name=call.name)
         turn.files += files.found(result)
         return Message("tool", _text(result), tool_call_id=call.id, name=call.name)
+
+    def _before(self, turn: Turn, call: ToolCall) -> str | None:
+        """What the same call returned, where it was made once: a weak model sends a mail again to see that it went."""
+        arguments = codec.dumps(call.arguments)
+        same = [(seen[2], times) for seen, times in turn.seen.items() if seen[:2] == (call.name, arguments)]
+        return same[0][0] if len(same) == 1 and same[0][1] == 1 else None
 
     async def _consult(self, sys: Sys, turn: Turn, agent: str, call: ToolCall) -> str:
         """Ask another agent; what files it made are shown with ours."""
@@ -409,6 +425,11 @@ def _offers(names: Sequence[str], tools: Mapping[str, Tool]) -> list[tuple[ToolS
         taken.add(offered.name)
         found.append((offered, agent))
     return found
+
+
+def _acts_outside(tool: Tool) -> bool:
+    """Whether a second call reaches beyond this system once more."""
+    return tool.traits.effect == "external" and not tool.traits.idempotent
 
 
 def _asking(agent: str) -> ToolSpec:

@@ -18,7 +18,7 @@ Step = tuple[str, Mapping[str, Json], str]
 class Example:
     """A message, the calls that it takes, and the answer.
 
-    Shown where all the tools that it uses are on offer, and `unless` is not.
+    Shown where all the tools that it uses are on offer and take those arguments, and `unless` is not.
     """
 
     said: str
@@ -31,7 +31,8 @@ class Example:
 class Manner:
     """How a model is spoken to while tools are on offer.
 
-    `instruction` has `{tools}` and `{examples}` in it. `examples` follow one of each tool's form where `each` says so.
+    `instruction` has `{tools}` in it, and `{examples}`, which follow one of each tool's form where `each` says so; with
+    `begin` they are shown as earlier conversations instead, after which that is said.
     `lean`: a tool is shown as the call to write, with the first paragraph of its description and without optional
     parameters that it gives no examples of; a result that is an object is told field by field. `result` is a result as
     it is told, with `{tool}`, `{text}` and the user's `{request}`; `failure` that of a call that went wrong. `sampling`
@@ -41,6 +42,7 @@ class Manner:
     instruction: str
     examples: tuple[Example, ...]
     each: bool = True
+    begin: str = ""
     lean: bool = False
     result: str = "Result of {tool}: {text}"
     failure: str = "Result of {tool}: {text}"

@@ -26,13 +26,15 @@ def render(request: GenerateRequest, manner: Manner = ANY) -> list[dict[str, str
 
     The schemas of its tools are as `schemas.fitted` gives them.
     """
-    tools = request.offered()
     called = {call.id: call.name for message in request.messages for call in message.tool_calls}
     plain, asked = [], ""
     for message in request.messages:
         asked = message.text if message.role == "user" else asked
         plain.append(_plain(message, enveloped(request), called, asked, manner))
-    return _with_system(plain, instruction(request, manner)) if tools else plain
+    if not request.offered():
+        return plain
+    first, *rest = _with_system(plain, instruction(request, manner))
+    return [first, *_shown(request, manner), *rest] if manner.begin else [first, *rest]
 
 
 def instruction(request: GenerateRequest, manner: Manner = ANY) -> str:
@@ -40,22 +42,47 @@ def instruction(request: GenerateRequest, manner: Manner = ANY) -> str:
     tools = request.offered()
     lines = [_line(tool, manner.lean) for tool in tools]
     examples = [f"User: {tool.description or tool.name}\nYou: {_call(tool.name, _example(tool))}" for tool in tools]
-    names, auto = {tool.name for tool in tools}, request.tool_choice == "auto"
-    told = [_told(each, manner, auto) for each in manner.examples if _fits(each, names)]
+    told = [_told(each, request) for each in _fitting(request, manner)] if not manner.begin else []
     shown = (examples if manner.each else []) + [each for each in told if each]
     return manner.instruction.format(tools="\n".join(lines), examples="\n".join(shown))
 
 
-def _fits(example: Example, tools: set[str]) -> bool:
-    return example.unless not in tools and tools.issuperset(step[0] for step in example.steps)
+def _fitting(request: GenerateRequest, manner: Manner) -> list[Example]:
+    """The examples that all the tools are there for, which are called as their schemas say."""
+    tools = {tool.name: tool for tool in request.offered()}
+    return [
+        each for each in manner.examples
+        if each.unless not in tools
+        and all(name in tools and _takes(tools[name], arguments) for name, arguments, _ in each.steps)
+    ]  # fmt: skip
 
 
-def _told(example: Example, manner: Manner, auto: bool) -> str:
+def _takes(tool: ToolSpec, arguments: Mapping[str, Any]) -> bool:
+    properties, required = tool.parameters.get("properties") or {}, tool.parameters.get("required") or ()
+    return arguments.keys() <= properties.keys() and arguments.keys() >= set(required)
+
+
+def _shown(request: GenerateRequest, manner: Manner) -> Iterator[dict[str, str]]:
+    """The examples as messages of earlier conversations, in the form of this one; then that it begins."""
+    for example in _fitting(request, manner):
+        said = [Message("user", example.said)]
+        for name, arguments, result in example.steps:
+            said.append(Message("assistant", "", (ToolCall("", name, arguments),)))
+            said.append(Message("tool", result, name=name))
+        if request.tool_choice == "auto":
+            said.append(Message("assistant", example.answer))
+        else:  # only calls will do
+            said = said[:2] if example.steps else []
+        yield from (_plain(each, True, {}, example.said, manner) for each in said)
+    yield {"role": "system", "content": manner.begin}
+
+
+def _told(example: Example, request: GenerateRequest) -> str:
     """An example as a conversation; where only calls will do, without the answer."""
     lines = [f"User: {example.said}"]
     for name, arguments, result in example.steps:
         lines += [f"You: {_call(name, arguments)}", f"Result of {name}: {result}"]
-    if auto:
+    if request.tool_choice == "auto":
         return "\n".join([*lines, f"You: {_answer(example.answer)}"])
     return "\n".join(lines[:2]) if example.steps else ""
 
@@ -145,7 +172,7 @@ def _plain(message: Message, envelope: bool, called: Mapping[str, str], asked: s
         before, text, after = unframed(message.text)
         form = manner.failure if _FAILED.search(text) else manner.result
         if manner.lean:
-            text = harmless(_by_field(text)) if before else _by_field(text)
+            text = (harmless(_by_field(text)) if before else _by_field(text)) or EMPTY
         return {"role": "user", "content": form.format(tool=tool, text=before + text + after, request=_brief(asked))}
     if message.tool_calls:
         calls = [_call(call.name, call.arguments) for call in message.tool_calls]
@@ -174,6 +201,7 @@ def _by_field(text: str) -> str:
     )
 
 
+EMPTY = "(empty)"
 BRIEF = 400  # characters of a request that is repeated
 
 
@@ -190,7 +218,8 @@ def _answer(text: str) -> str:
 
 
 def _dumps(value: Any) -> str:
-    return codec.dumps(value).decode()
+    """JSON as the grammar has it written: what was said is found again in the cache, and examples are like it."""
+    return json.dumps(codec.loads(codec.dumps(value)), ensure_ascii=False)
 
 
 def _example(tool: ToolSpec) -> dict[str, Any]:
@@ -224,6 +253,8 @@ class Parser:
         self._raw = request.schema is not None
         self._tools = [tool.name for tool in request.tools]
         self._opening = ANSWER if self._raw else ANSWER + '"'
+        self._calling = () if self._raw else tuple(call_opening(tool.name) for tool in request.offered())
+        self._held = ""
         self._buffer = ""
         self._answering = False
 
@@ -235,7 +266,7 @@ class Parser:
                 return ""
             self._answering = True
             self._buffer = self._buffer[len(self._opening) :]
-        return self._take_raw() if self._raw else self._take_string()
+        return self._take_raw() if self._raw else self._released(self._take_string())
 
     def close(self, finish: FinishReason) -> tuple[str, tuple[ToolCall, ...]]:
         """End the text; returns what was held back and the tool requests.
@@ -243,8 +274,18 @@ class Parser:
         Raises Unsupported, or EngineFailed, for a request that broke off though nothing cut it short.
         """
         if self._answering:
-            return (self._buffer if self._raw and finish == "length" else ""), ()
+            left = self._buffer if self._raw and finish == "length" else self._held
+            written = _call_in(self._held) if finish != "length" else ()
+            return ("", written) if written else (left, ())
         return "", () if finish == "length" else tuple(self._calls())
+
+    def _released(self, text: str) -> str:
+        """What may go out of an answer: while all of it may be a request, in the wrong place, it is held back."""
+        self._held += text
+        if any(each.startswith(self._held) or self._held.startswith(each) for each in self._calling):
+            return ""
+        text, self._held, self._calling = self._held, "", ()
+        return text
 
     def _take_raw(self) -> str:
         """All but the last character, which may be the brace that closes the envelope."""
@@ -264,11 +305,7 @@ class Parser:
 
     def _calls(self) -> Iterator[ToolCall]:
         try:
-            data = codec.loads(self._buffer)
-            name, arguments = data["tool"], documents.plain(data["args"], "the call")
-            if not (isinstance(name, str) and isinstance(arguments, dict)):
-                raise TypeError("a call has a name and an object of arguments")
-            yield ToolCall(f"call_{uuid.uuid4().hex[:16]}", name, arguments)
+            yield _call_of(codec.loads(self._buffer))
         except (ValueError, KeyError, TypeError, InvalidRequest) as error:
             if not self._stop:  # a stop string of the caller's may cut anywhere
                 raise self._broken() from error
@@ -280,6 +317,23 @@ class Parser:
                 said = f"tool {name!r}: the engine cannot keep to its schema; simplify it"
                 return Unsupported(said, parameter="tools", tool=name, text=self._buffer)
         return EngineFailed("the engine wrote a tool request that is not one", text=self._buffer)
+
+
+def _call_in(text: str) -> tuple[ToolCall, ...]:
+    """The request that a text is, in the form that it is shown in."""
+    try:
+        data = codec.loads(text)
+        return (_call_of(data),) if isinstance(data, dict) and data.keys() == {"tool", "args"} else ()
+    except (ValueError, TypeError, InvalidRequest):
+        return ()
+
+
+def _call_of(data: Mapping[str, Any]) -> ToolCall:
+    """A request as it was read; raises KeyError, TypeError or InvalidRequest for one that is none."""
+    name, arguments = data["tool"], documents.plain(data["args"], "the call")
+    if not (isinstance(name, str) and isinstance(arguments, dict)):
+        raise TypeError("a call has a name and an object of arguments")
+    return ToolCall(f"call_{uuid.uuid4().hex[:16]}", name, arguments)
 
 
 def _unescape(raw: str) -> str:

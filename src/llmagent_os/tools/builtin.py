@@ -6,12 +6,12 @@ import ast
 import importlib
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from ..core.records import Json, Ticket
 from .builtin_files import Workspaces
 from .builtin_sql import Databases
 from .toolkit import ToolKit
+from .zones import zone_of
 
 BITS = 4096  # of the largest whole number that is computed
 DIGITS = 400  # of a rounded number
@@ -61,28 +62,10 @@ def _fetcher(hosts: Sequence[str], private: Sequence[str]) -> Callable[..., Any]
 
 async def clock(zone: Annotated[str, Field(examples=["Asia/Tokyo"])] = "UTC") -> dict[str, str]:
     """Say the date, the day of the week and the time, in a zone such as Europe/Berlin, or in its city. Else in UTC."""
-    zone = _zone(zone)
+    zone = zone_of(zone)
     now = datetime.now(UTC if zone == "UTC" else ZoneInfo(zone))
-    return {"time": now.isoformat(timespec="seconds"), "weekday": f"{now:%A}", "zone": zone}
-
-
-def _zone(name: str) -> str:
-    """The zone of that name, or of that city, in any case; raises ToolFailed with the nearest."""
-    sought = name.strip().replace(" ", "_").casefold()
-    known = _zones()
-    if sought not in known:
-        raise ToolFailed(f"there is no zone named {name!r}; {nearest(name, set(known.values()))}")
-    return known[sought]
-
-
-@lru_cache
-def _zones() -> dict[str, str]:
-    """All zones by their names, and by the last step of those, which is a city's, in small letters."""
-    names = sorted(available_timezones(), key=lambda name: name.count("/"), reverse=True)
-    return {
-        **{name.rpartition("/")[2].casefold(): name for name in names if "/" in name},
-        **{name.casefold(): name for name in names},
-    }
+    tomorrow = f"{now + timedelta(days=1):%Y-%m-%d, %A}"
+    return {"time": now.isoformat(timespec="seconds"), "weekday": f"{now:%A}", "zone": zone, "tomorrow": tomorrow}
 
 
 async def calculator(expression: str) -> int | float | str:
@@ -94,13 +77,39 @@ async def calculator(expression: str) -> int | float | str:
     if len(expression) > LONGEST:
         raise ToolFailed(f"the expression has {len(expression)} characters, the most is {LONGEST}")
     try:
-        result = _value(ast.parse(expression.strip(), mode="eval").body)
+        result = _value(ast.parse(_as_python(expression), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, TypeError, RecursionError) as error:
         raise ToolFailed(f"{expression}: {error}; write numbers, such as 120 + 75.5") from error
+    if isinstance(result, float):
+        result = float(f"{result:.15g}")  # 0.1 + 0.2 is 0.3 to everybody but a computer
     fits = (isinstance(result, int) and result.bit_length() <= 53) or (
         isinstance(result, float) and math.isfinite(result)
     )
     return result if fits else str(result)  # JSON readers hold no larger number
+
+
+_FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+_SIGNS = _FULL_WIDTH | str.maketrans(
+    {"×": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "²": "**2", "³": "**3"} | dict.fromkeys("$€£¥", "")
+)
+_PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?|\.\d+)%(?:(?=\s*(?:$|[*/),]))|\s*of\b)")
+_OF_WHAT = re.compile(r"\d%\s*[-+]|[-+]\s*[\d.]+%\s*(?:$|\))")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_LISTS = re.compile(r"[A-Za-z]\w*\s*\(|\[")  # where a comma stands between numbers
+
+
+def _as_python(expression: str) -> str:
+    """An expression as people type it, with %, ×, ^, = or 2,340, in the words of Python; raises ValueError."""
+    text = expression.translate(_SIGNS).strip().removesuffix("=").strip()
+    if _OF_WHAT.search(text):
+        raise ValueError("a percentage is of something: 10 % more than 200 are 200 * (1 + 10 / 100)")
+    if not _LISTS.search(text):
+        text = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
+    return _PERCENT.sub(_hundredths, text)
+
+
+def _hundredths(found: re.Match[str]) -> str:
+    return f"({found[1]} / 100)" + (" *" if found[0].endswith("of") else "")
 
 
 def _power(base: Number, exponent: Number) -> Number:

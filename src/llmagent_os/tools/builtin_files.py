@@ -27,6 +27,7 @@ FOUND = 200  # lines that a search shows, each of at most:
 LINE = 300  # characters
 SHOWN = 1000  # characters of a file that is not overwritten
 SEARCHED = 4 << 20  # bytes of a file that is searched
+PLACES = 5  # where an old text stands that are shown
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -72,14 +73,17 @@ class Workspaces:
 
     def edit_file(self, path: str, old: str, new: str, ticket: Ticket) -> str:
         """Replace a piece of a text file of your workspace. `old` has to stand in it once, as the file has it."""
+        if not old:
+            return self.append_file(path, new, ticket)
         text = self._text(path, ticket)
         begin, end = _place(text, old, path)
         if old == new:
             raise ToolFailed(f"nothing was changed in {path}: the new text is the old one")
         if text[begin:end] != old:  # found without the white space at its ends
             new = new.strip()
-        self.write(path, (text[:begin] + new + text[end:]).encode(), ticket)
-        return f"changed {path}"
+        changed = text[:begin] + new + text[end:]
+        self.write(path, changed.encode(), ticket)
+        return f"changed {path}, where it says now: {_lines_at(changed, begin, begin + len(new))}"
 
     def list_files(self, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
         """List the files of your workspace with their sizes in bytes.
@@ -191,16 +195,19 @@ def _place(text: str, old: str, path: str) -> tuple[int, int]:
     """
     words = [re.escape(word) for word in old.split()]
     if not words:
-        raise ToolFailed("there is no old text; give what is to be replaced")
-    times = text.count(old)
-    if times == 1:
-        return text.index(old), text.index(old) + len(old)
-    found = [match.span() for match in islice(re.finditer(r"\s+".join(words), text), 2)] if not times else []
+        raise ToolFailed("there is no old text; give what is to be replaced, or nothing to add the new text at the end")
+    found = [match.span() for match in islice(re.finditer(re.escape(old), text), PLACES)]
+    found = found or [match.span() for match in islice(re.finditer(r"\s+".join(words), text), PLACES)]
     if len(found) == 1:
         return found[0]
-    if times or found:
-        raise ToolFailed(f"the old text stands {times or 'several'} times in {path}; give more of what is around it")
-    raise ToolFailed(f"the old text stands 0 times in {path}; {_nearest_line(text, old)}")
+    if found:
+        lines = " / ".join(_lines_at(text, *place) for place in found)
+        times = f"{PLACES} times or more" if len(found) == PLACES else f"{len(found)} times"
+        raise ToolFailed(
+            f"nothing was changed: the old text stands {times} in {path}: {lines}\n"
+            "Give the whole line that is meant; to change all of them, write the whole file again"
+        )
+    raise ToolFailed(f"nothing was changed: the old text stands 0 times in {path}; {_nearest_line(text, old)}")
 
 
 def _nearest_line(text: str, old: str) -> str:
@@ -208,6 +215,12 @@ def _nearest_line(text: str, old: str) -> str:
     lines = [line.strip()[:LINE] for line in text.splitlines()[:LISTED] if line.strip()]
     near = difflib.get_close_matches(old.strip().splitlines()[0][:LINE], lines, n=1, cutoff=0.3)
     return f"the nearest line is: {near[0]}" if near else f"it begins with: {lines[0]}" if lines else "it is empty"
+
+
+def _lines_at(text: str, begin: int, end: int) -> str:
+    """The lines that a piece of a text stands in, cut where they are long."""
+    first, last = text.rfind("\n", 0, begin) + 1, text.find("\n", end)
+    return " / ".join(text[first : last if last >= 0 else None].strip().splitlines())[:LINE]
 
 
 def _end(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,8 +73,16 @@ class Code:
         return folder
 
 
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
+
+
 def _told(done: Result) -> dict[str, Json]:
-    told = {"stdout": done.stdout, "stderr": done.stderr, "exit": done.exit, "seconds": round(done.seconds, 3)}
+    told: dict[str, Json] = {"stdout": done.stdout, "stderr": done.stderr, "exit": done.exit}
+    told["seconds"] = round(done.seconds, 3)
+    if missing := _MISSING.search(done.stderr):
+        told["hint"] = f"there is no module {missing[1]} here; use those that come with Python, such as csv, statistics"
+    elif done.exit == 0 and not done.stdout and not done.stderr:
+        told["hint"] = "it ran to its end and printed nothing"
     return told if done.killed is None else told | {"killed": f"it used more {done.killed} than it may"}
 
 
