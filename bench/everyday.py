@@ -13,7 +13,8 @@ With `--model scripted` the checks are checked instead: of every task a right tr
 Models named `right` and `wrong` do what these do.
 
     python bench/everyday.py [--json] [--model default] [--sides agent,plain] [--only files,mail] [--every 3] [--seed 1]
-                             [--temperature 0.5] [--at-once 4] [--failures FILE] [--resume FILE] [--minutes 8]
+                             [--temperature 0.5] [--at-once 4] [--manner turns] [--failures FILE] [--resume FILE]
+                             [--minutes 8]
 
 `--failures` appends a line of JSON for each failure: task, side, seed, faults, and the transcript. `--resume` appends
 one for each task that was done, and passes over those that are in the file already: a run that was cut off, or ended by
@@ -42,6 +43,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from common import Report, folder, run, say
 from everyday_checks import Made, Outcome, common_faults, day_of
+from everyday_manners import TRIED
 from everyday_tasks import TASKS, Task
 
 from llmagent_os import ToolKit
@@ -53,6 +55,8 @@ from llmagent_os.core.places import folders
 from llmagent_os.core.records import GenerateRequest, Grant, Json, Message, ModelSpec, Policy, Ticket
 from llmagent_os.core.sys import Sys
 from llmagent_os.gateway.server import Running, running
+from llmagent_os.llm.catalog import resolve
+from llmagent_os.llm.manners import MANNERS
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.plugins import hookimpl
@@ -271,6 +275,8 @@ async def bed(options: argparse.Namespace, path: Path) -> AsyncIterator[Bed]:
     if options.temperature:
         sampling["temperature"] = float(options.temperature)
     config = Config(data=path, port=0, model="scripted" if options.model in ACTED else options.model)
+    if options.manner:
+        MANNERS[(await resolve(options.model)).name] = TRIED[options.manner]
     async with running(config, [office]) as system:
         for which in ACTED:
             script = ScriptedEngine(ModelSpec(which, "scripted"), lambda request, which=which: acted(which, request))
@@ -315,7 +321,7 @@ async def check(report: Report, options: argparse.Namespace, path: Path) -> None
 
 
 Row = dict[str, Any]
-"""A task that was done: `task`, `side`, `model`, `seed`, `temperature`, `seconds` and `faults`."""
+"""A task that was done: `task` and `side`, what `ALIKE` names, `seconds` and `faults`."""
 
 
 class Kept:
@@ -341,7 +347,7 @@ class Kept:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-ALIKE = ("model", "seed", "temperature")
+ALIKE = ("model", "manner", "seed", "temperature")
 """The options that rows have in common that count together."""
 
 
@@ -372,7 +378,7 @@ async def compare(report: Report, options: argparse.Namespace, path: Path) -> No
 
 def tell(report: Report, options: argparse.Namespace, found: Mapping[str, list[tuple[Task, Row]]]) -> None:
     """Report the same tasks of each side: by category, in all, and how long a turn takes. Targets are of the whole."""
-    whole = options.model in GOAL and all(len(rows) == len(TASKS) for rows in found.values())
+    whole = options.model in GOAL and not options.manner and all(len(rows) == len(TASKS) for rows in found.values())
     share = {side: 100.0 * sum(not row["faults"] for _, row in rows) / len(rows) for side, rows in found.items()}
     median = {side: statistics.median(row["seconds"] for _, row in rows) for side, rows in found.items()}
     for side, rows in found.items():
@@ -414,6 +420,7 @@ if __name__ == "__main__":
         only=(str, "", "names of tasks by their beginnings"), every=(int, 1, "every so many tasks"),
         offset=(int, 0, "tasks to leave out at first"), seed=(int, 1, "of the agent's sampling"),
         temperature=(str, "", "of the agent's sampling; empty: as it is"),
+        manner=(str, "", f"how the model is told of its tools, in place of its own: {', '.join(TRIED)}"),
         at_once=(int, 1, "tasks at once, which is faster, but turns are slower"),
         failures=(str, "", "a file for transcripts"), resume=(str, "", "a file to go on from"),
         minutes=(float, 0.0, "after which no task is begun; 0: never"),

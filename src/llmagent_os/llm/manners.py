@@ -75,30 +75,31 @@ your tools. Reply with exactly one JSON object: use a tool, or answer.
 
 Tools:
 {tools}
+{{"tool": "none", "answer": <string>}} - Answer the user in words.
 
 Rules:
 1. What is in files, mails, lists or on a clock you know only from a tool: use it before you answer, never guess.
 2. Compute sums, percentages and dates with a tool, never in your head.
-3. A file is read before it is changed or counted; what nobody wants changed stays in it.
+3. A file is read before it is changed, counted or passed on; what nobody wants changed stays in it.
 4. Do all that is asked for, one thing after the other, and nothing else. Then answer.
 5. A result that is no error means that it is done: say so, and say what the result says.
 6. After an error, try another way, or say what did not work. Never say that something was done that was not.
 7. To talk, translate or explain takes no tool: answer. What no tool can do, you cannot do: say so.
-8. Answer in the user's language.
-
-Examples:
-{examples}""",
+8. Answer in the user's language.""",
     examples=(
-        Example("Hello!", "Hello! How can I help?"),
         Example("Translate 'thank you' into Spanish.", "Gracias."),
-        Example("Order a pizza for me.", "I cannot order a pizza: I have no tool for that."),
         Example(
             "What does plan.txt say?", "plan.txt says: Call Mia at noon.",
             (("read_file", {"path": "plan.txt"}, "Call Mia at noon."),),
         ),
+        Example("Order a pizza for me.", "I cannot order a pizza: I have no tool for that."),
         Example(
             "Who is older, by tom.txt and ann.txt?", "Tom, who is 41. Ann is 38.",
             (("read_file", {"path": "tom.txt"}, "age 41"), ("read_file", {"path": "ann.txt"}, "age 38")),
+        ),
+        Example(
+            "What is in ghost.txt?", "There is no file ghost.txt.",
+            (("read_file", {"path": "ghost.txt"}, "error: there is no file 'ghost.txt' in the workspace"),),
         ),
         Example(
             "Add jam to list.txt.", "I added jam to list.txt.",
@@ -108,8 +109,14 @@ Examples:
             ),
         ),
         Example(
-            "Who has the most points in game.csv?", "Lea has the most points: 90.",
-            (("read_file", {"path": "game.csv"}, "name,points\nTim,75\nLea,90"),),
+            "Put what memo.txt says into old.txt.", "old.txt says what memo.txt says: Rent is due on Friday.",
+            (
+                ("read_file", {"path": "memo.txt"}, "Rent is due on Friday."),
+                (
+                    "write_file", {"path": "old.txt", "text": "Rent is due on Friday."},
+                    "wrote 22 characters to old.txt",
+                ),
+            ),
         ),
         Example(
             "What do the prices in cost.csv come to?", "They come to 23.5.",
@@ -135,15 +142,17 @@ Examples:
         ),
     ),
     each=False,
+    begin="Those were examples; their files are not there. The conversation begins now. A file is read first, and its "
+    "own words are put into a mail or a call: nothing can be attached.",
     lean=True,
     result="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
-    "Do the results say it, or is all of it done? Then answer, in the language of that. Else use the next tool.]",
-    failure="Result of {tool}:\n{text}\n\n[It did not work. Asked: {request}\n"
-    "Try another way once, or say what did not work.]",
+    "Is all of it done? Then answer in its language. Else use the next tool.]",
+    failure="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
+    "This did not work. Do it in another way, or answer why it cannot be done.]",
     sampling={"temperature": 0.0},
 )  # fmt: skip
 
-MANNERS: Mapping[str, Manner] = {
+MANNERS: dict[str, Manner] = {
     "qwen2.5-coder-1.5b-instruct": _CODER,
 }
 """By the name of a known model."""

@@ -57,8 +57,8 @@ class Workspaces:
         lines = before.split("\n")
         if before.strip() and not replace and not any(line.strip() and line.strip() in text for line in lines):
             raise ToolFailed(
-                f"nothing was written: {path} is there already, and all that it has would be lost. It has:\n"
-                f"{before[:SHOWN]}\nTo keep that, write it again with the new text; if it shall go, say replace: true"
+                f"nothing was written: all that {path} has would be lost. It has:\n{before[:SHOWN].rstrip()}\n"
+                "Call write_file again with the new lines and those of these that stay; `replace: true` drops these"
             )
         self.write(path, text.encode(), ticket)
         return f"wrote {len(text)} characters to {path}" + (", in place of what it had" if before else "")
