@@ -15,18 +15,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from .agent.spec import Allowance
 from .core import documents
 from .core.errors import InvalidRequest, nearest
+from .core.folders import data_folder
 from .core.records import Decoding, Retention
 from .security.anomaly import AnomalySettings
 from .security.review import Rules
 from .tools.sandbox import SandboxSettings
 from .tools.settings import Document, MCPServer
-
-
-def data_folder() -> Path:
-    """Where a system keeps its journal and keys: `LLMAGENT_OS_DATA`, else the user's data folder (XDG)."""
-    given = os.environ.get("LLMAGENT_OS_DATA")
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(given) if given else home / "llmagent-os"
 
 
 class Sharing(BaseModel):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..core.folders import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,7 @@ _BY_NAME = {model.name: model for model in KNOWN}
 
 def models_folder() -> Path:
     """Where model files and `models.yaml` live: LLMAGENT_OS_MODELS, else the user's cache folder."""
-    if given := os.environ.get("LLMAGENT_OS_MODELS"):
-        return Path(given).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "llmagent-os" / "models"
+    return cache_folder("models")
 
 
 def known_model(name: str) -> KnownModel | None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ...config import load
 from ...core.errors import InvalidRequest
+from ...core.folders import data_folder
 from ..chosen import CHOSEN, KEY, Chosen
 from ..client import Address, Client, NotRunning, find, not_running
 
@@ -53,7 +53,7 @@ def examples(*lines: str) -> str:
 
 def folder(data: Path | None) -> Path:
     """The data folder that is meant."""
-    return load({"data": data}).data
+    return data if data is not None else data_folder()
 
 
 def address(data: Path | None) -> Address:
@@ -68,6 +68,11 @@ def address(data: Path | None) -> Address:
         text = f"which key is {chosen.url} to be talked to with? Set {KEY}, or give --key-file"
         raise InvalidRequest(text, parameter="key")
     return Address(chosen.url, chosen.key, 0)
+
+
+def chosen_elsewhere(data: Path | None) -> bool:
+    """Whether the system that is meant is named by its URL, and need not be on a data folder of this machine."""
+    return data is None and CHOSEN.get().url is not None
 
 
 def ask(data: Path | None, work: Callable[[Client], Awaitable[T]]) -> T:

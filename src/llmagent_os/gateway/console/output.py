@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
-
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ...core import codec
 from ...core.records import Json
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 _UNBOUND = 10_000  # columns, where no terminal sets a limit
+_GAP = "  "
 
 
 def say(text: str) -> None:
@@ -26,17 +30,52 @@ def emit(value: Json) -> None:
     print(codec.dumps(value).decode(), flush=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under headers."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def lines(self, width: int) -> list[str] | None:
+        """As text, where that takes no folding of cells and no counting of wide characters; else None."""
+        cells = [self.headers, *self.rows]
+        if not all(cell.isascii() and cell.isprintable() for row in cells for cell in row):
+            return None
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+            return None
+        return [_GAP.join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+    def __rich__(self) -> RenderableType:
+        grid: Any = _rich("table").Table(*self.headers, box=None, pad_edge=False, header_style="bold")
+        text = _rich("text").Text
+        for row in self.rows:
+            grid.add_row(*map(text, row))
+        drawn: RenderableType = grid
+        return drawn
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Rows under headers; None shows as nothing."""
-    grid = Table(*headers, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    return grid
+    return Table(headers, [["" if cell is None else str(cell) for cell in row] for row in rows])
 
 
-def show(content: RenderableType) -> None:
+def show(content: RenderableType | Table) -> None:
     """Print a table on standard output, cut to the terminal where there is one."""
-    Console(width=None if sys.stdout.isatty() else _UNBOUND, highlight=False).print(content)
+    here = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if here else _UNBOUND
+    lines = content.lines(width) if isinstance(content, Table) else None
+    if lines is None:
+        _rich("console").Console(width=None if here else _UNBOUND, highlight=False).print(content)
+        return
+    head, *rest = lines
+    print("\n".join([f"\x1b[1m{head}\x1b[0m" if here else head, *rest]))
+
+
+def _rich(module: str) -> Any:
+    """A module of `rich`, which is not imported where plain text will do: that takes longer than most commands."""
+    return importlib.import_module(f"rich.{module}")
 
 
 def ago(moment: float) -> str:
