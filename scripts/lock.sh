@@ -10,6 +10,7 @@ lock() {
 }
 
 lock run pyproject.toml --extra llamacpp --extra security
+lock ../src/llmagent_os/tools/sandbox/modules --group sandbox # in the package: `llmagent-os sandbox setup` installs it
 lock build --group build
 lock test pyproject.toml --extra llamacpp --extra dev --constraints requirements/run.txt
 lock docs pyproject.toml --extra docs --constraints requirements/test.txt

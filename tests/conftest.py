@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from llmagent_os.llm.known import known_model, path_of
 
 # a shell lets what it runs in the background ignore Ctrl-C, and what we start here would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# libraries that somebody has set up for sandboxes on this machine are not there for tests
+os.environ["LLMAGENT_OS_SANDBOX"] = "/nowhere"
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,15 @@ from .core.stream import collect
 from .kernel.journal import Journal, Row
 from .llm import catalog
 from .llm.engines import open_engine
+from .monitoring.names import pids_named
 from .monitoring.replay import Report, replay
 from .security.vault import SPACE as VAULT
 from .security.vault import Seal, key_file
 from .stores import backup as backups
 from .stores.backup import JOURNAL, Manifest, faults
 from .stores.sqlite import SQLiteStore
+from .tools.sandbox import SandboxSettings, levels, modules
+from .tools.sandbox.modules import Modules
 from .tools.sources import log_in
 
 if TYPE_CHECKING:
@@ -128,19 +131,35 @@ def tool_calls(config: Config, pid: int | None, last: int) -> list[tuple[Row, An
         store.close()
 
 
-async def rerun(config: Config, pid: int, plugins: Sequence[object] = ()) -> Report:
-    """Replay a process out of the journal; nothing is written.
+async def rerun(config: Config, target: int | str, plugins: Sequence[object] = ()) -> list[Report]:
+    """Replay a process by its number, or all that a name means (see `monitoring.names`); nothing is written.
 
     Raises NotFound where there is no journal or process, JournalDamaged, or InvalidRequest for a bad plugin.
     """
     store = SQLiteStore(journal_of(config))
     try:
+        pids = await pids_named(store, target, principal="owner") if isinstance(target, str) else [target]
         registry, tools, _ = load_plugins(config, plugins)
         await open_sources(config, tools).read()
         kernel = make_kernel(store, registry, tools)
-        return await replay(store, pid, kernel.programs, kernel.door.table)
+        return [await replay(store, pid, kernel.programs, kernel.door.table) for pid in pids]
     finally:
         store.close()
+
+
+def sandbox_trouble(settings: SandboxSettings) -> str | None:
+    """What keeps code from running here in the sandbox of these settings, with the remedy; None where nothing does."""
+    return levels.trouble(settings.level, settings.unsafe)
+
+
+def sandbox_libraries() -> Modules | None:
+    """The libraries that code has in sandboxes of this machine beside Python's own; None for none."""
+    return modules.found(levels.interpreter())
+
+
+def set_up_libraries(tell: Callable[[str], None]) -> Modules:
+    """Bring them; `tell` hears how it goes. Raises FetchFailed."""
+    return modules.set_up(levels.interpreter(), tell)
 
 
 async def known_tools(config: Config) -> dict[str, Tool]:

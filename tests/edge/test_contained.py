@@ -211,7 +211,7 @@ async def test_a_contained_call_leaves_the_workspace_at_any_level(tmp_path: Path
     ticket, folder = Ticket("k", home="default/a", contained=True), tmp_path / "default" / "a"
     folder.mkdir(parents=True)
     (folder / "a.txt").write_text("kept")
-    code = "import os; print(open('a.txt').read()); open('a.txt', 'w').write('x'); open('b.txt', 'w').write('y')"
+    code = "import os; print(open('a.txt').read()); open('a.txt', 'w').write('x'); n = open('b.txt', 'w').write('y')"
     try:
         found = await code_tools(sandbox, tmp_path)["python"].run({"code": code}, ticket)
     finally:

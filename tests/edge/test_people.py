@@ -16,7 +16,7 @@ from llmagent_os.core.records import Question
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.security.identity import ROLES
 from tests.stand_ins.gateway import Gate, gate
-from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, talk, tenant
+from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, keep, talk, tenant
 
 MESSAGES = "/v1/agents/clerk/messages"
 
@@ -50,7 +50,7 @@ async def belongings(ann: Tenant, api: Gate) -> dict[str, str]:
     seen = {"at": 0.0, "tenant": "acme", "agent": "clerk", "pid": pid, "action": "note", "cause": "canary"}
     api.system.anomalies.lately.append({**seen, "reason": SECRET})
     return {"pid": str(pid), "task": task, "blob": blob, "key": ann.key["id"], "question": question.id, "name": "clerk",
-            **await talk(ann)}  # fmt: skip
+            "path": await keep(ann, "clerk"), **await talk(ann)}  # fmt: skip
 
 
 WALKED = [route for route, scope in ROUTES.items() if scope != "system"]
@@ -81,6 +81,7 @@ async def test_nothing_of_another_person_is_seen_on_any_route(api: Gate, role: s
     assert walked > 40
     assert (await ann.ask("GET", f"/v1/tasks/{things['task']}"))[0] == 200  # and nothing was done to it
     assert (await ann.ask("GET", f"/v1/blobs/{things['blob']}"))[0] == 200
+    assert SECRET in str((await ann.ask("GET", f"/v1/agents/clerk/files/{things['path']}"))[1])
     body = {"model": "scripted", "input": "more", "previous_response_id": things["response"]}
     assert (await ann.ask("POST", "/v1/responses", body))[0] == 200
     items = f"/v1/conversations/{things['conversation']}/items"

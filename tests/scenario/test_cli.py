@@ -312,11 +312,31 @@ def test_logs_tell_the_calls_of_a_process(busy: Shell) -> None:
     busy.ok("run", "assistant", "capital of France", "--session", "logged")
     (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@logged"]
     calls = busy.json("logs", pid)
+    assert calls == busy.json("logs", "assistant@logged") == busy.json("logs", "logged")
     assert [call["seq"] for call in calls] == sorted(call["seq"] for call in calls)
     assert "generate" in [call["name"] for call in calls]
     assert "Paris." in busy.ok("logs", pid)
     busy.ok("kill", pid)
     assert "Paris." in busy.ok("logs", pid, "--follow")  # ends with the process
+
+
+def test_logs_of_an_agent_are_those_of_all_its_processes_in_order(busy: Shell) -> None:
+    for session in ("one", "two", "one"):
+        busy.ok("run", "assistant", "capital of France", "--session", session)
+    told = [line.split()[0] for line in busy.ok("logs", "assistant").splitlines()]
+    assert {"assistant@one", "assistant@two"} <= set(told)
+    calls = busy.json("logs", "assistant")
+    assert [call["started"] for call in calls] == sorted(call["started"] for call in calls)
+    assert len({call["pid"] for call in calls}) > 1
+    assert "did you mean" in busy.fails("logs", "assistent")
+    (pid,) = [str(p["pid"]) for p in busy.json("ps") if p["name"] == "assistant@two"]
+    with subprocess.Popen(
+        [COMMAND, "logs", "assistant@two", "--follow"], env=busy.environment, stdout=subprocess.PIPE, text=True
+    ) as following:
+        busy.ok("run", "assistant", "the last words", "--session", "two")
+        busy.ok("kill", pid)
+        seen, _ = following.communicate(timeout=30)
+    assert "the last words" in seen and following.returncode == 0
 
 
 def test_events_are_followed_until_somebody_stops_it(busy: Shell) -> None:
@@ -359,6 +379,48 @@ def test_the_life_of_an_agent(busy: Shell) -> None:
     assert "no agent named 'writer'" in busy.fails("agents", "show", "writer")
 
 
+def test_agents_are_applied_from_a_file_and_what_changed_is_told(busy: Shell) -> None:
+    team = busy.home / "team.yaml"
+    team.write_text("name: ann\nmodel: robot\n---\nname: bea\nmodel: robot\n")
+    done = busy.run("agents", "apply", "team.yaml", "--check")
+    assert (done.returncode, done.stderr) == (1, "would create ann\nwould create bea\n")
+    assert "ann" not in [agent["name"] for agent in busy.json("agents", "list")]
+    assert busy.run("agents", "apply", "team.yaml").stderr == "created ann\ncreated bea\n"
+    assert busy.run("agents", "apply", "team.yaml", "--check").returncode == 0
+    long = "You write letters, and you do so slowly, with a pen, on paper that is your own, "
+    busy.ok("agents", "configure", "ann", f"prompt={long}at night", "policy.tools.clock=ask", "tools=[clock]")
+    team.write_text(f"name: ann\nmodel: robot\nprompt: '{long}by day'\ntools: [clock]\n---\nname: bea\nmodel: robot\n")
+    told = busy.run("agents", "apply", "team.yaml").stderr
+    assert told.startswith("ann is now at version 3:\n    grant.policy.tools.clock: ")
+    assert "your own, at night -> …" in told and told.endswith("bea is as it was, at version 1\n")
+    team.write_text("name: cleo\nmodel: robot\n---\nname: bea\nmodel: robto\n")
+    assert "robot" in busy.fails("agents", "apply", "team.yaml")
+    assert "no agent named 'cleo'" in busy.fails("agents", "show", "cleo")  # all or none
+    team.write_text("name: bea\n---\nname: bea\n")
+    assert "defines 'bea' twice" in busy.fails("agents", "apply", "team.yaml")
+
+
+def test_files_are_put_listed_and_got(busy: Shell) -> None:
+    (busy.home / "prices.csv").write_bytes(b"tea,4\n\xff")
+    for path, named in (((), "prices.csv"), (("data/",), "data/prices.csv"), (("a b/ü.csv",), "a b/ü.csv")):
+        told = busy.run("files", "put", "assistant", "prices.csv", *path).stderr
+        assert told == f"put {named} into the workspace of assistant, 7 B\n"
+    listed = busy.json("files", "list", "assistant@work")
+    assert [file["path"] for file in listed] == ["prices.csv", "a b/ü.csv", "data/prices.csv"]
+    assert "data/prices.csv  7 B" in busy.ok("files", "list", "assistant", "data")
+    assert "is there already" in busy.fails("files", "get", "assistant", "data/prices.csv")
+    busy.ok("files", "get", "assistant", "a b/ü.csv", "copy.csv")
+    assert (busy.home / "copy.csv").read_bytes() == b"tea,4\n\xff"
+    (busy.home / "prices.csv").write_text("other")
+    busy.ok("files", "get", "assistant", "prices.csv", "--force")
+    assert (busy.home / "prices.csv").read_bytes() == b"tea,4\n\xff"
+    busy.ok("files", "put", "assistant", "rules.yaml")
+    assert busy.ok("files", "get", "assistant", "rules.yaml", "-") == RULES
+    assert "no agent named 'assistent'" in busy.fails("files", "list", "assistent")
+    assert "is no path in the workspace" in busy.fails("files", "get", "assistant", "../key")
+    assert "there is no 'x'" in busy.fails("files", "get", "assistant", "x")
+
+
 def test_a_bad_definition_is_told_by_field(busy: Shell) -> None:
     (busy.home / "bad.yaml").write_text("name: bad\npromt: hi\n")
     assert "did you mean 'prompt'?" in busy.fails("agents", "create", "bad.yaml")
@@ -373,12 +435,28 @@ def test_replay_needs_no_system_and_says_where_a_program_differs(shell: Shell) -
         shell.ok("run", "assistant", "capital of France", "--session", "past")
         (pid,) = [str(p["pid"]) for p in shell.json("ps") if p["name"] == "assistant@past"]
         assert shell.json("replay", pid)[0]["diverged"] is None
-    assert "the same as it was" in shell.ok("replay", pid)
+    for target in (pid, "assistant", "assistant@past", "past"):
+        assert "the same as it was" in shell.ok("replay", target)
+    assert "no process, agent or session named 'nobody'" in shell.fails("replay", "nobody")
     plugin = shell.home / "other.py"
     plugin.write_text(OTHER_LOOP)
     done = shell.run("replay", pid, "--plugin", str(plugin))
     assert done.returncode == 1 and "diverged in turn 1" in done.stdout
     assert "no process 99999" in shell.fails("replay", "99999")
+
+
+def test_replay_beside_a_system_has_its_plugins(shell: Shell) -> None:
+    plugin = shell.home / "louder.py"
+    plugin.write_text(OTHER_LOOP)
+    with shell.system("--plugin", str(plugin)):
+        shell.ok("run", "assistant", "capital of France", "--session", "past")
+        assert "the same as it was" in shell.ok("replay", "past")
+        assert [report["diverged"] for report in shell.json("replay", "assistant")] == [None]
+        plain = shell.home / "plain.py"
+        plain.write_text("")
+        done = shell.run("replay", "past", "--plugin", str(plain))
+        assert done.returncode == 1 and "diverged in turn 1" in done.stdout
+    assert shell.run("replay", "past").returncode == 1  # without the system its plugin has to be named
 
 
 def test_replay_after_a_crash(shell: Shell) -> None:

@@ -60,7 +60,7 @@ def outside(tmp_path: Path) -> Any:
 
 async def test_code_and_commands_have_a_workspace(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("3 4")
-    code = "a, b = map(int, open('in.txt').read().split())\nprint(a * b)\nopen('out.txt', 'w').write('done')"
+    code = "a, b = map(int, open('in.txt').read().split())\nprint(a * b)\nwritten = open('out.txt', 'w').write('done')"
     first = await sandbox.run(Job(code, folder=tmp_path))
     assert (first.stdout, first.stderr, first.exit, first.killed) == ("12\n", "", 0, None)
     second = await sandbox.run(Job(argv=("/bin/sh", "-c", "cat out.txt; echo oops >&2; exit 3"), folder=tmp_path))
@@ -73,8 +73,10 @@ async def test_code_and_commands_have_a_workspace(sandbox: Sandbox, tmp_path: Pa
         ("n = 6\nn * 7", "42\n"),
         ("'a' + 'b'", "'ab'\n"),
         ("print(1)", "1\n"),
-        ("print(1)\n2", "1\n"),
-        ("import sys\nsys.stdout.write('é')", "é"),
+        ("print(1)\n2", "1\n2\n"),
+        ("import sys\nsys.stdout.write('é')", "é\n1\n"),
+        ("print(1)\nprint(2)", "1\n2\n"),
+        ("print('a', end='')\n'b'", "a\n'b'\n"),
         ("None", ""),
         ("x = 1", ""),
         ("", ""),
@@ -147,7 +149,9 @@ async def test_the_pool_gives_a_fresh_sandbox_each_time(tmp_path: Path) -> None:
     pool = Sandbox(SandboxSettings(warm=2))
     await pool.prepare(tmp_path)
     for _ in range(3):
-        done = await pool.run(Job("import os\nprint(os.path.exists('/tmp/x'))\nopen('/tmp/x', 'w')", folder=tmp_path))
+        done = await pool.run(
+            Job("import os\nprint(os.path.exists('/tmp/x'))\nx = open('/tmp/x', 'w')", folder=tmp_path)
+        )
         assert done.stdout == "False\n"
     await pool.close()
     assert not left_over()

@@ -69,7 +69,9 @@ BODIES: dict[str, Any] = {
     "POST /v1/route": {"model": "{name}", "messages": user("hi")},
     "POST /v1/models": {"name": "x", "engine": "scripted"},
     "POST /v1/agents": {"name": "fresh", "model": "scripted"},
+    "PUT /v1/agents/{name}": {"name": "{name}", "model": "nothing"},
     "PATCH /v1/agents/{name}": {"prompt": "x"},
+    "PUT /v1/agents/{name}/files/{path:path}": "x",
     "POST /v1/agents/{name}/scale": {"replicas": 1},
     "POST /v1/agents/{name}/nice": {"nice": 1},
     "POST /v1/agents/{name}/messages": {"text": "hi"},
@@ -82,7 +84,7 @@ BODIES: dict[str, Any] = {
     "PUT /v1/anomalies/{name}": {"reason": "x"},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
-THINGS = {"pid", "response", "conversation", "item", "task", "blob", "name", "key", "question"}
+THINGS = {"pid", "response", "conversation", "item", "task", "blob", "name", "key", "question", "path"}
 
 
 async def talk(owner: Tenant) -> dict[str, str]:
@@ -95,6 +97,13 @@ async def talk(owner: Tenant) -> dict[str, str]:
     return {"response": kept["id"], "conversation": begun["id"], "item": (await owner.ask("GET", at))[1]["last_id"]}
 
 
+async def keep(owner: Tenant, agent: str) -> str:
+    """A file in a workspace, with the secret in it; returns its path."""
+    status, kept = await owner.ask("PUT", f"/v1/agents/{agent}/files/{SECRET}.txt", SECRET)
+    assert status == 200, kept
+    return str(kept["path"])
+
+
 async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     """One of everything, each with the secret in it; returns their names."""
     agent = f"{SECRET}-agent"
@@ -105,6 +114,7 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     status, answer = await owner.ask("POST", path, body, **{"Idempotency-Key": task})
     assert status == 200, answer
     blob = next(part["blob"] for part in answer["reply"]["parts"] if "blob" in part)
+    file = await keep(owner, agent)
     processes = (await owner.ask("GET", "/v1/processes"))[1]["processes"]
     pid = next(process["pid"] for process in processes if process["name"] == f"{agent}@{SECRET}-session")
     identifier = f"{SECRET}-question"
@@ -113,12 +123,13 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     await asyncio.sleep(0)
     await api.system.anomalies.quarantine("acme", agent, SECRET)
     return {"pid": str(pid), "task": task, "blob": blob, "name": agent, "key": owner.key["id"], "question": identifier,
-            **await talk(owner)}  # fmt: skip
+            "path": file, **await talk(owner)}  # fmt: skip
 
 
 NOWHERE = {
     "pid": "999999", "response": "resp_nobodys", "conversation": "conv_nobodys", "item": "msg_nobodys",
     "task": "nobodys", "blob": "0" * 32, "name": "nobodys", "key": "key-nobodys", "question": "nobodys",
+    "path": "nobodys",
 }  # fmt: skip
 
 

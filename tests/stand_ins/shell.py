@@ -35,6 +35,7 @@ class Shell:
             "LLMAGENT_OS_DATA": str(self.data),
             "LLMAGENT_OS_MODELS": str(models or home / "models"),
             "XDG_STATE_HOME": str(home / "state"),
+            "LLMAGENT_OS_SANDBOX": str(home / "libraries"),
             "COLUMNS": "200",
         }
         self.home = home

@@ -27,7 +27,7 @@ from ..core.errors import (
     not_found,
 )
 from ..core.ports import Facts, Tool
-from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, owned, personal
+from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, Ticket, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -48,6 +48,15 @@ class Defined:
 
     spec: AgentSpec
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of applying a definition: what is stored now, and each field that changed, as it was and as it is."""
+
+    defined: Defined
+    created: bool
+    changed: Mapping[str, tuple[Json, Json]]
 
 
 class AgentManager:
@@ -140,6 +149,22 @@ class AgentManager:
             *(self._try(self._reconfigure(process, spec, new)) for process in processes)
         )
         return self._store(call, Defined(spec, old.version + 1))
+
+    async def apply(self, definition: AgentSpec | Mapping[str, Any], check: bool = False) -> Applied:
+        """Create an agent, or change one so that it is as the definition says: what that leaves out is as by default.
+
+        With `check` nothing is stored. Raises as `create` and `configure` do.
+        """
+        spec = definition if isinstance(definition, AgentSpec) else parse(definition)
+        if self._facts.get(self._space, spec.name) is None:
+            return Applied(Defined(self._check(spec.data()), 1) if check else await self.create(spec), True, {})
+        old = self.get(spec.name)
+        now, wanted = old.spec.data(), spec.data()
+        changed = {field: (now[field], value) for field, value in wanted.items() if value != now[field]}
+        if check or not changed:
+            return Applied(Defined(self._check(wanted), old.version + bool(changed)), False, changed)
+        done = await self.configure(spec.name, {field: value for field, (_, value) in changed.items()})
+        return Applied(done, False, changed)
 
     async def _reconfigure(self, process: Process, spec: AgentSpec, new: dict[str, Json]) -> None:
         drawn = spec.drawn(process.name or "", process.principal)
@@ -387,6 +412,18 @@ class AgentManager:
 
     def _named(self, name: str) -> list[int]:
         return self._kernel.table.named(name, self._tenant)
+
+    # -- what agents work on
+
+    def workspace(self, name: str) -> Ticket:
+        """Which workspace is an agent's and this person's, and what of it the agent may touch; raises NotFound.
+
+        A session, `AGENT@SESSION`, works in that of its agent.
+        """
+        agent = name.partition("@")[0]
+        grant = self.get(agent).spec.granted()
+        home = f"{self._tenant}/{agent}" + ("" if grant.shared else f"@{self.person}")  # as `Process.home`
+        return Ticket("", 0, self._tenant, self.person, home, grant)
 
     # -- talking to agents
 

@@ -39,9 +39,11 @@ from ..stores.folder import Claim, prepare
 from ..stores.homes import Homes
 from ..stores.pages import PageFiles
 from ..stores.sqlite import SQLiteStore
+from ..tools.by_hand import Files
 from ..tools.sandbox import Sandbox
 from ..tools.sources import Sources
-from .acts import account_acts, quarantine
+from ..tools.toolkit import Telling
+from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
 from .models import add_models, model_acts, sharing
 from .parts import load_plugins, traits
@@ -73,6 +75,7 @@ class System:
     shared: frozenset[str]
     tools: dict[str, Tool]
     sources: Sources
+    files: Files
     late: list[AgentSpec]
     audit: Audit | None
     closing: AsyncExitStack
@@ -164,7 +167,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             registry, Gate(tools, approvals), anomalies,
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process)),
             reviewing(config, registry, vault, approvals), masking(config, registry, vault, remote),
-            Circles(lambda: kernel.table),
+            Circles(lambda: kernel.table), Telling(tools),
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)
         opened.push_async_callback(kernel.close)
@@ -198,7 +201,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         shared, late = await add_agents(agents, registry, config, sources)
         if late:
             kernel.worker("late agents", create_late(agents, late, sources))
-        homes = Homes(config.data / "workspaces")
+        homes, files = Homes(config.data / "workspaces"), Files(config.data / "workspaces")
         await homes.adopt(facts)
         holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
         amend = audit.amend if audit is not None else None
@@ -207,7 +210,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("retention", privacy.run())
         administration.takes({
             **processes(kernel), **account_acts(kernel), **model_acts(kernel, config, registry),
-            **plugin_acts(registry, tools, loops),
+            **plugin_acts(registry, tools, loops), **file_acts(files, acting),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
@@ -215,7 +218,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            {DEFAULT: agents}, shared, tools, sources, late, audit, opened,
+            {DEFAULT: agents}, shared, tools, sources, files, late, audit, opened,
         )  # fmt: skip
         await kernel.start_all()
         system.closing = opened.pop_all()
@@ -225,11 +228,13 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 def filters_of(
     registry: Plugins, gate: Gate, watch: Filter | None = None, intents: Filter | None = None,
     review: Filter | None = None, masking: Filter | None = None, circles: Filter | None = None,
+    telling: Filter | None = None,
 ) -> list[Filter]:  # fmt: skip
     """What every call passes, the outermost first; what is None is left out."""
     filters: list[Filter | None] = [
         watch,  # sees what is refused as well
         gate,  # what a process may do
+        telling,  # what models are told of tools now
         Spotlight(gate.trusts),
         Quotes(gate.labels),
         budgets,

@@ -1,14 +1,17 @@
-"""Acts that are nobody's but the kernel's own: about accounts, and the quarantine that the system itself asks for."""
+"""Acts that belong to no room alone: about accounts and workspaces, and the quarantine that the system asks for."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
+from ..agent.manager import AgentManager
 from ..core.accounts import book, statements
 from ..core.records import Call
 from ..kernel.kernel import Kernel
 from ..security.administration import Deed
 from ..security.identity import Caller
+from ..tools.by_hand import Files
 
 
 def account_acts(kernel: Kernel) -> dict[str, Deed]:
@@ -21,6 +24,16 @@ def account_acts(kernel: Kernel) -> dict[str, Deed]:
         call.after.append(partial(book, entries))
 
     return {"accounts.credit": credit}
+
+
+def file_acts(files: Files, agents: Callable[[Call], Awaitable[AgentManager]]) -> dict[str, Deed]:
+    """What does the acts about files of workspaces."""
+
+    async def put(call: Call, by: Caller) -> None:
+        ticket = (await agents(call)).workspace(call.args["agent"])
+        await files.write(call.args["path"], call.args["data"].value, ticket)
+
+    return {"files.put": put}
 
 
 async def quarantine(kernel: Kernel, tenant: str, agent: str, reason: str) -> None:

@@ -133,7 +133,10 @@ class PortTaken(LLMAgentOSError):
 
 
 class FetchFailed(LLMAgentOSError):
-    """A model's bytes could not be had, or are not what they should be; what came in good order is kept."""
+    """The bytes of a model, or of libraries for code, could not be had, or are not what they should be.
+
+    What came of a model in good order is kept.
+    """
 
 
 class MissingExtra(LLMAgentOSError):

@@ -35,11 +35,12 @@ _HELD = {
     "POST /v1/conversations/{conversation}, DELETE /v1/conversations/{conversation}, "
     "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
-    "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}",
+    "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
+    "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
     "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools",
-    "agents:write": "POST /v1/agents, PATCH /v1/agents/{name}, DELETE /v1/agents/{name}, "
+    "agents:write": "POST /v1/agents, PUT /v1/agents/{name}, PATCH /v1/agents/{name}, DELETE /v1/agents/{name}, "
     "POST /v1/agents/{name}/deploy, POST /v1/agents/{name}/scale, POST /v1/agents/{name}/pause, "
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
     "POST /v1/tools/{name}",

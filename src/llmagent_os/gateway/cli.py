@@ -26,6 +26,7 @@ COMMANDS = {
     "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
+    "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
     "backup": ("backup", "Copy everything that a system knows, while it runs."),
@@ -36,6 +37,7 @@ COMMANDS = {
     "accounts": ("accounts", "See what was drawn on the accounts of budgets, and give some back."),
     "tools": ("tools", "List, try and add tools."),
     "plugins": ("plugins", "List the plugins, and load their files again."),
+    "sandbox": ("sandbox", "See what code runs in, and bring libraries for it."),
     "doctor": ("doctor", "Say what is missing and the command that mends it."),
     "bench": ("bench", "Measure this system."),
 }

@@ -27,6 +27,7 @@ from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_events import Events
+from .rest_files import Files
 from .rest_identity import Identity
 from .rest_login import Entrance
 from .rest_pages import Pages
@@ -66,7 +67,7 @@ def make_rest(system: System) -> FastAPI:
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     about = (Overview, Events, Identity, Approving, Anomalous, Accounts, Tools)
-    for part in (Agents(), Processes(), Entrance(), Pages(), Conversing(), *(each(system) for each in about)):
+    for part in (Agents(), Files(), Processes(), Entrance(), Pages(), Conversing(), *(each(system) for each in about)):
         app.include_router(part.router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)

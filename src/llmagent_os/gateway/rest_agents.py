@@ -136,12 +136,32 @@ class Task(BaseModel):
     reply: dict[str, Any] | None = Field(None, description="text, parts, finish, usage, model; files are blobs")
 
 
+class Change(BaseModel):
+    """A field of a definition, before and after."""
+
+    old: Any
+    new: Any
+
+
+class Check(Strict):
+    """Whether anything is done."""
+
+    check: bool = Field(False, description="only say what would be changed, and what is wrong with the definition")
+
+
 class Defined(BaseModel):
     """An agent's definition and its version, counted from 1."""
 
     name: str
     version: int
     spec: dict[str, Any]
+
+
+class Applied(Defined):
+    """What a definition changed: `changed` has each field with what it was and what it is."""
+
+    created: bool
+    changed: dict[str, Change]
 
 
 class Agents:
@@ -153,6 +173,7 @@ class Agents:
         router.get("/v1/agents")(self.list)
         router.post("/v1/agents", status_code=201)(self.create)
         router.get(one)(self.monitor)
+        router.put(one)(self.apply)
         router.patch(one)(self.configure)
         router.delete(one, status_code=204)(self.delete)
         router.post(f"{one}/deploy")(self.deploy)
@@ -177,6 +198,15 @@ class Agents:
     async def monitor(self, here: Here, name: str) -> dict[str, Any]:
         """An agent's definition, its processes with their states and usage, and the sum of that usage."""
         return await here.agents.monitor(name)
+
+    async def apply(self, here: Here, name: str, definition: AgentSpec, query: Annotated[Check, Query()]) -> Applied:
+        """Create an agent, or change one to be as this definition says, with what it leaves out as by default."""
+        if definition.name != name:
+            raise InvalidRequest(f"this is the definition of {definition.name!r}, not of {name!r}", parameter="name")
+        done = await here.agents.apply(definition, query.check)
+        stored = self._defined(done.defined).model_dump()
+        changed = {field: Change(old=old, new=new) for field, (old, new) in done.changed.items()}
+        return Applied(**stored, created=done.created, changed=changed)
 
     async def configure(
         self, here: Here, name: str, changes: Annotated[dict[str, Any], Body(description="fields of AgentSpec")]

@@ -15,6 +15,7 @@ from ..agent.spec import Allowance, RestartSpec
 from ..core import codec
 from ..core.records import Json, Supervision
 from ..kernel.journal import Row
+from ..monitoring.names import pids_named
 from ..monitoring.replay import replay
 from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
@@ -27,6 +28,14 @@ class Slice(Strict):
 
     after: int = Field(0, ge=0, lt=2**63)
     limit: int = Field(100, ge=1, le=1000)
+
+
+class Listing(Slice):
+    """Which processes."""
+
+    name: str | None = Field(
+        None, description="only those that a name means: of an agent, or AGENT@SESSION, or SESSION"
+    )
 
 
 class Spawn(Strict):
@@ -72,10 +81,20 @@ class Processes:
         router.get("/v1/blobs/{name}", response_class=Response)(self.blob)
         return router
 
-    async def list(self, here: Here, page: Annotated[Slice, Query()]) -> dict[str, Any]:
-        """The caller's processes in order of pid, ended ones included; with the scope `people` all of the tenant."""
-        table, caller = here.system.kernel.table, here.caller
-        return {"processes": table.listed(page.after, page.limit, caller.tenant, caller.sight)}
+    async def list(self, here: Here, page: Annotated[Listing, Query()]) -> dict[str, Any]:
+        """The caller's processes in order of pid, ended ones included; with the scope `people` all of the tenant.
+
+        Of a `name` those that live; where none does, those that ended last. 404 where there are none.
+        """
+        table, whose = here.system.kernel.table, (here.caller.tenant, here.caller.sight)
+        if page.name is None:
+            return {"processes": table.listed(page.after, page.limit, *whose)}
+        pids = [
+            pid
+            for pid in await pids_named(here.system.kernel.store, page.name, *whose, here.caller.principal)
+            if pid > page.after
+        ]
+        return {"processes": [each for pid in pids[: page.limit] for each in table.listed(pid - 1, 1, *whose)]}
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
         """Start a process. What runs as an agent, or under the name of one, takes `agents:write` as well."""

@@ -26,7 +26,8 @@ class Arguments(Strict):
 
 def described(name: str, tool: Tool) -> dict[str, Json]:
     """A tool: its name, source and description, what it declares (`core.records.Traits`), and the schema it takes."""
-    told = {"name": name, "source": getattr(tool, "source", "plugin"), "description": tool.spec.description}
+    about = getattr(tool, "told", tool.spec.description)
+    told = {"name": name, "source": getattr(tool, "source", "plugin"), "description": about}
     return {**told, **asdict(tool.traits), "parameters": tool.spec.parameters}
 
 

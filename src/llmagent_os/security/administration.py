@@ -46,6 +46,7 @@ ACTS: Mapping[str, Act] = {
     "agents.terminate": Act("agents:write", "End every process of an agent."),
     "agents.nice": Act("agents:write", "Change how the processes of an agent stand in line."),
     "tasks.cancel": Act("chat", "Stop the turn that works on a task, or take the task back."),
+    "files.put": Act("chat", "Put a file into the workspace of an agent and a person."),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
     "processes.nice": Act("processes:write", "Change how a process stands in line."),

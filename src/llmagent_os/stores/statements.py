@@ -13,6 +13,11 @@ NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
 AWAKE = "status != 'waiting'"  # word for word as the index has it
 LIVING = "status NOT IN ('stopped', 'done', 'quarantined')"
+THEIRS = "(?3 IS NULL OR principal = ?3)"
+NAMED = f"SELECT pid, principal FROM process WHERE tenant = ?1 AND {LIVING} AND name "
+MEANT = "name = ?2 OR substr(name, 1, length(?2) + 1) IN (?2 || '@', ?2 || '~') "
+MEANT += "OR instr(name, '@') > 0 AND substr(name, instr(name, '@') + 1) = ?2"
+"""A process by its name, its agent's or its session's."""
 BESIDE = "SELECT name, principal FROM process INDEXED BY process_named WHERE tenant = ?1 AND name {} ?2 AND "
 BESIDE += LIVING + " AND name IS NOT NULL ORDER BY name {} LIMIT 100"
 
@@ -118,6 +123,10 @@ READS = {
     "(instr(name, '@') = 0 OR principal IN (?3, '*'))",
     "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
     f"AND (?4 IS NULL OR principal IN (?4, '*')) AND {LIVING}",
+    "process.meant": f"SELECT pid FROM ({NAMED} = ?2 UNION ALL {NAMED} > ?2 || '@' AND name < ?2 || 'A' UNION ALL "
+    f"{NAMED} > ?2 || '~' AND name < ?2 || char(127)) WHERE {THEIRS} ORDER BY pid",
+    "past.meant": "SELECT pid FROM (SELECT pid, name, principal FROM process WHERE tenant = ?1 ORDER BY pid DESC "
+    f"LIMIT 10000) WHERE {THEIRS} AND ({MEANT}) ORDER BY pid",
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.places import told
 from ..core.trees import remove
@@ -21,7 +22,8 @@ from .sandbox.watch import survey
 Mark = tuple[int, ...]
 """What tells of a file whether it was written to since: no program can set all of it."""
 
-CACHES = "__pycache__"  # written by whoever imports a file: no result of anybody's
+CACHES = ("__pycache__", ".cache")  # written by whoever imports a file, or draws a picture: no result of anybody's
+SHOWN = ".shown"  # the folder of pictures that code drew to be shown, not to be kept (see `sandbox.inside`)
 
 
 class Aside:
@@ -33,7 +35,7 @@ class Aside:
 
     def take(self, workspace: Path, owner: int | None = None) -> None:
         """Fill it with the plain files, folders and links of a workspace; with `owner` they become that user's."""
-        for place, folders, files, at in _walk(workspace):
+        for place, folders, files, at in walked(workspace):
             below = self.folder / place
             for name in folders:
                 with suppress(FileNotFoundError):
@@ -45,12 +47,11 @@ class Aside:
                 with suppress(FileNotFoundError):
                     _copy(name, at, below / name)
         survey(self.folder, owner)
-        self._marks = _marks(self.folder)
+        self._marks = marks(self.folder)
 
     def changed(self) -> list[str]:
         """The paths that are new, gone or written to since it was filled."""
-        now = _marks(self.folder)
-        return sorted(told(path) for path in now.keys() | self._marks.keys() if now.get(path) != self._marks.get(path))
+        return changed(self._marks, marks(self.folder))
 
 
 @contextmanager
@@ -63,9 +64,10 @@ def aside() -> Iterator[Aside]:
         remove(folder)
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str], int]]:
+def walked(top: Path) -> Iterator[tuple[Path, list[str], list[str], int]]:
+    """What is in a folder and those below it: their path from there, the folders and files in each, and it, open."""
     for below, folders, files, at in os.fwalk(top):
-        folders[:] = [name for name in folders if name != CACHES]
+        folders[:] = [name for name in folders if name not in (*CACHES, SHOWN)]
         yield Path(below).relative_to(top), folders, files, at
 
 
@@ -74,24 +76,29 @@ def _copy(name: str, at: int, target: Path) -> None:
     about = os.stat(name, dir_fd=at, follow_symlinks=False)
     if stat.S_ISLNK(about.st_mode):
         os.symlink(os.readlink(name, dir_fd=at), target)
-        return
-    if not stat.S_ISREG(about.st_mode):
-        return
+    elif stat.S_ISREG(about.st_mode) and (read := plain(name, at)) is not None:
+        with read, target.open("xb") as written:
+            shutil.copyfileobj(read, written)
+            target.chmod(stat.S_IMODE(os.fstat(read.fileno()).st_mode) & 0o777)
+
+
+def plain(name: str, at: int) -> BinaryIO | None:
+    """A plain file in an open folder, to be read; None for what is none, or has other names elsewhere."""
     try:
         source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     except OSError:  # swapped meanwhile
-        return
-    with open(source, "rb") as read:
-        about = os.fstat(source)
-        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
-            with target.open("xb") as written:
-                shutil.copyfileobj(read, written)
-            target.chmod(stat.S_IMODE(about.st_mode) & 0o777)
+        return None
+    about = os.fstat(source)
+    if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
+        return os.fdopen(source, "rb")
+    os.close(source)
+    return None
 
 
-def _marks(top: Path) -> dict[str, Mark]:
+def marks(top: Path) -> dict[str, Mark]:
+    """The mark of every file, folder and link below a folder, by path."""
     found: dict[str, Mark] = {}
-    for place, folders, files, at in _walk(top):
+    for place, folders, files, at in walked(top):
         for name in (*folders, *files):
             with suppress(FileNotFoundError):
                 about = os.stat(name, dir_fd=at, follow_symlinks=False)
@@ -99,3 +106,8 @@ def _marks(top: Path) -> dict[str, Mark]:
                 times = () if folder else (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
                 found[str(place / name)] = (about.st_ino, stat.S_IFMT(about.st_mode), *times)
     return found
+
+
+def changed(before: Mapping[str, Mark], now: Mapping[str, Mark]) -> list[str]:
+    """The paths that are new, gone or written to."""
+    return sorted(told(path) for path in now.keys() | before.keys() if now.get(path) != before.get(path))

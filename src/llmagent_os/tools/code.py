@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,15 @@ from ..core.errors import ToolFailed
 from ..core.places import allowed, folders
 from ..core.records import Json, Ticket
 from .aside import aside
+from .made import before, made
 from .sandbox import Job, Result, Sandbox
 from .sandbox.watch import survey
 from .toolkit import ToolKit
 
 NOT_KEPT = "what it wrote was not kept: it ran on a copy of your files, for nobody has said that it may change them"
+
+_ALONE, _PRINTS = "standard library, no pandas", "and get what it prints."  # in the description of `python`
+_DRAWS = "Files that it writes, and pictures that it shows, go to the user."
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -48,7 +53,11 @@ class Code:
         job = Job(job.code, job.argv, self._workspace(ticket), seconds, ticket.grant.hosts)
         if ticket.contained:
             return await self._aside(job)
-        return _told(await self._sandbox.run(job))
+        if job.folder is None:
+            return _told(await self._sandbox.run(job))
+        then = await asyncio.to_thread(before, job.folder, self._sandbox.owner)
+        told = _told(await self._sandbox.run(job))
+        return told | await asyncio.to_thread(made, job.folder, then)
 
     async def _aside(self, job: Job) -> dict[str, Json]:
         """Run a job on a copy of its workspace, without a network, and tell what it would have changed."""
@@ -62,6 +71,7 @@ class Code:
             await asyncio.to_thread(copy.take, job.folder, self._sandbox.owner)
             told = _told(await self._sandbox.run(replace(job, folder=copy.folder)))
             changed = await asyncio.to_thread(copy.changed)
+            told |= await asyncio.to_thread(made, copy.folder, None)  # the rest is not kept
         return told | {"not_kept": changed, "note": NOT_KEPT} if changed else told
 
     def _workspace(self, ticket: Ticket) -> Path | None:
@@ -100,4 +110,15 @@ def code_tools(sandbox: Sandbox, root: Path) -> ToolKit:
     kit.add(code.shell, meanings={"command": "code"}, **shared)
     for tool in kit.values():
         tool.source = "built in"
+    kit["python"].tell = partial(_python_now, kit["python"].spec.description, sandbox)
     return kit
+
+
+def _python_now(description: str, sandbox: Sandbox) -> str:
+    """What a model is told of `python`, by the libraries that were set up for it."""
+    found = sandbox.libraries()
+    if found is None:
+        return description
+    *names, last = found.versions
+    there = f"{', '.join(names)} and {last} are" if names else f"{last} is"
+    return description.replace(_ALONE, f"{there} there").replace(_PRINTS, f"{_PRINTS} {_DRAWS}")

@@ -9,7 +9,7 @@ import contextvars
 import inspect
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,8 @@ from pydantic import ConfigDict, ValidationError, create_model
 from ..core import codec
 from ..core.coroutines import begin
 from ..core.errors import Conflict, LLMAgentOSError, ToolFailed
-from ..core.records import Json, Ticket, ToolSpec, Traits
+from ..core.ports import Proceed, Tool
+from ..core.records import Call, GenerateRequest, Json, Ticket, ToolSpec, Traits
 
 KEY = "idempotency_key"
 """A parameter of this name is not shown to models; it gets the call's idempotency key."""
@@ -101,6 +102,12 @@ class FunctionTool:
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
         self.spec = ToolSpec(name, inspect.getdoc(function) or "", schema)
+        self.tell: Callable[[], str] | None = None
+
+    @property
+    def told(self) -> str:
+        """What a model is told of it now: what `tell` says, where the description cannot know it (see `Telling`)."""
+        return self.spec.description if self.tell is None else self.tell()
 
     async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Check the arguments and call the function; raises ToolFailed with what was wrong.
@@ -141,6 +148,37 @@ async def in_thread(function: Callable[..., Any], /, **values: Any) -> Any:
 
     threading.Thread(target=work, name=f"tool {getattr(function, '__name__', '')}", daemon=True).start()
     return await asyncio.wrap_future(answer)
+
+
+class Telling:
+    """A filter that tells models of tools as they are now (see `FunctionTool.told`).
+
+    Their descriptions stay as they are: these are a part of the keys of generations, and a turn that began before
+    something was set up goes on after it, and replays.
+    """
+
+    calls = frozenset({"generate"})
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = tools
+
+    async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
+        """Let a request proceed with those words, which nobody outside of it sees."""
+        request: GenerateRequest = call.args["request"]
+        tools = tuple(map(self._told, request.tools))
+        if tools == request.tools:
+            return await proceed(call)
+        given, call.args = call.args, {**call.args, "request": replace(request, tools=tools)}
+        try:
+            return await proceed(call)
+        finally:
+            call.args = given
+
+    def _told(self, spec: ToolSpec) -> ToolSpec:
+        tool = self._tools.get(spec.name)
+        if not isinstance(tool, FunctionTool) or tool.tell is None or tool.spec != spec:
+            return spec
+        return replace(spec, description=tool.told)
 
 
 class ToolKit(dict[str, FunctionTool]):

@@ -31,6 +31,10 @@ class Store(Protocol):
         """Return the rows of a named query. Raises JournalDamaged on a damaged page."""
         ...
 
+    def scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """`read` beside those who read meanwhile, for a query that looks at much; call it in a thread."""
+        ...
+
     def checkpoint(self) -> None:
         """Fold what was written into its final place; called now and then, in a thread beside running writes."""
         ...
@@ -42,10 +46,6 @@ class Store(Protocol):
 
 class Archive(Store, Protocol):
     """A store whose content can be thrown away for good. Each of these may take long; call them in a thread."""
-
-    def scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        """`read` beside those who read meanwhile, for a query that looks at all there is."""
-        ...
 
     def collect(self, older: float) -> int:
         """Delete the blobs that nothing refers to and nobody wrote for `older` seconds; returns how many."""

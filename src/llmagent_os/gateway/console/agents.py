@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
-from ...agent.spec import load
 from ...core.errors import InvalidRequest
 from ...core.records import Json
 from ..client import Client
 from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, show, table
+from .output import emit, say, short, show, table
 from .processes import pages
+
+if TYPE_CHECKING:
+    from ...agent.spec import AgentSpec
 
 app, agents = group("agents", "Create, change, deploy and remove agents.")
 
+_WIDTH, _BEFORE, _LONGEST = 60, 10, 1 << 20  # characters of a value that is told
+
 Name = Annotated[str, typer.Argument(help="The agent's name.")]
 Replicas = Annotated[int, typer.Argument(min=0, help="How many processes share its work.")]
+File = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="YAML: one definition, or several as a list or documents.")
+]
 
 
 @agents.command("list", epilog=examples("agents list", "agents list --json"))
@@ -58,16 +68,11 @@ def shown(name: Name, as_json: AsJson = False, data: Data = None) -> None:
 
 
 @agents.command("create", epilog=examples("agents create writer.yaml"))
-def create(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML: one definition, or several.")],
-    data: Data = None,
-) -> None:
+def create(file: File, data: Data = None) -> None:
     """Create the agents of a YAML file.
 
     A definition needs no more than `name: writer`."""
-    specs = load(file)
-    if not specs:
-        raise InvalidRequest(f"{file} has no definition in it; the least is `name: writer`", parameter="file")
+    specs = _read(file)
 
     async def work(client: Client) -> None:
         for spec in specs:
@@ -75,6 +80,77 @@ def create(
             say(f"created {spec.name}")
 
     ask(data, work)
+
+
+@agents.command("apply", epilog=examples("agents apply team.yaml", "agents apply team.yaml --check"))
+def apply(
+    file: File,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing, say what would be; exit code 1 if something would.")
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Create the agents of a YAML file, or change them to be as it says, and tell what changed.
+
+    What a definition leaves out is as by default. Nothing is changed where one of them cannot be used."""
+    specs = _read(file)
+
+    async def put(client: Client, checking: bool) -> list[dict[str, Any]]:
+        query = {"check": "true"} if checking else {}
+        return [await client.put(f"/v1/agents/{spec.name}", spec.data(), **query) for spec in specs]
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        found = await put(client, True)
+        return found if check else await put(client, False)
+
+    done = ask(data, work)
+    for each in done:
+        emit(each) if as_json else say("\n".join(_told(each, check)))
+    if check and any(each["created"] or each["changed"] for each in done):
+        raise typer.Exit(1)
+
+
+def _told(done: dict[str, Any], check: bool) -> Iterator[str]:
+    """What was applied, or would be, and each field that differs."""
+    name, fields = done["name"], sorted(done["changed"])
+    if done["created"]:
+        yield f"{'would create' if check else 'created'} {name}"
+    elif not fields:
+        yield f"{name} is as it was, at version {done['version']}"
+    else:
+        yield f"{name} {'would be' if check else 'is now'} at version {done['version']}:"
+    for field in fields:
+        yield from _differences(field, done["changed"][field]["old"], done["changed"][field]["new"])
+
+
+def _differences(path: str, old: Json, new: Json) -> Iterator[str]:
+    """The values in which two fields differ, a line each: from where they do, as far as there is room."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
+        return
+    texts = [short(value, _LONGEST) for value in (old, new)]
+    start = max(0, _common(*texts) - _BEFORE) if max(map(len, texts)) > _WIDTH else 0
+    before, after = (("…" if start else "") + short(text[start:], _WIDTH) for text in texts)
+    yield f"    {path}: {before or '(empty)'} -> {after or '(empty)'}"
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts share at their beginning."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _read(file: Path) -> list[AgentSpec]:
+    """The definitions of a file; raises InvalidRequest."""
+    specs: list[AgentSpec] = importlib.import_module("...agent.spec", __package__).load(file)  # with what checks them
+    if not specs:
+        raise InvalidRequest(f"{file} has no definition in it; the least is `name: writer`", parameter="file")
+    names = Counter(spec.name for spec in specs)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise InvalidRequest(f"{file} defines {twice[0]!r} twice; keep one of them", parameter="file")
+    return specs
 
 
 @agents.command(

@@ -21,7 +21,7 @@ from ...core import extras
 from ...core.errors import LLMAgentOSError
 from ...llm import memory as needs
 from ...llm.known import ALIASES, KNOWN, KnownModel, known_model, models_folder, path_of
-from ...offline import known_sources
+from ...offline import known_sources, sandbox_libraries
 from ..auth import key_file
 from ..client import NotRunning, find
 from ..ports import listen
@@ -58,6 +58,7 @@ def machine() -> Iterator[Check]:
     here = importlib.util.find_spec("pip") is not None
     yield _check("pip", here, "here" if here else "missing: models cannot be fetched", "python -m ensurepip")
     yield _sandbox()
+    yield _libraries()
     for extra, (module, lacking) in _EXTRAS.items():
         if importlib.util.find_spec(module):
             yield Check(f"extra {extra}", "ok", "installed")
@@ -78,6 +79,16 @@ def _sandbox() -> Check:
     if tried.returncode == 0:
         return Check("sandbox", "ok", found)
     return Check("sandbox", "optional", f"code tools refuse to run: {tried.stderr.strip()}", mend)
+
+
+def _libraries() -> Check:
+    """The libraries that code has in the sandbox beside Python's own."""
+    found = sandbox_libraries()
+    if found is None:
+        told = "none: python has its standard library alone, no numpy, pandas or matplotlib"
+        return Check("code libraries", "optional", told, "llmagent-os sandbox setup")
+    told = ", ".join(f"{name} {version}" for name, version in found.versions.items()) + f"; {size(found.size)}"
+    return Check("code libraries", "ok", told, "" if found.current else "llmagent-os sandbox setup")
 
 
 def models(config: Config, deep: bool) -> Iterator[Check]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -17,6 +18,9 @@ from .output import ago, emit, say, show, table
 app = commands()
 
 Target = Annotated[str, typer.Argument(metavar="PID|AGENT", help="A process's number, or an agent's name.")]
+Meant = Annotated[
+    str, typer.Argument(metavar="PID|AGENT|SESSION", help="A process's number, an agent's name, or a session's.")
+]
 
 _PAGE = 1000
 _ENDED = ("stopped", "done")
@@ -32,6 +36,14 @@ async def pages(client: Client, path: str, rows: str, key: str, after: int | str
         if len(page) < _PAGE:
             return
         after = page[-1][key]
+
+
+async def meant(client: Client, target: str) -> list[dict[str, Any]]:
+    """The processes of a number or a name; raises NotFound where there are none."""
+    if target.isdecimal():
+        return [await client.get(f"/v1/processes/{target}")]
+    async with aclosing(pages(client, f"/v1/processes?{urlencode({'name': target})}", "processes", "pid")) as found:
+        return [each async for each in found]
 
 
 @app.command(epilog=examples("ps", "ps --all", "ps --json"))

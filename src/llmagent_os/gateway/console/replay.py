@@ -1,37 +1,55 @@
-"""`replay`: a past process run again from its journal."""
+"""`replay`: past processes run again from their journal."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from ...config import load
 from ...offline import rerun
-from .options import AsJson, Data, Plugin, commands, examples
+from ..client import Client, NotRunning
+from .options import AsJson, Data, Plugin, ask, chosen_elsewhere, commands, examples
 from .output import emit
+from .processes import Meant, meant
 
 app = commands()
 
 
-@app.command(epilog=examples("replay 12", "replay 12 --plugin mine.py", "replay 12 --json"))
-def replay(
-    pid: Annotated[int, typer.Argument(metavar="PID", help="The process's number.")],
-    plugin: Plugin = None,
-    as_json: AsJson = False,
-    data: Data = None,
-) -> None:
+@app.command(epilog=examples("replay 12", "replay assistant@work", "replay 12 --plugin mine.py", "replay 12 --json"))
+def replay(target: Meant, plugin: Plugin = None, as_json: AsJson = False, data: Data = None) -> None:
     """Run a past process again from its journal: no model, no tool, and nothing is written.
 
-    Works beside a running system and without one. Says where the program now does something else than it did; exit
-    code 1 if it does.
+    A running system does it with its own programs and tools. Without one, or with --plugin, the files of plugins are
+    loaded for it here. Says where the program now does something else than it did; exit code 1 if it does. Of an agent
+    or a session all processes are run again.
     """
-    report = asyncio.run(rerun(load({"data": data, "plugins": plugin}), pid))
-    if as_json:
-        emit(report)
-    else:
-        print(f"process {report.pid} ({report.program}): {report.turns} turns, {report.calls} calls answered again")
-        print(f"diverged in {report.diverged}" if report.diverged else "the same as it was")
-    if report.diverged:
+    reports = _replayed(target, plugin, data)
+    for report in reports:
+        if as_json:
+            emit(report)
+            continue
+        ran = f"{report['turns']} turns, {report['calls']} calls answered again"
+        print(f"process {report['pid']} ({report['program']}): {ran}")
+        print(f"diverged in {report['diverged']}" if report["diverged"] else "the same as it was")
+    if any(report["diverged"] for report in reports):
         raise typer.Exit(1)
+
+
+def _replayed(target: str, plugin: list[Path] | None, data: Path | None) -> list[Mapping[str, Any]]:
+    if plugin is None:
+        try:
+            return ask(data, lambda client: _by_system(client, target))
+        except NotRunning:
+            if chosen_elsewhere(data):
+                raise
+    config = load({"data": data, "plugins": plugin})
+    return [asdict(each) for each in asyncio.run(rerun(config, int(target) if target.isdecimal() else target))]
+
+
+async def _by_system(client: Client, target: str) -> list[Mapping[str, Any]]:
+    return [await client.post(f"/v1/processes/{process['pid']}/replay") for process in await meant(client, target)]

@@ -21,7 +21,7 @@ from typing import Any
 
 from ...core.errors import MissingExtra, ToolFailed
 from ...core.records import Json
-from . import levels, seccomp, watch
+from . import levels, modules, seccomp, watch
 from .proxy import Proxy
 
 _TICK = 0.025  # seconds between two looks at a running sandbox
@@ -120,6 +120,10 @@ class Sandbox:
         self._warm: OrderedDict[tuple[int, int] | None, _Started] = OrderedDict()
         self._filling: set[asyncio.Task[None]] = set()
 
+    def libraries(self) -> modules.Modules | None:
+        """The libraries that code has beside Python's own; None for none."""
+        return modules.found(levels.interpreter())
+
     async def run(self, job: Job) -> Result:
         """Run a job to its end; never longer than its seconds, and nothing it started outlives it.
 
@@ -176,7 +180,9 @@ class Sandbox:
         if settings.hosts and settings.level == "bwrap":
             proxy = Proxy()
             await proxy.start(self.owner)
-        cell = levels.Cell(settings.level, folder, settings.disk, settings.readonly, proxy.folder if proxy else None)
+        cell = levels.Cell(
+            settings.level, folder, settings.disk, settings.readonly, proxy.folder if proxy else None, self.libraries()
+        )  # fmt: skip
         filter_file = os.memfd_create("seccomp")
         try:
             os.write(filter_file, self._filter)
@@ -192,7 +198,7 @@ class Sandbox:
 
     async def _take(self, folder: Path | None) -> _Started | None:
         found = self._warm.pop(_key(folder), None)
-        if found is None or found.process.returncode is None:
+        if found is None or (found.process.returncode is None and found.cell.modules == self.libraries()):
             return found
         await found.end()
         return None
@@ -266,6 +272,7 @@ class Sandbox:
         files = cell.files()
         return {
             "code": job.code, "argv": job.argv, "folder": cell.inside, "files": files, "close": confined,
+            "modules": cell.libraries,
             "keep": cell.level != "bwrap", "seccomp": self._filter if confined else b"", "limits": self._limits(),
             "proxy": (levels.PROXY_PORT, levels.PROXY_SOCKET) if started.proxy is not None else None,
         }  # fmt: skip

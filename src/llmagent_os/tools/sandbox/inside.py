@@ -22,6 +22,7 @@ ACCESSES = (13, 13, 14, 15, 15, 16)  # how many rights over files there are, by 
 READ, FILE = 0b1101, 1 << 15 | 1 << 14 | 0b111  # execute, read, list; what a rule for a file may hold
 NAME = "main.py"  # of the code, in what it is shown of its errors
 KIND, FOLDER = 0o170000, 0o040000  # of a file's mode
+SHOWN = ".shown"  # the folder of pictures that are shown and not kept, below the workspace
 
 
 class Long(_ctypes._SimpleCData):
@@ -126,8 +127,8 @@ def forward(port: int, path: str) -> None:
             threading.Thread(target=carry, args=ends, daemon=True).start()
 
 
-def main() -> str:
-    """Wait for the job and become it; Python code comes back, to be run by this very interpreter."""
+def main() -> "dict[str, Any]":
+    """Wait for the job and become it; one of Python code comes back, to be run by this very interpreter."""
     posix.write(1, b"\x06")
     job: dict[str, Any] = eval(sys.stdin.buffer.read())
     if job["keep"]:
@@ -146,8 +147,7 @@ def main() -> str:
         import os  # noqa: PLC0415 - it knows where programs are
 
         os.execvp(job["argv"][0], job["argv"])
-    code: str = job["code"]
-    return code
+    return job
 
 
 def shown(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
@@ -158,25 +158,42 @@ def shown(kind: type[BaseException], error: BaseException, trace: "TracebackType
 
 
 class Output(type(sys.stdout)):  # type: ignore[misc]
-    """Standard output that knows whether anything was printed."""
+    """Standard output that knows whether a line is begun."""
 
-    used = False
+    begun = False
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`."""
-        Output.used = True
+        Output.begun = not text.endswith("\n") if text else Output.begun
         return super().write(text)
 
 
 def last(value: object) -> None:
-    """Print the value of a last expression, as a notebook does, where nothing else was printed."""
-    if value is not None and not Output.used:
-        print(repr(value))
+    """Print the value of a last expression, as a notebook does, on a line of its own."""
+    if value is not None:
+        print("\n" * Output.begun + repr(value))
 
 
-CODE = main()
+def pictures() -> None:
+    """Keep what was drawn and saved nowhere: as in a notebook, it is shown."""
+    plots: Any = sys.modules.get("matplotlib.pyplot")
+    numbers = plots.get_fignums() if plots is not None and "savefig" not in JOB["code"] else ()
+    folder = f"{JOB['folder']}/{SHOWN}"
+    if numbers:
+        try:  # noqa: SIM105 - `contextlib` takes too long to import
+            posix.mkdir(folder)
+        except FileExistsError:
+            pass
+    for number in numbers:
+        plots.figure(number).savefig(f"{folder}/figure-{number}.png")
+
+
+JOB = main()
+CODE = JOB["code"]
 sys.argv = [NAME]
 VERSION = f".{sys.version_info[1]}"
+sys.path += JOB["modules"]  # before what the system has of the same name
+sys.warnoptions += ["ignore:FigureCanvasAgg is non-interactive"] * bool(JOB["modules"])  # it is shown, see `pictures`
 sys.path += [f"{at}/dist-packages" for at in ("/usr/lib/python3", f"/usr/local/lib/python3{VERSION}")]
 sys.path.append(posix.getcwd())  # last: a file that was left there stands for no module of the system
 sys.excepthook, sys.displayhook = shown, last
@@ -186,3 +203,4 @@ TREE: "Any" = compile(CODE, NAME, "exec", _ast.PyCF_ONLY_AST)
 LAST = [TREE.body.pop()] if TREE.body and isinstance(TREE.body[-1], _ast.Expr) else []
 exec(compile(TREE, NAME, "exec"), SPACE)
 exec(compile(_ast.Interactive(LAST), NAME, "single"), SPACE)
+pictures()

@@ -13,11 +13,13 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from .modules import FONTS, LIBRARIES, Modules
 from .seccomp import ARCHES
 
 Level = Literal["bwrap", "landlock", "subprocess"]
@@ -27,20 +29,26 @@ PROXY_FOLDER, PROXY_SOCKET, PROXY_PORT = "/run/proxy", "/run/proxy/socket", 3128
 
 _LANDLOCK_CREATE, _LANDLOCK_ENOUGH = 444, 6  # the version that closes signals and abstract sockets (Linux 6.12)
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/ssl/openssl.cnf")
+_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/ssl/certs", "/etc/ssl/openssl.cnf")
 _SCRATCH = 64 << 20  # bytes of /dev/shm
-_BORROWED = Path("/mnt")
+_THREADS, _MOST_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), 4  # each is a process of those code may have
+_BORROWED = (Path("/mnt"), Path("/media"))  # where a workspace, and libraries, are shown to whoever cannot walk there
+_MODULES, _FONTS = "/modules", "/tmp/matplotlib"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How one sandbox is to be started: `folder` is its workspace outside (None: one in memory, of `room` bytes)."""
+    """How one sandbox is to be started: `folder` is its workspace outside (None: one in memory, of `room` bytes).
+
+    `modules` are libraries that code has (see `modules`).
+    """
 
     level: Level
     folder: Path | None
     room: int
     readonly: tuple[Path, ...] = ()
     proxy: Path | None = None
+    modules: Modules | None = None
 
     @property
     def inside(self) -> str:
@@ -52,9 +60,20 @@ class Cell:
     @property
     def outside(self) -> Path | None:
         """Where the workspace is for whoever starts it: root becomes nobody, who may not be able to walk to it."""
-        if self.folder is None or os.geteuid() != 0 or all(path.stat().st_mode & 1 for path in self.folder.parents):
-            return self.folder
-        return _BORROWED
+        return _BORROWED[0] if self.folder is not None and _hidden(self.folder) else self.folder
+
+    @property
+    def _libraries(self) -> Path | None:
+        """Where the folder of libraries is for whoever starts it."""
+        folder = self.modules.folder if self.modules is not None else None
+        return _BORROWED[1] if folder is not None and _hidden(folder) else folder
+
+    @property
+    def libraries(self) -> list[str]:
+        """Where code finds libraries, beside those of Python itself."""
+        if self._libraries is None:
+            return []
+        return [_MODULES if self.level == "bwrap" else str(self._libraries / LIBRARIES)]
 
     def command(self, seccomp: int) -> list[str]:
         """The whole command; `seccomp` is an open file with the filter."""
@@ -64,7 +83,8 @@ class Cell:
             words = self._bwrap(python, seccomp) + words
         if os.geteuid() != 0:
             return words
-        return as_nobody(self.folder if self.outside == _BORROWED else None) + words
+        pairs = ((self.folder, self.outside), (self.modules and self.modules.folder, self._libraries))
+        return as_nobody([(theirs, ours) for theirs, ours in pairs if theirs and ours and theirs != ours]) + words
 
     def _bwrap(self, python: Path, seccomp: int) -> list[str]:
         words = [_which("bwrap"), "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session"]
@@ -80,6 +100,10 @@ class Cell:
             words += ["--ro-bind-try", name, name]
         words += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SCRATCH), "--tmpfs", "/dev/shm"]
         words += ["--remount-ro", "/dev", "--size", str(self.room), "--tmpfs", "/tmp"]
+        if self.modules is not None:
+            words += ["--ro-bind", f"{self._libraries}/{LIBRARIES}", _MODULES, "--dir", _FONTS]
+            for name in self.modules.fonts:
+                words += ["--ro-bind", f"{self._libraries}/{FONTS}/{name}", f"{_FONTS}/{name}"]
         if self.proxy is not None:
             words += ["--bind", str(self.proxy), PROXY_FOLDER]
         if self.folder is None:
@@ -93,7 +117,14 @@ class Cell:
         scratch = "/tmp" if self.level == "bwrap" else self.inside
         proxied = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY") if self.proxy is not None else ()
         found = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": self.inside, "TMPDIR": scratch, "LANG": "C.UTF-8"}
-        return found | dict.fromkeys(proxied, f"http://127.0.0.1:{PROXY_PORT}")
+        found |= dict.fromkeys(proxied, f"http://127.0.0.1:{PROXY_PORT}")
+        if self.modules is None:
+            return found
+        fonts = _FONTS if self.level == "bwrap" else f"{self.inside}/.cache/matplotlib"
+        found |= {"MPLBACKEND": "Agg", "MPLCONFIGDIR": fonts}
+        if _same_python(found["PATH"]):
+            found["PYTHONPATH"] = self.libraries[0]
+        return found | dict.fromkeys(_THREADS, str(min(os.cpu_count() or 1, _MOST_THREADS)))
 
     def files(self) -> list[tuple[str, bool]] | None:
         """What Landlock leaves of the files: (path, may it be written); None: everything."""
@@ -101,7 +132,8 @@ class Cell:
             return None
         if self.level == "bwrap":  # nothing is there but what was put there
             return [("/", False), *((path, True) for path in ("/dev", "/tmp", "/run", self.inside))]
-        places = [(path, False) for path in (*_SYSTEM, *_ETC, *map(str, self.readonly), *_distribution(interpreter()))]
+        readable = (*_SYSTEM, *_ETC, *map(str, self.readonly), *_distribution(interpreter()), *self.libraries)
+        places = [(path, False) for path in readable]
         devices = [(f"/dev/{name}", True) for name in ("null", "zero", "full", "random", "urandom")]
         return [*places, *devices, (self.inside, True)]
 
@@ -131,18 +163,18 @@ def landlock_version() -> int:
     return max(0, libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), None, ctypes.c_long(0), ctypes.c_long(1)))
 
 
-def as_nobody(folder: Path | None) -> list[str]:
+def as_nobody(shown: Sequence[tuple[Path, Path]] = ()) -> list[str]:
     """The words that root puts before a command: its limits would not bind root itself.
 
-    A folder that lies where nobody cannot walk is first shown at another place, to this process alone.
+    Folders that lie where nobody can walk are first shown at other places, (folder, place), to this process alone.
     """
     words = [_which("setpriv"), "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"]
     words += ["--bounding-set=-all", "--no-new-privs", "--"]
-    if folder is None:
+    if not shown:
         return words
-    script = f'mount --bind -- "$0" {_BORROWED} && exec "$@"'
-    start = [_which("unshare"), "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, str(folder)]
-    return start + words
+    script = "".join(f'mount --bind -- "$1" {place} && shift && ' for _, place in shown) + 'exec "$@"'
+    start = [_which("unshare"), "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "sh"]
+    return [*start, *(str(folder) for folder, _ in shown), *words]
 
 
 @cache
@@ -163,6 +195,18 @@ def interpreter() -> Path:
 
 def _distribution(python: Path) -> list[str]:
     return [] if python.is_relative_to("/usr") else [sys.base_prefix]
+
+
+def _hidden(folder: Path) -> bool:
+    """Whether root, once it has become nobody, could not walk to a folder."""
+    return os.geteuid() == 0 and not all(path.stat().st_mode & 1 for path in folder.parents)
+
+
+@cache
+def _same_python(path: str) -> bool:
+    """Whether `python3` in a shell there is the interpreter that libraries were brought for."""
+    found = shutil.which("python3", path=path)
+    return found is not None and os.path.realpath(found) == os.path.realpath(interpreter())
 
 
 def _which(name: str) -> str:
