@@ -13,7 +13,9 @@ from typing import Any
 
 from ...core.errors import Conflict, InvalidRequest, LLMAgentOSError, nearest
 from ..client import Address, Client
+from .asking import plain
 from .conversation import Conversation
+from .markdown import harmless
 from .output import say, short, show, table
 from .processes import pages
 from .screen import Screen, dim
@@ -53,7 +55,7 @@ class Talk:
             except EOFError:
                 return
             except LLMAgentOSError as error:
-                say(f"llmagent-os: {error.message}")
+                say(f"llmagent-os: {harmless(error.message)}")
             except KeyboardInterrupt:
                 say("\n(stopped)")
 
@@ -94,14 +96,14 @@ class Talk:
         if not text:
             text = self._with.undo()["text"]
             del self._said[-1:]
-        say(dim(f"> {short(text, _WIDTH)}"))
+        say(dim(f"> {plain(short(text, _WIDTH))}"))
         self._say(text)
 
     def _undo(self, _: str) -> None:
         rewound = self._with.undo()
         del self._said[-1:]
         done = f"; what {', '.join(rewound['tools'])} did stays done" if rewound["tools"] else ""
-        say(f"forgotten: {short(rewound['text'], _WIDTH)}{done}")
+        say(f"forgotten: {plain(short(rewound['text'], _WIDTH))}{done}")
 
     def _agent(self, name: str) -> None:
         if name:
@@ -130,7 +132,7 @@ class Talk:
     def _tools(self, _: str) -> None:
         names = self._found(self._with.agent)["tools"]
         listed = self._with.do(lambda client: client.get("/v1/tools"))["tools"]
-        about = {each["name"]: each["description"].partition("\n")[0] for each in listed}
+        about = {each["name"]: harmless(each["description"].partition("\n")[0]) for each in listed}
         if names:
             show(table(("NAME", "WHAT IT DOES"), ((name, about.get(name, "")) for name in names)))
         else:
