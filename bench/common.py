@@ -207,12 +207,16 @@ class Server:
     Models are those registered in the folder `models` beside the journal.
     """
 
-    def __init__(self, data: Path, plugins: Sequence[Path] = (), command: Path | None = None) -> None:
-        """`command` is this environment's `llmagent-os` unless another one is given."""
+    def __init__(
+        self, data: Path, plugins: Sequence[Path] = (), command: Path | None = None, limit: str = ""
+    ) -> None:  # fmt: skip
+        """`command` is this environment's `llmagent-os` unless another one is given; `limit` as `ulimit` takes it."""
         self.data = data
         command = command or Path(sys.executable).with_name("llmagent-os")
         words = [str(command), "up", "--model", "none", "--port", "0"]
-        self._command = [*words, "--data", str(data), *(word for file in plugins for word in ("--plugin", str(file)))]
+        limited = ["sh", "-c", f'ulimit {limit} && exec "$0" "$@"'] if limit else []
+        plugged = [word for file in plugins for word in ("--plugin", str(file))]
+        self._command = [*limited, *words, "--data", str(data), *plugged]
         self._environment = os.environ | {"LLMAGENT_OS_MODELS": str(data / "models")}
         self._process: subprocess.Popen[str] | None = None
 

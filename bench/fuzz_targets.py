@@ -6,7 +6,6 @@ shape and spoils it here and there, for what stands behind a JSON parser. No byt
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -38,7 +37,9 @@ from llmagent_os.security.decision import decide
 from llmagent_os.security.grants import within
 from llmagent_os.security.labels import Sight, Source
 from llmagent_os.security.masking import Restorer
-from llmagent_os.tools.openapi import openapi_tools
+from llmagent_os.tools.openapi import OperationTool
+from llmagent_os.tools.openapi_read import imported
+from llmagent_os.tools.page import text_of_page
 from llmagent_os.tools.settings import Document
 
 _ODD: tuple[Json, ...] = (
@@ -353,24 +354,37 @@ OPENAPI = {
 }  # fmt: skip
 _FOLDER = Path(tempfile.mkdtemp(prefix="llmagent-os-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
-_LOOP = asyncio.new_event_loop()
-
 
 def openapi(data: bytes) -> None:
     """A document, as bytes and as spoilt data: its tools can be shown to a model, and asked for something."""
     for text in (data, _json(Bender(data).bent(OPENAPI))):
-        file = _FOLDER / "document"
-        file.write_bytes(text)
         try:
-            tools = _LOOP.run_until_complete(openapi_tools("fuzz", Document(str(file)), _FOLDER))
+            found = imported(text, "fuzz", "the document")
         except LLMAgentOSError:
             continue
-        for tool in tools.values():
+        for name, operation in zip(found.names, found.operations, strict=True):
+            tool = OperationTool(name, operation, Document("the document"), "fuzz")
             codec.dumps(tool.spec)
             try:
                 tool._request(dict.fromkeys(tool.spec.parameters["required"], "x"))
             except (LLMAgentOSError, ValueError):  # `run` turns the latter into ToolFailed
                 continue
+
+
+_MARKS = (
+    "<", "</", ">", "<!--", "-->", "--!>", "<!", "<?", "<a href=", "'", '"', "=", "<script>", "</script", "<svg>", "&#",
+    "&amp", ";", "9", "/", " ", "\n", "<p>", "x", "http://[",
+)  # fmt: skip
+
+
+def page(data: bytes) -> None:
+    """A page, of marks and of anything, many times over: what it shows holds no tag that was whole."""
+    bender = Bender(data)
+    text = "".join(_MARKS[bender.pick(len(_MARKS))] for _ in range(bender.pick(20))) + data[8:].decode(
+        "utf-8", "replace"
+    )
+    for each in (text, text * 50):
+        text_of_page(each, "http://example.org/")
 
 
 # -- masking
@@ -399,4 +413,6 @@ def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return run
 
 
-TARGETS = {each.__name__: _documented(each) for each in (spec, policy, toolcalls, openai, anthropic, openapi, restorer)}
+TARGETS = {
+    each.__name__: _documented(each) for each in (spec, policy, toolcalls, openai, anthropic, openapi, page, restorer)
+}

@@ -1,8 +1,13 @@
-"""Every operation of the OpenAPI document, with requests that fit it and requests that do not: no server error."""
+"""Every operation of the OpenAPI document, with requests that fit it and requests that do not: no server error.
+
+`LLMAGENT_OS_SECONDS=600` for a long look.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +23,9 @@ from schemathesis import Case, GenerationMode
 from llmagent_os.core import codec
 from tests.stand_ins.gateway import Gate, gate
 
+SECONDS = float(os.environ.get("LLMAGENT_OS_SECONDS", "0"))
 SETTINGS = settings(
-    max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+    max_examples=12, deadline=None, database=None, derandomize=not SECONDS, phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
@@ -42,15 +48,21 @@ class Asking:
         self.session.headers["Authorization"] = f"Bearer {api.running.key}"
 
     def all(self, document: dict[str, Any]) -> None:
+        until = time.monotonic() + SECONDS / len(GenerationMode)
         with self.session:
-            for found in schemathesis.openapi.from_dict(document).get_all_operations():
-                strategy = found.ok().as_strategy(generation_mode=self.mode)
+            self.once(document)
+            while time.monotonic() < until:
+                self.once(document)
 
-                def one(case: Case) -> None:
-                    self.one(case)
+    def once(self, document: dict[str, Any]) -> None:
+        for found in schemathesis.openapi.from_dict(document).get_all_operations():
+            strategy = found.ok().as_strategy(generation_mode=self.mode)
 
-                with suppress(Unsatisfiable):  # nothing can be sent that does not fit
-                    SETTINGS(given(case=strategy)(one))()
+            def one(case: Case) -> None:
+                self.one(case)
+
+            with suppress(Unsatisfiable):  # nothing can be sent that does not fit
+                SETTINGS(given(case=strategy)(one))()
 
     def one(self, case: Case) -> None:
         label = case.operation.label
@@ -68,6 +80,7 @@ class Asking:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.parametrize("mode", list(GenerationMode))
 async def test_no_request_ends_in_a_server_error(api: Gate, mode: GenerationMode) -> None:
     _, document = await api.get("/openapi.json")

@@ -12,7 +12,7 @@ from yarl import URL
 
 from llmagent_os.core.errors import PermissionDenied, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
-from llmagent_os.tools.builtin_web import LARGEST, Web, html_text
+from llmagent_os.tools.builtin_web import LARGEST, Web
 from tests.stand_ins.server import serving
 
 TICKET = Ticket("key-1", 7)
@@ -96,7 +96,3 @@ async def test_a_name_that_is_private_by_permission_is_reached(url: str) -> None
     with pytest.raises(PermissionDenied, match="inside"):
         await Web(["*"], ["example.org"]).fetch(f"http://localhost:{port}/page", TICKET)
     assert (await Web(["*"], [f"localhost:{port}"]).fetch(f"http://localhost:{port}/page", TICKET))["status"] == 200
-
-
-def test_broken_html_is_read_as_far_as_it_goes() -> None:
-    assert html_text("<p>a<a href='http://[bad'>b</a></span><svg>", URL("http://x/")) == "a" + "b (http://[bad)"

@@ -129,12 +129,12 @@ def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:
     "text",
     ["1 " * 20_000, "a" * 40_000, "@" * 20_000, "(1" * 10_000, "-----BEGIN PRIVATE KEY-----" * 500, "eyJ" * 10_000,
      "password " * 3_000, "A1" * 20_000, "1-" * 10_000, "a.b@c." * 5_000, "::a:" * 5_000, "张" * 20_000,
-     "1234 " * 4_000],
+     "1234 " * 4_000, "(1)" * 10_000, "4111 " * 8_000, "1 1 1 1-" * 4_000, "１ " * 10_000, "12 34 56 " * 4_000],
 )  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
     recognise(text)
-    assert (time.process_time() - began) / len(text) < 100e-6  # per character; it is 0.5 millionths in plain text
+    assert (time.process_time() - began) / len(text) < 15e-6  # per character; it is 0.3 millionths in plain text
 
 
 def passage(vault: Vault | None = None, tenant: str = "t") -> Passage:

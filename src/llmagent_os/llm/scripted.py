@@ -43,6 +43,7 @@ TOKEN = 4
 DIMENSION = 64
 """Length of an embedding: hashed counts of the text's words, scaled to length 1."""
 
+_BREATHER = 64  # pieces, after which others have their turn
 _WORD = re.compile(r"\w+")
 
 
@@ -197,7 +198,7 @@ async def _pieces(text: str, reply: Reply, request: GenerateRequest) -> AsyncIte
         yield Chunk(text, _logprobs(text, top))
         return
     for start in starts:
-        if start and reply.pace:
+        if start and (reply.pace or start % (_BREATHER * size) == 0):
             await asyncio.sleep(reply.pace)
         yield Chunk(text[start : start + size], _logprobs(text[start : start + size], top))
 

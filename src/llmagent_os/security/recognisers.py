@@ -40,14 +40,19 @@ Check = Callable[[str, re.Match[str]], int]
 # -- checks
 
 
+_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
+_ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
+_TWICE = bytes.maketrans(b"0123456789", bytes(sum(divmod(2 * digit, 10)) for digit in range(10)))
+
+
 def _digits(value: str) -> str:
-    return "".join(filter(str.isdigit, value))
+    return value.encode().translate(None, _NO_DIGITS).decode()
 
 
 def luhn(digits: str) -> bool:
     """ISO/IEC 7812-1, annex B."""
-    doubled = [sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2]]
-    return (sum(doubled) + sum(map(int, digits[-1::-2]))) % 10 == 0
+    data = digits.encode()
+    return (sum(data[-2::-2].translate(_TWICE)) + sum(data[-1::-2].translate(_ONCE))) % 10 == 0
 
 
 # Issuers' prefixes and lengths: ISO/IEC 7812 as the card schemes publish it.
@@ -63,12 +68,13 @@ _ISSUERS = re.compile(
 
 def _card(value: str, match: re.Match[str]) -> int:
     """The longest run of groups that is a card's number: what follows one may be its expiry date."""
-    end = len(value)
-    while end >= 12:
-        digits = _digits(value[:end])
-        if _ISSUERS.fullmatch(digits) and luhn(digits):
+    digits, end = _digits(value), len(value)
+    count = len(digits)
+    while count >= 12:
+        if _ISSUERS.fullmatch(digits, 0, count) and luhn(digits[:count]):
             return end
-        end = max(value.rfind(" ", 0, end), value.rfind("-", 0, end))
+        last, end = end, max(value.rfind(" ", 0, end), value.rfind("-", 0, end))
+        count -= last - end - 1
     return 0
 
 
@@ -192,8 +198,20 @@ def _landline(value: str, match: re.Match[str]) -> int:
 _NO_NUMBER = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}(?!\d)|\d{1,2}([-/.])\d{1,2}\2(?:19|20)\d\d(?!\d)|\d+\.\d+$")
 
 
+_BETWEEN = " ().-/,:\t"
+
+
+def _among_numbers(match: re.Match[str]) -> bool:
+    """Whether numbers stand on both sides, so that no cue is next to this one: in a table nearly all of them."""
+    text, start, end = match.string, match.start(), match.end()
+    before = text[max(0, start - 4) : start].rstrip(_BETWEEN)[-1:]
+    return before.isdigit() and not any(map(str.isalpha, text[end : end + 4]))
+
+
 def _local(value: str, match: re.Match[str]) -> int:
     """Anything else that is written like a number: only where a cue says so, and it is no date."""
+    if _among_numbers(match):
+        return 0
     end = digits = 0
     for part in re.finditer(r"[^ ]+", value):
         here = sum(map(str.isdigit, part[0]))
@@ -276,8 +294,8 @@ _WORD = r"(?<![0-9A-Za-z])"
 _APART = r"(?:(?<![0-9A-Za-z+])(?<!\d[-./])(?<![0-9A-Fa-f]-)|(?<=\\[nrt]))"  # `\n` as JSON writes it is no word
 _HEXES = r"(?:[0-9A-Fa-f]{1,4}:){3}|(?:[0-9A-Fa-f]{1,4}:){1,7}:|(?:[0-9A-Fa-f]{2}-){5}|::[0-9A-Fa-f]{1,4}:"
 _HEX = (
-    ("MAC", r"(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])"),
-    ("IP", r"[0-9A-Fa-f:]{3,39}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", _ip),
+    ("MAC", r"(?:[0-9A-Fa-f]{2}(?P<mac>[:-]))(?:[0-9A-Fa-f]{2}(?P=mac)){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])"),
+    ("IP", r"(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", _ip),
 )
 _COMPANY = ("USCC", rf"[1-9ANY][1-9]\d{{6}}[0-9A-HJ-NPQRTUWXY]{{10}}{_END}", _uscc)
 _PLACES: dict[str, tuple[Any, ...]] = {
@@ -289,7 +307,7 @@ _PLACES: dict[str, tuple[Any, ...]] = {
         ("CNID", rf"[1-8]\d{{5}}[ -]?(?:18|19|20)\d{{6}}[ -]?\d{{3}}[\dXx]{_END}", _cnid),
         _COMPANY,
         ("CARD", rf"(?=\d{{4}})\d(?:[ -]?\d){{11,22}}{_END}", _card),
-        ("SSN", rf"(?<!\d )\d{{3}}([ -]?)\d\d\1\d{{4}}{_END}", _ssn),
+        ("SSN", rf"(?<!\d )\d{{3}}(?P<ssn>[ -]?)\d\d(?P=ssn)\d{{4}}{_END}", _ssn),
         ("IP", rf"\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_END}", _ip),
         ("PHONE", rf"(?:\+86[ -]?|0086[ -]?|86[ -]?|\(\+?86\) ?)?1[3-9]\d[ -]?\d{{4}}[ -]?\d{{4}}{_END}"),
         ("PHONE", r"(?:(?:\+86[ -]?|86-)(?:10|2\d|[3-9]\d\d)|0(?:10|2\d|[3-9]\d\d)|\(0(?:10|2\d|[3-9]\d\d)\))"
@@ -344,6 +362,9 @@ def _rule(kind: str, pattern: str, check: Check = lambda value, match: len(value
 
 
 _RULES = {name: tuple(_rule(*each) for each in rules) for name, (_, _, *rules) in _PLACES.items()}
+_CUED_ONLY = _RULES["digit"][-1:]
+_SHAPED = re.compile("|".join(f"(?:{pattern})" for _, pattern, *_ in _PLACES["digit"][2:-1]), re.ASCII).match
+"""Whether a number has the form of anything but of one that only a cue tells: one look in place of a dozen."""
 
 
 def _starts(names: Iterable[str]) -> re.Pattern[str]:
@@ -366,7 +387,8 @@ def _mail(text: str, place: int) -> Span | None:
 
 
 def _found(text: str, place: int, where: str) -> Span | None:
-    for kind, rule, group, check in _RULES[where]:
+    rules = _CUED_ONLY if where == "digit" and not _SHAPED(text, place) else _RULES[where]
+    for kind, rule, group, check in rules:
         match = rule(text, place)
         if match is not None and (length := check(match[group], match)):
             return Span(match.start(group), match.start(group) + length, kind)

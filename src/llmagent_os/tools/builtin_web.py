@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
-from html.parser import HTMLParser
 
 import aiohttp
 from aiohttp.abc import ResolveResult
@@ -13,40 +12,17 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ..core.errors import PermissionDenied, ToolFailed
+from ..core.outside import outside
 from ..core.places import allowed, inside, named
 from ..core.records import Json, Ticket
-from .toolkit import File, in_thread
+from .page import text_of_page
+from .toolkit import File
 
 SECONDS = 30.0  # for a page, redirects included
 LARGEST = 2 << 20  # bytes of a page; the rest is left out
 REDIRECTS = 5
 
 _TEXT = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|javascript)")
-_HIDDEN = frozenset({"script", "style", "template", "svg", "noscript"})
-_BLOCKS = frozenset(
-    [
-        "p",
-        "div",
-        "br",
-        "li",
-        "tr",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "section",
-        "article",
-        "header",
-        "footer",
-        "table",
-        "ul",
-        "ol",
-        "pre",
-        "title",
-    ]
-)
 
 
 class Web:
@@ -130,48 +106,5 @@ async def _page(response: aiohttp.ClientResponse) -> dict[str, Json]:
     except LookupError:  # a character set that nobody knows
         text = data[:LARGEST].decode("utf-8", "replace")
     if kind in ("text/html", "application/xhtml+xml"):
-        text = await in_thread(html_text, html=text, base=response.url)
+        text = await outside(text_of_page, text, str(response.url), source=str(response.url))
     return told | {"text": text}
-
-
-def html_text(html: str, base: URL) -> str:
-    """What a page shows as text: a line a block, and after the words of a link its address in brackets."""
-    reader = _Reader(base)
-    reader.feed(html)
-    reader.close()
-    lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-class _Reader(HTMLParser):
-    def __init__(self, base: URL) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._base, self._hidden, self._link = base, 0, ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _HIDDEN:
-            self._hidden += 1
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-        elif tag == "a":
-            self._link = dict(attrs).get("href") or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-        elif tag == "a" and self._link:
-            self.parts.append(f" ({self._address()})")
-            self._link = ""
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
-
-    def _address(self) -> str:
-        try:
-            return str(self._base.join(URL(self._link)))
-        except ValueError:
-            return self._link

@@ -13,12 +13,13 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from ..core import codec, documents, schemas
+from ..core import codec, documents
 from ..core.errors import FetchFailed, InvalidRequest, PermissionDenied, ToolFailed
+from ..core.outside import outside
 from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import missing, secret
-from .openapi_read import NO_SERVER, Operation, names, read, told_apart
+from .openapi_read import Operation, imported, told_apart
 from .openapi_values import Target, body, header, query, segment
 from .settings import Document
 from .toolkit import Bounds, File, as_json
@@ -26,6 +27,7 @@ from .toolkit import Bounds, File, as_json
 LARGEST = 8 << 20  # bytes of an answer
 DOCUMENT = 16 << 20  # bytes of a document
 PATIENCE = 30.0  # seconds for a document to be fetched
+READING = 60.0  # seconds for one to be read: a large one in YAML takes as many
 _SAFE, _REPEATABLE = ("get", "head"), ("get", "head", "put", "delete")
 _JSON = re.compile(r"(application|text)/(.*\+)?json")
 
@@ -120,13 +122,13 @@ async def openapi_tools(name: str, document: Document, folder: Path, taken: Cont
     file = place(name, document, folder)
     if not file.is_file() and "://" in document.source:
         data = await _fetched(document.source)
-        found = await asyncio.to_thread(_imported, name, document, data, taken)
+        found = await _imported(name, document, data, taken)
         folder.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
         fresh.write_bytes(data)
         fresh.replace(file)
         return found
-    return await asyncio.to_thread(lambda: _imported(name, document, _content(file, document.source), taken))
+    return await _imported(name, document, await asyncio.to_thread(_content, file, document.source), taken)
 
 
 def place(name: str, document: Document, folder: Path) -> Path:
@@ -134,30 +136,15 @@ def place(name: str, document: Document, folder: Path) -> Path:
     return folder / f"{name}.json" if "://" in document.source else Path(document.source).expanduser()
 
 
-def _imported(name: str, document: Document, content: bytes, taken: Container[str]) -> Imported:
-    data = documents.foreign(content, document.source)
-    version = str(data.get("openapi", data.get("swagger", ""))) if isinstance(data, dict) else ""
-    if not version.startswith(("2.", "3.")):
-        raise InvalidRequest(f"{document.source} is no OpenAPI document of version 2 or 3", parameter=name)
-    try:
-        found = read(data, document.source, document.server)
-        called = names(name, found.operations)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"{document.source} is not as OpenAPI says: {error!r}", parameter=name) from error
+async def _imported(name: str, document: Document, content: bytes, taken: Container[str]) -> Imported:
+    """What it says, as tools. Raises InvalidRequest."""
+    told = content, name, document.source, document.server
+    found = await outside(imported, *told, source=document.source, seconds=READING)
     tools = Imported()
     tools.left_out = found.left_out
-    for called_so, operation in zip(called, found.operations, strict=True):
-        try:
-            schemas.meant(operation.schema, "the operation", "")
-        except InvalidRequest as error:  # an agent that had it could not be asked anything
-            found.left_out[operation.label] = f"no model can be held to its schema: {error}"
-            continue
-        key = told_apart(called_so, operation.label) if called_so in taken else called_so
+    for called, operation in zip(found.names, found.operations, strict=True):
+        key = told_apart(called, operation.label) if called in taken else called
         tools[key] = OperationTool(key, operation, document, f"openapi {name}")
-    if not tools:
-        none = "it has none" if found.server else NO_SERVER
-        why = next((f"{label}: {why}" for label, why in found.left_out.items()), none)
-        raise InvalidRequest(f"{document.source} has no operation that can be a tool: {why}", parameter=name)
     return tools
 
 

@@ -16,7 +16,10 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from ..core import documents
+from ..core.errors import InvalidRequest
 from ..core.records import Json
+from ..core.schemas import meant
 from . import openapi_swagger as swagger
 from .openapi_schemas import Root, Schemas, Unusable, apart, text
 from .openapi_values import FORM, JSON, MULTIPART, Target, file_schema
@@ -57,11 +60,42 @@ class Operation:
 
 @dataclass(slots=True)
 class Read:
-    """The operations of a document, and why others cannot be tools, by their labels."""
+    """The operations of a document, names for them, and why others cannot be tools, by their labels."""
 
     server: str
     operations: list[Operation] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+
+def imported(content: bytes, name: str, source: str, server: str = "") -> Read:
+    """Read a document in JSON or YAML, which is to be known by a name, as far as models can be held to what it says.
+
+    Raises InvalidRequest for what is no OpenAPI document, or has no operation that can be a tool.
+    """
+    data = documents.foreign(content, source)
+    version = str(data.get("openapi", data.get("swagger", ""))) if isinstance(data, dict) else ""
+    if not version.startswith(("2.", "3.")):
+        raise InvalidRequest(f"{source} is no OpenAPI document of version 2 or 3", parameter=name)
+    try:
+        found = read(data, source, server)
+        called = names(name, found.operations)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"{source} is not as OpenAPI says: {error!r}", parameter=name) from error
+    operations, found.operations = found.operations, []
+    for each, operation in zip(called, operations, strict=True):
+        try:
+            meant(operation.schema, "the operation", "")
+        except InvalidRequest as error:  # an agent that had it could not be asked anything
+            found.left_out[operation.label] = f"no model can be held to its schema: {error}"
+            continue
+        found.names.append(each)
+        found.operations.append(operation)
+    if not found.operations:
+        none = "it has none" if found.server else NO_SERVER
+        why = next((f"{label}: {why}" for label, why in found.left_out.items()), none)
+        raise InvalidRequest(f"{source} has no operation that can be a tool: {why}", parameter=name)
+    return found
 
 
 def read(data: Mapping[str, Any], source: str, server: str = "") -> Read:
