@@ -18,4 +18,5 @@ lock docs pyproject.toml --extra docs --constraints requirements/test.txt
 lock transformers pyproject.toml --extra transformers --excludes requirements/torch.in --constraints requirements/test.txt
 lock mcp-servers --group mcp-servers
 lock interop pyproject.toml --extra interop --extra test
+lock interop-more pyproject.toml --extra interop-more --extra test
 lock dojo pyproject.toml --extra dojo --extra test

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from llmagent_os.config import Config
-from llmagent_os.core.records import GenerateRequest, ModelSpec
+from llmagent_os.core.records import ModelSpec
 from llmagent_os.gateway.server import running
-from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import ScriptedEngine
+from tests.interop.scripts import ANSWER, SCRIPTS, STEPS
 
 SILENT = {
     "AGNO_TELEMETRY": "false",
@@ -27,14 +27,16 @@ SILENT = {
     "CREWAI_DISABLE_TRACKING": "true",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
     "CREWAI_TRACING_ENABLED": "false",
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
     "LANGCHAIN_TRACING_V2": "false",
     "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
     "OTEL_SDK_DISABLED": "true",
 }
 os.environ.update(SILENT)  # before a framework is imported: some look only then
 
-if importlib.util.find_spec("openai") is None:  # not in this environment: `make test-interop` has its own
+if importlib.util.find_spec("crewai") is None:  # not in this environment: `make test-interop` has its own
     collect_ignore_glob = ["test_*.py"]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost", None, "")
@@ -58,19 +60,7 @@ def nothing_leaves_the_machine() -> Iterator[None]:
     assert _outside == []
 
 
-STEPS = (
-    ("find_order", {"customer": "Ann"}),
-    ("price_of", {"order": 7}),
-    ("ship", {"order": 7, "price": 42}),
-)
-ANSWER = "Order 7 was shipped for 42."
-TASK = "Ship Ann's order and say what it cost."
-
-
-def script(request: GenerateRequest) -> Reply:
-    """Three different tools one after another, then the answer."""
-    done = sum(message.role == "tool" for message in request.messages)
-    return Reply(calls=(STEPS[done],)) if done < len(STEPS) else Reply(ANSWER)
+both_apis = pytest.mark.parametrize("api", ["chat", "responses"])
 
 
 @dataclass
@@ -96,18 +86,31 @@ class Shop:
 
     @property
     def tools(self) -> list[Callable[..., str]]:
-        """As plain functions, which every framework takes."""
+        """As plain functions, which every framework takes; some read what their arguments are from the text."""
 
         def find_order(customer: str) -> str:
-            """Find the order of a customer."""
+            """Find the order of a customer.
+
+            Args:
+                customer: Who ordered.
+            """
             return self.find_order(customer)
 
         def price_of(order: int) -> str:
-            """The price of an order."""
+            """The price of an order.
+
+            Args:
+                order: Its number.
+            """
             return self.price_of(order)
 
         def ship(order: int, price: int) -> str:
-            """Ship an order at a price."""
+            """Ship an order at a price.
+
+            Args:
+                order: Its number.
+                price: What it costs.
+            """
             return self.ship(order, price)
 
         return [find_order, price_of, ship]
@@ -149,6 +152,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 async def _serve(data: Path, ready: Future[Server], stopping: asyncio.Event) -> None:
     async with running(Config(data=data, port=0, model="scripted")) as found:
-        found.system.add_engine("shopkeeper", ScriptedEngine(ModelSpec("shopkeeper", "scripted"), script))
+        for name, script in SCRIPTS.items():
+            found.system.add_engine(name, ScriptedEngine(ModelSpec(name, "scripted"), script))
         ready.set_result(Server(f"{found.url}/v1", found.key))
         await stopping.wait()

@@ -8,8 +8,8 @@ import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from tests.interop.conftest import TASK, Server, Shop
-from tests.interop.test_openai_sdk import FUNCTIONS
+from tests.interop.conftest import Server, Shop
+from tests.interop.scripts import FUNCTIONS, TASK
 
 pytestmark = pytest.mark.interop
 

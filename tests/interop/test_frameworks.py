@@ -22,11 +22,10 @@ from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from tests.interop.conftest import TASK, Server, Shop
+from tests.interop.conftest import Server, Shop, both_apis
+from tests.interop.scripts import TASK
 
 pytestmark = pytest.mark.interop
-
-responses = pytest.mark.parametrize("api", ["chat", "responses"])
 
 
 def graph(server: Server, shop: Shop, api: str) -> Any:
@@ -43,13 +42,13 @@ def graph(server: Server, shop: Shop, api: str) -> Any:
     return built.compile()
 
 
-@responses
+@both_apis
 async def test_langgraph(server: Server, shop: Shop, api: str) -> None:
     state = await graph(server, shop, api).ainvoke({"messages": [("user", TASK)]})
     shop.check(state["messages"][-1].text)
 
 
-@responses
+@both_apis
 async def test_langgraph_streams(server: Server, shop: Shop, api: str) -> None:
     stream = graph(server, shop, api).astream({"messages": [("user", TASK)]}, stream_mode="messages")
     pieces = [piece.text async for piece, _ in stream if isinstance(piece, AIMessageChunk)]
@@ -63,12 +62,12 @@ def agno(server: Server, shop: Shop, api: str) -> AgnoAgent:
     return AgnoAgent(model=model, tools=shop.tools, telemetry=False)
 
 
-@responses
+@both_apis
 async def test_agno(server: Server, shop: Shop, api: str) -> None:
     shop.check((await agno(server, shop, api).arun(TASK)).content)
 
 
-@responses
+@both_apis
 async def test_agno_streams(server: Server, shop: Shop, api: str) -> None:
     events = agno(server, shop, api).arun(TASK, stream=True)
     pieces = [event.content async for event in events if getattr(event, "content", None)]
@@ -95,12 +94,12 @@ def pydantic_agent(server: Server, shop: Shop, api: str) -> PydanticAgent[None, 
     return PydanticAgent(model, tools=shop.tools)
 
 
-@responses
+@both_apis
 async def test_pydantic_ai(server: Server, shop: Shop, api: str) -> None:
     shop.check((await pydantic_agent(server, shop, api).run(TASK)).output)
 
 
-@responses
+@both_apis
 async def test_pydantic_ai_streams(server: Server, shop: Shop, api: str) -> None:
     async with pydantic_agent(server, shop, api).run_stream(TASK) as stream:
         pieces = [piece async for piece in stream.stream_text(delta=True, debounce_by=None)]
@@ -115,12 +114,12 @@ def agents_sdk(server: Server, shop: Shop, api: str) -> agents.Agent[Any]:
     return agents.Agent(name="clerk", model=kind(server.model, openai_client=client), tools=tools)
 
 
-@responses
+@both_apis
 async def test_openai_agents(server: Server, shop: Shop, api: str) -> None:
     shop.check((await agents.Runner.run(agents_sdk(server, shop, api), TASK)).final_output)
 
 
-@responses
+@both_apis
 async def test_openai_agents_streams(server: Server, shop: Shop, api: str) -> None:
     run = agents.Runner.run_streamed(agents_sdk(server, shop, api), TASK)
     kinds = [event.data.type async for event in run.stream_events() if event.type == "raw_response_event"]

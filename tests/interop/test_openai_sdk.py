@@ -13,20 +13,10 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
-from tests.interop.conftest import TASK, Server, Shop
+from tests.interop.conftest import Server, Shop
+from tests.interop.scripts import FUNCTIONS, TASK
 
 pytestmark = pytest.mark.interop
-
-NUMBER, TEXT = {"type": "integer"}, {"type": "string"}
-PARAMETERS = {
-    "find_order": {"customer": TEXT},
-    "price_of": {"order": NUMBER},
-    "ship": {"order": NUMBER, "price": NUMBER},
-}
-FUNCTIONS: list[dict[str, Any]] = [
-    {"name": name, "description": name, "parameters": {"type": "object", "properties": fields, "required": [*fields]}}
-    for name, fields in PARAMETERS.items()
-]
 
 
 @pytest.fixture
