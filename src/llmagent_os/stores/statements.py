@@ -124,7 +124,7 @@ READS = {
     "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
     f"AND (?4 IS NULL OR principal IN (?4, '*')) AND {LIVING}",
     "process.meant": f"SELECT pid FROM ({NAMED} = ?2 UNION ALL {NAMED} > ?2 || '@' AND name < ?2 || 'A' UNION ALL "
-    f"{NAMED} > ?2 || '~' AND name < ?2 || char(127)) WHERE {THEIRS} ORDER BY pid",
+    f"{NAMED} > ?2 || '~' AND name < ?2 || char(127)) WHERE {THEIRS} ORDER BY +pid",
     "past.meant": "SELECT pid FROM (SELECT pid, name, principal FROM process WHERE tenant = ?1 ORDER BY pid DESC "
     f"LIMIT 10000) WHERE {THEIRS} AND ({MEANT}) ORDER BY pid",
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
