@@ -15,6 +15,7 @@ import pytest
 from llmagent_os.config import load
 from llmagent_os.core import codec
 from llmagent_os.core.errors import InvalidRequest
+from llmagent_os.gateway import lobby
 from tests.edge.test_gateway import ENDLESS, chat, engine_is_free, until
 from tests.stand_ins.gateway import Gate, gate
 
@@ -92,7 +93,7 @@ async def test_the_head_of_what_has_no_end_ends(api: Gate) -> None:
 
 
 async def test_options_and_a_405_say_what_is_offered(api: Gate) -> None:
-    for path, offered in ((CHAT, "POST, OPTIONS"), ("/v1/agents/x", "DELETE, GET, PATCH, HEAD, OPTIONS")):
+    for path, offered in ((CHAT, "POST, OPTIONS"), ("/v1/agents/x", "DELETE, GET, PATCH, PUT, HEAD, OPTIONS")):
         async with api.session.options(api.running.url + path, headers={"Authorization": ""}) as answer:
             assert (answer.status, answer.headers["Allow"]) == (204, offered)
         async with api.session.put(api.running.url + path, json={}) as answer:
@@ -311,12 +312,13 @@ async def test_a_long_head_that_ends_is_read(api: Gate) -> None:
 
 
 async def test_who_does_not_begin_or_end_a_head_is_not_waited_for(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmagent_os.gateway.corked.HEADING", 0.2)
+    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(lobby, "LOOK", 0.05)
     for sent in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
         reader, writer = await connect(api)
         writer.write(sent)
         async with asyncio.timeout(2):
-            assert await reader.read() == b""
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
     reader, writer = await connect(api)
     for wait in (0.4, 0.0):  # between two requests there is time

@@ -3,9 +3,9 @@
 uvicorn writes an answer's head and body apart. Each write is a system call here and another wake-up at the client;
 together they are a third of what a short answer costs.
 
-And three kinds of clients that uvicorn has no answer for: those of HTTP/1.0, those that offer to go on in HTTP/2 (Java,
-JetBrains, `curl --http2`), whose body it loses, and those that say with the end of their
-stream (`nc -N`) that they have asked all they wanted.
+And kinds of clients that uvicorn has no answer for: those of HTTP/1.0, those that offer to go on in HTTP/2 (Java,
+JetBrains, `curl --http2`), whose body it loses, those that say with the end of their stream (`nc -N`) that they have
+asked all they wanted, and those that connect and do not come to the point (see `lobby`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import socket
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from .lobby import HEAD_SECONDS, Lobby
 
 LOOK = 0.1  # seconds between looks at whether who ended their stream is still there
-HEAD = 1 << 17  # bytes: a request that says more of itself before its body is nobody's
-HEADING = 30.0  # seconds that a client may take to begin a request, or to end its head
+HEAD = 1 << 16  # bytes: a request that says more of itself before its body is nobody's
 _OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
@@ -69,21 +70,27 @@ class OldCycle(RequestResponseCycle):
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over a corked transport; a request's head is bounded, in bytes and in time."""
+    """uvicorn's protocol over a corked transport, with a bound for heads; without a request a guest of the lobby."""
 
     _bare = 0  # bytes that came in whole pieces since a request, or a part of its body, began
-    _heading = False  # whether a request has begun whose head is not whole
-    _due: asyncio.TimerHandle | None = None  # ends a connection that does not begin a request, or end its head
+    _rests = False  # whether all that was asked is answered
+
+    def __init__(self, *args: Any, lobby: Lobby, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lobby = lobby
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the loop for each new connection."""
         super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it acts as one
-        self._due = self.loop.call_later(HEADING, self.transport.close)
+        self._lobby.enter(self)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with what came: a head without an end is not kept, whoever it is from."""
+        if self._rests:
+            self._rests = False
+            self._lobby.begins(self)
         if self._bare > HEAD:
-            self._refuse()
+            self._refuse(431, f"the head of a request has {HEAD >> 10} KiB at most")
             return
         self._bare += len(data)  # unless something begins in it
         self._unset_keepalive_if_required()
@@ -91,9 +98,6 @@ class CorkedProtocol(HttpToolsProtocol):
             self._feed(data)
         except HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
-            return
-        if self._heading and self._due is None:
-            self._due = self.loop.call_later(HEADING, self.transport.close)
 
     def _feed(self, data: bytes) -> None:
         """Have the parser read on. An offer to go on in another protocol, which Java's and JetBrains' clients make with
@@ -119,17 +123,10 @@ class CorkedProtocol(HttpToolsProtocol):
         lines = (method + b" " + self.url + b" HTTP/" + version, *(name + b": " + value for name, value in kept))
         return b"\r\n".join((*lines, b"", b""))
 
-    def _refuse(self) -> None:
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete:
-            self.send_400_response(f"the head of a request has {HEAD >> 10} KiB at most")
-        else:  # what it asked before is being answered
-            self.transport.abort()
-
     def on_message_begin(self) -> None:
         """Called by the parser where a request begins."""
-        self._bare, self._heading = 0, True
+        self._bare = 0
+        self._lobby.begins(self)
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -139,20 +136,14 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the connection has ended."""
-        self._in_time()
+        self._lobby.leaves(self)
         super().connection_lost(exc)
-
-    def _in_time(self) -> None:
-        self._heading = False
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
 
     def on_headers_complete(self) -> None:
         """Called by the parser once the head of a request is whole; its exchange begins in the loop's next turn."""
         if self.parser.should_upgrade():
             return  # it comes again, see `_feed`
-        self._in_time()
+        self._lobby.asked(self)
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = OldCycle
@@ -162,6 +153,32 @@ class CorkedProtocol(HttpToolsProtocol):
         """Called by the parser once a request is whole."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Called at the end of an answer."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._rests = True
+            self._lobby.rests(self)
+
+    def late(self) -> None:
+        """Called by the lobby when no head came in time."""
+        self._refuse(408, f"no whole request came within {HEAD_SECONDS:g} s")
+
+    def drop(self) -> None:
+        """Called by the lobby when the place is needed."""
+        self.transport.abort()
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer what is no request, and end the connection; while something is answered, only end it."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        head = f"content-type: text/plain\r\ncontent-length: {len(why)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head.encode() + why.encode())
+        self.transport.close()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Called by the loop when the client has ended its stream. True: it may still wait for an answer.

@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .app import Gateway, for_pages
 from .asgi import PATIENCE
 from .auth import Lock, key_file, load_key
 from .corked import CorkedProtocol
+from .lobby import Lobby, room
 from .ports import BACKLOG, listen
 
 GRACE = 0.5  # seconds that running requests get to end when the system stops
@@ -113,18 +115,21 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def _listening(app: Gateway, front: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+    lobby = Lobby(room())
+    connected: Any = partial(CorkedProtocol, lobby=lobby)
     config = uvicorn.Config(
-        front, http=CorkedProtocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
+        front, http=connected, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
         server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BACKLOG,
     )  # fmt: skip
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([listening]))
+    serving, watching = asyncio.create_task(server.serve([listening])), asyncio.create_task(lobby.watch())
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0)
         yield
     finally:
         server.should_exit = True
+        watching.cancel()
         await app.close(GRACE)
         await serving
 

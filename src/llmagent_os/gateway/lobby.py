@@ -1,0 +1,93 @@
+"""Who has connected and asked nothing yet: for how long, and how many of them.
+
+A connection holds one of the files that the system may have open, and asks for nothing before its request's head is
+whole. So a head has to come in time, and where connections fill all the room, one that has kept us waiting gives way
+to the newcomer: whoever only connects shuts nobody out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Protocol
+
+HEAD_SECONDS = 10.0  # from a connection, or the first byte of a further request, until its head is whole
+SLOW = 0.25  # seconds; most heads come with their connection
+LOOK = 1.0  # seconds between looks
+FILES = 65_536  # files that the system asks to be allowed
+SPARE = 4  # one of so many files is left for all that is no connection: journal, pages, engines, sandboxes
+
+
+class Guest(Protocol):
+    """A connection."""
+
+    def late(self) -> None:
+        """Called once, when the time for its head is over: end it, and say why."""
+
+    def drop(self) -> None:
+        """Called once, when its place is needed: end it."""
+
+
+class Lobby:
+    """The connections without a request. At most `most` are open at once, those that are worked for among them."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = 0
+        self._asking: dict[Guest, float] = {}  # whose head is not whole, since when; oldest first
+        self._idle: dict[Guest, None] = {}  # answered, and not heard of since; longest ago first
+
+    def enter(self, guest: Guest) -> None:
+        """Somebody has connected."""
+        self.open += 1
+        self.begins(guest)
+        if self.open > self.most:
+            self._whom().drop()
+
+    def _whom(self) -> Guest:
+        """Who gives way: who was slow, or else idle for longest, or else the oldest of those that have just come."""
+        oldest, since = next(iter(self._asking.items()))
+        slow = asyncio.get_running_loop().time() - since > SLOW
+        return oldest if slow else next(iter(self._idle), oldest)
+
+    def begins(self, guest: Guest) -> None:
+        """The head of a request has begun, or will."""
+        self._idle.pop(guest, None)
+        self._asking[guest] = asyncio.get_running_loop().time()
+
+    def asked(self, guest: Guest) -> None:
+        """The head is whole: it is no longer a matter of this place."""
+        self._asking.pop(guest, None)
+
+    def rests(self, guest: Guest) -> None:
+        """All that it asked for is answered."""
+        if guest not in self._asking:
+            self._idle[guest] = None
+
+    def leaves(self, guest: Guest) -> None:
+        """The connection is closed."""
+        self.open -= 1
+        self._asking.pop(guest, None)
+        self._idle.pop(guest, None)
+
+    async def watch(self) -> None:
+        """Until cancelled, send away who takes too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK)
+            for guest, since in list(self._asking.items()):
+                if loop.time() - since < HEAD_SECONDS:
+                    break
+                del self._asking[guest]
+                guest.late()
+
+
+def room() -> int:
+    """How many connections there is room for, once this process is allowed as many files as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    files = FILES if soft == resource.RLIM_INFINITY else min(FILES, soft)
+    return files - files // SPARE

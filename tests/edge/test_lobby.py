@@ -1,0 +1,183 @@
+"""Who connects and does not ask: heads that come late, are too long, or never come, and more of them than files."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmagent_os.gateway import corked, lobby
+from llmagent_os.gateway.lobby import Lobby, room
+from tests.edge.test_connections import connect, exchange, request
+from tests.edge.test_gateway import chat
+from tests.stand_ins.gateway import Gate, gate
+
+
+@pytest.fixture
+async def api(tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
+    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(lobby, "LOOK", 0.05)
+    async with gate(tmp_path / "data") as found:
+        yield found
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """A process that may hold no more than a hundred files beside those that it has."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    few = 4 * (held // 3 + 40)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    yield few
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"])
+async def test_a_head_that_does_not_come_ends_the_connection(api: Gate, sent: bytes) -> None:
+    status, headers, body = await exchange(api, sent)
+    assert status == 408
+    assert headers["connection"] == "close"
+    assert b"no whole request came" in body
+
+
+async def test_nor_does_one_that_comes_a_byte_at_a_time(api: Gate) -> None:
+    reader, writer = await connect(api)
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b"a")
+            await asyncio.sleep(0.02)
+
+    writer.write(b"GET / HTTP/1.1\r\nX: ")
+    slowly = asyncio.create_task(trickle())
+    async with asyncio.timeout(5):
+        assert b" 408 " in await reader.readline()
+    slowly.cancel()
+    writer.close()
+
+
+async def test_the_head_of_a_further_request_has_its_time_as_well(api: Gate) -> None:
+    reader, writer = await connect(api)
+    writer.write(request(api, path="/health"))
+    assert b" 200 " in await reader.readline()
+    await asyncio.sleep(0.8)  # idle is not late
+    writer.write(request(api, path="/health")[:-4])
+    async with asyncio.timeout(5):
+        assert b" 408 " in await reader.read()
+    writer.close()
+
+
+async def test_an_answer_and_a_body_may_take_longer_than_a_head(api: Gate) -> None:
+    await api.script("slow", {"text": "at last", "delay": 0.8})
+    whole = request(api, chat("slow"))
+    reader, writer = await connect(api)
+    writer.write(whole[:-9])
+    await asyncio.sleep(0.8)
+    writer.write(whole[-9:])
+    async with asyncio.timeout(5):
+        assert b" 200 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize("line", [b"X: 1\r\n", b"1"])
+async def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(api: Gate, line: bytes) -> None:
+    reader, writer = await connect(api)
+    writer.write(b"GET / HTTP/1.1\r\nX: " + line)
+    answer = asyncio.create_task(reader.read())
+    for _ in range(100):
+        writer.write(line * (2048 // len(line)))
+        await asyncio.sleep(0.001)
+        if answer.done():
+            break
+    head, _, body = (await answer).partition(b"\r\n\r\n")
+    assert (b" 431 " in head, b"64 KiB at most" in body) == (True, True)
+    writer.close()
+
+
+async def test_a_long_body_before_the_next_head_is_none_of_it(api: Gate) -> None:
+    long = request(api, chat(messages=[{"role": "user", "content": "word " * 30_000}]))
+    last = request(api, path="/health", Connection="close")
+    reader, writer = await connect(api)
+    writer.write(long + last[:20])
+    writer.write(last[20:])
+    async with asyncio.timeout(10):
+        assert (await reader.read()).count(b"HTTP/1.1 200 ") == 2
+    writer.close()
+
+
+async def test_more_who_only_connect_than_there_are_files_shut_nobody_out(
+    few_files: int, tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = few_files // 2
+    monkeypatch.setattr("llmagent_os.gateway.server.room", lambda: most)
+    async with gate(tmp_path / "data") as api:
+        held = []
+        for n in range(3 * most):
+            if n % 50 == 0:
+                status, _, _ = await exchange(api, request(api, path="/health", Connection="close"))
+                assert status == 200
+            held.append(await connect(api))
+            held[-1][1].write(b"GET / HT" if n % 2 else b"")
+            if len(held) > most // 2:
+                held.pop(0)[1].close()
+        status, _, _ = await exchange(api, request(api, path="/health", Connection="close"))
+        assert status == 200
+        for _, writer in held:
+            writer.close()
+
+
+async def test_one_that_is_worked_for_keeps_its_place(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.script("slow", {"text": "at last", "delay": 0.5})
+    working, writer = await connect(api)
+    writer.write(request(api, chat("slow"), Connection="close"))
+    await asyncio.sleep(0.1)
+    crowd = [await connect(api) for _ in range(20)]
+    for _, each in crowd:
+        each.write(b"GET")
+    assert b"at last" in await working.read()
+    for _, each in (*crowd, (working, writer)):
+        each.close()
+
+
+class Guest:
+    def __init__(self) -> None:
+        self.dropped = False
+
+    def late(self) -> None:
+        raise AssertionError
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+async def test_who_is_slow_gives_way_first_then_who_is_idle_then_who_came_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place, (slow, idle, first, last) = Lobby(2), (Guest() for _ in range(4))
+    for each in (idle, slow):
+        place.enter(each)
+    place.asked(idle)
+    place.rests(idle)
+    place.enter(first)
+    assert (idle.dropped, slow.dropped) == (True, False)  # nobody is slow yet
+    place.leaves(idle)
+    monkeypatch.setattr(lobby, "SLOW", -1.0)
+    place.enter(last)
+    assert (slow.dropped, first.dropped, last.dropped) == (True, False, False)
+
+
+def test_all_files_that_are_allowed_are_asked_for() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(900, before[1]), before[1]))
+        assert 0.7 * min(before[1], 60_000) < room() < before[1]
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 900
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_bounds_are_what_the_docs_say() -> None:
+    assert (lobby.HEAD_SECONDS, corked.HEAD) == (10.0, 64 << 10)
