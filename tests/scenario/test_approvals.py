@@ -94,13 +94,13 @@ async def test_what_the_user_said_is_done_without_asking(bank: tuple[System, Ban
 @pytest.mark.parametrize("allow", [True, False])
 async def test_what_a_page_said_waits_for_a_person(bank: tuple[System, Bank], allow: bool) -> None:
     system, plugin = bank
-    await clerk(system, FETCH, pay("GB33-EVIL", 5), pay("GB33-EVIL", 5), DONE)
+    await clerk(system, FETCH, *[pay("GB33-EVIL", 5)] * 3, DONE)  # the second is held, see `agent.loop.AGAIN`
     asking = asyncio.ensure_future(system.agents.ask("clerk", "Read the page and pay 5", timeout=5))
     asked = await question(system)
     assert (asked["tool"], asked["arguments"]["to"], asked["origins"]) == ("pay", "GB33-EVIL", {"to": "tool fetch"})
     assert plugin.paid == []
     await answer(system, asked["id"], allow)
-    if allow:  # of one payment: the second is asked about by itself
+    if allow:  # of one payment: the next is asked about by itself
         again = await question(system)
         assert again["id"] != asked["id"] and len(plugin.paid) == 1
         await answer(system, again["id"], False)
