@@ -211,6 +211,16 @@ async def test_the_stop_string_is_not_in_the_text(bed: Bed) -> None:
     assert answer.stopped == (None if bed.engine.info.name == "openai" else stop)  # whose API does not say which
 
 
+async def test_a_stop_text_ends_no_tool_call(bed: Bed) -> None:
+    """Agent frameworks send some beside their tools."""
+    bed.needs("stop")
+    bed.needs("tools")
+    sampling = bed.greedy(max_tokens=200, stop=("tool", "{", "city", '"'))
+    asked = bed.chat("How is the weather in Oslo?", tools=(WEATHER,), tool_choice="required", sampling=sampling)
+    answer = await bed.ask(asked)
+    assert answer.finish == "tool_calls" and [call.name for call in answer.tool_calls] == ["weather"]
+
+
 async def test_a_schema_is_kept(bed: Bed) -> None:
     bed.needs("schema")
     answer = await bed.ask(bed.chat("Describe a colour.", schema=SCHEMA, sampling=bed.greedy(max_tokens=200)))

@@ -86,7 +86,6 @@ def test_a_request_that_is_written_as_an_answer_is_a_request(sizes: list[int]):
 
 def test_a_request_that_was_cut_off_is_none():
     assert parsed(['{"tool": "weather", "args": {"ci'], asked(), "length") == ("", [])
-    assert parsed(['{"tool": "weather", "args": {"ci'], asked(sampling=Sampling(stop=("t",)))) == ("", [])
     with pytest.raises(Unsupported, match="tool 'weather'"):  # the engine has dropped its grammar
         parsed(['{"tool": "weather", "args": {"ci'], asked())
     with pytest.raises(EngineFailed):
@@ -98,6 +97,24 @@ def test_an_answer_under_a_schema_is_given_as_it_is(finish: str, text: str):
     """Cut off by length, the last brace may be the answer's own."""
     pieces = ['{"tool": "none", "answer": {"n"', ": [1]}", "}"]
     assert parsed(pieces, asked(schema={"type": "object"}), finish) == (text, [])
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_stop_texts_are_looked_for_in_the_answer_and_not_in_its_envelope(size: int):
+    def heard(raw: str, *stop: str):
+        answer, text = AnswerText(asked(sampling=Sampling(stop=stop))), ""
+        for at in range(0, len(raw), size):
+            text += answer.piece(raw[at : at + size]).text
+        last = answer.last("stop", Usage())
+        return text + last.text, last.stopped, [(call.name, call.arguments) for call in last.tool_calls]
+
+    raw = '{"tool": "none", "answer": "one\\nObservation: \\"two\\""}'
+    assert heard(raw, "Observation:") == ("one\n", "Observation:", [])
+    assert heard(raw, "\nObs", "two") == ("one", "\nObs", [])
+    assert heard(raw, '"') == ("one\nObservation: ", '"', [])
+    assert heard(raw, "tool", "answer", "{", "}") == ('one\nObservation: "two"', None, [])
+    call = '{"tool": "weather", "args": {"city": "Oslo: now"}}'
+    assert heard(call, ":", "{", '"', "Oslo") == ("", None, [("weather", {"city": "Oslo: now"})])
 
 
 def test_the_instruction_follows_the_choice():

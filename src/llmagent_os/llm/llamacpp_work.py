@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ..core import codec
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
 from . import constrain
-from .answer import AnswerText
+from .answer import AnswerText, raw_stops
 from .llamacpp_server import LoadedModel, read, refusals
 from .stops import Stops
 from .workers import Workers
@@ -51,7 +51,7 @@ class LlamaWork:
         self._engine = engine
         self._sampling = request.sampling
         self._answer = AnswerText(request)
-        self._stops = Stops(request.sampling.stop or ())
+        self._stops = Stops(raw_stops(request))
         self._held: tuple[TokenLogprob, ...] = ()  # of text that is held back
         self._made = 0  # tokens, the end token included
         self._cached: int | None = None
@@ -135,7 +135,8 @@ class LlamaWork:
         if not text:
             return Chunk(), stopped
         entries, self._held = self._held, ()
-        return self._answer.piece(text, entries), stopped
+        piece = self._answer.piece(text, entries)
+        return piece, stopped or self._answer.stopped is not None
 
     async def _recovered(self, text: str, count: int) -> list[int]:
         """The ids of a text's tokens. Where the model split it in an unusual way, the slice is the last one."""
@@ -149,7 +150,8 @@ class LlamaWork:
         rest = self._stops.rest()
         piece = self._answer.piece(rest, self._held) if rest else Chunk()
         last = self._answer.last(finish, usage)
-        return replace(last, text=piece.text + last.text, logprobs=piece.logprobs, stopped=self._stops.found)
+        stopped = self._stops.found or last.stopped
+        return replace(last, text=piece.text + last.text, logprobs=piece.logprobs, stopped=stopped)
 
 
 def _logprobs(entries: list[dict[str, Any]], top: int | None) -> tuple[TokenLogprob, ...]:

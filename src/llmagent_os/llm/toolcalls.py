@@ -249,7 +249,6 @@ class Parser:
     """Reads the model's JSON as it streams: the text inside `answer` at once, a tool request when it is whole."""
 
     def __init__(self, request: GenerateRequest) -> None:
-        self._stop = request.sampling.stop
         self._raw = request.schema is not None
         self._tools = [tool.name for tool in request.tools]
         self._opening = ANSWER if self._raw else ANSWER + '"'
@@ -307,8 +306,7 @@ class Parser:
         try:
             yield _call_of(codec.loads(self._buffer))
         except (ValueError, KeyError, TypeError, InvalidRequest) as error:
-            if not self._stop:  # a stop string of the caller's may cut anywhere
-                raise self._broken() from error
+            raise self._broken() from error
 
     def _broken(self) -> LLMAgentOSError:
         """What to raise for a request that cannot be read: engines drop a grammar that they find too large."""

@@ -31,7 +31,7 @@ from ..core.records import (
     Usage,
 )
 from . import constrain, toolcalls
-from .answer import AnswerText
+from .answer import AnswerText, raw_stops
 from .engines import check, refuse_unknown
 from .transformers_beams import Beams, refuse, settings
 from .transformers_explain import room
@@ -99,16 +99,21 @@ class TransformersEngine:
         self._workers.check_open()
         recipe, answer = self._recipe(request), AnswerText(request)
         answer.piece(request.said)
-        work = Beams if recipe.decoding.strategy == "beam" else Run
+        work, drawn = Beams if recipe.decoding.strategy == "beam" else Run, 0
         with self._workers.run(work(self._model, self._tokenizer, recipe)) as events:
             async for event in events:
                 if isinstance(event, Piece):
+                    drawn += 1  # a piece is a token, but of beams, which come whole
                     yield answer.piece(event.text, event.logprobs)
+                    if answer.stopped is not None and work is Run and not recipe.decoding.explain:
+                        yield answer.last("stop", Usage(len(recipe.prompt), drawn))
+                        return
                 else:
                     last = answer.last(event.finish, Usage(len(recipe.prompt), event.tokens))
                     yield replace(
-                        last, alternatives=event.alternatives, explanation=event.explanation, stopped=event.stopped
-                    )
+                        last, alternatives=event.alternatives, explanation=event.explanation,
+                        stopped=event.stopped or last.stopped,
+                    )  # fmt: skip
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """The last hidden state, averaged over the tokens and normalised."""
@@ -176,7 +181,7 @@ class TransformersEngine:
                     f"logit_bias names token {token}; the model has no such one", parameter="logit_bias"
                 )
         grammar = constrain.grammar(request)
-        stops = request.sampling.stop or ()
+        stops = raw_stops(request)
         if request.messages and not self._tokenizer.chat_template:
             stops = (*stops, _PLAIN_STOP)
         return Recipe(
