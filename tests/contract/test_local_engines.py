@@ -86,6 +86,14 @@ async def test_stop_strings_and_logit_bias_reach_the_model(bed: Bed) -> None:
     assert (stopped.text, stopped.finish) == ("", "stop")
 
 
+@pytest.mark.parametrize("most", [2**31, 2**32 + 1, 2**63])
+async def test_as_many_tokens_as_anybody_can_write_are_all_there_is_room_for(bed: Bed, most: int) -> None:
+    """llama.cpp reads 32 bits: such a number would be one below nothing, or one token."""
+    some = await bed.ask(bed.chat(SHORT, sampling=bed.greedy(max_tokens=6)))
+    answer = await bed.ask(bed.chat(SHORT, sampling=bed.greedy(max_tokens=most, stop=(some.text[3:],))))
+    assert answer.finish == "stop" and answer.text == some.text[:3]
+
+
 async def test_log_probabilities_are_natural_and_sum_to_one_at_most(bed: Bed) -> None:
     answer = await bed.ask(bed.chat(SHORT, sampling=bed.greedy(max_tokens=4, top_logprobs=20)))
     for row in answer.logprobs:

@@ -69,6 +69,9 @@ WRONG = [
     ({"messages": (), "prompt": ""}, "messages"),
     ({"prompt": "x"}, "prompt"),
     ({"sampling": Sampling(max_tokens=0)}, "max_tokens"),
+    ({"sampling": Sampling(logit_bias={"4294967297": 5.0})}, "logit_bias"),  # token 1, in 32 bits
+    ({"sampling": Sampling(logit_bias={"\u0663": 5.0})}, "logit_bias"),
+    ({"sampling": Sampling(repetition_penalty=1e-300)}, "repetition_penalty"),
     ({"sampling": Sampling(temperature=-0.1)}, "temperature"),
     ({"sampling": Sampling(top_p=1.1)}, "top_p"),
     ({"sampling": Sampling(top_p=float("nan"))}, "top_p"),

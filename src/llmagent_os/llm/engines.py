@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
@@ -76,6 +77,8 @@ def check(request: GenerateRequest, info: EngineInfo) -> GenerateRequest:
     return schemas.fitted(request)
 
 
+_TOKEN = re.compile(r"[0-9]{1,9}")  # an engine reads 32 bits: more would be another token
+
 _RANGES = {
     "max_tokens": (1, math.inf),
     "temperature": (0, math.inf),
@@ -83,7 +86,7 @@ _RANGES = {
     "top_p": (0, 1),
     "min_p": (0, 1),
     "typical_p": (0, 1),
-    "repetition_penalty": (0, math.inf),
+    "repetition_penalty": (1e-6, math.inf),  # 0 divides by nothing, and so does what 32 bits round to it
     "top_logprobs": (0, math.inf),
 }
 
@@ -99,7 +102,7 @@ def _contradictions(request: GenerateRequest) -> Iterator[tuple[bool, str, str]]
         "there is nothing to answer: send messages or a prompt",
     )
     yield bool(request.messages) and request.prompt is not None, "prompt", "send messages or a prompt, not both"
-    yield not all(map(str.isdecimal, bias)), "logit_bias", "the keys of logit_bias are token ids, as text"
+    yield not all(map(_TOKEN.fullmatch, bias)), "logit_bias", "the keys of logit_bias are token ids, as text"
     yield (
         len(stops) > STOPS or any(len(each) > STOP for each in stops),
         "stop",

@@ -104,7 +104,7 @@ class LlamaWork:
     def _left(self) -> int | None:
         """Tokens that may still be made; None: until the window is full."""
         most = self._sampling.max_tokens
-        return None if most is None else most - self._made
+        return None if most is None else min(most, 2**31 - 1) - self._made  # the server reads 32 bits
 
     def _slice(self, slot: int, left: int | None) -> dict[str, Any]:
         body = self._body | {"prompt": self.prompt + self.said, "id_slot": slot}
