@@ -28,6 +28,7 @@ from llmagent_os.core.records import (
     Generation,
     Message,
     Sampling,
+    ToolCall,
     ToolSpec,
 )
 from llmagent_os.core.stream import collect
@@ -219,6 +220,19 @@ async def test_a_stop_text_ends_no_tool_call(bed: Bed) -> None:
     asked = bed.chat("How is the weather in Oslo?", tools=(WEATHER,), tool_choice="required", sampling=sampling)
     answer = await bed.ask(asked)
     assert answer.finish == "tool_calls" and [call.name for call in answer.tool_calls] == ["weather"]
+
+
+async def test_a_stop_text_ends_the_answer_after_a_tool_was_used(bed: Bed) -> None:
+    bed.needs("stop")
+    bed.needs("tools")
+    call = ToolCall("call_1", "weather", {"city": "Oslo"})
+    used = (Message("user", SHORT), Message("assistant", "", (call,)), Message("tool", "clear", tool_call_id="call_1"))
+    free = await bed.ask(bed.chat(SHORT, messages=used))
+    stop = free.text[len(free.text) // 2 : len(free.text) // 2 + 3]
+    answer = await bed.ask(bed.chat(SHORT, messages=used, sampling=bed.greedy(stop=(stop, "never said"))))
+    assert (answer.text, answer.finish) == (free.text.partition(stop)[0], "stop")
+    assert answer.stopped == (None if bed.engine.info.name == "openai" else stop)
+    assert answer.usage.output_tokens <= free.usage.output_tokens
 
 
 async def test_a_schema_is_kept(bed: Bed) -> None:
