@@ -28,12 +28,17 @@ FUNCTIONS: list[dict[str, Any]] = [
 ]
 """The tools as OpenAI's API has functions."""
 
+OBJECT = '{"city": "Paris", "people": 2}'
+"""What is said where an object is asked for."""
+
 LAST = ("final_answer", "submit")
 """Tools by which frameworks that force a call have an answer given."""
 
 
 def script(request: GenerateRequest) -> Reply:
     """Three different tools one after another, then the answer."""
+    if request.schema is not None:
+        return Reply(OBJECT)
     done = sum(message.role == "tool" or message.text.startswith("Observation:") for message in request.messages)
     if done < len(STEPS):
         return Reply(calls=(STEPS[done],))
