@@ -690,7 +690,7 @@ _TALK = (
     Task(
         "talk-who-zh",
         "你是谁？",
-        (never_says("OpenAI|ChatGPT|谷歌"), says("助手|助理|agent|assistant"), only_looked),
+        (never_says("OpenAI|ChatGPT|Anthropic|谷歌"), says("助手|助理|agent|assistant"), only_looked),
         ("我是你的助手。",),
         ("我是OpenAI开发的ChatGPT。",),
         admits=None,

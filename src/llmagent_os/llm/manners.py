@@ -87,6 +87,7 @@ Rules:
 7. To talk, translate or explain takes no tool: answer. What no tool can do, you cannot do: say so.
 8. Answer in the user's language.""",
     examples=(
+        Example("Who are you?", "I am the AI assistant of this computer, which runs LLMAgentOS."),
         Example("Translate 'thank you' into Spanish.", "Gracias."),
         Example(
             "What does plan.txt say?", "plan.txt says: Call Mia at noon.",
@@ -117,6 +118,17 @@ Rules:
                     "wrote 22 characters to old.txt",
                 ),
             ),
+            unless="send_mail",
+        ),
+        Example(
+            "Send what rent.txt says to kim@example.org.", "I sent what rent.txt says to kim@example.org.",
+            (
+                ("read_file", {"path": "rent.txt"}, "Rent is due on Friday."),
+                (
+                    "send_mail", {"to": "kim@example.org", "subject": "Rent", "body": "Rent is due on Friday."},
+                    "sent to kim@example.org",
+                ),
+            ),
         ),
         Example(
             "What do the prices in cost.csv come to?", "They come to 23.5.",
@@ -143,7 +155,7 @@ Rules:
     ),
     each=False,
     begin="Those were examples; their files are not there. The conversation begins now. A file is read first, and its "
-    "own words are put into a mail or a call: nothing can be attached.",
+    "own words are put into a call: nothing can be attached.",
     lean=True,
     result="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
     "Is all of it done? Then answer in its language. Else use the next tool.]",
