@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -227,9 +228,26 @@ def load(overrides: Mapping[str, Any] | None = None) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
         wrong = first["msg"].partition(" or instance of ")[0]  # a class of ours, which nobody can write
-        hint = nearest(field, Config.model_fields) if first["type"] == "extra_forbidden" else wrong
+        hint = _meant(first["loc"]) if unknown else wrong
         raise InvalidRequest(f"configuration: {field}: {hint}", parameter=field) from error
+
+
+def _meant(where: Sequence[Any]) -> str:
+    """The hint for a field that is none, by those that stand beside it."""
+    kind: Any = Config
+    for step in where[:-1]:
+        kind = get_args(kind)[-1] if get_origin(kind) in (dict, list) else _hints(kind).get(step)
+        if get_origin(kind) in (Union, UnionType):
+            kind = next(each for each in get_args(kind) if each is not NoneType)
+    return nearest(str(where[-1]), _hints(kind))
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    """The fields of a class of settings, with their types."""
+    hints = get_type_hints(kind) if isinstance(kind, type) else {}
+    return {name: each for name, each in hints.items() if name != "model_config" and not name.startswith("_")}
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -152,6 +152,8 @@ class Plugins:
         before = self._manager.get_plugin(name)
         try:
             plugin = load()
+            if not any(self._manager.parse_hookimpl_opts(plugin, each) for each in dir(plugin)):
+                raise InvalidRequest(f"{name} brings nothing: no function of it is marked `hookimpl`")
             if before is not None:
                 self._manager.unregister(before)
             self.register(plugin, name)
@@ -188,7 +190,9 @@ def _check(hook: str, part: Any) -> None:
 
 def _load(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"llmagent_os_plugin_{file.stem}", file)
-    if spec is None or spec.loader is None or not file.is_file():
+    if not file.is_file():
+        raise InvalidRequest(f"plugin {file} is not there, or no file", parameter="plugins")
+    if spec is None or spec.loader is None:
         raise InvalidRequest(f"plugin {file} is not a Python file", parameter="plugins")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(spec.name)

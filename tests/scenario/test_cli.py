@@ -150,9 +150,11 @@ def test_a_taken_port_is_told_with_its_holder(busy: Shell, shell: Shell) -> None
 
 def test_up_refuses_what_it_cannot_use(shell: Shell) -> None:
     assert "did you mean 'robot'?" in shell.fails("up", "--model", "robto")
+    for path in ("./nosuch", "/no/such/model", "~/nosuch"):  # nobody asks a hub for those
+        assert f"there is no GGUF file or folder {path}" in shell.fails("up", "--model", path)
     assert "port" in shell.fails("up", "--model", "robot", "--port", "70000")
     assert "durability" in shell.fails("up", "--model", "robot", "--durability", "maybe")
-    assert "not a Python file" in shell.fails("up", "--model", "robot", "--port", "0", "--plugin", "nosuch.py")
+    assert "is not there" in shell.fails("up", "--model", "robot", "--port", "0", "--plugin", "nosuch.py")
 
 
 def test_up_ends_well_by_ctrl_c(shell: Shell) -> None:

@@ -63,6 +63,17 @@ def test_run_asks_at_the_terminal_and_does_what_is_said(shell: Shell) -> None:
             assert person.end() == 0
 
 
+def test_what_was_typed_before_a_question_does_not_answer_it(shell: Shell) -> None:
+    with shell.terminal("chat", "clerk") as person:
+        person.expect("> ")
+        person.type(f"{PAY}\r")
+        person.type("y\n")
+        person.expect(r"\[y/N/edit\] ")
+        person.type("n\n")
+        assert "n" in person.expect(r"\(pay was refused by owner\)")  # what is typed now is shown
+        person.expect("nobody approved of it")
+
+
 def test_a_person_puts_other_values(shell: Shell) -> None:
     with shell.terminal("run", "clerk", PAY) as person:
         person.expect(r"\[y/N/edit\] ")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.stand_ins.shell import Shell, Terminal
+from tests.stand_ins.shell import COMMAND, Shell, Terminal
 
 RULES = """
 - {match: capital of France, text: Paris.}
@@ -144,6 +146,40 @@ def test_ctrl_c_stops_the_answer_and_the_next_line_is_answered(shell: Shell) -> 
         assert person.end() == 0
     (pid,) = [str(process["pid"]) for process in shell.json("ps") if process["name"] == "assistant@hasty"]
     assert "the same as it was" in shell.ok("replay", pid)
+
+
+def test_what_is_typed_meanwhile_stands_in_the_next_prompt_and_not_within_the_answer(shell: Shell) -> None:
+    with shell.terminal("chat") as person:
+        say(person, "it thinks first", r"\d s")
+        person.type("capital of France\r")
+        assert "capital" not in person.expect(r"It is 42\.(?s:.*)tokens/s")
+        assert "> capital of France" in person.expect(r"\nParis\.")
+        say(person, "\x04")
+        assert person.end() == 0
+
+
+def test_a_system_that_is_killed_answers_a_chat_when_it_runs_again(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, RULES)
+
+    def start(port: int) -> subprocess.Popen[str]:
+        command = [COMMAND, "up", "--model", "robot", "--port", str(port)]
+        up = subprocess.Popen(command, env=shell.environment, cwd=shell.home, stderr=subprocess.PIPE, text=True)
+        shell.wait_ready(up)
+        return up
+
+    with start(0) as up, shell.terminal("chat") as person:
+        say(person, "slowly", "two")
+        up.kill()
+        person.expect(r"stopped answering(?s:.*)/retry waits for the answer")
+        port = urlsplit(json.loads((shell.data / "server.json").read_text())["url"]).port
+        (shell.data / "server.json").unlink()
+        assert port is not None
+        with start(port) as again:
+            say(person, "/retry", r"twelve(?s:.*)tokens/s")
+            (row,) = [process for process in shell.json("ps") if process["name"].startswith("assistant@")]
+            assert row["turns"] == 1  # it was not asked again
+            say(person, "\x04")
+            again.terminate()
 
 
 def test_up_chat_stops_answers_and_never_the_system_but_for_ctrl_d(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,19 @@ async def test_a_turn_that_is_ended_has_paid(boot: Boot) -> None:
         (row,) = rows(kernel, pid)
         assert row.outcome == "cancelled" and row.output_tokens > 1 and same(kernel, pid)
         assert [each.seq for each in kernel.journal.rows(pid)] == [1, 2, 3]  # the message, the answer, the end
+
+
+async def test_a_replay_of_a_turn_that_was_stopped_does_not_wait_as_long_as_it_ran(boot: Boot) -> None:
+    kernel = await boot()
+    sys = await kernel.service("test")
+    pid = await sys.spawn("asks")
+    await sys.send(pid, "patient")
+    await until(lambda: kernel.table.get(pid).engine)
+    await asyncio.sleep(2)
+    await kernel.runner.interrupt(pid, "enough")
+    began = time.monotonic()
+    report = await replay(kernel.store, pid, PROGRAMS, kernel.door.table)
+    assert report.diverged is None and time.monotonic() - began < 1
 
 
 async def test_a_turn_that_goes_on_after_a_restart_has_had_its_time(boot: Boot) -> None:

@@ -29,6 +29,7 @@ WRONG = {
     "hook": (GOOD.replace("return kit", "return 1 / 0"), "hook.py:10: ZeroDivisionError"),
     "shape": (GOOD.replace("return kit", "return [1]"), "shape.py:8: TypeError: `tools` returns list, not a Mapping"),
     "function": (GOOD.replace("return kit", "return {'f': print}"), "without `spec`"),
+    "idle": (GOOD.replace("@hookimpl", ""), "no function of it is marked `hookimpl`"),
     "unknown": (GOOD.replace("def tools", "def toools"), "toools"),
 }
 
@@ -73,7 +74,7 @@ async def test_whatever_is_wrong_costs_itself_and_no_time(
         for name, (_, says) in WRONG.items():
             why = missing[f"plugin {tmp_path / name}.py"]["trouble"]
             assert says in why and "\n" not in why
-        assert "not a Python file" in missing[f"plugin {tmp_path / 'absent'}.py"]["trouble"]
+        assert "is not there" in missing[f"plugin {tmp_path / 'absent'}.py"]["trouble"]
         assert "bad.yaml" in missing["openapi bad"]["trouble"] and "cannot read" in missing["openapi absent"]["trouble"]
         assert "cannot fetch" in missing["openapi away"]["trouble"] and missing["mcp off"]["trouble"]
         assert "/no/such/program" in missing["mcp dead"]["trouble"]

@@ -207,9 +207,11 @@ def test_the_command_line_lists_tries_and_adds_tools(tmp_path: Path) -> None:
     assert "shop_look" in shell.run("tools", "add", "shop.yaml").stderr
     shell.ok("tools", "add", "mine.py")
     before = (shell.data / "config.yaml").read_text()
-    assert "not a Python file" in shell.fails("tools", "add", "other.py")
+    assert "is not there" in shell.fails("tools", "add", "other.py")
     assert (shell.data / "config.yaml").read_text() == before
     with shell.system():
+        again = shell.run("tools", "add", "shop.yaml", "--name", "late").stderr
+        assert "late_look" in again and "the system that runs knows nothing of it yet" in again
         assert "calculator: expression" in shell.fails("tools", "test", "calculator", "{}")
         sources = {tool["name"]: tool["source"] for tool in shell.json("tools", "list")}
         assert sources["shop_look"] == "openapi shop" and sources["mine"] == "python"

@@ -18,6 +18,24 @@ def test_a_bad_file_is_told(tmp_path: Path, text: str) -> None:
         load({"data": tmp_path})
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("modle: tiny", "modle: did you mean 'model'?"),
+        ("tools: {host: ['*']}", "tools.host: did you mean 'hosts'?"),
+        ("tools: {sandbox: {second: 3}}", "tools.sandbox.second: did you mean 'seconds'?"),
+        ("scheduler: {default: {polcy: las}}", "scheduler.default.polcy: did you mean 'policy'?"),
+        ("budgets: {person: {mony: 5}}", "budgets.person.mony: did you mean 'money'?"),
+        ("retention: {call: 3}", "retention.call: did you mean 'calls'?"),
+    ],
+)
+def test_a_wrong_field_is_told_the_nearest_of_those_beside_it(tmp_path: Path, text: str, hint: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InvalidRequest) as refused:
+        load({"data": tmp_path})
+    assert refused.value.message == f"configuration: {hint}"
+
+
 def test_the_environment_goes_over_the_file_and_lists_are_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.yaml").write_text("port: 1\nhost: 127.0.0.2\nanomalies: {canaries: [abc], most: {calls: 3}}\n")
     monkeypatch.setenv("LLMAGENT_OS_PORT", "2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,7 @@ from ..kernel.process import Idle, Process, Program, failure
 from ..kernel.table import ProcessTable
 
 GRACE = 0.05  # seconds
+_ENDED = {"idle", "exit", "fail"}  # marks of a turn that came to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Recorded:
         self.stopped = asyncio.Event()
         self.missing: tuple[str, bytes] | None = None  # the call that the journal does not hold: name, arguments
         self.calls = 0
+        self.goes_on = True  # whether the turn did not end with the last of its calls
 
     def publish(self, task: str, chunk: Chunk) -> None:
         """Nobody watches a replay."""
@@ -51,7 +53,8 @@ class Recorded:
     ) -> Any:  # fmt: skip
         """Answer a call from its row; a call without one never returns, and `stopped` is set.
 
-        One that was cancelled then does not return either: its caller has the time that it took to cancel it again.
+        One that was cancelled then does not return either: its caller has the time that it took to cancel it again,
+        where more came of the turn.
         """
         entry, history = self.table.get(name), process.history
         packed = codec.arguments(name, entry.takes, args, entry.shows) if entry else codec.canonical(args)
@@ -60,19 +63,26 @@ class Recorded:
         if row is None:
             self.missing = (name, packed)
             given = history.cut_off(key) if history is not None else None
-            grace = GRACE + (given.seconds if given is not None else 0.0)  # what runs beside it may go on
-            stop = asyncio.get_running_loop().call_later(grace, self.stopped.set)
-            try:
-                await asyncio.Event().wait()
-            finally:
-                if given is not None:
-                    stop.cancel()
+            if given is None:  # what runs beside it may go on
+                asyncio.get_running_loop().call_later(GRACE, self.stopped.set)
+            else:
+                await self._given(given.seconds, history)
+            await asyncio.Event().wait()
         assert row is not None
         self.calls += 1
         if row.error is not None:
             raise from_data(self.journal.unpack(row.error))
         result = self.journal.unpack(row.result)
         return entry.decode(result) if entry else result
+
+    async def _given(self, seconds: float, history: Sized | None) -> None:
+        """Wait for the caller to give up, and set `stopped` where it does not, or where the turn was stopped here."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        await asyncio.sleep(GRACE)
+        while loop.time() < end and (self.goes_on or history):
+            await asyncio.sleep(GRACE)
+        self.stopped.set()
 
 
 async def replay(store: Store, pid: int, programs: Mapping[str, Program], table: Mapping[str, Syscall]) -> Report:
@@ -108,6 +118,7 @@ class _Turn:
     def __init__(self, process: Process, program: Program, door: Recorded, rows: Sequence[Row]) -> None:
         self.process, self.program, self.door = process, program, door
         self.marks = {row.name: row for row in rows if row.name in MARKS}
+        door.goes_on = bool(self.marks.keys() & _ENDED)
         self.history = History(rows)
         self.old = any(first.made(row.key) for row in rows)
 
@@ -116,7 +127,7 @@ class _Turn:
         process, journal = self.process, self.door.journal
         if "configure" in self.marks:
             process.args = journal.unpack(self.marks["configure"].result)
-        if not self.history and not self.marks.keys() & {"idle", "exit", "fail"}:
+        if not self.history and not self.marks.keys() & _ENDED:
             return state, None
         process.turn, process.history = turn - 1, self.history
         process.old_turn = turn if self.old else 0
@@ -143,7 +154,7 @@ class _Turn:
             asked, had = _short(args[start:]), _short(recorded[start:])
             where = f" (from character {start} of the arguments)" if start else ""
             return f"the program asks for {name}({asked}), the journal has {after.name}({had}){where}"
-        if self.marks.keys() & {"idle", "exit", "fail"}:
+        if self.marks.keys() & _ENDED:
             return f"the program asks for {name}({_short(args)}), in the journal the turn had ended"
         return None
 

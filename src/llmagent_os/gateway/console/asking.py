@@ -14,6 +14,7 @@ from ...core.errors import LLMAgentOSError
 from ...core.records import Json
 from ..client import Client
 from ..notices import became
+from .echo import echo, forget
 from .output import say
 
 PROMPT = "Allow it? [y/N/edit] "
@@ -85,8 +86,10 @@ class Asker:
                 which = kept["id"]
                 say(f"    it waits; answer with: llmagent-os approvals allow {which}, or refuse {which}")
                 return
+            forget()
             try:
-                answer = await self._answer(kept)
+                with echo(True):
+                    answer = await self._answer(kept)
                 found = await self._client.post(f"/v1/approvals/{kept['id']}", answer)
                 self._asking.pop(kept["id"], None)
                 say(f"({found['tool']} {became(found)})")

@@ -22,12 +22,13 @@ T = TypeVar("T")
 TRIES, PAUSE = 10, 0.1  # how often a message is taken back that nobody knows of yet; seconds between
 
 
-async def answer(client: Client, agent: str, body: Mapping[str, Json], screen: Screen) -> Json:
+async def answer(client: Client, agent: str, body: Mapping[str, Json], screen: Screen, task: str = "") -> Json:
     """Send a message and return the reply, showing it as it comes. Raises why there is none.
 
-    What the agent asks a person meanwhile is asked here. Cancelled, it has the agent stop too.
+    What the agent asks a person meanwhile is asked here. Cancelled, it has the agent stop too. What was sent before as
+    that `task` is not done again: its reply is waited for.
     """
-    path, task, asker = f"/v1/agents/{agent}/messages", uuid.uuid4().hex, Asker(client)
+    path, task, asker = f"/v1/agents/{agent}/messages", task or uuid.uuid4().hex, Asker(client)
     screen.wait()
     try:
         async with aclosing(client.events(path, {**body, "stream": True, "calls": True}, task)) as events:
@@ -95,10 +96,10 @@ class Conversation:
         self.where, self.agent = where, agent
         self.session = session or f"chat-{uuid.uuid4().hex[:8]}"
 
-    def say(self, text: str, screen: Screen) -> Json:
-        """Send a message, show the answer as it comes, and return the whole reply. Raises why there is none."""
+    def say(self, text: str, screen: Screen, task: str = "") -> Json:
+        """Send a message, show the answer as it comes, and return the whole reply; see `answer`."""
         body = {"text": text, "session": self.session}
-        reply = self.do(lambda client: answer(client, self.agent, body, screen))
+        reply = self.do(lambda client: answer(client, self.agent, body, screen, task))
         tell_more(reply)
         return reply
 

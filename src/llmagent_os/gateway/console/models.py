@@ -133,6 +133,8 @@ async def bring(name: str, progress: Progress) -> ModelSpec:
     except NotFound:
         if "/" not in name:
             raise
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:  # no name of a hub's
+            raise NotFound(f"there is no GGUF file or folder {name}", kind="model", name=name) from None
         return await pull(name, progress=progress)
     if all(spec != model.spec for model in catalog.list_models()):
         catalog.add(spec)

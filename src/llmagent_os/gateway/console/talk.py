@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from types import FrameType
 from typing import Any
 
 from ...core.errors import Conflict, InvalidRequest, LLMAgentOSError, nearest
-from ..client import Address, Client
+from ..client import Address, Client, NotRunning
 from .asking import plain
 from .conversation import Conversation
+from .echo import echo
 from .markdown import harmless
 from .output import say, short, show, table
 from .processes import pages
@@ -30,6 +32,7 @@ class Talk:
         self._with = Conversation(where, agent, session)
         self._said: list[tuple[str, str]] = []  # here, with the answers
         self._unanswered = ""  # the last message, where it got no answer
+        self._lost = ""  # its task, where the system went away: it goes on at the next start
         self._saved: set[Path] = set()
         self.commands: dict[str, tuple[str, str, Callable[[str], None]]] = {
             "/agent": ("[NAME]", "talk to another agent; without a name: which there are", self._agent),
@@ -50,7 +53,7 @@ class Talk:
         say(f"{self._with.agent} listens, in session {self._with.session}. /help says more, Ctrl-D leaves.")
         while (line := _typed(read)) is not None:
             try:
-                with _interrupts(signal.default_int_handler):
+                with _interrupts(signal.default_int_handler), echo(False):
                     self.do(line)
             except EOFError:
                 return
@@ -74,10 +77,15 @@ class Talk:
         elif text:
             self._say(text)
 
-    def _say(self, text: str) -> None:
-        self._unanswered = text
-        screen = Screen()
-        reply = self._with.say(text, screen)
+    def _say(self, text: str, task: str = "") -> None:
+        self._unanswered, self._lost = text, ""
+        screen, task = Screen(), task or uuid.uuid4().hex
+        try:
+            reply = self._with.say(text, screen, task)
+        except NotRunning as error:
+            self._lost = task
+            again = "nothing that was accepted is lost: when it runs again, /retry waits for the answer"
+            raise NotRunning(f"{error.message}; {again}") from error
         self._unanswered = ""
         self._said.append((text, reply["text"]))
         say(dim(f"({screen.pace.took(reply['usage'])})"))
@@ -85,19 +93,19 @@ class Talk:
     def _begin(self, agent: str) -> None:
         self._with = Conversation(self._with.where, agent)
         self._said.clear()
-        self._unanswered = ""
+        self._unanswered = self._lost = ""
         say(f"session {self._with.session}")
 
     def _new(self, _: str) -> None:
         self._begin(self._with.agent)
 
     def _retry(self, _: str) -> None:
-        text = self._unanswered
+        text, task = self._unanswered, self._lost
         if not text:
             text = self._with.undo()["text"]
             del self._said[-1:]
         say(dim(f"> {plain(short(text, _WIDTH))}"))
-        self._say(text)
+        self._say(text, task)
 
     def _undo(self, _: str) -> None:
         rewound = self._with.undo()
@@ -136,7 +144,8 @@ class Talk:
         if names:
             show(table(("NAME", "WHAT IT DOES"), ((name, about.get(name, "")) for name in names)))
         else:
-            say(f"{self._with.agent} has no tools")
+            agent = self._with.agent
+            say(f"{agent} has no tools; give it some: llmagent-os agents configure {agent} tools='[calculator, clock]'")
 
     def _save(self, name: str) -> None:
         if not name:

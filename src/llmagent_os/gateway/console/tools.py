@@ -17,15 +17,16 @@ from typer.core import TyperCommand
 from ...boot import PATIENCE, boot
 from ...config import Config, load
 from ...core import codec
-from ...core.errors import InvalidRequest
+from ...core.errors import InvalidRequest, LLMAgentOSError
 from ...core.ports import Tool
 from ...core.records import Json
 from ...offline import known_sources, listed_once, login
 from ..client import NotRunning
+from ..client import find as running_on
 from ..rest_tools import described
 from . import registry
 from .adding import Wanted, theirs, wanted
-from .options import AsJson, Data, ask, examples, group
+from .options import AsJson, Data, ask, examples, group, reach
 from .output import emit, say, show, table
 
 CONNECT = 20.0  # seconds for an MCP server to answer, which it may do later, too
@@ -187,14 +188,27 @@ def _written(source: Wanted, folder: Path, data: Path | None) -> None:
     if before:
         _put(file.with_suffix(".yaml.bak"), before, source.secret)  # with the comments that are gone now
     names = " ".join(sorted(tool.spec.name for tool in tools))
-    say(f"added to {file}" + (f": {names}" if names else "; start the system again to see its tools"))
+    say(f"added to {file}" + (f": {names}" if names else ""))
     if hosts := sorted({host for tool in tools if (host := getattr(tool, "host", ""))}):
         changes = sum(tool.traits.effect != "read" for tool in tools)
         say(f"  requests go to {', '.join(hosts)}; {changes} of {len(tools)} tools may change something there")
     if trouble:
         say(f"missing: {source.kind} {source.name}: {trouble}")
+    if _runs(folder):
+        say("  the system that runs knows nothing of it yet: stop it and start it again")
     if source.secret:
         say(f"  the values of its variables stand in {file}, which only you can read now")
+
+
+def _runs(folder: Path) -> bool:
+    """Whether a system answers on a data folder."""
+    try:
+        asyncio.run(reach(running_on(folder), lambda client: client.get("/health")))
+    except NotRunning:
+        return False
+    except LLMAgentOSError:  # it is in trouble, and there
+        return True
+    return True
 
 
 def _put(file: Path, text: str, secret: bool) -> None:

@@ -90,12 +90,17 @@ def _engine(engine: dict[str, Any]) -> Iterator[Text]:
     """An engine in up to three lines: how it stands, its slots, and who is next."""
     pages = " ".join(f"{tier} {kept['count']} ({size(kept['bytes'])})" for tier, kept in engine["pages"].items())
     calls = f"{engine['running']}/{engine['limit']} run, {engine['waiting']} wait, {engine['held']} held"
-    yield _line(f"{engine['name'][:12]}: {engine['policy']}, {calls}, {pages}")
+    yield _line(f"{_ends(engine['name'])}: {engine['policy']}, {calls}, {pages}")
     if engine["slots"]:
         yield _line("  slots " + " ".join(map(_slot, engine["slots"])))
     if engine["queue"]:
         line = (f"{call['pid']} {call['agent'][:12]} {call['waited']:.1f}s" for call in engine["queue"][:3])
         yield _line("  next  " + ", ".join(line))
+
+
+def _ends(name: str) -> str:
+    """A name in at most 16 characters: of models that begin alike the end tells them apart."""
+    return name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
 
 
 def _tokens(count: float) -> str:

@@ -58,7 +58,7 @@ def up(
     """
     for file in plugin or ():
         if not file.is_file():
-            raise InvalidRequest(f"plugin {file} is not a Python file", parameter="plugin")
+            raise InvalidRequest(f"plugin {file} is not there, or no file", parameter="plugin")
     given = {"data": data, "port": port, "host": host, "durability": durability, "plugins": plugin}
     config = load(given | ({"model": model} if model != "none" else {}))
     prepare_folder(config)
