@@ -165,6 +165,20 @@ async def test_what_is_drawn_comes_out_saved_or_not(
 # -- what models are told
 
 
+async def test_a_module_that_is_missing_is_told_with_those_that_are_there(
+    tmp_path: Path, cache: Path, request: pytest.FixtureRequest
+) -> None:
+    if lacking := trouble("bwrap"):
+        pytest.skip(lacking)
+    python = code_tools(Sandbox(SandboxSettings(warm=0)), tmp_path)["python"]
+    ticket = Ticket("k", home="default/a")
+    before: Any = await python.run({"code": "import abacus"}, ticket)
+    assert before["hint"].endswith("come with Python, such as csv, statistics")
+    request.getfixturevalue("libraries")
+    after: Any = await python.run({"code": "import scipy"}, ticket)
+    assert after["hint"] == "there is no module scipy here; use those that come with Python, or abacus, matplotlib"
+
+
 async def test_models_are_told_of_them_and_turns_from_before_replay(
     tmp_path: Path, models_folder: Path, cache: Path, request: pytest.FixtureRequest
 ) -> None:

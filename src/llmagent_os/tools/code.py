@@ -54,22 +54,22 @@ class Code:
         if ticket.contained:
             return await self._aside(job)
         if job.folder is None:
-            return _told(await self._sandbox.run(job))
+            return _told(await self._sandbox.run(job), self._sandbox)
         then = await asyncio.to_thread(before, job.folder, self._sandbox.owner)
-        told = _told(await self._sandbox.run(job))
+        told = _told(await self._sandbox.run(job), self._sandbox)
         return told | await asyncio.to_thread(made, job.folder, then)
 
     async def _aside(self, job: Job) -> dict[str, Json]:
         """Run a job on a copy of its workspace, without a network, and tell what it would have changed."""
         job = replace(job, hosts=(), passing=True)
         if job.folder is None:
-            return _told(await self._sandbox.run(job))
+            return _told(await self._sandbox.run(job), self._sandbox)
         most = self._sandbox.settings.disk
         if await asyncio.to_thread(survey, job.folder, most=most) > most:
             raise ToolFailed(f"the workspace has more than {most >> 20} MB, too much to run this on a copy of it")
         with aside() as copy:
             await asyncio.to_thread(copy.take, job.folder, self._sandbox.owner)
-            told = _told(await self._sandbox.run(replace(job, folder=copy.folder)))
+            told = _told(await self._sandbox.run(replace(job, folder=copy.folder)), self._sandbox)
             changed = await asyncio.to_thread(copy.changed)
             told |= await asyncio.to_thread(made, copy.folder, None)  # the rest is not kept
         return told | {"not_kept": changed, "note": NOT_KEPT} if changed else told
@@ -86,11 +86,13 @@ class Code:
 _MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 
-def _told(done: Result) -> dict[str, Json]:
+def _told(done: Result, sandbox: Sandbox) -> dict[str, Json]:
     told: dict[str, Json] = {"stdout": done.stdout, "stderr": done.stderr, "exit": done.exit}
     told["seconds"] = round(done.seconds, 3)
     if missing := _MISSING.search(done.stderr):
-        told["hint"] = f"there is no module {missing[1]} here; use those that come with Python, such as csv, statistics"
+        brought = sandbox.libraries()
+        there = f"or {', '.join(brought.versions)}" if brought is not None else "such as csv, statistics"
+        told["hint"] = f"there is no module {missing[1]} here; use those that come with Python, {there}"
     elif done.exit == 0 and not done.stdout and not done.stderr:
         told["hint"] = "it ran to its end and printed nothing"
     return told if done.killed is None else told | {"killed": f"it used more {done.killed} than it may"}
