@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
 from llmagent_os.core import extras, schemas
 from llmagent_os.core.errors import (
@@ -206,3 +207,28 @@ async def test_closing_ends_what_runs_and_what_waits():
     with pytest.raises(EngineUnavailable, match="closed"):
         await read()
     assert workers.health() == "closed"
+
+
+def walked(text: str, answer: str) -> bool:
+    """Whether a grammar lets an answer be said, byte by byte, and end."""
+    matcher = LLMatcher(LLTokenizer("byte"), text, log_level=0)
+    said = all(matcher.compute_logit_bias()[byte] and matcher.consume_token(byte) for byte in answer.encode())
+    return said and matcher.is_accepting() and not matcher.get_error()
+
+
+def test_a_grammar_holds_as_many_choices_as_are_sent():
+    """Each as a way of its own was too many for the parser, which gave up in the middle of an answer."""
+    choices = tuple(f"c{i}" for i in range(3000))
+    text = grammar(asked(choices=choices)) or ""
+    assert all(walked(text, each) for each in ("c0", "c1", "c10", "c2999")) and not walked(text, "c3000")
+
+
+def test_a_schema_with_too_many_ways_to_go_on_is_held_in_part():
+    properties = {f"k{i}": {"type": "integer"} for i in range(1000)}
+    text = grammar(schemas.fitted(asked(schema={"type": "object", "properties": properties}))) or ""
+    assert walked(text, '{"k7": 5}')
+
+
+def test_more_tools_than_a_grammar_can_tell_apart_are_refused():
+    with pytest.raises(Unsupported, match="tools"):
+        grammar(asked(tools=tuple(ToolSpec(f"t{i}") for i in range(2500))))

@@ -6,10 +6,10 @@ The llamacpp and transformers engines both decode under it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLTokenizer
 
 from ..core import codec, schemas
 from ..core.errors import Unsupported
@@ -34,7 +34,7 @@ def grammar(request: GenerateRequest) -> str | None:
     elif request.schema is not None:
         text = _json(request.schema, "the schema", "schema")
     elif request.choices is not None:
-        text = " | ".join(map(_literal, request.choices))
+        text = "CHOICE\nCHOICE: " + " | ".join(map(_literal, request.choices))  # by one word of it: any number
     else:
         return None
     text = _HEAD + text
@@ -59,7 +59,29 @@ _HEAD = "%llguidance {}\nstart: "
 def _problem(text: str) -> str:
     """What llguidance says against a grammar; empty when it compiles."""
     message: str = LLMatcher.validate_grammar(text)
+    if not message and len(text) > _LARGE:
+        message = _stumbles(text)
     return message.partition("\n")[0].partition("failed to compile JSON schema: ")[2] or message
+
+
+_LARGE = 8_000
+"""Characters of a grammar below which no row of its parser is too wide."""
+
+
+@cache
+def _bytes() -> LLTokenizer:
+    return LLTokenizer("byte")
+
+
+def _stumbles(text: str) -> str:
+    """Why the parser gives up at an answer's beginning; empty: it does not. It holds so many ways to go on, and says
+    only there that there are more."""
+    matcher = LLMatcher(_bytes(), text, log_level=0)
+    for _ in range(2):
+        first = next((token for token, bias in enumerate(matcher.compute_logit_bias()[:256]) if bias), None)
+        if first is None or not matcher.consume_token(first):
+            break
+    return str(matcher.get_error()).partition("\n")[0]
 
 
 def _tool_rules(tools: tuple[ToolSpec, ...], request: GenerateRequest) -> str:
