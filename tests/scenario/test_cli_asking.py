@@ -37,13 +37,16 @@ tools: [pay]
 policy: {tools: {pay: ask}}
 budget: {tokens: 1000000}
 """
+RULES = """
+- {match: think first, step: 0, delay: 3, calls: [{name: pay, arguments: {to: Mallory, amount: 5}}]}
+"""
 PAY = 'call pay with {"to": "Mallory", "amount": 5}'
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell beside a running system whose clerk asks before it pays."""
-    shell = Shell(tmp_path_factory.mktemp("asking"), "[]")
+    shell = Shell(tmp_path_factory.mktemp("asking"), RULES)
     (shell.home / "bank.py").write_text(PLUGIN)
     (shell.home / "clerk.yaml").write_text(CLERK)
     with shell.system("--plugin", str(shell.home / "bank.py")):
@@ -66,7 +69,8 @@ def test_run_asks_at_the_terminal_and_does_what_is_said(shell: Shell) -> None:
 def test_what_was_typed_before_a_question_does_not_answer_it(shell: Shell) -> None:
     with shell.terminal("chat", "clerk") as person:
         person.expect("> ")
-        person.type(f"{PAY}\r")
+        person.type("think first\r")
+        person.expect(r"\d s")
         person.type("y\n")
         person.expect(r"\[y/N/edit\] ")
         person.type("n\n")
