@@ -264,6 +264,29 @@ async def test_what_is_no_body_is_a_400(tmp_path: Path, models_folder: Path, pat
                 assert status == 400 and told(answer), (name, kind, answer)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/v1/embeddings", {"model": "default", "input": None}, "input"),
+        ("/v1/embeddings", {"model": None, "input": "x"}, "model"),
+        ("/v1/chat/completions", {"model": "default", "messages": None}, "messages"),
+        (
+            "/v1/chat/completions",
+            {"model": "default", "messages": [{"role": None, "content": "x"}]},
+            "messages[0].role",
+        ),
+        ("/v1/messages", {"model": "default", "max_tokens": 5, "messages": None}, "messages"),
+    ],
+)
+async def test_what_is_sent_as_null_is_missing_where_it_was_written(
+    tmp_path: Path, models_folder: Path, path: str, body: Any, where: str
+) -> None:
+    async with gate(tmp_path / "data") as api:
+        status, said = await api.post(path, body)
+        assert status == 400 and said["error"]["message"].startswith(where + " "), said
+        assert said["error"].get("param", where) == where
+
+
 async def test_json_is_read_whatever_it_is_called_and_what_stands_twice_counts_once(
     tmp_path: Path, models_folder: Path
 ) -> None:

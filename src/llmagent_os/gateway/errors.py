@@ -198,11 +198,12 @@ def _place(error: Any, sent: Json) -> tuple[Any, ...]:
     if sent is ...:
         return place
     trodden: list[Any] = []
-    for part in place:
+    missing = place[-1:] if error["type"] == "missing" else ()  # what was sent as null is missing, and in `sent`
+    for part in place[: len(place) - len(missing)]:
         if (isinstance(sent, Mapping) and part in sent) or (isinstance(sent, list) and part in range(len(sent))):
             trodden.append(part)
             sent = sent[part]
-    return (*trodden, *place[-1:]) if error["type"] == "missing" else tuple(trodden)
+    return (*trodden, *missing)
 
 
 _SAYS = {
