@@ -86,7 +86,7 @@ _RANGES = {
     "top_p": (0, 1),
     "min_p": (0, 1),
     "typical_p": (0, 1),
-    "repetition_penalty": (1e-6, math.inf),  # 0 divides by nothing, and so does what 32 bits round to it
+    "repetition_penalty": (1e-37, math.inf),  # 0 divides by nothing, and so does what 32 bits round to it
     "top_logprobs": (0, math.inf),
 }
 
