@@ -80,7 +80,7 @@ class Asking:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.timeout(SECONDS + 400)
 @pytest.mark.parametrize("mode", list(GenerationMode))
 async def test_no_request_ends_in_a_server_error(api: Gate, mode: GenerationMode) -> None:
     _, document = await api.get("/openapi.json")
