@@ -50,6 +50,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
 
     await ask("POST", "/v1/agents", {"name": "bot", "model": "scripted", "budget": {"tokens": 1000}})
     await ask("PATCH", "/v1/agents/bot", {"description": "a bot"})
+    await ask("PUT", "/v1/agents/bot/files/notes.txt", {"secret": PASSWORD})
     await ask("POST", "/v1/agents/bot/messages", {"text": "hi", "wait": 5})
     await ask("POST", "/v1/accounts", {"account": "agent/bot", "resource": "tokens", "amount": 1})
     (pid,) = (await ask("POST", "/v1/agents/bot/scale", {"replicas": 1}))["pids"]

@@ -31,7 +31,8 @@ _BY_TYPE: dict[str | int, int] = {
 DONE = b"[DONE]"
 """The data of the event after which a stream of OpenAI's API has nothing more to say."""
 LINGER_SECONDS = 1.0  # that a connection may stay open after it
-_BLANK = b"\xef\xbb\xbf \t\r\n"
+_WHITE = b" \t\r\n"
+_BLANK = b"\xef\xbb\xbf" + _WHITE
 _NUMBER = re.compile(r"\b\d{2,}\b")
 
 
@@ -218,8 +219,8 @@ class Lines:
     def _end(self, events: list[bytes]) -> None:
         data = b"\n".join(self._data)
         self._data = []
-        if data.strip():
-            events.append(DONE if data.strip() == DONE else data)
+        if said := data.strip(_WHITE):
+            events.append(DONE if said == DONE else data)
 
 
 def api_key(spec: ModelSpec) -> str:
