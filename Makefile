@@ -62,7 +62,7 @@ test: lint ## lint, then the tests that are quick
 
 test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
 	@$(BIN)/llmagent-os models pull tiny </dev/null
-	@$(BIN)/pytest -m "(slow or torch) and not interop"
+	@$(BIN)/pytest -n 2 -m "(slow or torch) and not interop"
 
 test-mcp: $(VENV)/test.stamp $(SERVERS)/stamp ## MCP servers that are not ours, over stdio and HTTP
 	@$(BIN)/pytest tests/scenario/test_mcp.py

@@ -25,7 +25,7 @@ from tests.stand_ins.gateway import Gate, gate
 
 SECONDS = float(os.environ.get("LLMAGENT_OS_SECONDS", "0"))
 SETTINGS = settings(
-    max_examples=12, deadline=None, database=None, derandomize=not SECONDS, phases=[Phase.generate],
+    max_examples=6, deadline=None, database=None, derandomize=not SECONDS, phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 

@@ -159,7 +159,7 @@ def test_what_is_typed_meanwhile_stands_in_the_next_prompt_and_not_within_the_an
 
 
 def test_a_system_that_is_killed_answers_a_chat_when_it_runs_again(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, RULES)
+    shell = Shell(tmp_path, RULES.replace("pace: 3", "pace: 0.5"))
 
     def start(port: int) -> subprocess.Popen[str]:
         command = [COMMAND, "up", "--model", "robot", "--port", str(port)]
