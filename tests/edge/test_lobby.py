@@ -169,6 +169,13 @@ async def test_who_is_slow_gives_way_first_then_who_is_idle_then_who_came_first(
     assert (slow.dropped, first.dropped, last.dropped) == (True, False, False)
 
 
+async def test_who_came_in_one_turn_of_the_loop_takes_as_many_places() -> None:
+    place, guests = Lobby(3), [Guest() for _ in range(7)]
+    for each in guests:
+        place.enter(each)
+    assert [each.dropped for each in guests] == [True] * 4 + [False] * 3
+
+
 def test_all_files_that_are_allowed_are_asked_for() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

@@ -166,8 +166,11 @@ class CorkedProtocol(HttpToolsProtocol):
         self._refuse(408, f"no whole request came within {HEAD_SECONDS:g} s")
 
     def drop(self) -> None:
-        """Called by the lobby when the place is needed."""
-        self.transport.abort()
+        """Called by the lobby when the place is needed; an answer that is on its way still goes out."""
+        if self._rests:
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer what is no request, and end the connection; while something is answered, only end it."""

@@ -42,7 +42,10 @@ class Lobby:
         self.open += 1
         self.begins(guest)
         if self.open > self.most:
-            self._whom().drop()
+            gone = self._whom()
+            self.asked(gone)  # its place is given away once, however many come in this turn of the loop
+            self._idle.pop(gone, None)
+            gone.drop()
 
     def _whom(self) -> Guest:
         """Who gives way: who was slow, or else idle for longest, or else the oldest of those that have just come."""

@@ -30,6 +30,7 @@ from .corked import CorkedProtocol
 from .lobby import Lobby, room
 from .ports import BACKLOG, listen
 
+BURST = 64  # connections that are accepted in one turn of the loop, before any of them can be sent away again
 GRACE = 0.5  # seconds that running requests get to end when the system stops
 
 
@@ -119,13 +120,14 @@ async def _listening(app: Gateway, front: ASGIApp, listening: socket.socket) -> 
     connected: Any = partial(CorkedProtocol, lobby=lobby)
     config = uvicorn.Config(
         front, http=connected, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BACKLOG,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BURST,
     )  # fmt: skip
     server = _Server(config)
     serving, watching = asyncio.create_task(server.serve([listening])), asyncio.create_task(lobby.watch())
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0)
+        listening.listen(BACKLOG)  # asyncio has made it as short as its bursts
         yield
     finally:
         server.should_exit = True
