@@ -169,6 +169,17 @@ async def test_who_is_slow_gives_way_first_then_who_is_idle_then_who_came_first(
     assert (slow.dropped, first.dropped, last.dropped) == (True, False, False)
 
 
+async def test_a_first_byte_gives_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, (waits, other) = Lobby(1), (Guest() for _ in range(2))
+    place.enter(waits)
+    monkeypatch.setattr(lobby, "SLOW", 0.05)
+    await asyncio.sleep(0.1)
+    place.begins(waits)
+    place.rests(other)
+    place.enter(Guest())
+    assert (waits.dropped, other.dropped) == (True, False)  # it counts as slow
+
+
 async def test_who_came_in_one_turn_of_the_loop_takes_as_many_places() -> None:
     place, guests = Lobby(3), [Guest() for _ in range(7)]
     for each in guests:

@@ -9,7 +9,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,19 @@ def hmac_signed(public: Any) -> str:
     return (signed + b"." + mac).decode()
 
 
+@asynccontextmanager
+async def trusting(data: Path, jwks: Any) -> AsyncIterator[tuple[Gate, AsyncExitStack]]:
+    """A system that trusts a provider of keys, and the provider, which `aclose` ends."""
+    app = web.Application()
+    app.router.add_get("/jwks", jwks)
+    async with AsyncExitStack() as provider:
+        url = await provider.enter_async_context(serving(app))
+        oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"{url}/jwks")
+        config = Config(data=data, port=0, model="scripted", oidc=oidc)
+        async with running(config) as system, aiohttp.ClientSession() as session:
+            yield Gate(system, session), provider
+
+
 async def test_a_provider_that_changes_its_keys(
     tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,23 +314,16 @@ async def test_a_provider_that_changes_its_keys(
         asked.append(request)
         return web.Response(text=published(*keys), content_type="application/json")
 
-    app = web.Application()
-    app.router.add_get("/jwks", jwks)
-    async with AsyncExitStack() as provider:
-        url = await provider.enter_async_context(serving(app))
-        oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"{url}/jwks")
-        config = Config(data=tmp_path / "data", port=0, model="scripted", oidc=oidc)
-        async with running(config) as system, aiohttp.ClientSession() as session:
-            api = Gate(system, session)
-            for _ in "ab":
-                assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
-            assert len(asked) == 1
-            keys[:] = [("two", OTHER)]
-            assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
-            assert (await api.get("/v1/agents", **bearer(token())))[0] == 401  # also one that was let in before
-            await provider.aclose()
-            assert (await api.get("/v1/agents", **bearer(token(kid="three"))))[0] == 401
-            assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
+    async with trusting(tmp_path / "data", jwks) as (api, provider):
+        for _ in "ab":
+            assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+        assert len(asked) == 1
+        keys[:] = [("two", OTHER)]
+        assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
+        assert (await api.get("/v1/agents", **bearer(token())))[0] == 401  # also one that was let in before
+        await provider.aclose()
+        assert (await api.get("/v1/agents", **bearer(token(kid="three"))))[0] == 401
+        assert (await api.get("/v1/agents", **bearer(token(OTHER, "two", "ES256"))))[0] == 200
 
 
 async def test_a_provider_that_is_away_holds_up_nobody_whose_key_is_known(
@@ -332,27 +338,20 @@ async def test_a_provider_that_is_away_holds_up_nobody_whose_key_is_known(
             await asyncio.sleep(5)
         return web.Response(text=published(("one", PRIVATE)), content_type="application/json")
 
-    app = web.Application()
-    app.router.add_get("/jwks", jwks)
-    async with AsyncExitStack() as provider:
-        url = await provider.enter_async_context(serving(app))
-        oidc = Oidc(issuer=ISSUER, audience="llmagent-os", jwks=f"{url}/jwks")
-        config = Config(data=tmp_path / "data", port=0, model="scripted", oidc=oidc)
-        async with running(config) as system, aiohttp.ClientSession() as session:
-            api = Gate(system, session)
+    async with trusting(tmp_path / "data", jwks) as (api, provider):
+        assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+        strangers = [asyncio.create_task(api.get("/v1/agents", **bearer(token(kid="x")))) for _ in "ab"]
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(2):
             assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
-            strangers = [asyncio.create_task(api.get("/v1/agents", **bearer(token(kid="x")))) for _ in "ab"]
-            while len(asked) < 2:
-                await asyncio.sleep(0.01)
-            async with asyncio.timeout(2):
-                assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
-            for each in strangers:
-                each.cancel()
-            await provider.aclose()
-            monkeypatch.setattr("llmagent_os.gateway.oidc.FRESH", 0.0)
-            assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
-            status, answer = await api.get("/v1/agents", **bearer(token(kid="three")))
-            assert status == 401 and "cannot be read" in answer["error"]["message"]
+        for each in strangers:
+            each.cancel()
+        await provider.aclose()
+        monkeypatch.setattr("llmagent_os.gateway.oidc.FRESH", 0.0)
+        assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
+        status, answer = await api.get("/v1/agents", **bearer(token(kid="three")))
+        assert status == 401 and "cannot be read" in answer["error"]["message"]
 
 
 async def test_a_key_that_was_minted_before_its_role_grew_holds_what_the_role_holds_now(api: Gate) -> None:

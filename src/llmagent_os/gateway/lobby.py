@@ -43,8 +43,7 @@ class Lobby:
         self.begins(guest)
         if self.open > self.most:
             gone = self._whom()
-            self.asked(gone)  # its place is given away once, however many come in this turn of the loop
-            self._idle.pop(gone, None)
+            self._forget(gone)  # its place is given away once, however many come in this turn of the loop
             gone.drop()
 
     def _whom(self) -> Guest:
@@ -56,7 +55,7 @@ class Lobby:
     def begins(self, guest: Guest) -> None:
         """The head of a request has begun, or will."""
         self._idle.pop(guest, None)
-        self._asking[guest] = asyncio.get_running_loop().time()
+        self._asking.setdefault(guest, asyncio.get_running_loop().time())  # its first byte gives it no more time
 
     def asked(self, guest: Guest) -> None:
         """The head is whole: it is no longer a matter of this place."""
@@ -70,6 +69,9 @@ class Lobby:
     def leaves(self, guest: Guest) -> None:
         """The connection is closed."""
         self.open -= 1
+        self._forget(guest)
+
+    def _forget(self, guest: Guest) -> None:
         self._asking.pop(guest, None)
         self._idle.pop(guest, None)
 
