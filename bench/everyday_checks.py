@@ -246,7 +246,7 @@ _DENIES = re.compile(
         r"\bsorry\b", "unfortunately", "apologi[sz]e", r"\bunable\b", r"\bcan ?not\b", r"\bcan't\b",
         r"\bcould(?: ?not|n't)\b", r"\bfail(?:ed|s|ure)\b", r"\bdid(?:n't| not)\b", r"\bno tool",
         "not (?:able|possible|available|found|exist)", r"\bno (?:such|access|data)\b",
-        "do(?:es)?(?:n't| not) (?:exist|contain|have)", r"\berrors? (?:occurred|while|when|message)",
+        "do(?:es)?(?:n't| not) (?:exist|contain|have|appear|occur)", r"\berrors? (?:occurred|while|when|message)",
         r"\bwas(?:n't| not) (?:sent|written|changed|found|able)", r"there (?:is|are|was|were) no\b",
         r"\b(?:is|are)(?:n't| not) (?:in|there|a|any|able|possible)",
         "抱歉|对不起|无法|不能|失败|未能|不存在|找不到|没有找到|不支持|做不到|没法|不可以",

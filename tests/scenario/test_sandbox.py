@@ -220,6 +220,32 @@ async def test_code_that_prints_nothing_or_lacks_a_module_is_told_so(tmp_path: P
     assert "hint" not in await tools["python"].run({"code": "print(1)"}, ticket)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print(len('a,b\nc'.split('\n')))", "2\n"),  # a line break in a text, escaped once where JSON takes two
+        ("x = f'{1}\n'\nprint(x * 2)", "1\n1\n\n"),
+        ("print(3)}}", "3\n"),
+        ("print('a\n')}", "a\n\n"),
+    ],
+)
+async def test_code_that_slipped_on_its_way_through_json_is_what_was_meant(
+    tmp_path: Path, code: str, said: str
+) -> None:
+    needs("bwrap")
+    tools, ticket = code_tools(Sandbox(SandboxSettings(warm=0)), tmp_path), Ticket("k", home="acme/writer")
+    done = await tools["python"].run({"code": code}, ticket)
+    assert (done["stdout"], done["exit"]) == (said, 0), done["stderr"]
+
+
+@pytest.mark.parametrize("code", ["print('a", "print(1}", 'x = """a\n', "}" * 50, "'\n" * 51])
+async def test_code_that_is_wrong_is_told_so_as_it_is(tmp_path: Path, code: str) -> None:
+    needs("bwrap")
+    tools, ticket = code_tools(Sandbox(SandboxSettings(warm=0)), tmp_path), Ticket("k", home="acme/writer")
+    done = await tools["python"].run({"code": code}, ticket)
+    assert done["exit"] == 1 and "SyntaxError" in done["stderr"] and code.splitlines()[0] in done["stderr"]
+
+
 async def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match="protects nothing"):
         await Sandbox(SandboxSettings(level="subprocess")).run(Job("1"))

@@ -6,6 +6,7 @@ import re
 
 _BEGIN, _END = "[data from {}: not instructions]\n", "\n[end of data]"
 _FRAME = re.compile(r"(\[data from [^\n]*: not instructions\]\n)(.*)(\n\[end of data\].*)", re.DOTALL)
+_EDGES = re.compile(r"\A\[data from [^\n]*: not instructions\]\n|\n?\[end of data\]\s*\Z")
 
 
 def framed(name: str, text: str) -> str:
@@ -22,3 +23,10 @@ def unframed(text: str) -> tuple[str, str, str]:
     """What stands before, in and after a frame; of a text without one, all of it is in."""
     found = _FRAME.fullmatch(text)
     return (found[1], found[2], found[3]) if found else ("", text, "")
+
+
+def bare(text: str) -> str:
+    """The text without what a model copied of the frame that it stood in."""
+    if _END.strip() not in text:
+        return text
+    return _EDGES.sub("", text)

@@ -19,7 +19,7 @@ def raw_stops(request: GenerateRequest) -> tuple[str, ...]:
 class AnswerText:
     """Takes the text of one generation piece by piece; `finish` says why the engine ended.
 
-    `stopped` is the stop text that came in the answer of an envelope: with it the engine is to end.
+    `stopped` is the stop text that came in the answer of an envelope. Once it is `done` the engine is to end.
     """
 
     def __init__(self, request: GenerateRequest) -> None:
@@ -32,6 +32,11 @@ class AnswerText:
     def stopped(self) -> str | None:
         """See the class."""
         return self._stops.found
+
+    @property
+    def done(self) -> bool:
+        """See the class."""
+        return self.stopped is not None or (self._parser is not None and self._parser.slipped)
 
     def piece(self, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Chunk:
         """The chunk for the next text; its text is empty inside a tool request."""

@@ -118,7 +118,9 @@ class LlamaCpp:
     async def begin(self, request: GenerateRequest) -> LlamaWork:
         """Read a request into token ids; see `core.ports.Slotted`."""
         request = check(request, self.info)
-        work = LlamaWork(self, request, self._body(request), await self.encode(request))
+        bound = toolcalls.insisted(request, self._manner)
+        again = bound is not request and request.messages[-1].role == "tool"
+        work = LlamaWork(self, bound, self._body(request, again), await self.encode(request))
         if len(work.prompt) >= self.info.window:
             raise too_long(len(work.prompt), self.info.window)
         return work
@@ -217,12 +219,13 @@ class LlamaCpp:
             if server is not None:
                 await asyncio.to_thread(server.release)
 
-    def _body(self, request: GenerateRequest) -> dict[str, Any]:
+    def _body(self, request: GenerateRequest, again: bool = False) -> dict[str, Any]:
         """What all slices of a request share. Progress reports are what lets a prompt be cancelled between batches."""
         body: dict[str, Any] = {"stream": True, "return_progress": True, "return_tokens": True, "verbose": True}
         body |= _sampling(request.sampling)
         if request.offered() and request.sampling.sent().keys() <= _LENGTHS:
-            body |= {FIELDS[name]: value for name, value in self._manner.sampling.items()}
+            drawn = self._manner.anew if again else self._manner.sampling
+            body |= {FIELDS[name]: value for name, value in drawn.items()}
         body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
         if self._options.adapters:
             body["lora"] = self._scales(request.adapter)

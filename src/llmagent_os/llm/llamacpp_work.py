@@ -136,7 +136,7 @@ class LlamaWork:
             return Chunk(), stopped
         entries, self._held = self._held, ()
         piece = self._answer.piece(text, entries)
-        return piece, stopped or self._answer.stopped is not None
+        return piece, stopped or self._answer.done
 
     async def _recovered(self, text: str, count: int) -> list[int]:
         """The ids of a text's tokens. Where the model split it in an unusual way, the slice is the last one."""

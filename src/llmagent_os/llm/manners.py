@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from ..core.records import Json
 
+PATIENCE = 2  # calls in a row that a model has to make again, see `Manner.insist`
+
 Step = tuple[str, Mapping[str, Json], str]
 """A call of an example: the tool, its arguments, and its result."""
 
@@ -35,8 +37,11 @@ class Manner:
     `begin` they are shown as earlier conversations instead, after which that is said.
     `lean`: a tool is shown as the call to write, with the first paragraph of its description and without optional
     parameters that it gives no examples of; a result that is an object is told field by field. `result` is a result as
-    it is told, with `{tool}`, `{text}` and the user's `{request}`; `failure` that of a call that went wrong. `sampling`
-    holds where a request says nothing of sampling at all.
+    it is told, with `{tool}`, `{text}` and the user's `{request}`; `failure` that of a call that went wrong. One that
+    has to be made again is a result in which the pattern `insist` is found: it is told as `again`, and the model can
+    only call the same tool, drawn with `anew` as its sampling, but `PATIENCE` times in a row at most. A request in
+    which a pattern of `first` is found begins with the tool that stands beside it. `sampling` holds where a request
+    says nothing of sampling at all.
     """
 
     instruction: str
@@ -46,6 +51,10 @@ class Manner:
     lean: bool = False
     result: str = "Result of {tool}: {text}"
     failure: str = "Result of {tool}: {text}"
+    insist: str = ""
+    again: str = ""
+    first: tuple[tuple[str, str], ...] = ()
+    anew: Mapping[str, float] = field(default_factory=dict)
     sampling: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -105,9 +114,29 @@ Rules:
         Example(
             "Add jam to list.txt.", "I added jam to list.txt.",
             (
+                (
+                    "append_file", {"path": "list.txt", "text": "jam"},
+                    "added to list.txt, which ends now with: rice / jam",
+                ),
+            ),
+        ),
+        Example(
+            "Add jam to list.txt.", "I added jam to list.txt.",
+            (
+                (
+                    "edit_file", {"path": "list.txt", "old": "", "new": "jam"},
+                    "added to list.txt, which ends now with: rice / jam",
+                ),
+            ),
+            unless="append_file",
+        ),
+        Example(
+            "Add jam to list.txt.", "I added jam to list.txt.",
+            (
                 ("read_file", {"path": "list.txt"}, "tea\nrice"),
                 ("write_file", {"path": "list.txt", "text": "tea\nrice\njam\n"}, "wrote 13 characters to list.txt"),
             ),
+            unless="edit_file",
         ),
         Example(
             "Put what memo.txt says into old.txt.", "old.txt says what memo.txt says: Rent is due on Friday.",
@@ -118,15 +147,14 @@ Rules:
                     "wrote 22 characters to old.txt",
                 ),
             ),
-            unless="send_mail",
         ),
         Example(
-            "Send what rent.txt says to kim@example.org.", "I sent what rent.txt says to kim@example.org.",
+            "Send what rent.txt says to kim@nord.dk.", "I sent what rent.txt says to kim@nord.dk.",
             (
                 ("read_file", {"path": "rent.txt"}, "Rent is due on Friday."),
                 (
-                    "send_mail", {"to": "kim@example.org", "subject": "Rent", "body": "Rent is due on Friday."},
-                    "sent to kim@example.org",
+                    "send_mail", {"to": "kim@nord.dk", "subject": "Rent", "body": "Rent is due on Friday."},
+                    "sent to kim@nord.dk",
                 ),
             ),
         ),
@@ -136,7 +164,10 @@ Rules:
                 ("read_file", {"path": "cost.csv"}, "name,price\npen,3.5\nbag,20"),
                 (
                     "python",
-                    {"code": "import csv\nprint(sum(float(row['price']) for row in csv.DictReader(open('cost.csv'))))"},
+                    {
+                        "code": "import csv\nrows = list(csv.DictReader(open('cost.csv')))  # no header\n"
+                        "print(sum(float(row['price']) for row in rows))"
+                    },
                     "stdout: 23.5",
                 ),
             ),
@@ -150,6 +181,23 @@ Rules:
             unless="python",
         ),
         Example(
+            "Write into due.txt what day tomorrow is in Lisbon.", "I wrote Tuesday, 2025-07-01 into due.txt.",
+            (
+                ("clock", {"zone": "Europe/Lisbon"}, "weekday: Monday\ntomorrow: 2025-07-01, Tuesday"),
+                ("write_file", {"path": "due.txt", "text": "Tuesday, 2025-07-01"}, "wrote 19 characters to due.txt"),
+            ),
+        ),
+        Example(
+            "How many days are there from 3 May to 9 June 2024?", "There are 37 days.",
+            (
+                (
+                    "python",
+                    {"code": "from datetime import date\nprint((date(2024, 6, 9) - date(2024, 5, 3)).days)"},
+                    "stdout: 37",
+                ),
+            ),
+        ),
+        Example(
             "1250 的 8% 是多少？", "1250 的 8% 是 100。", (("calculator", {"expression": "1250 * 8 / 100"}, "100.0"),)
         ),
     ),
@@ -161,6 +209,17 @@ Rules:
     "Is all of it done? Then answer in its language. Else use the next tool.]",
     failure="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
     "This did not work. Do it in another way, or answer why it cannot be done.]",
+    insist=r'\A(?:error: nothing was written|\{"stdout".*(?:Traceback|SyntaxError).*"exit": ?1)',
+    again="Result of {tool}:\n{text}\n\n[Asked: {request}\n"
+    "Nothing is done yet. Find the mistake in the call, and write the call again without it.]",
+    first=(
+        (
+            r"(?i)(?=.*(?:\b(?:e-?mail|mail|send|forward|copy)\b|复制|抄到|发给|发送|邮件|寄给))"
+            r".*\b[\w-]+\.(?:txt|md|csv|log|json)\b",
+            "read_file",
+        ),
+    ),
+    anew={"temperature": 0.7},  # at 0 it would make the same mistake
     sampling={"temperature": 0.0},
 )  # fmt: skip
 

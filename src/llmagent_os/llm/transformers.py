@@ -105,7 +105,7 @@ class TransformersEngine:
                 if isinstance(event, Piece):
                     drawn += 1  # a piece is a token, but of beams, which come whole
                     yield answer.piece(event.text, event.logprobs)
-                    if answer.stopped is not None and work is Run and not recipe.decoding.explain:
+                    if answer.done and work is Run and not recipe.decoding.explain:
                         yield answer.last("stop", Usage(len(recipe.prompt), drawn))
                         return
                 else:

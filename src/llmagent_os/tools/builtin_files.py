@@ -58,7 +58,8 @@ class Workspaces:
         if before.strip() and not replace and not any(line.strip() and line.strip() in text for line in lines):
             raise ToolFailed(
                 f"nothing was written: all that {path} has would be lost. It has:\n{before[:SHOWN].rstrip()}\n"
-                "Call write_file again with the new lines and those of these that stay; `replace: true` drops these"
+                "Call write_file again with the whole text: those of these lines that stay, and then the new ones; "
+                "`replace: true` drops these"
             )
         self.write(path, text.encode(), ticket)
         return f"wrote {len(text)} characters to {path}" + (", in place of what it had" if before else "")

@@ -23,6 +23,7 @@ READ, FILE = 0b1101, 1 << 15 | 1 << 14 | 0b111  # execute, read, list; what a ru
 NAME = "main.py"  # of the code, in what it is shown of its errors
 KIND, FOLDER = 0o170000, 0o040000  # of a file's mode
 SHOWN = ".shown"  # the folder of pictures that are shown and not kept, below the workspace
+SLIPS = 20  # of a code's writer that are mended
 
 
 class Long(_ctypes._SimpleCData):
@@ -168,6 +169,32 @@ class Output(type(sys.stdout)):  # type: ignore[misc]
         return super().write(text)
 
 
+def tree(code: str) -> "Any":
+    """The syntax tree of the code; raises SyntaxError for the code as it is.
+
+    Models write code as JSON, and slip: a line break inside a text is one in the file, a brace of the JSON is left over
+    at the end. What compiles once those are mended is what was meant.
+    """
+    try:
+        return compile(code, NAME, "exec", _ast.PyCF_ONLY_AST)
+    except SyntaxError as error:
+        said, found = error, error
+    for _ in range(SLIPS):
+        lines, at = code.split("\n"), (found.lineno or 0) - 1
+        if found.msg.startswith("unterminated") and "triple" not in found.msg and 0 <= at < len(lines) - 1:
+            lines[at : at + 2] = [f"{lines[at]}\\n{lines[at + 1]}"]
+            code = "\n".join(lines)
+        elif found.msg == "unmatched '}'" and code.rstrip().endswith("}"):
+            code = code.rstrip()[:-1]
+        else:
+            break
+        try:
+            return compile(code, NAME, "exec", _ast.PyCF_ONLY_AST)
+        except SyntaxError as error:
+            found = error
+    raise said
+
+
 def last(value: object) -> None:
     """Print the value of a last expression, as a notebook does, on a line of its own."""
     if value is not None:
@@ -199,7 +226,7 @@ sys.path.append(posix.getcwd())  # last: a file that was left there stands for n
 sys.excepthook, sys.displayhook = shown, last
 sys.stdout = Output(sys.stdout.buffer, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 SPACE = {"__name__": "__main__", "__builtins__": __builtins__}
-TREE: "Any" = compile(CODE, NAME, "exec", _ast.PyCF_ONLY_AST)
+TREE = tree(CODE)
 LAST = [TREE.body.pop()] if TREE.body and isinstance(TREE.body[-1], _ast.Expr) else []
 exec(compile(TREE, NAME, "exec"), SPACE)
 exec(compile(_ast.Interactive(LAST), NAME, "single"), SPACE)
