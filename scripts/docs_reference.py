@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typer.main import get_group
 
-from llmagent_os import LLMAgentOS
 from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
 from llmagent_os.config import Config, Cors, Oidc, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
@@ -22,7 +21,7 @@ from llmagent_os.core.records import Decoding, Grant, Needs, Policy, Rule
 from llmagent_os.gateway import errors as gateway_errors
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.gateway.cli import COMMANDS
-from llmagent_os.gateway.rest import make_rest
+from llmagent_os.gateway.rest import rest_app
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.plugins import Hooks
 from llmagent_os.security.administration import ACTS
@@ -255,8 +254,7 @@ def errors() -> str:
 
 def rest() -> str:
     """The routes of the OpenAPI document."""
-    with LLMAgentOS(model="scripted") as system:
-        paths = make_rest(system.system).openapi()["paths"]
+    paths = rest_app().openapi()["paths"]
     scopes = {route.replace(":path", ""): scope for route, scope in ROUTES.items()}
     rows = [
         (route.get("tags", ["other"])[0], code(f"{verb.upper()} {path}"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.stand_ins.shell import COMMAND, Shell, Terminal
+from tests.stand_ins.shell import COMMAND, Shell, Terminal, on_terminal
 
 RULES = """
 - {match: capital of France, text: Paris.}
@@ -103,7 +105,8 @@ def test_tools_are_named_markdown_is_shown_and_the_cost_is_told(shell: Shell) ->
         )
         assert "There are \x1b[1mseven\x1b[0m apples:" in person.raw and "• \x1b[36mred\x1b[0m" in person.raw
         assert "stock" in say(person, "/tools", "Say how many there are")
-        say(person, "/model", r"\* priced\s")
+        said = say(person, "/model", r"scripted")
+        assert re.search(r"\* priced\s+loaded", said) and re.search(r"\n  robot\s+default\s", said), said
         say(person, "/model nothing", "no model named 'nothing'")
         say(person, "/agent", "Keeps the shop")
         say(person, "/model robot", "keeper answers with robot from now on")
@@ -180,6 +183,7 @@ def test_a_system_that_is_killed_answers_a_chat_when_it_runs_again(tmp_path: Pat
             assert row["turns"] == 1  # it was not asked again
             say(person, "\x04")
             again.terminate()
+            again.communicate(timeout=60)
 
 
 def test_up_chat_stops_answers_and_never_the_system_but_for_ctrl_d(tmp_path: Path) -> None:
@@ -219,4 +223,35 @@ def test_top_draws_until_q(shell: Shell) -> None:
     with shell.terminal("top") as person:
         person.expect("robot")
         person.type("q")
+        assert person.end() == 0
+
+
+HOLDS = """
+import ctypes
+from llmagent_os.gateway.console.opening import opening
+
+with opening("big", 10_000_000):
+    with open("/dev/zero", "rb") as file:
+        file.read(4_000_000)
+    ctypes.PyDLL(None).sleep(3)  # nothing else goes on in this interpreter, as while llama.cpp loads
+print("done")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this machine does not say what a process has read")
+def test_how_far_a_model_is_opened_is_shown_while_the_interpreter_stands_still() -> None:
+    with on_terminal([sys.executable, "-c", HOLDS], os.environ) as person:
+        person.expect(r"opening big: 4 of 10 MB, [12] s")
+        person.expect("done")
+        assert person.raw.rindex("\r\x1b[K") > person.raw.rindex("opening")  # gone without a trace
+
+
+@pytest.mark.model
+def test_the_prompt_comes_once_a_local_model_is_open(tmp_path: Path, tiny_model: Path) -> None:
+    shell = Shell(tmp_path, RULES, models=tiny_model.parent)
+    with shell.terminal("up", "--chat", "--model", "tiny", "--port", "0") as person:
+        before = person.expect("> ")
+        assert re.search(r"opening \S+: \d+ of 98 MB, 0 s(?s:.*)listens", before)
+        assert shell.ok("top", "--once").count("slots") == 1  # it is open
+        person.type("/quit\r")
         assert person.end() == 0

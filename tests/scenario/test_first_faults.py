@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.gateway.auth import load_key
+from llmagent_os.gateway.console import checks
 from llmagent_os.llm.known import damaged, known_model, path_of
 from llmagent_os.stores.folder import Claim, unusable
 from tests.stand_ins.shell import Shell
@@ -97,3 +99,11 @@ def test_an_empty_yaml_is_none(shell: Shell) -> None:
         assert [each["name"] for each in shell.json("agents", "list")] == ["assistant"]
         assert "empty.yaml" in shell.fails("agents", "create", "empty.yaml")
     assert "empty.yaml" in shell.fails("tools", "add", "empty.yaml")
+
+
+def test_an_extra_that_is_not_there_is_told_with_what_needs_it_and_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {*checks._EXTRAS} <= {*metadata("llmagent-os").get_all("Provides-Extra", [])}
+    monkeypatch.setitem(checks._EXTRAS, "mcp", ("no_such_module", "optional", "MCP servers"))
+    (found,) = [check for check in checks.machine() if check.name == "extra mcp"]
+    assert (found.status, found.found) == ("optional", "not installed: MCP servers")
+    assert "pip install" in found.mend and "mcp" in found.mend

@@ -192,7 +192,13 @@ async def test_embeddings_as_numbers_and_as_bytes(api: Gate) -> None:
 
 async def test_models_and_agents_are_listed(api: Gate) -> None:
     _, listed = await api.get("/v1/models")
-    assert {(row["id"], row["kind"]) for row in listed["data"]} == {("scripted", "model"), ("assistant", "agent")}
+    kinds = {row["id"]: row["kind"] for row in listed["data"]}
+    assert kinds == {"scripted": "model", "assistant": "agent", "default": "alias"}
+    rows = {row["id"]: row for row in listed["data"]}
+    assert rows["default"]["alias_of"] == "scripted" and not rows["scripted"]["loaded"]
+    await api.post(CHAT, {"model": "default", "messages": user("hi")})
+    _, listed = await api.get("/v1/models")
+    assert [row["id"] for row in listed["data"] if row.get("loaded")] == ["scripted"]
     assert (await api.get("/v1/models/scripted"))[1]["object"] == "model"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import aiohttp
 import pytest
 
 from llmagent_os import File, ToolKit
-from llmagent_os.core.records import Json
+from llmagent_os.core.records import GenerateRequest, Json
 from llmagent_os.plugins import hookimpl
 from tests.stand_ins.gateway import Gate, gate
+from tests.stand_ins.slotted import SlottedEngine, SlottedWork
 
 TOOLS = ToolKit()
 RUNS: list[str] = []
@@ -225,3 +227,30 @@ async def test_the_document_names_every_path(api: Gate) -> None:
     assert {"/health", "/v1/agents/{name}/messages", "/v1/chat/completions", "/v1/responses"} <= set(document["paths"])
     body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["$ref"].removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+class Reader(SlottedEngine):
+    """A slotted engine that is told in messages, and takes its time to read them."""
+
+    def __init__(self) -> None:
+        super().__init__(pace=0.05)
+        self.info = replace(self.info, abilities=frozenset({"chat"}))
+
+    async def begin(self, request: GenerateRequest) -> SlottedWork:
+        return await super().begin(replace(request, prompt=" ".join(message.text for message in request.messages)))
+
+
+async def test_who_is_told_of_calls_is_told_how_far_a_long_prompt_is_read(
+    api: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.lookout.FIRST", 0.01)
+    monkeypatch.setattr("llmagent_os.gateway.lookout.EVERY", 0.05)
+    api.system.add_engine("reader", Reader())
+    await api.post("/v1/agents", {"name": "slow", "model": "reader"})
+    for calls in (True, False):
+        body = {"text": f"{calls} " * 400, "stream": True, "calls": calls, "options": {"sampling": {"max_tokens": 2}}}
+        events = await api.events("/v1/agents/slow/messages", body)
+        told = [data for name, data in events if name == "reading"]
+        assert events[-1][0] == "reply" and bool(told) == calls
+        assert all(each["read"] < each["of"] and each["of"] >= 400 for each in told)
+        assert [each["read"] for each in told] == sorted({each["read"] for each in told})

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from llmagent_os.config import Config, Oidc
 from llmagent_os.gateway.app import FAST
 from llmagent_os.gateway.auth import ROUTES
-from llmagent_os.gateway.rest import make_rest
+from llmagent_os.gateway.rest import rest_app
 from llmagent_os.gateway.server import running
 from llmagent_os.security.identity import SCOPES, Keys, Limiter
 from tests.stand_ins.gateway import Gate, gate, user
@@ -52,7 +52,7 @@ async def mint(api: Gate, by: str | None = None, **wanted: Any) -> dict[str, Any
 
 
 async def test_every_route_has_a_scope(api: Gate) -> None:
-    app = make_rest(api.system)
+    app = rest_app()
     served = {f"POST {path}" for path in FAST}
     for route in flat(app.routes):
         served |= {f"{method} {route.path}" for method in route.methods if method != "HEAD"}
@@ -121,9 +121,9 @@ async def test_a_key_outlives_a_restart_and_not_its_revocation(tmp_path: Path, m
 
 
 async def test_an_expired_key_lets_nobody_in(api: Gate) -> None:
-    made = await mint(api, roles=["user"], days=0.5 / 86400)
+    made = await mint(api, roles=["user"], days=2.0 / 86400)
     assert (await api.get("/v1/agents", **bearer(made["key"])))[0] == 200
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(2.1)
     assert (await api.get("/v1/agents", **bearer(made["key"])))[0] == 401
 
 
@@ -343,7 +343,7 @@ async def test_a_provider_that_is_away_holds_up_nobody_whose_key_is_known(
         strangers = [asyncio.create_task(api.get("/v1/agents", **bearer(token(kid="x")))) for _ in "ab"]
         while len(asked) < 2:
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert (await api.get("/v1/agents", **bearer(token())))[0] == 200
         for each in strangers:
             each.cancel()

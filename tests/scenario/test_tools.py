@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from llmagent_os import LLMAgentOS, ToolKit
 from llmagent_os.boot import System, boot
@@ -216,6 +217,36 @@ def test_the_command_line_lists_tries_and_adds_tools(tmp_path: Path) -> None:
         sources = {tool["name"]: tool["source"] for tool in shell.json("tools", "list")}
         assert sources["shop_look"] == "openapi shop" and sources["mine"] == "python"
         assert shell.ok("tools", "test", "mine") == "mine\n"
+
+
+def test_a_source_of_tools_is_taken_out_again(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "[]")
+    for name in ("shop", "other"):
+        document = (
+            f"openapi: 3.1.0\nservers: [{{url: 'http://127.0.0.1:1'}}]\npaths: {{/a: {{get: {{operationId: {name}}}}}}}"
+        )
+        (tmp_path / f"{name}.yaml").write_text(document)
+        assert "taken as a yes" in shell.run("tools", "add", f"{name}.yaml").stderr
+    assert (
+        "taken as a yes" not in shell.run("tools", "add", "--yes", "--mcp", "--name", "away", "/no/such/program").stderr
+    )
+    (tmp_path / "mine.py").write_text(
+        "from llmagent_os.plugins import hookimpl\n@hookimpl\ndef tools():\n    return {}\n"
+    )
+    shell.ok("tools", "add", "mine.py")
+    (shell.data / "mcp").mkdir(exist_ok=True)
+    (shell.data / "mcp" / "away.login").touch()
+    (shell.data / "config.yaml").chmod(0o600)
+    for name, was in (("shop", "openapi shop"), ("away", "mcp away"), ("mine.py", "plugin ")):
+        assert was in shell.run("tools", "remove", name).stderr
+    assert not (shell.data / "mcp" / "away.login").exists()
+    values = yaml.safe_load((shell.data / "config.yaml").read_text())
+    assert values["plugins"] == [] and values["tools"]["mcp"] == {} and [*values["tools"]["openapi"]] == ["other"]
+    assert "mine.py" in (shell.data / "config.yaml.bak").read_text()
+    assert (shell.data / "config.yaml.bak").stat().st_mode & 0o077 == 0  # as what it is a copy of
+    names = {tool["name"] for tool in shell.json("tools", "list")}
+    assert "other_other" in names and "shop_shop" not in names
+    assert "no source of tools named 'othr'; did you mean 'other'?" in shell.fails("tools", "remove", "othr")
 
 
 async def test_what_a_call_costs_is_booked_and_bounded(start: Start) -> None:

@@ -1,9 +1,11 @@
-"""The real command line in processes of its own, on folders of a test's own."""
+"""The real command line, on folders of a test's own: in this process, or in processes of its own (see `Shell`)."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -13,11 +15,15 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from llmagent_os.gateway import command_line
 
 COMMAND = str(Path(sys.executable).with_name("llmagent-os"))
 SECONDS = 60
@@ -26,7 +32,11 @@ _CUT = re.compile(r"\x1b(\[[0-9;?]*)?\Z")
 
 
 class Shell:
-    """Runs commands with `home/data` as their data folder; a scripted model named `robot` is registered."""
+    """Runs commands with `home/data` as their data folder; a scripted model named `robot` is registered.
+
+    What ends by itself runs in this process, as if it had one of its own: that saves the start of a Python, half a
+    second a command. A system, a terminal and what is `alone` are real processes.
+    """
 
     def __init__(self, home: Path, rules: str, models: Path | None = None) -> None:
         self.data = home / "data"
@@ -47,10 +57,27 @@ class Shell:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; without `stdin` its input is empty."""
+        if arguments[:1] == ("up",):
+            return self.alone(*arguments, stdin=stdin)
+        return self._here(arguments, stdin or "")
+
+    def alone(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in a process of its own."""
         return subprocess.run(
             [COMMAND, *arguments], input=stdin or "", env=self.environment, cwd=self.home, capture_output=True,
             text=True, timeout=SECONDS,
         )  # fmt: skip
+
+    def _here(self, arguments: Sequence[str], stdin: str) -> subprocess.CompletedProcess[str]:
+        read, *written = (io.BytesIO(stdin.encode()), io.BytesIO(), io.BytesIO())
+        streams = [io.TextIOWrapper(each, "utf-8", write_through=True) for each in (read, *written)]
+        codes: list[int] = []
+        thread = threading.Thread(target=lambda: codes.append(_ended()), daemon=True)  # of no loop, in no context
+        with contextlib.chdir(self.home), _program([COMMAND, *arguments], self.environment, streams):
+            thread.start()
+            thread.join(SECONDS)
+        assert codes, f"{arguments} has not ended"
+        return subprocess.CompletedProcess(arguments, codes[0], *(each.getvalue().decode() for each in written))
 
     def ok(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a command that must succeed and return its standard output."""
@@ -59,8 +86,8 @@ class Shell:
         return done.stdout
 
     def fails(self, *arguments: str, code: int = 1) -> str:
-        """Run a command that must fail and return what it says about it: one line, no traceback."""
-        done = self.run(*arguments)
+        """Run a command that must fail at once and return what it says about it: one line, no traceback."""
+        done = self._here(arguments, "")
         assert done.returncode == code, done.stdout + done.stderr
         assert done.stdout == "" and "Traceback" not in done.stderr
         return done.stderr
@@ -91,18 +118,52 @@ class Shell:
     @contextmanager
     def terminal(self, *arguments: str) -> Iterator[Terminal]:
         """A command on a terminal of its own."""
-        master, slave = pty.openpty()
-        with subprocess.Popen(
-            [COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=self.environment | {"TERM": "xterm"},
-            start_new_session=True, preexec_fn=_own_terminal,
-        ) as process:  # fmt: skip
-            os.close(slave)
-            try:
-                yield Terminal(process, master)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                os.close(master)
+        with on_terminal([COMMAND, *arguments], self.environment) as found:
+            yield found
+
+
+@contextmanager
+def on_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Terminal]:
+    """A program on a terminal of its own."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"}, start_new_session=True,
+        preexec_fn=_own_terminal,
+    ) as process:  # fmt: skip
+        os.close(slave)
+        try:
+            yield Terminal(process, master)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            os.close(master)
+
+
+def _ended() -> int:
+    """Run what was typed; the exit code that a process would have."""
+    try:
+        command_line.run()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # what a Python that ends by it would do
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@contextmanager
+def _program(words: list[str], environment: Mapping[str, str], streams: Sequence[TextIO]) -> Iterator[None]:
+    """For the block, a program's words, environment and standard streams are these."""
+    before, usual = (sys.argv, sys.stdin, sys.stdout, sys.stderr), dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv, (sys.stdin, sys.stdout, sys.stderr) = words, streams
+    try:
+        yield
+    finally:
+        sys.argv, sys.stdin, sys.stdout, sys.stderr = before
+        os.environ.clear()
+        os.environ.update(usual)
 
 
 def _own_terminal() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+
 import pytest
 
 from llmagent_os.gateway.console.screen import Pace, Screen, called
@@ -81,3 +84,33 @@ def test_a_text_is_shown_once_however_it_comes(capsys: pytest.CaptureFixture[str
     screen.pause()  # something else is said meanwhile
     screen.end("ab")
     assert capsys.readouterr().out == "ab\n"
+
+
+class Tty(io.StringIO):
+    """A terminal that keeps what it was sent."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_the_sign_of_life_says_what_is_done_until_something_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.console.screen.PATIENCE", 0.0)
+    monkeypatch.setattr("llmagent_os.gateway.console.screen.FRAME", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", seen := Tty())
+    screen = Screen()
+    screen.wait()
+    screen.tell("reading 1,200 of 3,400 tokens")
+    async with asyncio.timeout(20):
+        while " 0 s, reading 1,200 of 3,400 tokens" not in seen.getvalue():
+            await asyncio.sleep(0.01)
+    screen.piece("Hello")
+    assert seen.getvalue().endswith("\r\x1b[K")
+    shown = len(seen.getvalue())
+    screen.pause()
+    screen.wait()
+    await asyncio.sleep(0.05)
+    assert "reading" not in seen.getvalue()[shown:]  # of the next wait nothing is known yet
+    screen.close()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from .errors import InvalidRequest
+from .plain import standing
 from .records import (
     EVERYTHING,
     Alternative,
@@ -41,15 +42,7 @@ DIGEST = 10  # bytes of the digest in a key
 
 def plain(value: Any) -> Any:
     """What stands for a value that is no JSON data in itself; raises TypeError where nothing does."""
-    if isinstance(value, Hidden):
-        return "(hidden)"
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if isinstance(value, float):  # of a class of its own
-        return float(value)
-    raise TypeError(f"{type(value).__name__} is not JSON data; pass text, numbers, lists, dicts or records")
+    return "(hidden)" if isinstance(value, Hidden) else standing(value)
 
 
 def dumps(value: Any) -> bytes:

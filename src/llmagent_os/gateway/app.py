@@ -23,7 +23,7 @@ from .forms import form_of
 from .messages_api import Messages
 from .openai_api import OpenAI
 from .responses_api import Responses
-from .rest import make_rest
+from .rest import rest_app
 
 if TYPE_CHECKING:
     from ..boot import System
@@ -81,7 +81,7 @@ class Gateway:
     def __init__(self, system: System, lock: Lock, patience: float = PATIENCE) -> None:
         """`patience`: seconds that a client may keep the system waiting."""
         self._system = system
-        self._rest: ASGIApp = make_rest(system)
+        self._rest: ASGIApp = rest_app()
         self._lock = lock
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
@@ -120,6 +120,7 @@ class Gateway:
 
     async def _serve(self, http: Exchange) -> None:
         path, method = http.scope["path"], http.scope["method"]
+        http.scope["system"] = self._system
         if method == "OPTIONS" and (offered := methods(path)):
             await http.empty([(b"allow", ", ".join(offered).encode())])
             return

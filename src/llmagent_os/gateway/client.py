@@ -12,14 +12,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import httptools
 
-from ..core import codec
+from ..core import plain
 from ..core.errors import InvalidRequest, LLMAgentOSError, from_data
-from ..core.records import Json
+
+if TYPE_CHECKING:
+    from ..core.records import Json  # only a name: who asks a system need not import its records
 
 _CONNECT = 5.0  # seconds
 _PIECE = 1 << 16  # bytes read at once
@@ -45,7 +47,7 @@ def find(data: Path, key: str | None = None) -> Address:
     Its key is the owner's, unless another one is given.
     """
     try:
-        told = codec.loads((data / "server.json").read_bytes())
+        told = plain.loads((data / "server.json").read_bytes())
         return Address(told["url"], key or (data / "key").read_text().strip(), told["pid"])
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise not_running(data) from None
@@ -193,7 +195,7 @@ class Client:
     async def _json(self, method: str, path: str, body: Json | bytes = None, query: Any = None) -> Json:
         async with self._request(method, path, body, query) as answer:
             data = await answer.body()
-        return codec.loads(data) if data else None
+        return plain.loads(data) if data else None
 
     @asynccontextmanager
     async def _request(
@@ -226,7 +228,7 @@ class Client:
         """A request as it is sent."""
         if wanted := {name: value for name, value in (query or {}).items() if value is not None}:
             path += ("&" if "?" in path else "?") + urlencode(wanted)
-        sent = body if isinstance(body, bytes) else b"" if body is None else codec.dumps(body)
+        sent = body if isinstance(body, bytes) else b"" if body is None else plain.dumps(body)
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         about = f"Content-Length: {len(sent)}\r\n" if sent or method != "GET" else ""
         about += f"Content-Type: {kind}\r\n" if body is not None else ""
@@ -243,12 +245,12 @@ async def _events(answer: _Answer) -> AsyncGenerator[tuple[str, Json]]:
             if field == "event":
                 name = value
             elif field == "data":
-                yield name, codec.loads(value)
+                yield name, plain.loads(value)
 
 
 def _error(status: int, body: bytes) -> LLMAgentOSError:
     """The error that the server reports."""
     try:
-        return from_data(codec.loads(body)["error"])
+        return from_data(plain.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         return LLMAgentOSError(f"the server answered {status}: {body.decode(errors='replace')[:300]}")

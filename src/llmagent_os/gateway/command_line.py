@@ -73,7 +73,7 @@ def commands(
 def run() -> None:
     """Run what was typed."""
     try:
-        app()
+        app(prog_name="llmagent-os")
     except LLMAgentOSError as error:
         print("llmagent-os:", " ".join(error.message.split()), file=sys.stderr)
         sys.exit(1)

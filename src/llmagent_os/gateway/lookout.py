@@ -81,9 +81,14 @@ def _waiting(process: Process, mine: bool, hidden: bool) -> dict[str, Json] | No
 
 
 @contextmanager
-def lookout(here: Desk, agents: AgentManager, task: str, tell: Callable[[Notice], None]) -> Iterator[None]:
-    """For the block, tell of each question about a task, what becomes of it, and of what else the task waits for."""
-    watch, news = _Lookout(here, agents, task, tell), here.system.approvals.news
+def lookout(
+    here: Desk, agents: AgentManager, task: str, tell: Callable[[Notice], None], reading: bool = False
+) -> Iterator[None]:
+    """For the block, tell of each question about a task, what becomes of it, and of what else the task waits for.
+
+    With `reading` also how far its prompt is read, where that takes long.
+    """
+    watch, news = _Lookout(here, agents, task, tell, reading), here.system.approvals.news
     news.add(watch.look)
     try:
         yield
@@ -93,8 +98,11 @@ def lookout(here: Desk, agents: AgentManager, task: str, tell: Callable[[Notice]
 
 
 class _Lookout:
-    def __init__(self, here: Desk, agents: AgentManager, task: str, tell: Callable[[Notice], None]) -> None:
+    def __init__(
+        self, here: Desk, agents: AgentManager, task: str, tell: Callable[[Notice], None], reading: bool
+    ) -> None:
         self._here, self._agents, self._task, self._tell = here, agents, task, tell
+        self._reading, self._read = reading, (0, 0)
         self._asked: dict[str, dict[str, Json]] = {}
         self._told: dict[str, Json] | None = None
         self._process: Process | None = None
@@ -105,6 +113,7 @@ class _Lookout:
         self.timer.cancel()
         self.timer = asyncio.get_running_loop().call_later(EVERY, self.look)
         if self._is_well():
+            self._tell_how_far()
             return
         found = standing(self._here, self._agents, self._task)
         self._process = found.process if found.waiting is None else None
@@ -120,6 +129,15 @@ class _Lookout:
         if found.waiting is not None and found.waiting != self._told:
             self._tell(Notice("waiting", found.waiting))
         self._told = found.waiting
+
+    def _tell_how_far(self) -> None:
+        """Say how far the prompt is read by now, where that is news."""
+        if not self._reading or self._process is None:
+            return
+        for each in self._here.system.kernel.dispatchers.values():
+            if (read := each.reading(self._process.pid)) is not None and read != self._read:
+                self._read = read
+                self._tell(Notice("reading", {"read": read[0], "of": read[1]}))
 
     def _is_well(self) -> bool:
         """Whether it is worked on, as it was, and nobody is asked about anything."""

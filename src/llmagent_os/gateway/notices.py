@@ -14,10 +14,11 @@ class Notice:
     """Something that whoever waits for an answer is told: an event's name and its data.
 
     `question`: a question as `GET /v1/approvals` has it. `answered`: what became of it. `waiting`: what else is waited
-    for, as `{status, pid, text}`. `calling`: the tool that the agent calls now, as `{tool, arguments}`.
+    for, as `{status, pid, text}`. `calling`: the tool that the agent calls now, as `{tool, arguments}`. `reading`: how
+    far a long prompt is read, as `{read, of}`, in tokens.
     """
 
-    name: Literal["question", "answered", "waiting", "calling"]
+    name: Literal["question", "answered", "waiting", "calling", "reading"]
     data: dict[str, Json]
 
     @property
@@ -25,6 +26,8 @@ class Notice:
         """The same in a line for people."""
         if self.name == "waiting":
             return str(self.data["text"])
+        if self.name == "reading":
+            return f"reading {self.data['read']:,} of {self.data['of']:,} tokens"
         if self.name == "calling":
             return f"calling {self.data['tool']}"
         about = f"question {self.data['id']} about {self.data['tool']}"

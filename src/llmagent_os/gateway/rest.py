@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -36,9 +36,6 @@ from .rest_responses import Conversing
 from .rest_system import Overview
 from .rest_tools import Tools
 
-if TYPE_CHECKING:
-    from ..boot import System
-
 DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
 `Authorization: Bearer KEY` or `x-api-key: KEY`: the owner's, in the file `key` of the data folder, one minted with
 `POST /v1/keys`, or a token, or the cookie of a login. Errors are
@@ -57,8 +54,12 @@ HOT: dict[str, tuple[type[BaseModel], str, str]] = {
 """What is served beside the framework: path -> body, the API that it is of, and summary."""
 
 
-def make_rest(system: System) -> FastAPI:
-    """The application behind every path that is not a hot one."""
+@functools.cache
+def rest_app() -> FastAPI:
+    """The application behind every path that is not a hot one; of which system is asked, a request says itself.
+
+    It is made once a process: that takes a tenth of a second, and knows of no system.
+    """
     app = FastAPI(
         title="LLMAgentOS",
         description=DESCRIPTION,
@@ -66,9 +67,12 @@ def make_rest(system: System) -> FastAPI:
         redoc_url=None,
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
-    about = (Overview, Events, Identity, Approving, Anomalous, Accounts, Tools)
-    for part in (Agents(), Files(), Processes(), Entrance(), Pages(), Conversing(), *(each(system) for each in about)):
-        app.include_router(part.router())
+    parts = (
+        Agents, Files, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Approving, Anomalous,
+        Accounts, Tools,
+    )  # fmt: skip
+    for part in parts:
+        app.include_router(part().router())
     app.add_exception_handler(LLMAgentOSError, _failed)
     app.add_exception_handler(TimeoutError, _failed)
     app.add_exception_handler(Exception, _failed)

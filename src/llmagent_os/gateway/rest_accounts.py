@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -12,9 +12,6 @@ from ..core.accounts import PERIODS
 from ..core.records import Budget
 from .desk import Desk, Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 Resource = Literal["tokens", "money", "steps", "seconds"]
 
@@ -41,9 +38,6 @@ class Credit(Strict):
 class Accounts:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._ledger = system.kernel.ledger
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["accounts"])
@@ -53,7 +47,7 @@ class Accounts:
 
     async def listed(self, here: Here) -> dict[str, list[Drawn]]:
         """What was drawn on the tenant's accounts, as far as a budget limits it."""
-        found = self._ledger.listed(here.caller.tenant)
+        found = here.system.kernel.ledger.listed(here.caller.tenant)
         return {"accounts": [self._drawn(here, *row) for row in found]}
 
     def _drawn(self, here: Desk, account: str, resource: Any, period: str, used: float) -> Drawn:
@@ -75,7 +69,7 @@ class Accounts:
         if kind in ("agent", "session") and here.agents.knows(agent):
             drawn = here.agents.get(agent).spec.drawn(name, person)
             return [each for each in drawn if each.account.startswith(f"{kind}/") and each.apiece == _apiece(account)]
-        return [each for each in self._ledger.standing if each.account == kind]
+        return [each for each in here.system.kernel.ledger.standing if each.account == kind]
 
     async def credit(self, here: Here, body: Credit) -> None:
         """Give something back, so that who has used it up may go on: an act, which is journalled."""

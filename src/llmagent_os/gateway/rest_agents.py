@@ -69,7 +69,7 @@ class Said(Strict):
     calls: bool = Field(
         False,
         description="with `stream`: also `calling` {tool} before the agent calls one; who holds `processes:read` is "
-        "told the `arguments` too",
+        "told the `arguments` too; and `reading` {read, of} while a long prompt is read, in tokens",
     )
 
     @model_validator(mode="after")
@@ -294,7 +294,7 @@ class Agents:
             async with http.attended(), aclosing(live(chunks, here.agents.reply(task, LONGEST), said.calls)) as pieces:
                 await http.events(_event("task", {"task": task}))
                 try:
-                    with lookout(here, here.agents, task, chunks.put_nowait):
+                    with lookout(here, here.agents, task, chunks.put_nowait, said.calls):
                         async for piece in pieces:
                             await http.events(_piece(piece, task, here))
                 except (LLMAgentOSError, TimeoutError) as error:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from .desk import Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 
 class Seen(BaseModel):
@@ -41,9 +38,6 @@ class Why(Strict):
 class Anomalous:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._anomalies = system.anomalies
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["anomalies"])
@@ -57,9 +51,9 @@ class Anomalous:
         quarantine.
         """
         tenant = here.caller.tenant
-        lately = [each for each in self._anomalies.lately if each["tenant"] == tenant and here.sees(each["pid"])]
+        lately = [each for each in here.system.anomalies.lately if each["tenant"] == tenant and here.sees(each["pid"])]
         found = [Seen.model_validate(each) for each in lately]
-        return Watched(quarantined=self._anomalies.quarantined(tenant), anomalies=found)
+        return Watched(quarantined=here.system.anomalies.quarantined(tenant), anomalies=found)
 
     async def quarantine(self, here: Here, name: str, body: Why) -> None:
         """Let no process of an agent call a tool or send a message, until it is released."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -10,9 +10,6 @@ from pydantic import BaseModel, Field
 from ..core.records import Hidden
 from .desk import Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 
 class Asked(BaseModel):
@@ -48,9 +45,6 @@ class Answer(Strict):
 class Approving:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._approvals = system.approvals
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["approvals"])
@@ -61,11 +55,11 @@ class Approving:
 
     async def waiting(self, here: Here) -> dict[str, list[Asked]]:
         """The questions that wait for an answer: those about the caller's work, with `approvals:write` the tenant's."""
-        return {"approvals": [Asked(**each) for each in self._approvals.waiting(here.caller)]}
+        return {"approvals": [Asked(**each) for each in here.system.approvals.waiting(here.caller)]}
 
     async def one(self, here: Here, identifier: str) -> Asked:
         """A question, and what became of it: who answered, or why nobody can any more (`over`)."""
-        return Asked(**self._approvals.of(identifier, here.caller))
+        return Asked(**here.system.approvals.of(identifier, here.caller))
 
     async def answer(self, here: Here, identifier: str, body: Answer) -> Asked:
         """Allow or refuse; the agent goes on at once. 409 says that it is too late, or that somebody else answered."""

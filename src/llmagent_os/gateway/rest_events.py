@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
@@ -19,9 +19,6 @@ from ..kernel.journal import MARKS, Row
 from .asgi import Exchange
 from .desk import Desk, Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 PART = 200  # rows at a time
 BREATH = 0.005  # seconds between two parts of what lies in the past: the calls go first
@@ -44,9 +41,6 @@ class Wanted(Strict):
 class Events:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._system = system
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["system"])
@@ -63,7 +57,7 @@ class Events:
         """
         if wanted.tenant not in (None, here.caller.tenant):
             here.caller.need("tenants")
-        last = self._system.kernel.feed.last
+        last = here.system.kernel.feed.last
         after = last if wanted.after is None else wanted.after
         if last_event_id:
             after = int(last_event_id) if _NUMBER.fullmatch(last_event_id) else -1

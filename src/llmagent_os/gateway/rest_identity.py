@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from ..core import codec
-from ..core.records import Hidden
+from ..core.records import Hidden, Json
 from ..security.identity import shown
 from .desk import Desk, Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 _DAY = 86400.0  # seconds
 
@@ -58,9 +55,6 @@ class Consent(Whose):
 class Identity:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._keys, self._privacy = system.keys, system.privacy
-
     def router(self) -> APIRouter:
         """The routes."""
         router, privacy = APIRouter(tags=["identity"]), "/v1/privacy"
@@ -77,7 +71,7 @@ class Identity:
 
     async def keys(self, here: Here) -> dict[str, Any]:
         """The keys that were minted from the caller's, or with `keys:write` all of the tenant."""
-        return {"keys": [shown(key) for key in self._keys.listed(here.caller)]}
+        return {"keys": [shown(key) for key in here.system.keys.listed(here.caller)]}
 
     async def mint(self, here: Here, body: NewKey) -> dict[str, Any]:
         """Mint a key. Its secret is in the answer and nowhere else."""
@@ -92,13 +86,8 @@ class Identity:
 
     async def export(self, here: Here, whose: Annotated[Whose, Query()]) -> StreamingResponse:
         """Everything that is a person's, a JSON object a line."""
-        lines = self._lines(*_person(here, whose))
+        lines = _lines(here.system.privacy.export(*_person(here, whose)))
         return StreamingResponse(lines, media_type="application/x-ndjson")
-
-    async def _lines(self, tenant: str, principal: str) -> AsyncIterator[bytes]:
-        found = iter(self._privacy.export(tenant, principal))
-        while (each := await asyncio.to_thread(next, found, None)) is not None:
-            yield codec.dumps(each) + b"\n"
 
     async def erase(self, here: Here, body: Erasure) -> dict[str, Any]:
         """Erase everything that is a person's, keys included; says where the texts to be proved gone still are."""
@@ -108,7 +97,7 @@ class Identity:
 
     async def consent(self, here: Here, whose: Annotated[Whose, Query()]) -> dict[str, bool]:
         """Whether a person lets their traffic be learned from."""
-        return {"learning": self._privacy.consents(*_person(here, whose))}
+        return {"learning": here.system.privacy.consents(*_person(here, whose))}
 
     async def decide(self, here: Here, body: Consent) -> dict[str, bool]:
         """Say whether a person's traffic may be learned from, from now on."""
@@ -116,13 +105,19 @@ class Identity:
         await here.sys.act("privacy.consent", tenant=tenant, principal=principal, learning=body.learning)
         return {"learning": body.learning}
 
-    async def retention(self) -> dict[str, float | None]:
+    async def retention(self, here: Here) -> dict[str, float | None]:
         """After how many days data is deleted, by kind; null: never."""
-        return asdict(self._privacy.keep)
+        return asdict(here.system.privacy.keep)
 
     async def tidy(self, here: Here) -> dict[str, int]:
         """Delete what is past its time now; says how much, by kind."""
         return await here.sys.act("privacy.tidy")
+
+
+async def _lines(exported: Iterable[Json]) -> AsyncIterator[bytes]:
+    found = iter(exported)
+    while (each := await asyncio.to_thread(next, found, None)) is not None:
+        yield codec.dumps(each) + b"\n"
 
 
 def _person(here: Desk, whose: Whose) -> tuple[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from ..core.records import Json, ModelSpec
@@ -19,6 +18,7 @@ from .rest_agents import Strict
 
 if TYPE_CHECKING:
     from ..boot import System
+    from ..kernel.kernel import Kernel
     from ..kernel.process import Process
 
 
@@ -54,10 +54,6 @@ class Model(Strict):
 class Overview:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._system = system
-        self._kernel = system.kernel
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["system"])
@@ -71,43 +67,34 @@ class Overview:
         router.delete("/v1/models/{name:path}", status_code=204)(self.remove)
         return router
 
-    async def health(self, response: Response) -> Health:
+    async def health(self, request: Request, response: Response) -> Health:
         """Whether every part is well; needs no key."""
-        parts, missing = self._kernel.health(), self._system.missing()
+        system: System = request.scope["system"]
+        parts, missing = system.kernel.health(), system.missing()
         well = not any(parts.values())
         response.status_code = 200 if well else 503
         lacking = {_public(each["source"]): _LACKING for each in missing if each["trouble"]}
         status = "red" if not well else "yellow" if lacking else "green"
         return Health(status=status, parts={**parts, **lacking})
 
-    async def metrics(self) -> Response:
+    async def metrics(self, here: Here) -> Response:
         """Prometheus metrics."""
-        return Response(render(self._system.metrics, self._kernel), media_type=CONTENT_TYPE)
+        return Response(render(here.system.metrics, here.system.kernel), media_type=CONTENT_TYPE)
 
-    async def top(self) -> dict[str, Any]:
+    async def top(self, here: Here) -> dict[str, Any]:
         """Processes by status, engines with slots, pages and queues, tokens a second of late, bytes in memory."""
-        engines = [
-            {"name": name, **dispatcher.overview(_QUEUE)}
-            for name, dispatcher in sorted(self._kernel.dispatchers.items())
-        ]
-        shares = [dispatcher.by_process() for dispatcher in self._kernel.dispatchers.values()]
-        live = [process.info() | self._share(process, shares) for process in self._kernel.table.live.values()]
-        counts, speed = self._kernel.table.counts(), self._system.metrics.speed()
+        kernel = here.system.kernel
+        dispatchers = sorted(kernel.dispatchers.items())
+        engines = [{"name": name, **dispatcher.overview(_QUEUE)} for name, dispatcher in dispatchers]
+        live = _live(kernel)
+        counts, speed = kernel.table.counts(), here.system.metrics.speed()
         return {
             "processes": counts, "engines": engines, "live": live, "tokens_per_second": speed, "memory": resident(),
         }  # fmt: skip
 
-    def _share(self, process: Process, shares: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Json]:
-        """What a process has of all engines (see `Dispatcher.by_process`), and what its program had of them."""
-        *_, root = process.lineage()
-        had = [dispatcher.scheduler.shares for dispatcher in self._kernel.dispatchers.values()]
-        rows = [share[process.pid] for share in shares if process.pid in share]
-        share = {name: sum(row[name] for row in rows) for name in ("speed", "waited", "slot", "ram", "disk")}
-        return {**share, "attained": sum(each.had("program", root.pid) for each in had)}
-
-    async def route(self, body: ChatBody) -> dict[str, Any]:
+    async def route(self, here: Here, body: ChatBody) -> dict[str, Any]:
         """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""
-        plan = await self._kernel.router.plan(body.requests()[0])
+        plan = await here.system.kernel.router.plan(body.requests()[0])
         models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
         return {"model": body.model, "models": models, "strategy": plan.decoding}
 
@@ -115,7 +102,7 @@ class Overview:
         self, here: Here, after_id: str = "", before_id: str = "", limit: int = Query(1000, ge=1, le=1000)
     ) -> dict[str, Any]:
         """Models, agents and aliases: every name that `model` may take, as the SDKs of OpenAI and Anthropic read it."""
-        found = [*self._models(), *self._agents(here), *self._aliases()]
+        found = [*_models(here.system), *_agents(here), *_aliases(here.system)]
         names = [row["id"] for row in found]
         first = names.index(after_id) + 1 if after_id in names else 0
         last = names.index(before_id) if before_id in names else len(names)
@@ -125,37 +112,58 @@ class Overview:
         )
         return {"object": "list", "data": shown, "has_more": len(shown) < last - first, **ends}
 
-    def _models(self) -> list[dict[str, Json]]:
-        return [_named(name, "model") for name in self._system.models()]
-
-    def _agents(self, here: Desk) -> list[dict[str, Json]]:
-        return [_named(name, "agent") for name in here.agents.names()]
-
-    def _aliases(self) -> list[dict[str, Json]]:
-        """The aliases that are names and not patterns."""
-        return [_named(name, "alias") for name in self._system.config.aliases if not set(name) & set("*?[")]
-
     async def model(self, here: Here, name: str) -> dict[str, Any]:
         """One model or agent, or the one that an alias stands for."""
         name = Answerers(here).named(name)
-        if name not in self._system.models() and here.agents.knows(name):
+        if name not in here.system.models() and here.agents.knows(name):
             return _named(name, "agent")
-        return _named(self._kernel.engines.resolve(name), "model")
+        return _named(here.system.kernel.engines.resolve(name), "model")
 
     async def add(self, here: Here, body: Model) -> dict[str, Any]:
         """Register a model and make it known at once."""
-        spec = await self._system.add_model(ModelSpec(**body.model_dump()), here.sys)
+        spec = await here.system.add_model(ModelSpec(**body.model_dump()), here.sys)
         return {**_named(spec.name, "model"), "engine": spec.engine, "source": spec.source}
 
     async def remove(self, here: Here, name: str) -> None:
         """Close a model and forget it; a file that was fetched is deleted, one of your own stays."""
-        await self._system.remove_model(name, here.sys)
+        await here.system.remove_model(name, here.sys)
+
+
+def _live(kernel: Kernel) -> list[dict[str, Json]]:
+    """Each process with what it has of all engines (see `Dispatcher.by_process`), and what its program had of them."""
+    had = [dispatcher.scheduler.shares for dispatcher in kernel.dispatchers.values()]
+    shares = [dispatcher.by_process() for dispatcher in kernel.dispatchers.values()]
+
+    def share(process: Process) -> dict[str, Json]:
+        *_, root = process.lineage()
+        rows = [each[process.pid] for each in shares if process.pid in each]
+        found = {name: sum(row[name] for row in rows) for name in ("speed", "waited", "slot", "ram", "disk")}
+        return {**found, "attained": sum(each.had("program", root.pid) for each in had)}
+
+    return [process.info() | share(process) for process in kernel.table.live.values()]
 
 
 def _public(source: str) -> str:
     """What is missing, for everybody: without the folder that a file lies in."""
     kind, _, name = source.partition(" ")
     return f"{kind} {Path(name).name}"
+
+
+def _models(system: System) -> list[dict[str, Json]]:
+    opened = system.kernel.engines.opened
+    return [_named(name, "model") | {"loaded": opened(name) is not None} for name in system.models()]
+
+
+def _agents(here: Desk) -> list[dict[str, Json]]:
+    return [_named(name, "agent") for name in here.agents.names()]
+
+
+def _aliases(system: System) -> list[dict[str, Json]]:
+    """The other names of models that can be opened now, and of the configuration those that are no patterns."""
+    there = system.models()
+    also = {name: model for name, model in system.kernel.engines.aliases().items() if model in there}
+    also |= {name: target for name, target in system.config.aliases.items() if not set(name) & set("*?[")}
+    return [_named(name, "alias") | {"alias_of": target} for name, target in also.items()]
 
 
 def _named(name: str, kind: str) -> dict[str, Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -13,9 +13,6 @@ from ..core.ports import Tool
 from ..core.records import Json
 from .desk import Here
 from .rest_agents import Strict
-
-if TYPE_CHECKING:
-    from ..boot import System
 
 
 class Arguments(Strict):
@@ -34,9 +31,6 @@ def described(name: str, tool: Tool) -> dict[str, Json]:
 class Tools:
     """The handlers."""
 
-    def __init__(self, system: System) -> None:
-        self._system, self._tools = system, system.tools
-
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["tools"])
@@ -46,24 +40,24 @@ class Tools:
         router.post("/v1/plugins/reload")(self.reload)
         return router
 
-    async def listed(self) -> dict[str, list[dict[str, Any]]]:
+    async def listed(self, here: Here) -> dict[str, list[dict[str, Any]]]:
         """Every tool: where it comes from, what it does, what it declares, and the JSON schema that it takes.
 
         `missing` says of plugins and sources what is wrong with them, and of single tools why they are left out.
         """
-        tools = [described(name, tool) for name, tool in sorted(self._tools.items())]
-        return {"tools": tools, "missing": self._system.missing()}
+        tools = [described(name, tool) for name, tool in sorted(here.system.tools.items())]
+        return {"tools": tools, "missing": here.system.missing()}
 
-    async def plugins(self) -> dict[str, Any]:
+    async def plugins(self, here: Here) -> dict[str, Any]:
         """The plugins that are there, and what is wrong with which."""
-        return {"plugins": self._system.plugins.names(), "wrong": self._system.plugins.troubles}
+        return {"plugins": here.system.plugins.names(), "wrong": here.system.plugins.troubles}
 
     async def reload(self, here: Here) -> dict[str, Any]:
         """Load the files of plugins again: their tools and loops are new at once, and engines that are opened.
 
         Filters, syscalls, programs and strategies are from the next start on. A file that is wrong stays as it was.
         """
-        return await self._system.reload(here.sys)
+        return await here.system.reload(here.sys)
 
     async def run(self, here: Here, name: str, body: Arguments) -> dict[str, Any]:
         """Call a tool as an agent would, in a workspace of its own."""

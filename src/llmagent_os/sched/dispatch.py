@@ -83,6 +83,7 @@ class Dispatcher:
         assert self._slotted is not None
         try:
             work = await self._slotted.begin(request)
+            job.prompt = len(work.prompt)
             context = await self.pager.context(work, request.adapter, process, key)
             while True:
                 await self._turn(job, process)
@@ -121,9 +122,17 @@ class Dispatcher:
     def _progress(self, job: Job, work: Work, context: Context) -> None:
         """Book what was read and made since the last time."""
         made, context.made = len(work.said) - context.made, len(work.said)
+        job.there = work.computed
         job.movable = context.movable = work.movable
         context.dirty += work.read - job.read + made
         self._charge(job, work.read - job.read, made)
+
+    def reading(self, pid: int) -> tuple[int, int] | None:
+        """How far the prompt of a process's call is read, as (tokens, of so many); None where none is being read."""
+        for job in self.scheduler.running.values():
+            if job.pid == pid and not job.made and job.there < job.prompt:
+                return job.there, job.prompt
+        return None
 
     def renice(self, pid: int, change: int) -> None:
         """Change how the calls of a process stand in line."""

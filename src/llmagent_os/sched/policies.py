@@ -56,9 +56,11 @@ class Job:
     adapter: str | None = None
     places: int = 1
     wanted: int = 0  # tokens that it will make at most; 0: not known
+    prompt: int = 0  # its tokens; 0: not known
     movable: bool = True
 
     read: int = 0
+    there: int = 0  # tokens of the prompt and the answer that lie on the engine, read or found there
     made: int = 0
     waited: float = 0.0  # before its present wait
     since: float = 0.0  # when that began, or its last token came

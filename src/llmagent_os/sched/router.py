@@ -92,6 +92,10 @@ class Engines:
         """The models known, aliases not included."""
         return sorted(self._openers)
 
+    def aliases(self) -> dict[str, str]:
+        """The other names of models, with whose they are; routes not included."""
+        return {name: model for name, model in self._aliases.items() if name not in self.routes}
+
     def knows(self, name: str) -> bool:
         """Whether a name or alias stands for a model."""
         return self._aliases.get(name, name) in self._openers

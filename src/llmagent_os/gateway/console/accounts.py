@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...core.records import Json
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, show, table
+
+if TYPE_CHECKING:
+    from ...core.records import Json
 
 app, accounts = group("accounts", "See what was drawn on the accounts of budgets, and give some back.")
 

@@ -32,10 +32,14 @@ Status = Literal["ok", "optional", "problem"]
 
 _ROOM = 1 << 30  # bytes that a journal should be able to grow
 _SQLITE = (3, 35)
-_EXTRAS: dict[str, tuple[str, Status]] = {
-    "llamacpp": ("xllamacpp", "problem"),
-    "transformers": ("transformers", "optional"),
+_EXTRAS: dict[str, tuple[str, Status, str]] = {
+    "llamacpp": ("xllamacpp", "problem", "local models"),
+    "transformers": ("transformers", "optional", "models of transformers, and `explain`"),
+    "mcp": ("mcp", "optional", "MCP servers"),
+    "oidc": ("jwt", "optional", "tokens of an identity provider"),
+    "security": ("cryptography", "optional", "the signed audit log, and what is kept sealed"),
 }
+"""Extra -> (a module of it, what it means that it is not there, what needs it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,11 @@ def machine() -> Iterator[Check]:
     yield _check("pip", here, "here" if here else "missing: models cannot be fetched", "python -m ensurepip")
     yield _sandbox()
     yield _libraries()
-    for extra, (module, lacking) in _EXTRAS.items():
+    for extra, (module, lacking, what) in _EXTRAS.items():
         if importlib.util.find_spec(module):
             yield Check(f"extra {extra}", "ok", "installed")
         else:
-            yield Check(f"extra {extra}", lacking, "not installed", extras.command(extra))
+            yield Check(f"extra {extra}", lacking, f"not installed: {what}", extras.command(extra))
 
 
 def _sandbox() -> Check:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ...core.errors import Conflict, LLMAgentOSError, NotFound, from_data
 from ...core.records import Json
 from ..client import Address, Client
+from ..notices import Notice
 from .asking import Asker
 from .options import reach
 from .output import say
@@ -57,6 +58,8 @@ def _hear(name: str, data: dict[str, Any], screen: Screen, asker: Asker) -> None
         screen.piece(data["text"])
     elif name == "calling":
         screen.calling(data)
+    elif name == "reading":
+        screen.tell(Notice("reading", data).text)
     elif asker.hears(name):
         screen.pause()
         asker.hear(name, data)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...core import codec
-from ...core.records import Json
+from ...core import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from ...core.records import Json
 
 _UNBOUND = 10_000  # columns, where no terminal sets a limit
 _GAP = "  "
@@ -27,7 +28,7 @@ def say(text: str) -> None:
 
 def emit(value: Json) -> None:
     """One JSON value on a line of its own."""
-    print(codec.dumps(value).decode(), flush=True)
+    print(plain.dumps(value).decode(), flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,6 @@ def size(count: float) -> str:
 
 def short(value: Json, width: int) -> str:
     """JSON on one line of at most `width` characters; text stands without its quotes."""
-    text = value if isinstance(value, str) else codec.dumps(value).decode()
+    text = value if isinstance(value, str) else plain.dumps(value).decode()
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import typer
 
-from ...core.records import Json
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples
 from .output import ago, emit, say, show, table
+
+if TYPE_CHECKING:
+    from ...core.records import Json
 
 app = commands()
 

@@ -39,7 +39,7 @@ class Sign:
 
     def __init__(self) -> None:
         self._spinning: asyncio.Task[None] | None = None
-        self._drawn = False
+        self._drawn, self.about = False, ""
 
     def start(self) -> None:
         """Show it soon, where standard error is a terminal."""
@@ -52,13 +52,13 @@ class Sign:
             self._spinning.cancel()
         if self._drawn:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        self._spinning, self._drawn = None, False
+        self._spinning, self._drawn, self.about = None, False, ""
 
     async def _spin(self, began: float) -> None:
         await asyncio.sleep(PATIENCE)
         for picture in cycle(_PICTURES):
-            text = f"\r{picture} {time.monotonic() - began:.0f} s"
-            print(dim(text), end="", file=sys.stderr, flush=True)
+            text = f"{picture} {time.monotonic() - began:.0f} s{self.about}"
+            print(f"\r\x1b[K{dim(text)}", end="", file=sys.stderr, flush=True)
             self._drawn = True
             await asyncio.sleep(FRAME)
 
@@ -114,6 +114,10 @@ class Screen:
         """Nothing comes now: say that it is worked on, where no line is begun."""
         if not self._open:
             self._sign.start()
+
+    def tell(self, about: str) -> None:
+        """Say beside the sign of life what is being done."""
+        self._sign.about = f", {about}"
 
     def piece(self, text: str) -> None:
         """Show a piece."""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -53,7 +53,7 @@ class Talk:
         say(f"{self._with.agent} listens, in session {self._with.session}. /help says more, Ctrl-D leaves.")
         while (line := _typed(read)) is not None:
             try:
-                with _interrupts(signal.default_int_handler), echo(False):
+                with interrupts(signal.default_int_handler), echo(False):
                     self.do(line)
             except EOFError:
                 return
@@ -134,8 +134,7 @@ class Talk:
             return
         now = self._found(agent)["model"]
         rows = self._with.do(lambda client: client.get("/v1/models"))["data"]
-        names = {now} | {each["id"] for each in rows if each["kind"] == "model"}
-        say("\n".join(f"{'*' if each == now else ' '} {each}" for each in sorted(names)))
+        show(table(("  MODEL", "ALSO", "STATE"), _models(rows, now)))
 
     def _tools(self, _: str) -> None:
         names = self._found(self._with.agent)["tools"]
@@ -183,6 +182,15 @@ Ctrl-C stops an answer, Ctrl-R looks for what was typed before, Ctrl-X Ctrl-E
 opens $EDITOR."""
 
 
+def _models(rows: Iterable[dict[str, Any]], now: str) -> Iterator[tuple[str, str, str]]:
+    """A row a model: its name, marked where it is the present one, its other names, and whether it is loaded."""
+    found = {each["id"]: each for each in rows if each["kind"] == "model"}
+    also = {name: [each["id"] for each in rows if each.get("alias_of") == name] for name in found}
+    for name in sorted(found):
+        mark = "*" if now in (name, *also[name]) else " "
+        yield f"{mark} {name}", ", ".join(also[name]), "loaded" if found[name]["loaded"] else ""
+
+
 async def _agents(client: Client) -> list[dict[str, Any]]:
     async with aclosing(pages(client, "/v1/agents", "agents", "name", "")) as found:
         return [agent async for agent in found]
@@ -195,7 +203,7 @@ def converse(where: Address, agent: str, session: str | None, remember: bool) ->
     """
     if not (sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())):
         return Conversation(where, agent, session).pipe(sys.stdin)
-    with _interrupts(_leaving):
+    with interrupts(leaving):
         from .editor import Editor, history_file  # noqa: PLC0415 - heavy, and a pipe needs none
 
         talk = Talk(where, agent, session)
@@ -216,7 +224,7 @@ def _typed(read: Callable[[], str]) -> str | None:
 
 
 @contextmanager
-def _interrupts(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+def interrupts(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
     """For the block, what Ctrl-C does."""
     before = signal.signal(signal.SIGINT, handler)
     try:
@@ -225,6 +233,6 @@ def _interrupts(handler: Callable[[int, FrameType | None], Any]) -> Iterator[Non
         signal.signal(signal.SIGINT, before)
 
 
-def _leaving(*_: object) -> None:
+def leaving(*_: object) -> None:
     """Ctrl-C between an answer and the prompt: as at the prompt. Whatever was being printed is left alone."""
     os.write(2, f"\r\n{LEAVING}\r\n".encode())

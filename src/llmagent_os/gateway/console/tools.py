@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from ...boot import PATIENCE, boot
 from ...config import Config, load
 from ...core import codec
-from ...core.errors import InvalidRequest, LLMAgentOSError
+from ...core.errors import InvalidRequest, LLMAgentOSError, not_found
 from ...core.ports import Tool
 from ...core.records import Json
 from ...offline import known_sources, listed_once, login
@@ -164,13 +164,14 @@ def _agree(found: list[Wanted], yes: bool, always: bool = False) -> None:
         typer.confirm("Add it?", abort=True)
     elif always:
         raise InvalidRequest("nobody is here to be asked; look at it, and say --yes", parameter="yes")
+    else:
+        say("(no terminal to ask at: taken as a yes, as with --yes)")
 
 
 def _written(source: Wanted, folder: Path, data: Path | None) -> None:
     """Write one into the configuration, try it, and say what it brought; one that cannot be is not left there."""
     file = folder / "config.yaml"
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    values = yaml.safe_load(before) or {}
+    before, values = _read(file)
     if source.kind == "plugins":
         values["plugins"] = [*(each for each in values.get("plugins") or () if each != source.entry), source.entry]
     else:
@@ -211,6 +212,12 @@ def _runs(folder: Path) -> bool:
     return True
 
 
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    """The configuration as it is written, and what it says."""
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    return before, yaml.safe_load(before) or {}
+
+
 def _put(file: Path, text: str, secret: bool) -> None:
     file.write_text(text, encoding="utf-8")
     if secret:
@@ -229,6 +236,47 @@ def _tried(config: Config, source: Wanted) -> tuple[list[Tool], str | None]:
                 raise InvalidRequest(each["trouble"], parameter="source")
             _lacking(each)
     return [tool for tool in known.values() if getattr(tool, "source", "") == label], None
+
+
+@tools.command(epilog=examples("tools remove shop", "tools remove ./mine.py"))
+def remove(
+    name: Annotated[str, typer.Argument(help="Its name in the configuration, or a plugin's file.")], data: Data = None
+) -> None:
+    """Take a source of tools out of the configuration, the opposite of `tools add`.
+
+    It is gone from the next start on, and so is what was kept of it.
+    """
+    folder = load({"data": data}).data
+    file = folder / "config.yaml"
+    before, values = _read(file)
+    gone = [*_without_tools(values, folder, name), *_without_plugin(values, name)]
+    if not gone:
+        told = values.get("tools") or {}
+        names = [*(told.get("mcp") or ()), *(told.get("openapi") or ()), *map(str, values.get("plugins") or ())]
+        raise not_found("source of tools", name, names)
+    secret = not file.stat().st_mode & 0o077
+    _put(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), secret)
+    _put(file.with_suffix(".yaml.bak"), before, secret)
+    say(f"removed from {file}: {', '.join(gone)}")
+    if _runs(folder):
+        say("  the system that runs has it still: stop it and start it again")
+
+
+def _without_tools(values: dict[str, Any], folder: Path, name: str) -> Iterator[str]:
+    """Take MCP servers and documents of a name out; gives what they were."""
+    for kind in ("mcp", "openapi"):
+        if ((values.get("tools") or {}).get(kind) or {}).pop(name, None) is not None:
+            for end in ("json", "log", "login"):
+                (folder / kind / f"{name}.{end}").unlink(missing_ok=True)
+            yield f"{kind} {name}"
+
+
+def _without_plugin(values: dict[str, Any], name: str) -> Iterator[str]:
+    """Take a plugin out, by its file or the name it is known by; gives what it was."""
+    names = {name, str(Path(name).expanduser().absolute())}
+    if found := names & {str(each) for each in values.get("plugins") or ()}:
+        values["plugins"] = [each for each in values["plugins"] if str(each) not in names]
+        yield f"plugin {', '.join(found)}"
 
 
 @tools.command(epilog=examples("tools find github", "tools find 'weather forecast'"))

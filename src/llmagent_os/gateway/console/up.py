@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -19,6 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from ...boot import PATIENCE, prepare_folder
 from ...config import Config, load
 from ...core.errors import DataFolderBusy, InvalidRequest, LLMAgentOSError
+from ...llm import catalog
 from ...llm.known import models_folder
 from ...llm.progress import shown
 from ...security.masking import CleanLogs
@@ -26,9 +28,10 @@ from ..auth import key_file
 from ..client import Address, find
 from ..server import Running, running, serve
 from .models import bring
+from .opening import opening
 from .options import Data, Plugin, Remember, commands, examples, reach
 from .output import say
-from .talk import converse
+from .talk import converse, interrupts, leaving
 
 app = commands()
 
@@ -115,8 +118,11 @@ def _serve(config: Config) -> bool:
 def _chat(config: Config, history: bool) -> bool:
     """Talk in this thread, which has the terminal and its signals, while another one serves."""
     signal.signal(signal.SIGTERM, _leave)
-    with _serving(config) as address:
+    with _serving(config) as (address, opened):
         _tell(config, address.url, "Ctrl-D" if sys.stdin.isatty() else "Ctrl-C")
+        if opened is not None and (size := _held_for(config.model)) and sys.stdin.isatty():
+            with opening(str(config.model), size), interrupts(leaving):
+                wait([opened])
         return converse(address, _ASSISTANT, None, history)
 
 
@@ -125,13 +131,21 @@ def _leave(*_: Any) -> None:
 
 
 @contextmanager
-def _serving(config: Config) -> Iterator[Address]:
-    """A system in a thread of its own for as long as the block runs; raises what starting or stopping it raises."""
+def _serving(config: Config) -> Iterator[tuple[Address, Future[None] | None]]:
+    """A system in a thread of its own for as long as the block runs, and when its model is open.
+
+    Raises what starting or stopping it raises.
+    """
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(running(config)) as system:
         portal.start_task_soon(_watch, system)
-        if config.model is not None:
-            portal.start_task_soon(_open, system)
-        yield Address(system.url, system.key, os.getpid())
+        opened = portal.start_task_soon(_open, system) if config.model is not None else None
+        yield Address(system.url, system.key, os.getpid()), opened
+
+
+def _held_for(model: str | None) -> int:
+    """The bytes of a model that llama.cpp opens, which nothing else goes on beside; 0 of any other."""
+    found = (each for each in catalog.list_models() if each.spec.name == model and each.present)
+    return next((each.size for each in found if each.spec.engine == "llamacpp"), 0)
 
 
 async def _watch(system: Running) -> None:
