@@ -35,6 +35,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-slow test-mcp test-dojo test-properties test-interop test-all lint bench docs locks
+.PHONY: check-types check-rest torch envs
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,7 +49,12 @@ run: $(VENV)/run.stamp ## start the system and chat: MODEL=default, small or tin
 lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates, reference pages
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@$(MAKE) -j 2 check-types check-rest # what takes a minute, beside what takes another
+
+check-types:
 	@$(BIN)/mypy
+
+check-rest:
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/pylint --score=no --disable=all --enable=duplicate-code src
 	@$(BIN)/python scripts/budgets.py
@@ -57,10 +63,10 @@ lint: $(VENV)/test.stamp ## style, types, import contracts, budgets, duplicates,
 
 test: lint ## lint, then the tests that are quick
 	@$(BIN)/llmagent-os models pull tiny </dev/null
-	@$(BIN)/pytest -n 2 -m "not model and not slow and not torch and not interop"
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not model and not slow and not torch and not interop"
 	@$(BIN)/pytest -m "model and not slow and not torch and not interop" # alone: its threads want every core
 
-test-slow: $(VENV)/torch.stamp ## the tests that take long or need torch
+test-slow: torch ## the tests that take long or need torch
 	@$(BIN)/llmagent-os models pull tiny </dev/null
 	@$(BIN)/pytest -n 2 -m "(slow or torch) and not interop"
 
@@ -83,8 +89,11 @@ bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 	@$(BIN)/llmagent-os bench $(BENCH)
 
 docs: $(VENV)/docs.stamp ## build the documentation into site/
-	@$(BIN)/python scripts/docs_reference.py --check
 	@$(BIN)/mkdocs build --quiet --strict
+
+torch: $(VENV)/torch.stamp # what `test-slow` needs beside the rest
+
+envs: $(SERVERS)/stamp $(DOJO)/stamp $(INTEROP)/stamp $(MORE)/stamp # what runs other people's programs
 
 locks: $(VENV)/test.stamp ## resolve requirements/ again (asks the package index)
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/lock.sh
@@ -101,19 +110,19 @@ $(VENV)/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml | 
 
 $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
 	@$(call say,installing what the tests need ...)
-	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/test.txt </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) --no-compile $(HASHED)/test.txt </dev/null >&2
 	@touch $@
 
 # torch alone carries no hashes: which build is right depends on the machine.
 $(VENV)/torch.stamp: requirements/transformers.txt $(VENV)/test.stamp
 	@$(call say,installing torch and transformers ...)
-	@$(BIN)/pip $(PIP_FLAGS) torch==2.13.0 </dev/null >&2
-	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/transformers.txt </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) --no-compile torch==2.13.0 </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) --no-compile $(HASHED)/transformers.txt </dev/null >&2
 	@touch $@
 
 $(VENV)/docs.stamp: requirements/docs.txt $(VENV)/run.stamp
 	@$(call say,installing what the documentation needs ...)
-	@$(BIN)/pip $(PIP_FLAGS) $(HASHED)/docs.txt </dev/null >&2
+	@$(BIN)/pip $(PIP_FLAGS) --no-compile $(HASHED)/docs.txt </dev/null >&2
 	@touch $@
 
 $(SERVERS)/bin/python $(INTEROP)/bin/python $(MORE)/bin/python $(DOJO)/bin/python: %/bin/python:
@@ -121,7 +130,7 @@ $(SERVERS)/bin/python $(INTEROP)/bin/python $(MORE)/bin/python $(DOJO)/bin/pytho
 
 $(SERVERS)/stamp: requirements/mcp-servers.txt | $(SERVERS)/bin/python
 	@$(call say,installing MCP servers into $(SERVERS) ...)
-	@$(SERVERS)/bin/pip $(PIP_FLAGS) $(HASHED)/mcp-servers.txt </dev/null >&2
+	@$(SERVERS)/bin/pip $(PIP_FLAGS) --no-compile $(HASHED)/mcp-servers.txt </dev/null >&2
 	@touch $@
 
 $(INTEROP)/stamp: requirements/interop.txt | $(INTEROP)/bin/python

@@ -136,7 +136,7 @@ async def test_delay_and_pace_are_seconds():
     for stream in (True, False):
         start = time.monotonic()
         await ask(engine, chat("x", stream=stream))
-        assert 0.1 <= time.monotonic() - start < 1
+        assert 0.1 <= time.monotonic() - start < 5
 
 
 async def test_a_constraint_takes_what_the_script_says_where_it_fits():

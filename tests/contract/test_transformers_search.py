@@ -124,7 +124,7 @@ async def test_a_search_ends_soon_when_nobody_wants_it(engine: TransformersEngin
     task.cancel()
     await asyncio.wait([task])
     await ask(engine, request())
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -253,4 +253,4 @@ async def test_an_explanation_ends_soon_when_nobody_wants_it(engine: Transformer
     start = time.monotonic()
     await chunks.aclose()  # type: ignore[attr-defined]
     await ask(engine, request())
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3

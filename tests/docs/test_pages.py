@@ -15,6 +15,8 @@ READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 PAGES = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page.read_text())]
 TORCH = "docs/howto/llmagents.md"
+REAL = [name for name in RUN if "tiny" in (ROOT / name).read_text() and name != TORCH]
+"""The pages whose examples ask a real model."""
 
 
 @pytest.mark.torch
@@ -25,9 +27,15 @@ def test_the_examples_with_transformers_print_what_they_show(tmp_path: Path) -> 
     run(TORCH, tmp_path)
 
 
+@pytest.mark.parametrize("name", [name for name in RUN if name not in (TORCH, *REAL)])
+def test_the_examples_of_a_page_print_what_it_shows(name: str, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    run(name, tmp_path)
+
+
 @pytest.mark.model
-@pytest.mark.parametrize("name", [name for name in RUN if name != TORCH])
-def test_the_examples_of_a_page_print_what_it_shows(name: str, tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("name", REAL)
+def test_the_examples_with_a_real_model_print_what_they_show(name: str, tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / tiny_model.name).symlink_to(tiny_model)
     run(name, tmp_path)

@@ -18,6 +18,7 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.security.identity import check_names
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.kernels import until
 
 
 async def box(sys: Sys, args: Json, state: Json) -> Any:
@@ -82,7 +83,7 @@ async def test_a_value_that_cannot_be_kept_is_refused_and_stops_nobody(kernel: K
     pid = await sys.spawn("box")
     others = [(await kernel.service("test", tenant=f"tenant{n}")).now() for n in range(10)]
     args: dict[str, Any] = {"to": pid, "body": "x", "reply_to": None, "task": None, "id": None} | bad
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         *answers, refused = await asyncio.gather(*others, sys.syscall("send", **args), return_exceptions=True)
     assert isinstance(refused, InvalidRequest)
     assert all(isinstance(answer, float) for answer in answers)
@@ -100,7 +101,7 @@ async def test_a_value_that_cannot_be_kept_is_refused_and_stops_nobody(kernel: K
 )  # fmt: skip
 async def test_every_syscall_says_which_value_it_cannot_take(kernel: Kernel, name: str, args: dict[str, Any]) -> None:
     sys = await kernel.service("test")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(InvalidRequest):
             await kernel.door.syscall(sys._process, name, args)
         assert await sys.wait(await sys.spawn("counting", 3)) == 3
@@ -114,7 +115,7 @@ async def test_a_principal_is_a_whole_text(kernel: Kernel, principal: Any) -> No
 
 async def test_a_principal_that_no_column_takes_stops_only_its_own_calls(kernel: Kernel) -> None:
     sys = await kernel.service("test")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(InvalidRequest):
             await Sys(kernel.door, sys._process, "ada\ud800").now()
         with pytest.raises(InvalidRequest):
@@ -128,12 +129,12 @@ async def test_a_principal_that_no_column_takes_stops_only_its_own_calls(kernel:
 async def test_whatever_a_commit_raises_its_callers_hear_and_health_tells(kernel: Kernel, fault: Exception) -> None:
     calls = [await kernel.service("test", tenant=f"tenant{n}") for n in range(5)]
     faulty(kernel).fault = fault
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answers = await asyncio.gather(*(sys.now() for sys in calls), return_exceptions=True)
     assert all(isinstance(answer, HandlerFailed | JournalUnavailable) for answer in answers)
     assert kernel.health()["journal"] is not None
     faulty(kernel).fault = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while kernel.health()["journal"] is not None:  # found out without anybody's call
             await asyncio.sleep(0.05)
         assert await calls[0].now() > 0
@@ -148,11 +149,12 @@ async def test_a_slow_commit_stops_neither_the_loop_nor_whoever_has_a_deadline(t
     began = time.monotonic()
     with pytest.raises(JournalUnavailable):
         await sys.syscall("send", deadline=0.3, to=pid, body=7, reply_to="task/late", task=None, id="late")
-    assert 0.3 <= time.monotonic() - began < 1.3
-    await asyncio.sleep(max(0.0, began + 1.5 - time.monotonic()))
-    assert "not through" in str(kernel.health()["journal"])
+    assert 0.3 <= time.monotonic() - began < 2.5
+    await until(lambda: "not through" in str(kernel.health()["journal"]))
     faulty(kernel).fault = None
-    assert (await kernel.mail.wait("task/late", timeout=5)).body == 7, "it was written after all, and woke its receiver"
+    assert (await kernel.mail.wait("task/late", timeout=20)).body == 7, (
+        "it was written after all, and woke its receiver"
+    )
     assert kernel.health()["journal"] is None
     assert await sys.send(pid, 7, id="late") == "late"
     await kernel.close()
@@ -183,7 +185,7 @@ async def test_a_lock_that_somebody_else_holds_does_not_stop_the_loop(tmp_path: 
     call = asyncio.ensure_future(sys.now())
     began = time.monotonic()
     await asyncio.sleep(0.05)
-    assert time.monotonic() - began < 0.5
+    assert not call.done() and time.monotonic() - began < 3
     other.execute("ROLLBACK")
     assert await call > 0
     await kernel.close()
@@ -198,7 +200,7 @@ async def test_a_checkpoint_waits_for_no_reader(tmp_path: Path) -> None:
     store.write([("record.put", ("a", "c", 1, b"1", 0.0))])
     began = time.monotonic()
     store.checkpoint()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     reader.execute("ROLLBACK")
     store.close()
 
@@ -226,7 +228,7 @@ async def test_a_system_whose_disk_never_answers_still_stops(tmp_path: Path, mon
     await asyncio.sleep(0.1)
     began, worked = time.monotonic(), time.process_time()
     await kernel.close()
-    assert time.monotonic() - began < 3 and time.process_time() - worked < 0.3
+    assert time.monotonic() - began < 3.5 and time.process_time() - worked < 1
     call.cancel()
 
 
@@ -236,7 +238,7 @@ async def test_ids_of_messages_are_of_a_tenant_and_a_box(kernel: Kernel) -> None
     for sys, where in ((one, "a"), (one, "b"), (other, "a")):
         pid = await sys.spawn("box")
         assert await sys.send(pid, where, reply_to=f"x/{sys.pid}/{where}", id="weekly") == "weekly"
-        assert (await kernel.mail.wait(f"x/{sys.pid}/{where}", timeout=5)).body == where
+        assert (await kernel.mail.wait(f"x/{sys.pid}/{where}", timeout=20)).body == where
     pid = await one.spawn("box")
     assert await one.send(pid, {"n": 1}, id="x1") == await one.send(pid, {"n": 1}, id="x1") == "x1"
     with pytest.raises(Conflict):
@@ -247,7 +249,7 @@ async def test_two_who_ask_under_one_id_are_answered_each(kernel: Kernel) -> Non
     sys = await kernel.service("test")
     boxes = [await sys.spawn("box") for _ in range(2)]
     asked = [await sys.spawn("asking", {"to": box, "body": f"for {box}"}) for box in boxes]
-    assert await asyncio.gather(*(sys.wait(pid, timeout=5) for pid in asked)) == [f"for {box}" for box in boxes]
+    assert await asyncio.gather(*(sys.wait(pid, timeout=20) for pid in asked)) == [f"for {box}" for box in boxes]
 
 
 async def test_the_same_id_with_another_body_is_a_conflict_also_in_one_group(kernel: Kernel) -> None:
@@ -256,7 +258,7 @@ async def test_the_same_id_with_another_body_is_a_conflict_also_in_one_group(ker
     sent = (sys.send(pid, n, reply_to="x/one", id="one") for n in range(5))
     answers = await asyncio.gather(*sent, return_exceptions=True)
     assert answers[0] == "one" and all(isinstance(answer, Conflict) for answer in answers[1:])
-    assert (await kernel.mail.wait("x/one", timeout=5)).body == 0
+    assert (await kernel.mail.wait("x/one", timeout=20)).body == 0
     rows = [row for row in kernel.journal.rows(sys.pid) if row.name == "send"]
     assert [row.error is None for row in rows] == [True, False, False, False, False]
     assert not isinstance(answers[0], LLMAgentOSError)
@@ -265,11 +267,11 @@ async def test_the_same_id_with_another_body_is_a_conflict_also_in_one_group(ker
 async def test_a_disk_that_turns_out_to_be_slow_stops_the_loop_once(tmp_path: Path) -> None:
     kernel = Kernel(Faulty(tmp_path / "journal.db"), PROGRAMS)
     sys = await kernel.service("test")
-    faulty(kernel).fault = 0.2
+    faulty(kernel).fault = 0.8
     await sys.now()
     began, slow = time.monotonic(), asyncio.ensure_future(sys.now())
     await asyncio.sleep(0.02)
-    assert not slow.done() and time.monotonic() - began < 0.15
+    assert not slow.done() and time.monotonic() - began < 0.7
     await slow
     faulty(kernel).fault = None
     await kernel.close()

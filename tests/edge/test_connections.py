@@ -86,7 +86,7 @@ async def test_head_is_the_head_of_get(api: Gate, path: str) -> None:
 
 
 async def test_the_head_of_what_has_no_end_ends(api: Gate) -> None:
-    async with asyncio.timeout(2), api.session.head(api.running.url + "/v1/events") as head:
+    async with asyncio.timeout(20), api.session.head(api.running.url + "/v1/events") as head:
         assert head.status == 200 and head.content_type == "text/event-stream"
     assert (await api.ask("HEAD", CHAT))[0] == 405
     assert (await api.ask("HEAD", "/v1/nowhere"))[0] == 404
@@ -105,7 +105,7 @@ async def test_who_waits_to_be_told_to_go_on_is_told(api: Gate) -> None:
     head, body = sent.split(b"\r\n\r\n", 1)
     reader, writer = await connect(api)
     writer.write(head + b"\r\n\r\n")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(body)
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
@@ -178,7 +178,7 @@ async def test_half_a_request_is_none(api: Gate) -> None:
     reader, writer = await connect(api)
     writer.write(request(api, chat())[:-5])
     writer.write_eof()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await reader.read() == b""
     writer.close()
 
@@ -312,18 +312,18 @@ async def test_a_long_head_that_ends_is_read(api: Gate) -> None:
 
 
 async def test_who_does_not_begin_or_end_a_head_is_not_waited_for(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.8)
     monkeypatch.setattr(lobby, "LOOK", 0.05)
     for sent in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
         reader, writer = await connect(api)
         writer.write(sent)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
     reader, writer = await connect(api)
-    for wait in (0.4, 0.0):  # between two requests there is time
+    for wait in (1.2, 0.0):  # between two requests there is time
         writer.write(request(api, path="/v1/models"))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             length = re.search(rb"content-length: (\d+)", head)
@@ -339,7 +339,7 @@ async def test_nobody_reads_a_body_where_no_route_takes_one(api: Gate) -> None:
         assert (await exchange(api, f"{head}Content-Length: 1\r\n\r\n{{".encode()))[0] == 200
         reader, writer = await connect(api)
         writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode())  # and none of it
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert b" 200 " in await reader.readline()
         writer.close()
 
@@ -356,7 +356,7 @@ async def test_no_route_reads_a_body_without_an_end(api: Gate, path: str, monkey
         for _ in range(10):
             writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
             await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert b" 413 " in await reader.readline()
     writer.close()
 
@@ -366,7 +366,7 @@ async def test_a_body_that_does_not_go_on_is_not_waited_for(tmp_path: Path, mode
         for path in ("/v1/agents", "/v1/conversations"):
             reader, writer = await connect(api)
             writer.write(request(api, {"name": "x"}, path, **{"Content-Type": "application/json"})[:-5])
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 assert b" 400 " in await reader.readline()
             writer.close()
 
@@ -393,7 +393,7 @@ async def test_an_offer_that_is_not_taken_up_loses_nothing(api: Gate, offer: str
             writer.write(head + b"\r\n\r\n")
             await asyncio.sleep(0.05 if form == "two packets" else 0)
             writer.write(body)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             answer = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", answer)
             assert answer.startswith(b"HTTP/1.1 200 ") and length is not None

@@ -266,7 +266,7 @@ async def test_a_client_that_leaves_early_leaves_no_process(api: Gate) -> None:
         asking = asyncio.create_task(api.post(CHAT, chat("talker")))
         await asyncio.sleep(step / 2000)
         asking.cancel()
-    await until(lambda: api.kernel.table.named_like("talker@") == [], 5)
+    await until(lambda: api.kernel.table.named_like("talker@") == [])
 
 
 async def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, models_folder: Path) -> None:
@@ -276,7 +276,7 @@ async def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, models_fol
             client.setblocking(False)
             client.sendall(_request(api, chat("flood", stream=True)))
             await until(lambda: not engine_is_free(api))
-            await until(lambda: engine_is_free(api), 5)
+            await until(lambda: engine_is_free(api))
 
 
 def _request(api: Gate, body: Any) -> bytes:
@@ -289,7 +289,7 @@ async def test_a_client_that_stops_sending_is_dropped(tmp_path: Path, models_fol
     async with gate(tmp_path / "data", patience=0.2) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(api.running.url.rpartition(":")[2]))
         writer.write(_request(api, chat("scripted"))[:-5])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await reader.read()
         writer.close()
 
@@ -312,14 +312,15 @@ async def test_a_watcher_that_leaves_does_not_stop_the_task(api: Gate) -> None:
 
 
 async def test_a_caller_that_leaves_is_not_waited_for(api: Gate) -> None:
-    await api.script("slow", {"text": "done", "delay": 0.5})
+    await api.script("slow", {"text": "done", "delay": 2.0})
     await api.system.agents.create({"name": "slowly", "model": "slow"})
     asking = asyncio.create_task(
         api.post("/v1/agents/slowly/messages", {"text": "go"}, headers={"Idempotency-Key": "t2"})
     )
     await until(lambda: not engine_is_free(api))
     asking.cancel()
-    await until(lambda: "task/t2" not in api.kernel.mail._watchers, 0.4)
+    await until(lambda: "task/t2" not in api.kernel.mail._watchers)
+    assert not engine_is_free(api)
     assert (await api.get("/v1/tasks/t2?wait=5"))[1]["reply"]["text"] == "done"
 
 
@@ -332,7 +333,7 @@ async def test_a_stop_does_not_wait_for_streams(tmp_path: Path, models_folder: P
             writer.write(_request(api, chat("endless", stream=bool(stream))))
         await until(lambda: sum(len(d.scheduler.running) for d in api.kernel.dispatchers.values()) == 2)
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     whole, streamed = [await reader.read() for reader, _ in clients]
     assert b"503 Service Unavailable" in whole and b"stopping" in whole
     assert b"200 OK" in streamed and b"[DONE]" not in streamed

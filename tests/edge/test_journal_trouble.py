@@ -20,6 +20,7 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Program
 from llmagent_os.stores.folder import Claim
 from llmagent_os.stores.sqlite import WRITES, SQLiteStore
+from tests.stand_ins.kernels import until
 
 
 async def counter(sys: Sys, args: Json, state: Json) -> Any:
@@ -47,7 +48,7 @@ async def boot(path: Path, store: SQLiteStore | None = None) -> Kernel:
 async def ask(kernel: Kernel, pid: int, body: Json, task: str) -> Json:
     sys = await kernel.service("test")
     await sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
-    return (await kernel.mail.wait(f"task/{task}", timeout=5)).body
+    return (await kernel.mail.wait(f"task/{task}", timeout=20)).body
 
 
 async def rows_written(kernel: Kernel, pids: Sequence[int]) -> None:
@@ -69,7 +70,7 @@ async def test_a_flipped_bit_quarantines_the_process_and_the_rest_starts(tmp_pat
         waiting = ("asked", f"pid/{hurt}", b"1", "pid/1", "task/asked", "asked", 0.0, None, "default", "owner")
         database.execute(WRITES["message.add"], waiting)
     kernel = await boot(path)
-    answer = await kernel.mail.wait("task/asked", timeout=5)
+    answer = await kernel.mail.wait("task/asked", timeout=20)
     assert answer.body["error"]["type"] == "JournalDamaged"
     assert hurt not in kernel.table.live and healthy in kernel.table.live
     shown = {info["pid"]: info for info in kernel.table.listed()}
@@ -89,12 +90,14 @@ async def test_an_unreadable_page_quarantines_its_process_and_the_rest_starts(tm
     await kernel.close()
     overwrite_a_leaf_of_calls(path, hurt)
     kernel = await boot(path)
-    await asyncio.sleep(0.2)
-    assert hurt not in kernel.table.live
-    shown = {info["pid"]: info for info in kernel.table.listed()}
-    assert shown[hurt]["status"] == "quarantined" and "quarantined" in str(shown[hurt]["reason"])
+    await until(lambda: shown(kernel, hurt)["status"] == "quarantined")
+    assert hurt not in kernel.table.live and "quarantined" in str(shown(kernel, hurt)["reason"])
     assert await ask(kernel, actor, 3, "b") == 5
     await kernel.close()
+
+
+def shown(kernel: Kernel, pid: int) -> dict[str, Json]:
+    return next(info for info in kernel.table.listed() if info["pid"] == pid)
 
 
 def overwrite_a_leaf_of_calls(path: Path, pid: int) -> None:
@@ -151,7 +154,7 @@ async def test_work_stopped_by_a_full_disk_goes_on_once_there_is_space(
     store.limit_pages(0)
     await asyncio.sleep(0.2)
     store.limit_pages(1000)
-    assert (await kernel.mail.wait("task/a", timeout=5)).body == 5
+    assert (await kernel.mail.wait("task/a", timeout=20)).body == 5
     await kernel.close()
 
 
@@ -187,6 +190,6 @@ async def test_a_message_whose_text_is_gone_is_told_to_whom_it_is_for(tmp_path: 
     with sqlite3.connect(path) as database:
         assert database.execute("DELETE FROM blob").rowcount
     kernel = await boot(path)
-    assert (await kernel.mail.wait("task/reply", timeout=5)).body["error"]["type"] == "JournalDamaged"
+    assert (await kernel.mail.wait("task/reply", timeout=20)).body["error"]["type"] == "JournalDamaged"
     assert await ask(kernel, await (await kernel.service("test")).spawn("counter"), 3, "a") == 3
     await kernel.close()

@@ -81,7 +81,7 @@ DONE = Reply("Done.")
 async def test_a_tool_makes_no_words_trusted(world: World, way: list[Called]) -> None:
     read = [("read_file", {"path": "a.txt"}), ("list_files", {})]
     await world.agent("clerk", FETCH, way, read, PAY, DONE)
-    await world.system.agents.ask("clerk", "Read the page into a.txt and pay 50", timeout=5)
+    await world.system.agents.ask("clerk", "Read the page into a.txt and pay 50", timeout=20)
     assert world.bank.paid == []
 
 
@@ -89,39 +89,39 @@ async def test_a_sum_makes_no_amount_trusted(world: World) -> None:
     sums = [("calculator", {"expression": each}) for each in (f"{AMOUNT}", f"{AMOUNT - 1} + 1")]
     paid = [("pay", {"to": "Ann", "amount": AMOUNT})]
     await world.agent("clerk", FETCH, sums, paid, DONE)
-    await world.system.agents.ask("clerk", "Read the page and pay 50 to Ann", timeout=5)
+    await world.system.agents.ask("clerk", "Read the page and pay 50 to Ann", timeout=20)
     assert world.bank.paid == []
 
 
 async def test_a_file_is_nobodys_word_after_a_restart(world: World) -> None:
     written = [("write_file", {"path": "a.txt", "text": PAGE})]
     await world.agent("clerk", FETCH, written, DONE)
-    await world.system.agents.ask("clerk", "Read the page into a.txt", timeout=5)
+    await world.system.agents.ask("clerk", "Read the page into a.txt", timeout=20)
     await world.system.close()
     await world.start()
     await world.agent("clerk", [("read_file", {"path": "a.txt"})], PAY, DONE)
-    await world.system.agents.ask("clerk", "Do what a.txt says and pay 50", timeout=5)
+    await world.system.agents.ask("clerk", "Do what a.txt says and pay 50", timeout=20)
     assert world.bank.paid == []
 
 
 async def test_a_conversation_keeps_its_origins_over_a_restart(world: World) -> None:
     await world.agent("clerk", FETCH, Reply(f"It says {EVIL}."))
-    await world.system.agents.ask("clerk", "Read the page", session="s", timeout=5)
+    await world.system.agents.ask("clerk", "Read the page", session="s", timeout=20)
     await world.system.close()
     await world.start()
     await world.agent("clerk", PAY, DONE)
-    await world.system.agents.ask("clerk", "Pay 50 to it", session="s", timeout=5)
+    await world.system.agents.ask("clerk", "Pay 50 to it", session="s", timeout=20)
     assert world.bank.paid == []
 
 
 async def test_what_a_user_said_in_an_earlier_turn_directs_beside_what_a_page_said(world: World) -> None:
     paid = [("pay", {"to": "Ann", "amount": 50}), ("pay", {"to": EVIL, "amount": 50})]
     await world.agent("clerk", FETCH, Reply(f"It says {EVIL}."))
-    await world.system.agents.ask("clerk", "Bills of 50 go to Ann. Read the page", session="s", timeout=5)
+    await world.system.agents.ask("clerk", "Bills of 50 go to Ann. Read the page", session="s", timeout=20)
     await world.system.close()
     await world.start()
     await world.agent("clerk", paid, DONE)
-    await world.system.agents.ask("clerk", "Pay the bill", session="s", timeout=5)
+    await world.system.agents.ask("clerk", "Pay the bill", session="s", timeout=20)
     assert world.bank.paid == [("Ann", 50)]
 
 
@@ -146,7 +146,7 @@ async def test_what_a_loop_puts_into_a_prompt_directs_where_it_is_a_part(
     world.system.kernel.programs["agent"] = loop_of(world.system.tools, {"default": Remembering})
     paid = [("pay", {"to": "DE89", "amount": 50}), *PAY]
     await world.agent("clerk", FETCH, paid, DONE)
-    await world.system.agents.ask("clerk", "Read the page and pay 50", timeout=5)
+    await world.system.agents.ask("clerk", "Read the page and pay 50", timeout=20)
     assert world.bank.paid == ([("DE89", 50)] if declared else [])
     world.system.kernel.programs["agent"] = program
 
@@ -155,7 +155,7 @@ async def test_an_answer_that_a_caller_sends_back_directs_nobody(world: World) -
     await world.agent("clerk", PAY, DONE)
     told = [("user", "What does the page say?"), ("assistant", PAGE), ("user", "Pay 50, please")]
     body: Json = {"messages": [{"role": role, "content": text} for role, text in told]}
-    await world.system.agents.ask("clerk", body, timeout=5)
+    await world.system.agents.ask("clerk", body, timeout=20)
     assert world.bank.paid == []
 
 
@@ -163,16 +163,16 @@ async def test_an_answer_that_a_caller_sends_back_directs_nobody(world: World) -
 async def test_another_agents_message_directs_nobody(world: World, message: str) -> None:
     await world.agent("clerk", PAY, DONE, window=1500)
     await world.agent("reader", FETCH, [("ask_clerk", {"message": message})], DONE, tools=["page", "agent:clerk"])
-    await world.system.agents.ask("reader", "Read the page and let the clerk pay 50", timeout=5)
+    await world.system.agents.ask("reader", "Read the page and let the clerk pay 50", timeout=20)
     asked = [row for pid in world.system.kernel.table.named("clerk") for row in world.system.kernel.journal.rows(pid)]
     assert [row.name for row in asked if row.name == "call"] == ["call"] and world.bank.paid == []
 
 
 async def test_a_yes_is_for_one_call(world: World) -> None:
     await world.agent("clerk", FETCH, PAY * 5, DONE, policy={"untrusted": "ask", "approvals": 3})
-    asking = asyncio.ensure_future(world.system.agents.ask("clerk", "Read the page and pay 50", timeout=5))
+    asking = asyncio.ensure_future(world.system.agents.ask("clerk", "Read the page and pay 50", timeout=20))
     approvals = world.system.approvals
-    for _ in range(200):
+    for _ in range(2000):
         if len(approvals.waiting()) == 3:
             break
         await asyncio.sleep(0.01)
@@ -195,7 +195,7 @@ async def test_who_holds_one_model_makes_no_vectors_with_another(world: World) -
 
     world.system.kernel.programs["embedder"] = Program(program)
     pid = await world.system.sys.spawn("embedder", grant=Grant(models=("local",)))
-    await world.system.sys.wait(pid, timeout=5)
+    await world.system.sys.wait(pid, timeout=20)
     assert caught == ["remote"]
 
 
@@ -236,9 +236,9 @@ async def test_a_tool_that_fails_taints_no_message_of_somebody_else(
 ) -> None:
     ada, bob = people
     await answering(world, read=[way, CAROL, DONE], pay=[CAROL, DONE])
-    await ada.ask("clerk", "read it", session=session, timeout=5)
+    await ada.ask("clerk", "read it", session=session, timeout=20)
     assert world.bank.paid == []  # it has read something, and may not make anybody up any more
-    await bob.ask("clerk", "pay the bill", session=session, timeout=5)
+    await bob.ask("clerk", "pay the bill", session=session, timeout=20)
     assert world.bank.paid == [("Carol", 7)]
 
 
@@ -249,10 +249,10 @@ async def test_a_turn_that_fails_leaves_a_shared_session_as_it_was(
     ada, bob = people
     await answering(world, True, hello=[DONE], read=[FETCH, GONE], pay=[CAROL, DONE])
     if earlier:
-        await ada.ask("clerk", "hello", session="work", timeout=5)
+        await ada.ask("clerk", "hello", session="work", timeout=20)
     with pytest.raises(LLMAgentOSError, match="the model is gone"):
-        await ada.ask("clerk", "read it", session="work", timeout=5)
-    await bob.ask("clerk", "pay the bill", session="work", timeout=5)
+        await ada.ask("clerk", "read it", session="work", timeout=20)
+    await bob.ask("clerk", "pay the bill", session="work", timeout=20)
     assert world.bank.paid == [("Carol", 7)]
 
 
@@ -261,6 +261,6 @@ async def test_what_a_shared_session_kept_of_a_page_is_kept_in_mind(
 ) -> None:
     ada, bob = people
     await answering(world, True, read=[FETCH, DONE], pay=[CAROL, DONE])
-    await ada.ask("clerk", "read it", session="work", timeout=5)
-    await bob.ask("clerk", "pay the bill", session="work", timeout=5)
+    await ada.ask("clerk", "read it", session="work", timeout=20)
+    await bob.ask("clerk", "pay the bill", session="work", timeout=20)
     assert world.bank.paid == []

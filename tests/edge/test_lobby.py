@@ -18,7 +18,7 @@ from tests.stand_ins.gateway import Gate, gate
 
 @pytest.fixture
 async def api(tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
-    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(lobby, "HEAD_SECONDS", 0.8)
     monkeypatch.setattr(lobby, "LOOK", 0.05)
     async with gate(tmp_path / "data") as found:
         yield found
@@ -53,7 +53,7 @@ async def test_nor_does_one_that_comes_a_byte_at_a_time(api: Gate) -> None:
 
     writer.write(b"GET / HTTP/1.1\r\nX: ")
     slowly = asyncio.create_task(trickle())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert b" 408 " in await reader.readline()
     slowly.cancel()
     writer.close()
@@ -63,21 +63,21 @@ async def test_the_head_of_a_further_request_has_its_time_as_well(api: Gate) -> 
     reader, writer = await connect(api)
     writer.write(request(api, path="/health"))
     assert b" 200 " in await reader.readline()
-    await asyncio.sleep(0.8)  # idle is not late
+    await asyncio.sleep(1.2)  # idle is not late
     writer.write(request(api, path="/health")[:-4])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert b" 408 " in await reader.read()
     writer.close()
 
 
 async def test_an_answer_and_a_body_may_take_longer_than_a_head(api: Gate) -> None:
-    await api.script("slow", {"text": "at last", "delay": 0.8})
+    await api.script("slow", {"text": "at last", "delay": 1.2})
     whole = request(api, chat("slow"))
     reader, writer = await connect(api)
     writer.write(whole[:-9])
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(1.2)
     writer.write(whole[-9:])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert b" 200 " in await reader.readline()
     writer.close()
 

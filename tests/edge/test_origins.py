@@ -85,13 +85,13 @@ class World:
         self.program(run)
         await self.start()
         try:
-            return await self.sys.wait(await self.sys.spawn(run.__name__, args, grant=grant, **options), timeout=5)
+            return await self.sys.wait(await self.sys.spawn(run.__name__, args, grant=grant, **options), timeout=20)
         except LLMAgentOSError as error:
             return error.message
 
     async def ask(self, pid: int, task: str) -> Json:
         await self.sys.send(pid, task, reply_to=f"task/{task}", id=task)
-        return (await self.kernel.mail.wait(f"task/{task}", 5)).body
+        return (await self.kernel.mail.wait(f"task/{task}", 20)).body
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_what_a_child_is_made_with_is_of_whom_its_parent_read(world: World
     world.program(sleeps)
     await world.start()
     pid = await world.sys.spawn("sleeps", grant=GRANT)
-    child = (await world.kernel.mail.wait("task/made", 5)).body
+    child = (await world.kernel.mail.wait("task/made", 20)).body
     if restart:
         await world.kernel.close()
         await world.start()
@@ -250,7 +250,7 @@ async def test_the_reason_of_a_kill_is_of_whom_the_killer_read(world: World) -> 
     await world.start()
     pid = await world.sys.spawn("waits", grant=GRANT)
     await world.sys.spawn("kills", pid, grant=GRANT)
-    assert "refused" in await world.sys.wait(pid, timeout=5) and world.paid == []
+    assert "refused" in await world.sys.wait(pid, timeout=20) and world.paid == []
 
 
 async def test_an_error_of_a_tool_is_the_tools_word(world: World) -> None:
@@ -346,8 +346,8 @@ async def test_origins_hold_any_character(world: World) -> None:
     world.program(hears)
     await world.start()
     pid = await world.sys.spawn("hears", grant=GRANT)
-    await world.sys.wait(await world.sys.spawn("tells", pid, grant=GRANT), timeout=5)
-    told, found = await world.sys.wait(pid, timeout=5)
+    await world.sys.wait(await world.sys.spawn("tells", pid, grant=GRANT), timeout=20)
+    told, found = await world.sys.wait(pid, timeout=20)
     assert told == origins and "refused" in found
     assert world.kernel.table.get(pid).origins["result"] == origins
 
@@ -358,7 +358,7 @@ async def test_an_error_that_answers_a_message_is_of_whom_its_sender_read(world:
         raise ToolFailed(str(await sys.call("page")))
 
     async def asks(sys: Sys, args: Json, state: Json) -> Json:
-        answer = await sys.ask(await sys.spawn("fails"), "go", timeout=5)
+        answer = await sys.ask(await sys.spawn("fails"), "go", timeout=20)
         return await tried(sys, account(answer.body["error"]["message"]))
 
     world.program(fails, wakes=True)
@@ -379,8 +379,8 @@ async def test_a_turn_that_goes_on_after_a_stop_knows_what_it_had_read(world: Wo
     world.program(waits)
     await world.start()
     pid = await world.sys.spawn("waits", grant=GRANT)
-    await world.kernel.mail.wait("task/read", 5)
+    await world.kernel.mail.wait("task/read", 20)
     await world.kernel.close()
     await world.start()
     await world.sys.send(pid, "go on")
-    assert "refused" in await world.sys.wait(pid, timeout=5) and world.paid == []
+    assert "refused" in await world.sys.wait(pid, timeout=20) and world.paid == []

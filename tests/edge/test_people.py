@@ -15,7 +15,9 @@ from llmagent_os.core.errors import NotFound
 from llmagent_os.core.records import Question
 from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.security.identity import ROLES
+from tests.edge.test_gateway import engine_is_free
 from tests.stand_ins.gateway import Gate, gate
+from tests.stand_ins.kernels import until
 from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, keep, talk, tenant
 
 MESSAGES = "/v1/agents/clerk/messages"
@@ -146,13 +148,13 @@ async def test_nobody_cancels_or_watches_the_task_of_somebody_else(api: Gate) ->
 
 
 async def test_a_task_that_nobody_took_up_is_taken_back(api: Gate) -> None:
-    await api.script("slow", {"match": "first", "text": "x" * 40, "pace": 0.05}, {"match": "(.*)", "text": "{1}"})
+    await api.script("slow", {"match": "first", "text": "x" * 40, "pace": 0.2}, {"match": "(.*)", "text": "{1}"})
     await office(api, model="slow")
     ann = await tenant(api, "acme", "ann", "user")
     for task, text in (("one", "first"), ("two", "second"), ("three", "third")):
         body = {"text": text, "session": "s", "wait": 0}
         await ann.ask("POST", MESSAGES, body, **{"Idempotency-Key": task})
-    await asyncio.sleep(0.2)
+    await until(lambda: not engine_is_free(api))
     assert (await ann.ask("DELETE", "/v1/tasks/two"))[0] == 204
     status, answer = await ann.ask("GET", "/v1/tasks/two?wait=5")
     assert status == 502 and "gave up" in answer["error"]["message"]
@@ -260,7 +262,7 @@ async def test_nobody_who_may_only_talk_to_an_agent_can_end_it(api: Gate) -> Non
     table = api.kernel.table
     assert table.named("clerk", "acme") == started["pids"] and len(table.named("clerk@all", "acme")) == 1
     status, _ = await boss.ask("POST", "/v1/agents/clerk/scale", {"replicas": 0})  # which still retires them
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(*(api.kernel.runner.ended(pid) for pid in started["pids"]))
 
 

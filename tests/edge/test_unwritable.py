@@ -19,7 +19,7 @@ from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.stores.sqlite import SQLiteStore
-from tests.stand_ins.kernels import Boot, kernels
+from tests.stand_ins.kernels import Boot, kernels, until
 
 LONG = "a long conversation " * 300
 HALF = "caf\udce9"  # half a character, as the name of a file may hold
@@ -122,7 +122,7 @@ async def ask(kernel: Kernel, pid: int, body: str, task: str | None = None) -> J
     task = task or body
     sys = await kernel.service("test")
     await sys.send(pid, body, reply_to=f"task/{task}", id=task)
-    return (await kernel.mail.wait(f"task/{task}", 5)).body
+    return (await kernel.mail.wait(f"task/{task}", 20)).body
 
 
 @pytest.mark.parametrize("restart", ["permanent", "transient"])
@@ -146,7 +146,7 @@ async def test_a_process_that_is_not_to_be_restarted_ends_with_a_reason(boot: Bo
     pid = await sys.spawn("odd")
     assert "error" in await ask(kernel, pid, what)
     with pytest.raises(ProcessFailed):
-        await sys.wait(pid, timeout=5)
+        await sys.wait(pid, timeout=20)
 
 
 @pytest.mark.parametrize("show", [None, 5])
@@ -156,7 +156,7 @@ async def test_a_tool_that_cannot_tell_what_it_did_has_a_row_and_does_not_act_ag
     sys = await kernel.service("test")
     pid = await sys.spawn("payer", show, supervision=Supervision("transient"))
     with pytest.raises(ProcessFailed, match="has acted"):
-        await sys.wait(pid, timeout=5)
+        await sys.wait(pid, timeout=20)
     (row,) = [row for row in kernel.journal.rows(pid) if row.name == "call"]
     assert [row.key] == till.keys and kernel.journal.unpack(row.error)["type"] == "ResultLost"
     with pytest.raises(HandlerFailed, match="return JSON data"):
@@ -174,9 +174,9 @@ async def test_a_result_is_after_a_crash_what_it_was_before(boot: Boot) -> None:
     TYPES.clear()
     kernel = await boot()
     pid = await (await kernel.service("test")).spawn("reader")
-    await asyncio.sleep(0.05)
+    await until(lambda: len(TYPES) == 1)
     kernel = await boot()
-    await asyncio.sleep(0.05)
+    await until(lambda: len(TYPES) == 2)
     assert TYPES == ["1 x", "1 x"] and kernel.table.get(pid).life.phase == "running"
 
 
@@ -236,7 +236,7 @@ async def test_who_waits_for_a_process_whose_row_cannot_be_read_is_told(
     await kernel.close()
     hide(tmp_path / "journal.db", f"UPDATE process SET {column} = x'7b', status = 'waiting' WHERE name = 'odd'")
     kernel = await boot()
-    assert (await kernel.mail.wait("task/hi", 5)).body["error"]["type"] == "JournalDamaged"
+    assert (await kernel.mail.wait("task/hi", 20)).body["error"]["type"] == "JournalDamaged"
     for to in (pid, "odd"):
         with pytest.raises(LLMAgentOSError):
             await (await kernel.service("test")).send(to, "hello")
@@ -252,12 +252,12 @@ async def test_a_turn_whose_calls_cannot_be_read_is_not_run_on_half_of_them(boot
     await kernel.runner.pause(pid)
     await sys.send(pid, LONG, reply_to="task/long", id="long")
     await kernel.runner.resume(pid)
-    await kernel.mail.wait("task/long", 5)
+    await kernel.mail.wait("task/long", 20)
     await kernel.close()
     hide(tmp_path / "journal.db", "UPDATE process SET upto = 0, status = 'running' WHERE program = 'odd'")
     hide(tmp_path / "journal.db", "DELETE FROM blob")
     kernel = await boot()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while kernel.table.get(pid).life.phase != "quarantined":
             await asyncio.sleep(0.01)
     with pytest.raises(NotFound):

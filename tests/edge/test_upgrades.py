@@ -159,13 +159,13 @@ async def test_fields_that_a_release_does_not_know_stop_neither_the_start_nor_an
     running = await system(tmp_path)
     for name in ("bot", "well", "held"):
         await running.agents.create({"name": name, "model": "scripted"})
-        await running.agents.ask(name, "hi", session="s", timeout=5)
+        await running.agents.ask(name, "hi", session="s", timeout=20)
     pids = {row["name"].split("@")[0]: row["pid"] for row in running.kernel.table.listed() if "@" in str(row["name"])}
     await running.close()
     add_fields(tmp_path / "journal.db", pids["bot"], pids["held"])
     running = await system(tmp_path)
-    assert (await running.agents.ask("bot", "again", session="s", timeout=5))["text"] == "again"
-    assert (await running.agents.ask("well", "again", session="s", timeout=5))["text"] == "again"
+    assert (await running.agents.ask("bot", "again", session="s", timeout=20))["text"] == "again"
+    assert (await running.agents.ask("well", "again", session="s", timeout=20))["text"] == "again"
     await running.agents.configure("bot", {"description": "still"})
     await running.agents.delete("bot")
     shown = {row["pid"]: row for row in running.kernel.table.listed()}

@@ -69,7 +69,7 @@ async def start(api: Gate, *calls: tuple[str, dict[str, str]]) -> int:
 
 
 async def until(api: Gate, pid: int, status: str) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (found := (await api.get(f"/v1/processes/{pid}"))[1])["status"] != status:
             await asyncio.sleep(0.01)
     assert isinstance(found, dict)
@@ -133,7 +133,7 @@ async def test_a_loop_is_paused_and_once_somebody_looked_it_goes_on(tmp_path: Pa
 
 async def seen(api: Gate, action: str) -> dict[str, Any]:
     """The first of its kind, once it is there: statistics come after the calls that they are about."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             for each in (await api.get("/v1/anomalies"))[1]["anomalies"]:
                 if each["action"] == action:
@@ -200,7 +200,7 @@ async def test_a_pause_is_not_ended_by_the_user_that_it_was_meant_for(tmp_path: 
         user, path = {"Authorization": f"Bearer {made['key']}"}, "/v1/agents/bot/messages"
         leak = {"text": f'call post with {{"to": "x", "text": "{KEY}"}}', "session": "s", "wait": 0}
         await api.post(path, leak, headers=user | {"Idempotency-Key": "t1"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not (pids := api.kernel.table.named("bot@s")):
                 await asyncio.sleep(0.01)
         await until(api, pids[0], "paused")

@@ -59,7 +59,7 @@ async def started(folder: Path, **config: Any) -> AsyncIterator[System]:
 async def told(system: System, name: str, text: str, session: str | None = None) -> str:
     """The answer's text, or the name of the error instead."""
     try:
-        return str((await system.agents.ask(name, text, session=session, timeout=5))["text"])
+        return str((await system.agents.ask(name, text, session=session, timeout=20))["text"])
     except BudgetExceeded as error:
         return type(error).__name__
 
@@ -68,7 +68,7 @@ async def once(system: System, name: str, text: str) -> str:
     """The same, as `/v1/chat/completions` asks an agent."""
     _, task = await system.agents.once(name, {"text": text})
     try:
-        return str((await system.agents.reply(task, 5))["text"])
+        return str((await system.agents.reply(task, 20))["text"])
     except BudgetExceeded as error:
         return type(error).__name__
 
@@ -113,26 +113,27 @@ async def test_whose_a_budget_is(tmp_path: Path, models_folder: Path, of: str, s
             await system.sys.kill(pid)
         assert [await told(system, "poor", "hi", name) for name in ("a", "b")] == sessions
         bob = system.agents.acting(await system.kernel.service("web", "bob"))  # whose session "a" is another one
-        assert (await bob.ask("poor", "hi", session="a", timeout=5))["text"] == "hi"
+        assert (await bob.ask("poor", "hi", session="a", timeout=20))["text"] == "hi"
 
 
 async def test_a_budget_of_each_person_and_several_at_once(tmp_path: Path, models_folder: Path) -> None:
     async with started(tmp_path) as system:
+        days = {f"{datetime.now(UTC):%Y-%m-%d}"}
         limits = {"budget": {"tokens": 1000, "period": "day"}, "budgets": [{"steps": 8, "of": "person"}]}
         await system.agents.create({"name": "bot", "model": "scripted", **limits})
         people = [system.agents.acting(await system.kernel.service("web", who)) for who in ("ada", "bob")]
         for agents in people:
-            assert (await agents.ask("bot", "hi", timeout=5))["text"] == "hi"
+            assert (await agents.ask("bot", "hi", timeout=20))["text"] == "hi"
         while True:
             try:
-                await people[0].ask("bot", "hi", timeout=5)
+                await people[0].ask("bot", "hi", timeout=20)
             except BudgetExceeded as error:
                 assert error.facts["account"] == "agent/bot/ada"
                 break
-        assert (await people[1].ask("bot", "hi", timeout=5))["text"] == "hi"
+        assert (await people[1].ask("bot", "hi", timeout=20))["text"] == "hi"
         found = sqlite3.connect(tmp_path / "journal.db").execute("SELECT account, resource, period FROM account")
-        today = datetime.now(UTC).strftime("%Y-%m-%d")
-        assert ("default/agent/bot", "tokens", today) in found.fetchall()
+        days.add(f"{datetime.now(UTC):%Y-%m-%d}")  # it may have been midnight
+        assert {("default/agent/bot", "tokens", day) for day in days} & {*found.fetchall()}
 
 
 async def test_budgets_of_every_person_and_tenant(tmp_path: Path, models_folder: Path) -> None:
@@ -245,7 +246,7 @@ def steps(kernel: Kernel, pid: int) -> float:
 async def turn(kernel: Kernel, pid: int, task: str) -> None:
     sys = await kernel.service("test")
     await sys.send(pid, "go", reply_to=f"task/{task}", id=task)
-    await kernel.mail.wait(f"task/{task}", 5)
+    await kernel.mail.wait(f"task/{task}", 20)
 
 
 async def test_retention_gives_nothing_back(start: Boot, tmp_path: Path) -> None:
@@ -437,7 +438,7 @@ async def test_a_strategy_that_asks_often_does_not_wait_for_itself(
 async def test_an_answer_that_uses_up_a_budget_is_given(tmp_path: Path, models_folder: Path) -> None:
     async with started(tmp_path) as system:
         await system.agents.create({"name": "poor", "model": "scripted", "prompt": "Help.", "budget": {"tokens": 40}})
-        answer = await system.agents.ask("poor", "words " * 20, timeout=5)  # cut to what is left
+        answer = await system.agents.ask("poor", "words " * 20, timeout=20)  # cut to what is left
         used = answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"]
         assert (answer["finish"], used) == ("length", 40)
         assert await told(system, "poor", "hi") == "BudgetExceeded"
@@ -450,7 +451,7 @@ async def test_a_budget_of_seconds_cuts_a_call_that_runs(start: Boot) -> None:
     for what in ("sleep", "generate"):
         pid = await sys.spawn("sleeper", what, budget=Budget(seconds=0.3))
         with pytest.raises(ProcessFailed, match=f"{what} was not answered within 0.[23]"):
-            await sys.wait(pid, timeout=3)
+            await sys.wait(pid, timeout=20)
         assert kernel.table.get(pid).tally.seconds < 2
 
 

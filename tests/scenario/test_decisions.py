@@ -76,9 +76,9 @@ async def test_the_version_of_the_definition_also_of_tools(system: System) -> No
     rules.append({"match": ".", "text": "done"})
     system.add_engine("worker", await open_engine(ModelSpec("worker", "scripted", options={"rules": rules})))
     await system.agents.create({"name": "bot", "model": "worker", "tools": ["calculator"]})
-    await system.agents.ask("bot", "work", timeout=5)
+    await system.agents.ask("bot", "work", timeout=20)
     await system.agents.configure("bot", {"prompt": "Be brief."})
-    await system.agents.ask("bot", "hi", timeout=5)
+    await system.agents.ask("bot", "hi", timeout=20)
     assert [each["definition"] for each in decisions(system)] == ["bot@1", "bot@1", "bot@2"]
     assert [each["definition"] for each in decisions(system, "call")] == ["bot@1"]
 

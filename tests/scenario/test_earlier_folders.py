@@ -106,7 +106,7 @@ async def test_tasks_and_workspaces_are_those_of_the_person_who_began_them(folde
     asked = system.kernel.table.message("bobs")
     assert asked is not None and asked.principal == "owner"
     mine, eve = (system.agents.acting(system.sys.acting(name)) for name in ("owner", "eve"))
-    assert "noted" in (await mine.reply("bobs", 5))["text"]
+    assert "noted" in (await mine.reply("bobs", 20))["text"]
     with pytest.raises(NotFound):
         await eve.reply("bobs", 0)
     assert (folder / "workspaces" / "default" / "teller@owner" / "notes.txt").read_text() == "kept"

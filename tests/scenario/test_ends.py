@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ async def asks(sys: Sys, args: Json, state: Json) -> Any:
 async def gives_up(sys: Sys, args: Json, state: Json) -> Any:
     """Cancels its own call, and goes on."""
     try:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(0.4):
             await sys.generate(ASKED, watch)
     except TimeoutError:
         return await sys.random()
@@ -168,14 +169,16 @@ async def test_a_turn_that_is_ended_has_paid(boot: Boot) -> None:
 
 async def test_a_replay_of_a_turn_that_was_stopped_does_not_wait_as_long_as_it_ran(boot: Boot) -> None:
     kernel = await boot()
+    slow = replace(PAID, options={"rules": [{"match": ".", "text": "abcd" * 40, "pace": 0.2}]})
+    kernel.engines.add("paid", partial(open_engine, slow))
     sys = await kernel.service("test")
     pid = await sys.spawn("asks")
     await sys.send(pid, "patient")
     await until(lambda: kernel.table.get(pid).engine)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2.0)
     await kernel.runner.interrupt(pid, "enough")
     (row,) = rows(kernel, pid)
-    assert row.outcome == "cancelled" and row.seconds > 0.4
+    assert row.outcome == "cancelled" and row.seconds > 1.9
     began = time.monotonic()
     report = await replay(kernel.store, pid, PROGRAMS, kernel.door.table)
     assert report.diverged is None and time.monotonic() - began < row.seconds
@@ -185,6 +188,7 @@ async def test_a_turn_that_goes_on_after_a_restart_has_had_its_time(boot: Boot) 
     kernel = await boot()
     sys = await kernel.service("test")
     pid = await sys.spawn("asks", "stays", budget=Budget(seconds=60))
+    began = time.monotonic()
     await sys.send(pid, "hurried")
     await until(lambda: rows(kernel, pid, "now"))
     kernel = await boot()
@@ -192,7 +196,7 @@ async def test_a_turn_that_goes_on_after_a_restart_has_had_its_time(boot: Boot) 
     await kernel.runner.kill(pid, "enough")
     (draft,) = kernel.ledger.drawn(kernel.table.get(pid), "owner")
     for seconds in (kernel.table.get(pid).tally.seconds, draft.account.used["seconds"]):
-        assert 1.25 < seconds < 2.3
+        assert 1.25 < seconds < time.monotonic() - began  # nothing is counted twice
 
 
 async def test_a_stop_of_the_system_is_no_end_but_costs_what_it_cost(boot: Boot) -> None:
@@ -207,7 +211,7 @@ async def test_a_stop_of_the_system_is_no_end_but_costs_what_it_cost(boot: Boot)
     kernel = await boot()
     (cut,) = rows(kernel, pid)
     assert cut.outcome == "cancelled" and cut.output_tokens > 1 and same(kernel, pid)
-    assert (await kernel.mail.wait("task/a", 5)).body == "abcd" * 40  # asked again, under the same key
+    assert (await kernel.mail.wait("task/a", 20)).body == "abcd" * 40  # asked again, under the same key
     assert [(row.outcome, row.key) for row in rows(kernel, pid)] == [("cancelled", cut.key), ("ok", cut.key)]
     await until(lambda: kernel.table.get(pid).life.phase == "waiting")
     assert same(kernel, pid)
@@ -240,7 +244,7 @@ async def test_a_caller_that_goes_while_its_row_is_written_leaves_nothing_half_d
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert kernel.table.get(service).tally.steps == before + 1
-    assert (await kernel.mail.wait("task/b", 5)).body == "late"  # the message was told of, not only kept
+    assert (await kernel.mail.wait("task/b", 20)).body == "late"  # the message was told of, not only kept
 
 
 async def test_a_caller_that_goes_while_a_long_answer_is_packed_has_paid(boot: Boot) -> None:
@@ -284,7 +288,7 @@ async def test_a_handler_that_does_not_let_go_holds_nobody_for_long(boot: Boot) 
     calling.cancel()  # who is impatient is not faster, and does not get away without a row
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert loop.time() - began < 2.0
+    assert loop.time() - began < 2.8  # that of one sleep is three
     found = rows(kernel, kernel.table.named("service/test")[0], "stubborn")
     assert [row.outcome for row in found] == ["deadline", "cancelled"]
 
@@ -345,10 +349,10 @@ async def test_hanging_up_is_not_free(api: Gate, path: str, body: dict[str, Json
 
 @pytest.mark.parametrize("model", ["paid", "bot"])
 async def test_hanging_up_before_there_is_anything_to_read_is_not_free(api: Gate, model: str) -> None:
-    asking = api.session.post(f"{api.running.url}/v1/chat/completions", json={"model": model, "messages": user("hi")})
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.4):
-            await asking
+    asking = asyncio.create_task(api.post("/v1/chat/completions", {"model": model, "messages": user("hi")}))
+    await until(lambda: any(each.scheduler.running for each in api.kernel.dispatchers.values()))
+    await asyncio.sleep(0.1)
+    asking.cancel()
 
     def spent() -> list[Row]:
         return [row for info in api.kernel.table.listed() for row in rows(api.kernel, info["pid"])]

@@ -34,13 +34,14 @@ class Replica:
             subprocess.Popen(command, env=shell.environment, cwd=home, stderr=subprocess.DEVNULL, text=True)
         )
         stack.callback(self.process.kill)
-        shell.wait_ready(self.process)
-        self._address = find(shell.data)
+        self._shell = shell
 
     def register(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let this process know its model."""
-        monkeypatch.setenv(f"KEY_OF_{name.upper()}", self._address.key)
-        source, key = f"{self._address.url}/v1", f"KEY_OF_{name.upper()}"
+        """Let this process know its model, once it answers."""
+        self._shell.wait_ready(self.process)
+        address = find(self._shell.data)
+        monkeypatch.setenv(f"KEY_OF_{name.upper()}", address.key)
+        source, key = f"{address.url}/v1", f"KEY_OF_{name.upper()}"
         catalog.add(ModelSpec(name, "openai", source, self._model, limit=4, key_env=key, options={"prefill": True}))
 
 
@@ -67,7 +68,8 @@ async def test_killing_one_of_two_replicas_neither_repeats_nor_drops_a_token(
             replica.register(name, monkeypatch)
         system = await boot(Config(data=tmp_path / "data", routes={"both": Routing(replicas=["a", "b"])}))
         try:
-            undisturbed = [await ask(system, prompt, name) for prompt, name in zip(PROMPTS, "abab", strict=True)]
+            alone = (ask(system, prompt, name) for prompt, name in zip(PROMPTS, "abab", strict=True))
+            undisturbed = await asyncio.gather(*alone)
 
             pieces: asyncio.Queue[str] = asyncio.Queue()
             shown: list[list[str]] = [[] for _ in PROMPTS]

@@ -143,12 +143,13 @@ async def test_what_a_run_leaves_behind_goes_when_its_time_is_over(tmp_path: Pat
     await system.agents.create({"name": "bot", "model": "scripted"})
     for _ in range(20):
         _, task = await system.agents.once("bot", {"text": "a question " * 200})
-        await system.agents.reply(task, 5)
+        await system.agents.reply(task, 20)
     for n in range(20):
         await system.agents.configure("bot", {"description": f"v{n}"})
         await system.facts.put("approval", f"q{n}", {"id": f"q{n}", "allowed": n < 10 or None})
     await asyncio.sleep(0.1)
-    now = [time.strftime(form, time.gmtime()) for form in ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H")]
+    # a minute on: a period that ends meanwhile is none of those that go on
+    now = [time.strftime(form, time.gmtime(time.time() + 60)) for form in ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H")]
     periods = ["", *now, "2020-01", "2020-01-31", "2020-01-31T23"]
     system.kernel.store.write([("account.add", ("default/agent/bot", "tokens", period, 1.0)) for period in periods])
     await system.privacy.tidy()
@@ -172,7 +173,7 @@ async def test_what_looks_at_everything_does_so_beside_the_event_loop(tmp_path: 
     system, threads = await started(tmp_path), set()
     await system.agents.create({"name": "bot", "model": "short"})
     for text in ("mail ann@example.org " * 200, "again"):
-        await system.agents.ask("bot", text, session="s", timeout=5)
+        await system.agents.ask("bot", text, session="s", timeout=20)
     store, scan = system.kernel.store, SQLiteStore.scan
 
     def noted(query: str, *params: Any) -> list[tuple[Any, ...]]:
@@ -247,9 +248,9 @@ async def test_a_definition_is_stored_once_and_changed_for_all_sessions_at_once(
     prompt = " ".join(f"Rule {n}: be careful with {n * 7919 % 997}." for n in range(200))
     await system.agents.create({"name": "bot", "model": "short", "prompt": prompt})
     for n in range(20):
-        await system.agents.ask("bot", "hi", session=f"s{n}", timeout=5)
+        await system.agents.ask("bot", "hi", session=f"s{n}", timeout=20)
     _, task = await system.agents.once("bot", {"text": "hi"})
-    await system.agents.reply(task, 5)
+    await system.agents.reply(task, 20)
     await asyncio.sleep(0.1)
     with sqlite3.connect(tmp_path / "journal.db") as database:
         (largest,) = database.execute("SELECT max(length(args)) FROM process WHERE program = 'agent'").fetchone()

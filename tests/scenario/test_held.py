@@ -28,7 +28,7 @@ async def held(system: System, waiting: int) -> tuple[int, list[str]]:
     await system.agents.create({"name": "bot", "model": "slow"})
     tasks = [await system.agents.send("bot", f"hi {n}", session="s") for n in range(1 + waiting)]
     (pid,) = system.kernel.table.named("bot@s")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while system.kernel.table.get(pid).engine is None:
             await asyncio.sleep(0.01)
     await system.kernel.runner.pause(pid)
@@ -45,7 +45,7 @@ async def test_cancelling_a_task_does_not_end_a_pause(tmp_path: Path, waiting: i
         system = await start(tmp_path)
     await system.agents.cancel(tasks[0])
     with pytest.raises(ProcessFailed, match="gave up"):
-        await system.agents.reply(tasks[0], 5)
+        await system.agents.reply(tasks[0], 20)
     await asyncio.sleep(0.05)
     assert system.kernel.table.get(pid).life == Life("waiting", True)
     assert pid not in system.kernel.table.live
@@ -56,7 +56,7 @@ async def test_cancelling_a_task_does_not_end_a_pause(tmp_path: Path, waiting: i
     assert system.agents.answered(later) is None
     await system.agents.configure("bot", {"model": "scripted"})
     await system.kernel.runner.resume(pid)
-    assert (await system.agents.reply(later, 5))["text"] == "hello?"
+    assert (await system.agents.reply(later, 20))["text"] == "hello?"
     await system.close()
 
 
@@ -66,6 +66,6 @@ async def test_what_is_held_and_killed_leaves_nothing_alive(tmp_path: Path) -> N
     await system.kernel.runner.kill(pid)
     for task in tasks:
         with pytest.raises(ProcessFailed):
-            await system.agents.reply(task, 5)
+            await system.agents.reply(task, 20)
     assert pid not in system.kernel.table.live
     await system.close()

@@ -90,13 +90,13 @@ class World:
     async def cut_off(self, tool: str, policy: Policy) -> None:
         await self.start()
         self.pid = await self.system.sys.spawn("buyer", tool, grant=Grant(policy=policy))
-        await asyncio.wait_for(self.shop.began.wait(), 5)
+        await asyncio.wait_for(self.shop.began.wait(), 20)
         await self.system.close()
         self.shop.answers = True
         await self.start()
 
     async def result(self) -> Json:
-        return await self.system.sys.wait(self.pid, timeout=5)
+        return await self.system.sys.wait(self.pid, timeout=20)
 
     async def asked(self) -> dict[str, Json]:
         for _ in range(300):
@@ -144,7 +144,7 @@ async def test_a_call_that_is_cut_off_again_is_asked_about_again(world: World) -
     world.shop.answers = False
     world.shop.began.clear()
     first = await world.answer(True)
-    await asyncio.wait_for(world.shop.began.wait(), 5)
+    await asyncio.wait_for(world.shop.began.wait(), 20)
     await world.system.close()
     await world.start()
     world.shop.answers = True
@@ -196,22 +196,22 @@ async def canceller(sys: Sys, args: Json, state: Json) -> Json:
 async def test_a_call_that_its_program_gave_up_is_not_made_again_unasked(world: World) -> None:
     await world.start()
     pid = await world.system.sys.spawn("canceller")
-    await asyncio.wait_for(world.shop.began.wait(), 5)
+    await asyncio.wait_for(world.shop.began.wait(), 20)
     await world.system.sys.send(pid, "give it up")
-    for _ in range(200):
+    for _ in range(2000):
         if len(world.system.kernel.journal.rows(pid)) == 3:  # the intent, the message, the end of the call
             break
         await asyncio.sleep(0.01)
     await world.system.close()
     await world.start()
     await world.system.sys.send(pid, "and end")
-    assert await world.system.sys.wait(pid, timeout=5) == "went on" and world.shop.done == ["order"]
+    assert await world.system.sys.wait(pid, timeout=20) == "went on" and world.shop.done == ["order"]
 
 
 async def test_an_intent_is_durable_before_the_tool_runs(world: World) -> None:
     await world.start()
     pid = await world.system.sys.spawn("buyer", "order")
-    await asyncio.wait_for(world.shop.began.wait(), 5)
+    await asyncio.wait_for(world.shop.began.wait(), 20)
     rows = world.system.kernel.journal.rows(pid)
     assert [row.name for row in rows] == ["intent"] and b"a book" in rows[0].args
     assert world.system.approvals.waiting() == []

@@ -37,7 +37,7 @@ from llmagent_os.kernel.process import Idle, Process, Program
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.stores.sqlite import SQLiteStore
-from tests.stand_ins.kernels import Boot, kernels
+from tests.stand_ins.kernels import Boot, kernels, until
 
 
 class Ledger:
@@ -121,7 +121,7 @@ async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
 async def ask(kernel: Kernel, sys: Sys, pid: int | str, body: Json, task: str) -> Json:
     """Send a message and wait for its answer."""
     await sys.send(pid, body, reply_to=f"task/{task}", task=task, id=task)
-    return (await kernel.mail.wait(f"task/{task}", timeout=5)).body
+    return (await kernel.mail.wait(f"task/{task}", timeout=20)).body
 
 
 async def test_a_program_runs_to_its_result(boot: Boot) -> None:
@@ -146,8 +146,7 @@ async def test_an_idle_process_is_only_a_row_and_keeps_its_state_across_a_restar
     pid = await sys.spawn("counter", name="sum")
     assert await ask(kernel, sys, pid, 2, "a") == 2
     assert await ask(kernel, sys, "sum", 3, "b") == 5
-    await asyncio.sleep(0.05)
-    assert pid not in kernel.table.live
+    await until(lambda: pid not in kernel.table.live)
     kernel = await boot()
     assert await ask(kernel, await kernel.service("test"), "sum", 5, "c") == 10
 
@@ -204,7 +203,7 @@ async def test_a_process_that_keeps_failing_is_given_up(boot: Boot) -> None:
     for n in range(4):
         assert "error" in await ask(kernel, sys, pid, "boom", f"t{n}")
     with pytest.raises(ProcessFailed, match="too many restarts"):
-        await sys.wait(pid, timeout=5)
+        await sys.wait(pid, timeout=20)
 
 
 async def test_kill_ends_the_tree_and_only_descendants_may_be_killed(boot: Boot) -> None:
@@ -218,9 +217,9 @@ async def test_kill_ends_the_tree_and_only_descendants_may_be_killed(boot: Boot)
         await Sys(kernel.door, kernel.table.get(child)).kill(pid)
     await sys.kill(pid, "enough")
     with pytest.raises(ProcessFailed, match="its parent"):
-        await sys.wait(child, timeout=5)
+        await sys.wait(child, timeout=20)
     with pytest.raises(ProcessFailed, match="enough"):
-        await sys.wait(pid, timeout=5)
+        await sys.wait(pid, timeout=20)
     with pytest.raises(Conflict):
         await sys.send(pid, "hello?")
 
@@ -237,7 +236,7 @@ async def test_pause_holds_the_next_call_also_across_a_restart(boot: Boot) -> No
     with pytest.raises(TimeoutError):
         await kernel.mail.wait("task/a", timeout=0.1)
     await kernel.runner.resume(pid)
-    assert (await kernel.mail.wait("task/a", timeout=5)).body == 4
+    assert (await kernel.mail.wait("task/a", timeout=20)).body == 4
 
 
 @pytest.mark.parametrize(
@@ -254,7 +253,7 @@ async def test_budgets_are_kept(boot: Boot, budget: Budget, resource: str) -> No
     sys = await kernel.service("test")
     pid = await sys.spawn("parent", budget=budget)
     with pytest.raises(ProcessFailed, match=resource):
-        await sys.wait(pid, timeout=5)
+        await sys.wait(pid, timeout=20)
 
 
 async def test_a_handler_that_hangs_raises_or_blocks_cancellation_still_answers(boot: Boot) -> None:
@@ -288,7 +287,7 @@ async def test_a_dead_worker_turns_health_red(boot: Boot) -> None:
     kernel = await boot()
     assert not any(kernel.health().values())
     kernel.worker("dying", dies())
-    await asyncio.sleep(0.01)
+    await until(lambda: kernel.health()["worker dying"])
     assert "the disk is gone" in str(kernel.health()["worker dying"])
 
 
@@ -340,9 +339,9 @@ async def test_a_child_may_be_born_with_a_message_that_it_has_received(tmp_path:
 
     kernel.store.write = counting  # type: ignore[method-assign]
     await sys.spawn("answers", 7, first={"body": "hi", "reply_to": "task/one", "task": "one", "id": "one"})
-    assert (await kernel.mail.wait("task/one", 5)).body == {"got": "hi"} and commits == 2
+    assert (await kernel.mail.wait("task/one", 20)).body == {"got": "hi"} and commits == 2
     await sys.spawn("answers", 7, first={"body": "fail", "reply_to": "task/two"})
-    assert "it failed" in str((await kernel.mail.wait("task/two", 5)).body["error"])
+    assert "it failed" in str((await kernel.mail.wait("task/two", 20)).body["error"])
     assert seen == [("hi", "", "ann", 7), ("fail", "", "ann", 7)]
     asked = kernel.table.message("one")
     assert asked is not None and kernel.table.messages(asked.box) == []  # taken
@@ -367,7 +366,7 @@ async def test_a_first_message_outlives_a_crash_before_its_child_ran(tmp_path: P
     held.set()
     kernel = Kernel(SQLiteStore(tmp_path / "j.db"), programs)
     await kernel.start_all()
-    assert (await kernel.mail.wait("task/one", 5)).body == {"got": "hi"}
+    assert (await kernel.mail.wait("task/one", 20)).body == {"got": "hi"}
     await kernel.runner.ended(pid)
     report = await replay(kernel.store, pid, kernel.programs, kernel.door.table)
     assert report.diverged is None

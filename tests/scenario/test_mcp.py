@@ -154,7 +154,7 @@ async def test_tools_are_known_before_the_server_is_there_and_nothing_else_fails
     assert "ours_add" in await known_tools(config(tmp_path, ours={"command": OURS}))
     began = time.monotonic()
     system = await start(ours={"command": ["/no/such/program"], "timeout": 1})
-    assert time.monotonic() - began < 5 and "ours_add" in system.tools
+    assert time.monotonic() - began < 15 and "ours_add" in system.tools
     with pytest.raises(ToolFailed, match="1 s"):
         await system.sys.call("ours_add", {"a": 1, "b": 1})
     assert await system.sys.call("calculator", {"expression": "1 + 1"}) == 2

@@ -196,7 +196,7 @@ async def test_data_is_deleted_when_its_time_is_over(tmp_path: Path, models_fold
     async with gate(tmp_path / "data", Plugin(), retention=keep) as api:
         told: list[Any] = []
         api.system.privacy._amend = lambda keys, why, pids: told.extend(keys)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while count(api, "message", f"at < {time.time() - DAY}") or count(api, "blob") >= blobs:
                 await asyncio.sleep(0.05)
         fresh = {"text": "still here", "session": "fresh"}

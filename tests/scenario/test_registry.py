@@ -76,6 +76,7 @@ async def test_what_stands_there_becomes_an_entry(tmp_path: Path) -> None:
 
 async def test_nothing_of_it_is_added_unseen(tmp_path: Path) -> None:
     shell = Shell(tmp_path, "[]")
+    shell.environment["PATH"] = str(tmp_path)  # nobody is asked for a package of that name
     shell.data.mkdir()
     config = shell.data / "config.yaml"
     async with serving(application()) as url:

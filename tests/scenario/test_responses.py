@@ -190,7 +190,7 @@ async def test_what_excludes_what_and_what_cannot_be_read(api: Gate) -> None:
 
 
 async def finished(api: Gate, identifier: str) -> dict[str, Any]:
-    for _ in range(200):
+    for _ in range(2000):
         _, found = await api.get(f"{RESPONSES}/{identifier}")
         if found["status"] not in ("queued", "in_progress"):
             return found

@@ -42,7 +42,7 @@ async def kernels(
         await kernel.close()
 
 
-async def until(found: Callable[[], Any], seconds: float = 5.0) -> None:
+async def until(found: Callable[[], Any], seconds: float = 20.0) -> None:
     """Wait until something is so; raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not found():

@@ -332,7 +332,7 @@ async def test_rows_are_signed_as_they_were_committed_whatever_was_done_to_the_f
     for _ in range(30):
         await sys.random()
     place.sql("UPDATE call SET result = '0.5' WHERE seq = 7", "DELETE FROM call WHERE seq = 9")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while audit.at < kernel.feed.last:
             await asyncio.sleep(0.02)
     assert store.reads == 0

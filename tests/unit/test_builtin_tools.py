@@ -268,9 +268,9 @@ async def test_sql_is_bounded(kit: ToolKit, monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 async def test_no_pattern_takes_for_ever(kit: ToolKit, query: str, result: Any) -> None:
     await call(kit, "change_sql", path="db", statements=["CREATE TABLE t(n)"])
-    began = time.monotonic()
+    began = time.process_time()
     assert (await call(kit, "query_sql", path="db", query=f"SELECT {query}"))["rows"] == [[result]]
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 async def test_a_database_grows_no_larger_than_a_file_may_be(kit: ToolKit) -> None:

@@ -127,7 +127,8 @@ def test_what_is_no_url_is_refused_at_once(url: str) -> None:
         Client(url, "k")
 
 
-async def test_a_plain_server_is_not_talked_to_in_private() -> None:
+async def test_a_plain_server_is_not_talked_to_in_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagent_os.gateway.client._CONNECT", 1.0)  # it waits for a greeting that nobody sends
     async with served(OK + b"Content-Length: 2\r\n\r\n{}") as (_, client):
         with pytest.raises(NotRunning, match=r"in private|start one"):
             await Client(client._url.replace("http:", "https:"), "k").get("/x")

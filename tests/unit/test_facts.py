@@ -124,6 +124,6 @@ async def test_a_store_that_is_held_does_not_stop_the_loop(tmp_path: Path) -> No
     await asyncio.sleep(0.05)
     assert loop.time() - began < 0.5
     other.execute("ROLLBACK")
-    await asyncio.wait_for(putting, 5)
+    await asyncio.wait_for(putting, 20)
     assert facts.get("space", "key") == (1, 1)
     await journal.drain()

@@ -71,7 +71,7 @@ async def test_who_keeps_up_is_given_every_row_in_commit_order_without_a_read(ke
     reader = FeedReader(kernel.feed, seen.extend)
     kernel.worker("reader", reader.run())
     await run(kernel, 30, processes=5)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(seen) < kernel.feed.last:
             await asyncio.sleep(0.01)
     assert seen == kept(kernel) and kernel.store.reads == 0
@@ -111,7 +111,7 @@ async def test_whose_row_is_the_newest_stays_until_there_is_a_newer_one(tmp_path
     sys, facts = await kernel.service("test"), StoredFacts(kernel.store, kernel.journal.append)
     privacy = Privacy(kernel, kernel.store, facts, tmp_path, Retention(processes=0.0))
     longer, shorter = await sys.spawn("counts", 30), await sys.spawn("counts", 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (kernel.table.get(longer).life.ended and kernel.table.get(shorter).life.ended):
             await asyncio.sleep(0.01)
     last = kernel.feed.last
@@ -143,7 +143,7 @@ async def test_who_waits_is_woken_by_a_commit_and_not_before(kernel: Kernel) -> 
     await asyncio.sleep(0.01)
     assert not waiting.done()
     await sys.now()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
     left = asyncio.create_task(kernel.feed.beyond(kernel.feed.last))
     await asyncio.sleep(0)
     left.cancel()  # a reader that goes leaves nothing behind

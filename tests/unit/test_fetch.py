@@ -174,7 +174,7 @@ async def test_a_lock_of_another_process_is_waited_for(models_folder: Path) -> N
         async with asyncio.timeout(0.5), alone(target):
             pass
     await holder.communicate(b"")  # its standard input ends, and so does it
-    async with asyncio.timeout(5), alone(target):
+    async with asyncio.timeout(20), alone(target):
         pass
 
 

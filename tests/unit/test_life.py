@@ -100,7 +100,7 @@ class World:
 
     async def damage(self) -> None:
         """What it parked with cannot be read any more."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.pid in self.kernel.table.live:
                 await asyncio.sleep(0.01)
         self.kernel.store.write([("process.turn", (b"#" + bytes(16), b"{}", 0, 0, None, self.pid))])
@@ -172,7 +172,7 @@ async def check_what_follows(world: World, before: Life, event: str, life: Life)
         await world.kernel.runner.resume(world.pid)
     if life.phase == "running":
         await world.kernel.runner.interrupt(world.pid, "enough")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while world.answer("late") is None:
             await asyncio.sleep(0.01)
     assert world.answer("late") == ["late", "new" if event == "configure" else "args", None]
@@ -188,7 +188,7 @@ async def test_a_turn_that_comes_to_its_end_while_it_is_held_ends_when_it_is_res
     await world.again()
     assert world.life() == Life("waiting", True) and world.answer(body) is None
     await world.kernel.runner.resume(world.pid)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while world.answer(body) is None:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
@@ -209,7 +209,7 @@ async def test_a_pause_in_a_turn_that_fails_lasts_and_ends(stops: bool, tmp_path
         await asyncio.sleep(0.2)
     assert world.life() == Life("running", True) and world.answer("slow fail") is None
     await world.kernel.runner.resume(world.pid)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while world.answer("slow fail") is None:
             await asyncio.sleep(0.01)
     await world.send("and then?")

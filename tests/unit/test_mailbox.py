@@ -78,7 +78,7 @@ def test_who_has_ended_gets_nothing_and_the_reason_is_told(post: Post, event: st
 
 async def test_a_message_wakes_its_process_and_all_who_wait_at_its_box(post: Post) -> None:
     process = post.process()
-    waits = [asyncio.ensure_future(post.mail.wait(process.box, 5)) for _ in range(2)]
+    waits = [asyncio.ensure_future(post.mail.wait(process.box, 20)) for _ in range(2)]
     await asyncio.sleep(0)
     post.put(process.box, b'"hello"', "m")
     assert [message.body for message in await asyncio.gather(*waits)] == ["hello", "hello"]
@@ -93,7 +93,7 @@ async def test_who_waits_at_several_boxes_hears_of_each_and_leaves_nothing_behin
         await asyncio.sleep(0)
         assert not news.done()
         post.mail.notify(box)
-        await asyncio.wait_for(news, 1)
+        await asyncio.wait_for(news, 20)
     assert post.woken == [] and not post.mail._watchers
 
 

@@ -190,7 +190,7 @@ def test_the_sweep_does_not_slow_down_with_the_vault() -> None:
     text = "1391234 lorem ipsum 139 dolor sit amet. " * 1000
     began = time.process_time()
     assert list(vault.known("t").find(text)) == []
-    assert (time.process_time() - began) / len(text) < 5e-6
+    assert (time.process_time() - began) / len(text) < 25e-6
 
 
 PARTS = [*(sentence.format(value) for _, sentence, value in VALUES), "<", "<EMAIL_", "<b>", "é😀", "&lt;", "\n", "ß"]

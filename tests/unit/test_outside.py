@@ -87,7 +87,7 @@ async def test_nobody_is_held_up_meanwhile() -> None:
         await asyncio.sleep(0.001)
         longest = max(longest, time.perf_counter() - before)
     assert isinstance(busy.exception(), InvalidRequest)
-    assert longest < 0.1
+    assert longest < 0.4
 
 
 async def test_who_waits_no_more_ends_it() -> None:
@@ -97,7 +97,7 @@ async def test_who_waits_no_more_ends_it() -> None:
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while os.path.exists(f"/proc/{pids[0]}"):
             await asyncio.sleep(0.01)
 

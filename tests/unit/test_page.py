@@ -66,4 +66,4 @@ def test_four_times_the_page_takes_about_four_times_the_time(part: str) -> None:
 def test_so_does_one_long_piece(page: str) -> None:
     before = time.process_time()
     text_of_page(page, BASE)
-    assert time.process_time() - before < 0.5
+    assert time.process_time() - before < 2

@@ -69,9 +69,9 @@ def test_what_is_none_is_told(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "^(?:(?:a*)*)*$", "(a*)*b"])
 def test_no_pattern_takes_for_ever(pattern: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert not compiled(pattern).search("a" * 2000 + "c")
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_search_that_is_too_long_is_given_up() -> None:

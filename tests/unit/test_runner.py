@@ -91,7 +91,7 @@ async def quits(sys: Sys, args: Json, state: Json) -> Any:
 
 
 async def asker(sys: Sys, args: Json, state: Json) -> Any:
-    return (await sys.ask(args, "hello", timeout=5)).body
+    return (await sys.ask(args, "hello", timeout=20)).body
 
 
 WAKING = (boss, stubborn, two, heir, echo, quits)
@@ -111,7 +111,7 @@ async def put(kernel: Kernel, pid: int | str, body: Json, task: str) -> None:
 
 
 async def told(kernel: Kernel, task: str) -> Json:
-    return (await kernel.mail.wait(f"task/{task}", 5)).body
+    return (await kernel.mail.wait(f"task/{task}", 20)).body
 
 
 @pytest.mark.parametrize("body", ["fail", "stay", "well"])
@@ -274,7 +274,7 @@ async def test_a_wait_for_an_answer_ends_with_who_was_asked(boot: Boot) -> None:
     waits = await sys.spawn("asker", asked)
     await until(lambda: kernel.table.messages(f"pid/{asked}"))
     await kernel.runner.kill(asked, "no longer needed")
-    assert "no longer needed" in (await sys.wait(waits, 5))["error"]["message"]
+    assert "no longer needed" in (await sys.wait(waits, 20))["error"]["message"]
 
 
 class Full(SQLiteStore):
@@ -303,7 +303,7 @@ async def test_an_end_that_cannot_be_written_has_not_happened(boot: Boot, monkey
     assert await told(kernel, "a") == "x"
     await kernel.runner.kill(pid)
     with pytest.raises(ProcessFailed):
-        await sys.wait(pid, 5)
+        await sys.wait(pid, 20)
 
 
 async def test_an_answer_is_told_apart_from_what_else_comes(boot: Boot) -> None:

@@ -145,12 +145,12 @@ def test_a_schema_without_faults_stays_what_it_was() -> None:
     ],
 )
 def test_a_schema_that_is_too_much_is_told_soon(schema: Any) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     try:
         meant(schema)
     except InvalidRequest as error:
         assert "tool 't'" in error.message
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_deep_schema_is_refused() -> None:
@@ -163,10 +163,10 @@ def test_a_deep_schema_is_refused() -> None:
 
 def test_a_check_that_takes_too_long_is_given_up() -> None:
     schema = meant({"anyOf": [{"contains": {"contains": {"contains": {"minimum": i}}}} for i in range(40)]})
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(Unknown):
         fault(schema, [[[-1.0] * 50] * 50] * 50)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_call_that_breaks_its_schema_names_the_tool_and_the_part() -> None:

@@ -46,7 +46,7 @@ async def test_a_timeout_is_kept_and_says_so(kind: str) -> None:
     began = time.perf_counter()
     with pytest.raises(ToolFailed, match=r"0\.1 s"):
         await kit["slow"].run({}, TICKET)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 4
     let_go.set()
 
 
@@ -60,7 +60,7 @@ async def test_no_more_calls_at_once_than_a_tool_says_and_none_of_them_blocks_th
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.05)
+        time.sleep(0.3)
         with lock:
             running -= 1
 
@@ -76,7 +76,7 @@ async def test_no_more_calls_at_once_than_a_tool_says_and_none_of_them_blocks_th
     watching = asyncio.create_task(watch())
     await asyncio.gather(*(kit["work"].run({}, TICKET) for _ in range(6)))
     watching.cancel()
-    assert most == 2 and late < 0.05
+    assert most == 2 and late < 0.25
 
 
 async def test_hanging_tools_take_nobody_s_place() -> None:
@@ -85,8 +85,8 @@ async def test_hanging_tools_take_nobody_s_place() -> None:
     kit.add(lambda: "here", "quick")
     hanging = [asyncio.create_task(kit["hangs"].run({}, TICKET)) for _ in range(64)]
     await asyncio.sleep(0.05)
-    assert await asyncio.wait_for(kit["quick"].run({}, TICKET), 1) == "here"
-    assert await asyncio.wait_for(asyncio.to_thread(lambda: "also"), 1) == "also"
+    assert await asyncio.wait_for(kit["quick"].run({}, TICKET), 8) == "here"
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "also"), 8) == "also"
     outcomes = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(outcome, ToolFailed) for outcome in outcomes)
     let_go.set()
