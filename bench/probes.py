@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmagent_os.tools.sandbox.levels import interpreter
@@ -37,7 +37,7 @@ class World:
     udp: socket.socket
     named: socket.socket
     abstract: socket.socket
-    queues: list[socket.socket] = field(default_factory=list)
+    datagrams: socket.socket
 
     def changed(self) -> bool:
         """Whether something outside was written or killed, or a server was reached; all is put back."""
@@ -51,7 +51,7 @@ class World:
         return (
             bool(touched)
             or dead
-            or sum(_reached(server) for server in (self.tcp, self.udp, self.named, self.abstract)) > 0
+            or sum(_reached(server) for server in (self.tcp, self.udp, self.named, self.abstract, self.datagrams)) > 0
         )
 
 
@@ -66,7 +66,7 @@ def _victim(secret: str) -> subprocess.Popen[bytes]:
     """A process with the secret in its environment, command line and memory."""
     code = f"import time, sys; kept = {secret!r}; time.sleep(600)"
     user = 65534 if os.geteuid() == 0 else None  # whom the sandbox runs as: what stops it must be the sandbox
-    return subprocess.Popen([interpreter(), "-I", "-S", "-c", code], env={"SECRET": secret}, user=user)
+    return subprocess.Popen([interpreter(), "-I", "-S", "-c", code], env={"SECRET": secret}, user=user, process_group=0)
 
 
 def _server(family: int, kind: int, address: object) -> socket.socket:
@@ -88,12 +88,17 @@ def world(folder: Path) -> Iterator[World]:
     (outside / "secret").write_text(secret)
     for path, mode in ((folder, 0o755), (outside, 0o777), (outside / "secret", 0o666)):
         path.chmod(mode)  # nothing here is kept from anybody but by the sandbox
+    (theirs := outside / "theirs").write_text("1")
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)  # of whom the sandbox runs as
     os.environ["PROBE_SECRET"] = secret
     with ExitStack() as stack:
         tcp = stack.enter_context(_server(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)))
         udp = stack.enter_context(_server(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)))
         named = stack.enter_context(_server(socket.AF_UNIX, socket.SOCK_STREAM, str(outside / "socket")))
         (outside / "socket").chmod(0o777)
+        datagrams = stack.enter_context(_server(socket.AF_UNIX, socket.SOCK_DGRAM, str(outside / "datagrams")))
+        (outside / "datagrams").chmod(0o777)
         abstract = stack.enter_context(_server(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{secret}"))
         key = LIBC.syscall(248, b"user", secret.encode(), secret.encode(), len(secret), -3)  # add_key, session key ring
         LIBC.syscall(250, 5, key, 0x3F3F3F3F)  # keyctl, all may read it
@@ -105,13 +110,15 @@ def world(folder: Path) -> Iterator[World]:
         facts = {
             "secret": str(outside / "secret"), "outside": str(outside), "made": f"made-{secret}", "own": os.getpid(),
             "tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1], "named": str(outside / "socket"), "name": secret,
-            "shared": shared, "workspace": str(workspace),
+            "shared": shared, "workspace": str(workspace), "theirs": str(theirs),
+            "datagrams": str(outside / "datagrams"),
         }  # fmt: skip
         shown = Path("/tmp", f"made-{secret}")
         shown.write_text(secret)
         stack.callback(shown.unlink)
         victim = _victim(secret)
-        found = World(secret, outside, workspace, facts | {"pid": victim.pid}, victim, tcp, udp, named, abstract)
+        facts["pid"] = victim.pid
+        found = World(secret, outside, workspace, facts, victim, tcp, udp, named, abstract, datagrams)
         time.sleep(0.2)
         yield found
         found.victim.kill()
@@ -171,11 +178,25 @@ PROBES = [
           "open('/proc/sys/kernel/hostname', 'w').write(name)\nprint('THROUGH')"),
     Probe("host name", "import socket\nsocket.sethostname(socket.gethostname())\nprint('THROUGH')"),
     Probe("a file in /tmp", "print(open('/tmp/{made}').read())"),
+    Probe("modes of a file outside", "import os\nmode = os.stat('{theirs}').st_mode\nos.chmod('{theirs}', mode ^ 1)\n"
+          "if os.stat('{theirs}').st_mode != mode: print('THROUGH')"),
+    Probe("modes by an open folder", "import os\nmode = os.stat('{theirs}').st_mode\n"
+          "at = os.open('{outside}', os.O_PATH)\nos.chmod('theirs', mode ^ 1, dir_fd=at)\n"
+          "if os.stat('{theirs}').st_mode != mode: print('THROUGH')"),
+    Probe("times of a file outside", "import os\nbefore = os.stat('{theirs}').st_mtime_ns\n"
+          "os.utime('{theirs}', ns=(0, before + 10**9))\n"
+          "if os.stat('{theirs}').st_mtime_ns != before: print('THROUGH')"),
+    Probe("attributes of a file outside", "import os\nos.setxattr('{theirs}', 'user.x', b'1')\nprint('THROUGH')"),
+    Probe("owner of a file outside", "import os\nos.chown('{theirs}', os.getuid(), os.getgid())\nprint('THROUGH')"),
     # network
     Probe("TCP", "import socket\nsocket.create_connection(('127.0.0.1', {tcp}), 2)"),
     Probe("UDP", "import socket\nsocket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {udp}))"),
     Probe("Unix socket, by path", "import socket\nsocket.socket(socket.AF_UNIX).connect('{named}')"),
     Probe("Unix socket, abstract", "import socket\nsocket.socket(socket.AF_UNIX).connect('\\0{name}')"),
+    Probe("datagrams, from a pair", "import socket\none, two = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+          "one.sendto(b'x', '{datagrams}')"),
+    Probe("datagrams, from a raw pair", "import socket\none, two = socket.socketpair(type=socket.SOCK_RAW)\n"
+          "one.connect('{datagrams}')\none.send(b'x')"),
     Probe("vsock", "import socket\nsocket.socket(40, socket.SOCK_STREAM)\nprint('THROUGH')"),
     Probe("packets of the wire", "import socket\nsocket.socket(17, socket.SOCK_RAW)\nprint('THROUGH')"),
     Probe("netlink", "import socket\nsocket.socket(16, socket.SOCK_RAW, 0).bind((0, 0))\nprint('THROUGH')"),
@@ -199,6 +220,15 @@ PROBES = [
     Probe("priority over others", "import os\nos.setpriority(os.PRIO_PROCESS, 0, -10)\nprint('THROUGH')"),
     Probe("real-time scheduling", "import os\nos.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\n"
           "print('THROUGH')"),
+    Probe("another process's priority", "import os\nos.setpriority(os.PRIO_PROCESS, {pid}, 15)\nprint('THROUGH')"),
+    Probe("another process's group, its priority", "import os\nos.setpriority(os.PRIO_PGRP, {pid}, 15)\n"
+          "print('THROUGH')"),
+    Probe("another process's processors", "import os\nos.sched_setaffinity({pid}, {0})\nprint('THROUGH')"),
+    Probe("another process's scheduling", "import os\n"
+          "os.sched_setscheduler({pid}, os.SCHED_BATCH, os.sched_param(0))\nprint('THROUGH')"),
+    Probe("another process's turn at the disk", _syscall("251, 1, {pid}, 2 << 13 | 7", good="found == 0")),
+    Probe("another process's limits", "import resource\n"
+          "resource.prlimit({pid}, resource.RLIMIT_CORE, (0, 0))\nprint('THROUGH')"),
     # privileges and the kernel
     Probe("become another user", "import os\nos.setuid(1234)\nif os.getuid() == 1234: print('THROUGH')"),
     Probe("setuid file", "import os\nopen('suid', 'w').close()\nos.chown('suid', 0, 0)\n"
@@ -232,9 +262,33 @@ BOMBS = [
           " os.write(f, b'x' * (1 << 24))\n kept.append(f)"),
     Probe("memory, /dev/shm", "import os\nn = 0\nwhile True:\n"
           " n += 1\n open(f'/dev/shm/{n}', 'wb').write(b'x' * (1 << 24))"),
+    Probe("memory, once the first thread has ended", "import ctypes, threading\ndef fill():\n kept = []\n"
+          " while True: kept.append(bytearray(b'x' * (1 << 22)))\nthreading.Thread(target=fill).start()\n"
+          "ctypes.CDLL(None).syscall(60, 0)"),
     Probe("disk, one file", "f = open('big', 'wb')\nwhile True: f.write(b'x' * (1 << 20)); f.flush()"),
     Probe("disk, many files", "n = 0\nwhile True:\n n += 1\n open(f'f{n}', 'wb').write(b'x' * (1 << 22))"),
     Probe("disk, empty files", "n = 0\nwhile True:\n n += 1\n open(f'e{n}', 'wb').close()"),
+    Probe("disk, files without a name", "import os\nkept = []\nwhile True:\n f = open('f', 'wb')\n os.unlink('f')\n"
+          " for _ in range(4): f.write(b'x' * (1 << 20)); f.flush()\n kept.append(f)"),
+    Probe("disk, files without a name, of a thread", f"import threading, time\n{_CALL}kept = []\ndef fill():\n"
+          " libc.syscall(436, 0, 0, 2)\n while True:\n  f = open('f', 'wb')\n  os.unlink('f')\n"
+          "  for _ in range(4): f.write(b'x' * (1 << 20)); f.flush()\n  kept.append(f)\n"
+          "threading.Thread(target=fill).start()\ntime.sleep(99)"),
+    Probe("disk, files that are only in memory", f"{_CALL}libc.mmap.restype = ctypes.c_void_p\n"
+          "while True:\n f = open('f', 'w+b')\n for _ in range(4): f.write(b'x' * (1 << 20)); f.flush()\n"
+          " libc.mmap(None, 4096, 1, 2, f.fileno(), 0)\n os.unlink('f')\n f.close()"),
+    Probe("disk, files on their way", "import os, socket\none, two = socket.socketpair()\nwhile True:\n"
+          " f = open('f', 'wb')\n os.unlink('f')\n for _ in range(4): f.write(b'x' * (1 << 20)); f.flush()\n"
+          " socket.send_fds(one, [b'x'], [f.fileno()])\n f.close()"),
+    Probe("disk, folders that nobody may list", "import os\nn = 0\nwhile True:\n n += 1\n os.mkdir(f'd{n}')\n"
+          " open(f'd{n}/f', 'wb').write(b'x' * (1 << 22))\n os.chmod(f'd{n}', 0o300)"),
+    Probe("disk, folders that move", "import os, threading\ndef move():\n n = 0\n while True:\n  n += 1\n"
+          "  os.rename(f'd{n - 1}', f'd{n}')\nos.mkdir('d0')\nat = os.open('d0', os.O_DIRECTORY)\n"
+          "threading.Thread(target=move).start()\nn = 0\nwhile True:\n n += 1\n"
+          " f = os.open(f'f{n}', os.O_WRONLY | os.O_CREAT, dir_fd=at)\n"
+          " for _ in range(4): os.write(f, b'x' * (1 << 20))\n os.close(f)"),
+    Probe("disk, a deep folder", "import os\nwhile True:\n os.mkdir('d')\n os.chdir('d')\n"
+          " f = os.open('f', os.O_WRONLY | os.O_CREAT)\n os.write(f, b'x' * (1 << 14))\n os.close(f)"),
     Probe("CPU", "while True: pass"),
     Probe("a sleep that ignores signals", "import signal, time\nfor n in range(1, 65):\n"
           " try: signal.signal(n, signal.SIG_IGN)\n except (OSError, ValueError): pass\ntime.sleep(999)"),

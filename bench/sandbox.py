@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import time
@@ -26,11 +25,13 @@ from threading import Event, Thread
 from common import Report, folder, quantile, run, say
 from probes import BOMBS, PROBES, Probe, World, world
 
+from llmagent_os.core.trees import remove
 from llmagent_os.tools.sandbox import Job, Result, Sandbox, SandboxSettings, watch
 from llmagent_os.tools.sandbox.levels import interpreter
 
 MEMORY, DISK, PROCESSES, SECONDS = 256 << 20, 64 << 20, 48, 3.0
 SLACK = 1.5  # how far over a limit a bomb may get before it is stopped
+BETWEEN = 128 << 20  # bytes that a disk takes between two looks
 NOW = "import time; print(time.monotonic())"
 
 
@@ -48,7 +49,7 @@ def filled(probe: Probe, facts: dict[str, object]) -> str:
 
 def empty(workspace: Path) -> None:
     for path in workspace.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        remove(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def got_through(probe: Probe, at: World, output: str) -> bool:
@@ -87,10 +88,19 @@ async def escape(report: Report, level: str, only: str) -> None:
     report.add("probes", "through", out, "probes", at_most=0)
 
 
+def _free(place: Path) -> int:
+    disk = os.statvfs(place)
+    return disk.f_bfree * disk.f_frsize
+
+
 @contextmanager
-def peaks() -> Iterator[dict[str, int]]:
-    """The most memory, in bytes, and processes that this process's descendants have at once."""
-    seen, over = {"memory": 0, "processes": 0}, Event()
+def peaks(place: Path) -> Iterator[dict[str, int]]:
+    """The most memory and disk (of that of a folder), in bytes, and processes that descendants have at once.
+
+    Who else writes to that disk meanwhile is counted with them.
+    """
+    seen, over = {"memory": 0, "processes": 0, "disk": 0}, Event()
+    free = _free(place)
     before = set(watch.family(os.getpid()))
 
     def look() -> None:
@@ -98,6 +108,7 @@ def peaks() -> Iterator[dict[str, int]]:
             pids = [pid for pid in watch.family(os.getpid()) if pid not in before]
             seen["memory"] = max(seen["memory"], watch.memory(pids, 0))
             seen["processes"] = max(seen["processes"], len(pids))
+            seen["disk"] = max(seen["disk"], free - _free(place))
 
     thread = Thread(target=look)
     thread.start()
@@ -114,12 +125,14 @@ async def bombs(report: Report, level: str, only: str) -> None:
     chosen = [each for each in BOMBS if only in each.name]
     sandbox = Sandbox(settings(level))
     for bomb in chosen:
-        with folder() as path, peaks() as most:
+        with folder() as path, peaks(path) as most:
             done = await sandbox.run(Job(bomb.code, folder=path))
             kept = watch.survey(path)
+            empty(path)
         over = over_limits(done, most, kept)
         told = (
-            f"{done.seconds:.1f} s, {most['memory'] >> 20} MB, {most['processes']} processes, {kept >> 20} MB on disk"
+            f"{done.seconds:.1f} s, {most['memory'] >> 20} MB, {most['processes']} processes, "
+            f"{most['disk'] >> 20} MB of the disk, {kept >> 20} MB kept"
         )
         say(f"{bomb.name}: {told}; {done.killed or f'exit {done.exit}'}{' OVER' * bool(over)}")
         out += over
@@ -129,6 +142,7 @@ async def bombs(report: Report, level: str, only: str) -> None:
 
 def over_limits(done: Result, most: dict[str, int], kept: int) -> bool:
     used = most["memory"] > SLACK * MEMORY or most["processes"] > PROCESSES + 8 or kept > SLACK * DISK
+    used = used or most["disk"] > SLACK * DISK + BETWEEN
     return used or done.seconds > SECONDS + 3
 
 

@@ -24,6 +24,7 @@ from llmagent_os.llm.scripted import open_engine
 from llmagent_os.offline import audited, backed_up, checked, restored
 from llmagent_os.plugins import hookimpl
 from llmagent_os.stores.folder import Claim
+from tests.stand_ins.deep import deepen
 from tests.stand_ins.shell import Shell
 
 SECRET = "hunter2zz"
@@ -257,10 +258,13 @@ async def test_nothing_that_code_can_leave_in_a_workspace_stops_a_backup(folder:
         deep = deep / "d"
         deep.mkdir()
     (deep / "end.txt").write_text("deep")
+    deepen(deep, 1200)  # deeper than a path can say
     os.mkfifo(workspace / "pipe")
     (workspace / "zero").symlink_to("/dev/zero")
     made = backed_up(load({"data": folder}), tmp_path / "backup")
-    assert checked(tmp_path / "backup") == [] and made.unread == []
+    assert checked(tmp_path / "backup") == []
+    (unread,) = made.unread
+    assert unread.startswith("workspaces/default/bot/d/d/") and unread.endswith(": File name too long")
     restored(tmp_path / "backup", load({"data": tmp_path / "new"}))
     end = tmp_path / "new" / deep.relative_to(folder) / "end.txt"
     assert end.read_text() == "deep"

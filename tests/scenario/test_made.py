@@ -13,10 +13,12 @@ import pytest
 from llmagent_os.boot import boot
 from llmagent_os.config import load
 from llmagent_os.core.records import Ticket
+from llmagent_os.core.trees import remove
 from llmagent_os.tools import made as limits
 from llmagent_os.tools.code import code_tools
 from llmagent_os.tools.sandbox import Sandbox, SandboxSettings
 from llmagent_os.tools.sandbox.levels import trouble
+from tests.stand_ins.deep import deepen
 
 PNG = b"\x89PNG\r\n\x1a\n a picture"
 
@@ -149,3 +151,21 @@ async def test_the_reply_of_an_agent_has_them_and_keeps_their_bytes(tmp_path: Pa
         assert system.kernel.journal.file(part["blob"], "default", "owner") == b"tea,4"
     finally:
         await system.close()
+
+
+async def test_folders_of_any_depth_break_nothing(bench: Bench) -> None:
+    deepen(bench.folder, 2500)
+    try:
+        done = await bench.python("open('out.txt', 'w').write('x'); open('d/new.txt', 'w').write('y')")
+        assert files(done).keys() == {"out.txt", "d/new.txt"}
+        kept = await bench.python("import os; print(os.listdir()); open('d/more.txt', 'w').write('z')", contained=True)
+        assert kept["not_kept"] == ["d/more.txt"] and kept["left_out"].startswith("1 of your folders: d/d/")
+        made = await bench.python("import os\nfor n in range(3000): os.mkdir('e'); os.chdir('e')")
+        assert "files" not in made
+    finally:
+        remove(bench.folder)
+
+
+async def test_very_many_paths_are_told_in_part(bench: Bench) -> None:
+    done = await bench.python("for n in range(500): open(f'{n:03}', 'w').write('x')", contained=True)
+    assert done["not_kept"][:2] == ["000", "001"] and done["not_kept"][-1] == "and 300 more"

@@ -22,6 +22,7 @@ from llmagent_os.security.privacy import VaultShare
 from llmagent_os.security.vault import Vault
 from llmagent_os.stores.sqlite import SQLiteStore
 from tests.scenario.test_dispatch import host, prompts
+from tests.stand_ins.deep import deepen
 from tests.stand_ins.gateway import Gate, gate, user
 from tests.stand_ins.slotted import SlottedEngine, answer
 
@@ -380,7 +381,9 @@ async def test_nothing_that_code_can_leave_in_a_workspace_stops_an_erasure(api: 
     for _ in range(1200):
         deep = deep / "d"
         deep.mkdir()
-    (deep / "end.txt").write_text(MAIL)
+    deepen(deep, 1200, data=MAIL.encode())  # deeper than a path can say
+    _, checked = await api.post("/v1/privacy/erase", {"principal": "nobody", "prove": [MAIL]}, **boss)
+    assert any(place.endswith("d/d/end.txt") for place in checked["found"][MAIL])
     assert any(line["value"].get("text") == MAIL for line in await exported(api, ann) if line["kind"] == "Homes")
     async with asyncio.timeout(20):
         _, done = await api.post("/v1/privacy/erase", {"principal": "ann", "prove": [MAIL]}, **boss)

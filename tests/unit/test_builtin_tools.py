@@ -15,9 +15,11 @@ import pytest
 
 from llmagent_os.core.errors import PermissionDenied, ToolFailed
 from llmagent_os.core.records import Grant, Ticket
+from llmagent_os.core.trees import remove
 from llmagent_os.tools import zones
 from llmagent_os.tools.builtin import builtin_tools
 from llmagent_os.tools.toolkit import ToolKit
+from tests.stand_ins.deep import deepen
 
 TICKET = Ticket("key-1", 7, home="default/tester")
 OTHER = Ticket("key-2", 8, home="acme/other")
@@ -305,3 +307,42 @@ def test_no_agent_has_them_by_default_and_each_says_what_it_does(kit: ToolKit) -
         assert tool.traits.effect == ("write" if name in ("write_file", "append_file", "edit_file", "change_sql") else
                                       "external" if name == "fetch" else "read")  # fmt: skip
         assert tool.traits.trusted == (name in ("calculator", "clock"))
+
+
+async def test_nothing_that_code_can_leave_in_a_workspace_breaks_its_tools(kit: ToolKit, tmp_path: Path) -> None:
+    await call(kit, "write_file", path="notes/a.txt", text="tea")
+    home = tmp_path / "spaces/default/tester"
+    deepen(home)
+    (home / os.fsdecode(b"caf\xe9.txt")).write_text("tea and coffee")
+    (home / "notes" / "esc\x1b[2J.txt").write_text("tea")
+    try:
+        listed = await call(kit, "list_files")
+        assert [each.get("path") for each in listed] == [r"caf\xe9.txt", "notes/a.txt", r"notes/esc\x1b[2J.txt", None]
+        assert "1 folders could not be looked into: d/d/" in listed[-1]["more"] and len(listed[-1]["more"]) < 2500
+        found = await call(kit, "search_files", text="coffee")
+        assert found[0] == {"path": r"caf\xe9.txt", "line": 1, "text": "tea and coffee"} and "more" in found[1]
+        assert await call(kit, "read_file", path=r"caf\xe9.txt") == "tea and coffee"
+        await call(kit, "append_file", path=r"caf\xe9.txt", text="milk")
+        await call(kit, "edit_file", path=r"caf\xe9.txt", old="milk", new="oats")
+        assert (home / os.fsdecode(b"caf\xe9.txt")).read_text() == "tea and coffee\noats\n"
+        await call(kit, "write_file", path="notes/b.txt", text="x")
+        with pytest.raises(ToolFailed, match=r"there is no file"):
+            await call(kit, "read_file", path=r"missing\xe9.txt")
+        await call(kit, "write_file", path=r"new\xe9.txt", text="its name is as it was written")
+        assert (home / r"new\xe9.txt").exists()
+        deep = "d/" * 3000 + "x.txt"  # longer than the path of any system; each step of it is not
+        await call(kit, "write_file", path=deep, text="x")
+        assert await call(kit, "read_file", path=deep) == "x"
+    finally:
+        remove(home)
+
+
+async def test_a_name_that_is_told_in_words_is_no_way_around_a_grant(kit: ToolKit, tmp_path: Path) -> None:
+    await call(kit, "write_file", path="public/a.txt", text="x")
+    home = tmp_path / "spaces/default/tester"
+    (home / os.fsdecode(b"se\xffcret.txt")).write_text("hidden")
+    narrow = Ticket("k", home=TICKET.home, grant=Grant(paths=("public/*",)))
+    for path in (r"se\xffcret.txt", r"public\x2f..\x2fse\xffcret.txt", "se\udcffcret.txt", "half\ud83d.txt"):
+        with pytest.raises((PermissionDenied, ToolFailed)):
+            await call(kit, "read_file", narrow, path=path)
+    assert [each["path"] for each in await call(kit, "list_files", narrow)] == ["public/a.txt"]

@@ -10,6 +10,7 @@ from llmagent_os.kernel.journal import Journal
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.homes import SPACE, Homes
 from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.deep import deepen
 
 ANN = "ann@example.org"
 
@@ -51,3 +52,12 @@ async def test_what_one_person_alone_used_becomes_theirs_once(homes: Homes, tmp_
     (tmp_path / "acme/clerk").mkdir()  # of the agent, declared shared
     await homes.adopt(facts)
     assert (tmp_path / "acme/clerk").exists()
+
+
+async def test_what_lies_deeper_than_a_path_can_say_is_shown_and_goes_too(homes: Homes, tmp_path: Path) -> None:
+    folder = tmp_path / "acme/clerk@ann@example.org"
+    deepen(folder)
+    shown = {each.get("text"): each["path"] for each in homes.export("acme", ANN)}
+    assert shown["deep"].endswith("d/d/end.txt") and shown["mine"] == "notes/a.txt"
+    assert await homes.erase("acme", ANN, ()) == 1
+    assert not folder.exists()

@@ -60,3 +60,40 @@ def test_other_doors_are_shut() -> None:
     closed = seccomp.program(sockets=False, machine="x86_64")
     assert verdict(closed, X86[1], 41, 1) == EPERM and verdict(closed, X86[1], 53, 1) == ALLOW
     assert seccomp.program(machine="riscv64") == b""
+
+
+@pytest.mark.parametrize(("machine", "arch", "column"), [(*X86, 0), (*ARM, 1)])
+def test_without_namespaces_nothing_is_done_to_others(machine: str, arch: int, column: int) -> None:
+    """Landlock keeps neither other processes nor the modes of files from whoever has the same user."""
+    caged = seccomp.program(sockets=False, machine=machine)
+    plain = seccomp.program(machine=machine)
+    for numbers in seccomp._OF_OTHERS.values():
+        assert verdict(caged, arch, numbers[column], 0) == ALLOW == verdict(plain, arch, numbers[column], 4711)
+        assert verdict(caged, arch, numbers[column], 4711) == verdict(caged, arch, numbers[column], 1) == EPERM
+    for numbers, one in seccomp._OF_MANY.values():
+        assert verdict(caged, arch, numbers[column], one, 0) == ALLOW
+        refused = [(one, 4711), (one + 1, 0), (one + 2, 0), (one + 2, 1000)]  # a group's, a user's
+        assert {verdict(caged, arch, numbers[column], *args) for args in refused} == {EPERM}
+    for numbers in seccomp._OWNERS.values():
+        if numbers[column] is not None:
+            assert verdict(caged, arch, numbers[column]) == EPERM
+    for numbers in seccomp._MODES.values():
+        if numbers[column] is not None:
+            assert verdict(caged, arch, numbers[column]) == 0x00050000  # "done"
+            assert verdict(plain, arch, numbers[column]) == ALLOW
+    pair = seccomp._SOCKETPAIR[column]
+    kinds = [kind | flags for kind in (1, 5) for flags in (0, 0x800, 0x80000)]
+    assert {verdict(caged, arch, pair, 1, kind) for kind in kinds} == {ALLOW}
+    assert {verdict(caged, arch, pair, 1, kind) for kind in (2, 3, 0x80002, 0x803)} == {EPERM}
+    assert verdict(plain, arch, pair, 1, 2) == ALLOW
+
+
+@pytest.mark.parametrize(("machine", "arch", "column"), [(*X86, 0), (*ARM, 1)])
+def test_threads_have_the_same_open_files(machine: str, arch: int, column: int) -> None:
+    """Those of one thread alone would be in no list that is looked at."""
+    program, clone = seccomp.program(machine=machine), seccomp._CLONE[column]
+    assert verdict(program, arch, clone, 0x003D0F00) == ALLOW  # as a library starts a thread
+    assert verdict(program, arch, clone, 0x003D0F00 & ~0x400) == EPERM
+    assert verdict(program, arch, clone, 0x00004111) == ALLOW  # vfork
+    assert verdict(program, arch, 436, 3, 2**32 - 1, 0) == verdict(program, arch, 436, 3, 2**32 - 1, 4) == ALLOW
+    assert verdict(program, arch, 436, 3, 2**32 - 1, 2) == EPERM

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..core.parts import Fetch
 from ..core.places import told
 from ..core.ports import Archive, Facts, Personal
 from ..core.records import Call, Hidden, Json, Retention, owned, owner_of
-from ..core.trees import below, plain
+from ..core.trees import Closed, contents
 from ..kernel.journal import ERASED, Row
 from ..kernel.kernel import Kernel
 from ..kernel.process import from_row
@@ -39,6 +38,7 @@ MONTH = 32 * DAY  # the longest period of an account, at least
 HOUR = 3600.0
 SOON = 1.0  # seconds after a start, which has enough to do
 _CHUNK = 1 << 20  # bytes
+_UNREAD = 100  # files that are named, of those that cannot be read
 _SECRET = frozenset({"digest"})  # of a record: not even its person is shown it
 
 Amend = Callable[[Iterable[tuple[int, int]], str, Iterable[int]], None]
@@ -240,23 +240,24 @@ class Privacy:
             await asyncio.to_thread(self._amend, [(pid, seq) for pid, seq in keys], why, pids)
 
     def _find(self, texts: Sequence[str]) -> dict[str, list[str]]:
-        """The files of the data folder that hold a text, and `blobs` where a blob does."""
+        """The files of the data folder that hold a text, and `blobs` where a blob does; also what cannot be read."""
         forms = {text: {text.encode(), codec.dumps(text)[1:-1]} for text in texts}
         longest = max((len(form) for each in forms.values() for form in each), default=0)
         found: dict[str, set[str]] = {text: set() for text in texts}
-        for place, parts in self._places() if texts else ():
+        shut = Closed(_UNREAD)
+        for place, parts in self._places(shut) if texts else ():
             data = b""
             for part in parts:
                 data = data[-longest:] + part
                 for text, each in forms.items():
                     if any(form in data for form in each):
                         found[text].add(place)
-        return {text: sorted(places) for text, places in found.items()}
+        unread = {f"{told(path)}, which cannot be read: {why}" for path, why in shut.first}
+        return {text: sorted(places | unread) for text, places in found.items()}
 
-    def _places(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        for path in sorted(below(self._folder)):  # no pipes, on which one would wait for ever
-            with suppress(FileNotFoundError), plain(self._folder / path) as opened:
-                yield told(path), iter(partial(opened.read, _CHUNK), b"")
+    def _places(self, shut: Closed) -> Iterator[tuple[str, Iterable[bytes]]]:
+        for path, opened in contents(self._folder, shut):  # no pipes, on which one would wait for ever
+            yield told(path), iter(partial(opened.read, _CHUNK), b"")
         for blob in self._archive.blobs():
             yield "blobs", [blob]
 

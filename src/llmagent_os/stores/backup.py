@@ -20,7 +20,7 @@ from pathlib import Path
 from ..core import codec
 from ..core.errors import Conflict, InvalidRequest, NotFound
 from ..core.places import told
-from ..core.trees import below
+from ..core.trees import Closed, below
 from .folder import Claim
 from .schema import VERSION, copy_to
 
@@ -30,6 +30,7 @@ LEFT_OUT = ("lock", "server.json", "log", "pages", MANIFEST, f"{JOURNAL}-wal", f
 KEYS = ("vault.key", "key", "audit/signing.key")
 """Files without which a restored system cannot read or prove what the old one kept, and that others must not have."""
 WORKSPACES = "workspaces"
+UNREAD = 1000  # files that are named, of those that could not be copied
 THEIRS = frozenset({None, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR})
 """Errors that code of an agent can bring about by what it leaves in its workspace; None: of a pipe."""
 
@@ -61,22 +62,27 @@ def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
     _apart(to, data)
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     left_out = {*LEFT_OUT, *without}
-    unread: list[str] = []
-    for path in sorted(below(data, lambda name: name in left_out or name.startswith(JOURNAL))):
+    shut = Closed(UNREAD)
+    for path in below(data, lambda name: name in left_out or name.startswith(JOURNAL), shut):
         try:
             _copy(data / path, to / path)
         except OSError as error:
             if not path.startswith(f"{WORKSPACES}/") or error.errno not in THEIRS:
                 raise
-            unread.append(f"{told(path)}: {error.strerror or error}")  # nobody's code stops a backup
+            shut(path, error)  # nobody's code stops a backup
     with closing(sqlite3.connect(data / JOURNAL)) as journal:
         (schema,) = journal.execute("PRAGMA user_version").fetchone()
         copy_to(journal, to / JOURNAL)
     named = sorted(name for name in without if (data / name).exists())
-    files = {_written(path): _digest(to / path) for path in sorted(_inside(to))}
-    manifest = Manifest(time.time(), schema, files, named, unread)
+    files = {_written(path): _digest(to / path) for path in _inside(to)}
+    manifest = Manifest(time.time(), schema, files, named, _unread(shut))
     (to / MANIFEST).write_bytes(codec.dumps(asdict(manifest)))
     return manifest
+
+
+def _unread(shut: Closed) -> list[str]:
+    more = shut.count - len(shut.first)
+    return [f"{told(path)}: {why}" for path, why in shut.first] + ([f"and {more} more"] if more else [])
 
 
 def read(backup: Path) -> Manifest:

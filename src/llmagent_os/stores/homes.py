@@ -12,8 +12,9 @@ from urllib.parse import unquote
 from ..core.places import folders, told
 from ..core.ports import Facts
 from ..core.records import Json
-from ..core.trees import below, plain, remove
+from ..core.trees import Closed, contents, remove
 
+UNREAD = 1000  # files that are named, of those that cannot be read
 SPACE = "workspace"
 """Where the migration to schema 2 noted, of each agent that one person alone had used, who that was."""
 
@@ -25,19 +26,19 @@ class Homes:
         self._root = root
 
     def export(self, tenant: str, principal: str) -> Iterator[Json]:
-        """Their files, text as it is, anything else in base64."""
+        """Their files, text as it is, anything else in base64; `unread` says why one has neither."""
         for folder in self._theirs(tenant, principal):
-            for path in sorted(below(folder)):
-                about = {"workspace": unquote(folder.name), "path": told(path)}
-                try:
-                    with plain(folder / path) as file:
-                        data = file.read()
-                except FileNotFoundError:  # a link, or its owner is at work
-                    continue
+            shut, workspace = Closed(UNREAD), {"workspace": unquote(folder.name)}
+            for path, file in contents(folder, shut):
+                about, data = workspace | {"path": told(path)}, file.read()
                 try:
                     yield about | {"text": data.decode()}
                 except UnicodeDecodeError:
                     yield about | {"data": base64.b64encode(data).decode()}
+            for path, why in shut.first:
+                yield workspace | {"path": told(path), "unread": why}
+            if shut.count > len(shut.first):
+                yield workspace | {"unread": f"{shut.count - len(shut.first)} more"}
 
     async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
         """Delete their workspaces; returns how many there were."""

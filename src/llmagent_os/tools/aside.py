@@ -10,18 +10,20 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..core.places import told
-from ..core.trees import remove
+from ..core.trees import LOOK, Closed, Folder, remove, walk
 from .sandbox.watch import survey
 
 Mark = tuple[int, ...]
 """What tells of a file whether it was written to since: no program can set all of it."""
 
+DEEPEST = 1024  # bytes of a path that is kept in mind: of each there may be tens of thousands
+NAMED = 200  # paths in a result
 CACHES = ("__pycache__", ".cache")  # written by whoever imports a file, or draws a picture: no result of anybody's
 SHOWN = ".shown"  # the folder of pictures that code drew to be shown, not to be kept (see `sandbox.inside`)
 
@@ -31,21 +33,18 @@ class Aside:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.closed = Closed()
+        """Folders of the workspace that it has nothing of."""
         self._marks: Mapping[str, Mark] = {}
 
     def take(self, workspace: Path, owner: int | None = None) -> None:
         """Fill it with the plain files, folders and links of a workspace; with `owner` they become that user's."""
-        for place, folders, files, at in walked(workspace):
-            below = self.folder / place
-            for name in folders:
+        for here in walked(workspace, self.closed):
+            below = self.folder / here.path
+            below.mkdir(exist_ok=True)
+            for name in here.others:
                 with suppress(FileNotFoundError):
-                    if stat.S_ISLNK(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-                        os.symlink(os.readlink(name, dir_fd=at), below / name)
-                    else:
-                        (below / name).mkdir()
-            for name in files:
-                with suppress(FileNotFoundError):
-                    _copy(name, at, below / name)
+                    _copy(name, here.at, below / name)
         survey(self.folder, owner)
         self._marks = marks(self.folder)
 
@@ -64,11 +63,11 @@ def aside() -> Iterator[Aside]:
         remove(folder)
 
 
-def walked(top: Path) -> Iterator[tuple[Path, list[str], list[str], int]]:
-    """What is in a folder and those below it: their path from there, the folders and files in each, and it, open."""
-    for below, folders, files, at in os.fwalk(top):
-        folders[:] = [name for name in folders if name not in (*CACHES, SHOWN)]
-        yield Path(below).relative_to(top), folders, files, at
+def walked(top: Path, closed: Closed | None = None) -> Iterator[Folder]:
+    """A folder and those below it, but for caches and for those whose paths are too long to be kept in mind."""
+    for here in walk(top, closed, longest=DEEPEST, unlock=LOOK):
+        here.folders[:] = [name for name in here.folders if name not in (*CACHES, SHOWN)]
+        yield here
 
 
 def _copy(name: str, at: int, target: Path) -> None:
@@ -98,16 +97,23 @@ def plain(name: str, at: int) -> BinaryIO | None:
 def marks(top: Path) -> dict[str, Mark]:
     """The mark of every file, folder and link below a folder, by path."""
     found: dict[str, Mark] = {}
-    for place, folders, files, at in walked(top):
-        for name in (*folders, *files):
+    for here in walked(top):
+        path = here.path
+        for name in (*here.folders, *here.others):
             with suppress(FileNotFoundError):
-                about = os.stat(name, dir_fd=at, follow_symlinks=False)
+                about = os.stat(name, dir_fd=here.at, follow_symlinks=False)
                 folder = stat.S_ISDIR(about.st_mode)  # what is in it has marks of its own
                 times = () if folder else (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-                found[str(place / name)] = (about.st_ino, stat.S_IFMT(about.st_mode), *times)
+                found[path + name] = (about.st_ino, stat.S_IFMT(about.st_mode), *times)
     return found
 
 
 def changed(before: Mapping[str, Mark], now: Mapping[str, Mark]) -> list[str]:
-    """The paths that are new, gone or written to."""
-    return sorted(told(path) for path in now.keys() | before.keys() if now.get(path) != before.get(path))
+    """The paths that are new, gone or written to; of very many the first."""
+    return named([path for path in now.keys() | before.keys() if now.get(path) != before.get(path)])
+
+
+def named(paths: Sequence[str]) -> list[str]:
+    """Paths as they are told, in order; of very many the first, and how many there are more."""
+    first = [told(path) for path in sorted(paths)[:NAMED]]
+    return [*first, f"and {len(paths) - NAMED} more"] if len(paths) > NAMED else first

@@ -18,8 +18,9 @@ from itertools import islice
 from pathlib import Path
 
 from ..core.errors import PermissionDenied, ToolFailed, nearest
-from ..core.places import allowed, folders, steps, told
+from ..core.places import allowed, folders, meant, steps, told
 from ..core.records import Json, Ticket
+from ..core.trees import LONGEST, LOOK, Closed, entered, walk
 
 LARGEST = 64 << 20  # bytes of a file that is read or written
 LISTED = 1000  # files
@@ -29,7 +30,9 @@ SHOWN = 1000  # characters of a file that is not overwritten
 SEARCHED = 4 << 20  # bytes of a file that is searched
 PLACES = 5  # where an old text stands that are shown
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_Found = tuple[str, int, str, int]  # a path as it is told and its bytes; its name, and the folder that has it, open
 
 
 class Workspaces:
@@ -91,40 +94,33 @@ class Workspaces:
 
         `folder` is one of its folders, `pattern` as in *.txt.
         """
-        found: list[dict[str, Json]] = []
-        for path, size in self._walk(ticket, folder, pattern):
+        found, shut = list[dict[str, Json]](), Closed()
+        for path, size, _, _ in self._walk(ticket, folder, pattern, shut):
             if len(found) == LISTED:
                 found.append({"more": f"there are more; name a folder, or a pattern instead of {pattern}"})
                 break
             found.append({"path": path, "size": size})
-        return found
+        return [*found, *_left(shut)] if len(found) <= LISTED else found
 
     def search_files(self, text: str, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
         """Find the lines of your workspace's text files in which a text stands, in any case."""
         sought = text.casefold()  # no patterns: a hostile one would hold up everybody
-        found: list[dict[str, Json]] = []
-        for path, size in self._walk(ticket, folder, pattern):
-            with suppress(OSError, ToolFailed):  # no text, or gone meanwhile
-                for number, line in enumerate(self._text(path, ticket).splitlines() if size <= SEARCHED else (), 1):
+        found, shut = list[dict[str, Json]](), Closed()
+        for path, size, name, at in self._walk(ticket, folder, pattern, shut):
+            with suppress(OSError, ToolFailed, UnicodeDecodeError):  # no text, or gone meanwhile
+                lines = _content(name, at, path).decode().splitlines() if size <= SEARCHED else ()
+                for number, line in enumerate(lines, 1):
                     if sought in line.casefold():
                         found.append({"path": path, "line": number, "text": line.strip()[:LINE]})
             if len(found) >= FOUND:
                 return [*found[:FOUND], {"more": "there are more; search for something longer"}]
-        return found
+        return [*found, *_left(shut)]
 
     def read(self, path: str, ticket: Ticket) -> bytes:
         """A file's bytes; raises PermissionDenied, OSError, or ToolFailed for what is no file or too large."""
         *folders, name = _parts(path, ticket)
         with self._folder(ticket, folders) as folder:
-            # a pipe in the file's place would wait for a writer
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        with open(file, "rb") as opened:
-            about = os.fstat(file)
-            if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:  # its other name may be outside
-                raise ToolFailed(f"{path} is no plain file")
-            if about.st_size > LARGEST:
-                raise ToolFailed(f"{path} has {about.st_size} bytes; the most is {LARGEST}")
-            return opened.read(LARGEST)
+            return _content(_there(name, folder), folder, path)
 
     def write(self, path: str, data: bytes, ticket: Ticket) -> None:
         """Put a whole file in place at once; raises as `read` does."""
@@ -137,7 +133,7 @@ class Workspaces:
             try:
                 with open(file, "wb") as opened:
                     opened.write(data)
-                os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.replace(beside, _there(name, folder), src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
                 os.unlink(beside, dir_fd=folder)
                 raise
@@ -148,7 +144,7 @@ class Workspaces:
         except UnicodeDecodeError:
             raise ToolFailed(f"{path} is not text in UTF-8") from None
         except FileNotFoundError:
-            names = [name for name, _ in islice(self._walk(ticket, "", "*"), LISTED)]
+            names = [name for name, *_ in islice(self._walk(ticket, "", "*", Closed()), LISTED)]
             raise ToolFailed(f"there is no file {path!r} in the workspace; {nearest(path, names)}") from None
 
     def _before(self, path: str, ticket: Ticket) -> str:
@@ -157,36 +153,68 @@ class Workspaces:
             return self.read(path, ticket)[:SEARCHED].decode(errors="replace")
         return ""
 
-    def _walk(self, ticket: Ticket, folder: str, pattern: str) -> Iterator[tuple[str, int]]:
-        """Paths and sizes of plain files, in order; of those that the grant covers."""
-        start = _parts(folder, ticket, covered=False)
-        with self._folder(ticket, start) as top:
-            for below, folders, names, here in os.fwalk(".", dir_fd=top):
-                folders.sort()
-                for name in sorted(names):
-                    path = "/".join([*start, *below.split("/")[1:], name])
-                    if fnmatchcase(name, pattern) and allowed(path, ticket.grant.paths):
-                        about = os.stat(name, dir_fd=here, follow_symlinks=False)
-                        if stat.S_ISREG(about.st_mode):
-                            yield told(path), about.st_size
+    def _walk(self, ticket: Ticket, folder: str, pattern: str, shut: Closed) -> Iterator[_Found]:
+        """The plain files that the grant covers, in order; `shut` gets the folders that cannot be looked into."""
+        start = "".join(f"{part}/" for part in _parts(folder, ticket, covered=False))
+        with self._folder(ticket, steps(folder)) as top:
+            for here in walk(top, shut, longest=LONGEST, unlock=LOOK):
+                for name in here.others:
+                    path = told(f"{start}{here.path}{name}")
+                    if fnmatchcase(told(name), pattern) and allowed(path, ticket.grant.paths):
+                        with suppress(FileNotFoundError):  # gone meanwhile
+                            about = os.stat(name, dir_fd=here.at, follow_symlinks=False)
+                            if stat.S_ISREG(about.st_mode):
+                                yield path, about.st_size, name, here.at
 
     @contextmanager
     def _folder(self, ticket: Ticket, parts: list[str], make: bool = False) -> Iterator[int]:
         """A folder of the workspace, open for the block; the workspace itself is made where it is not there yet."""
         home = folders(ticket.home)
         self._root.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self._root, _FOLDER & ~os.O_NOFOLLOW)
+        folder = os.open(self._root, _FOLDER)
         try:
             for depth, part in enumerate([*home, *parts]):
                 if make or depth < len(home):
                     with suppress(FileExistsError):
-                        os.mkdir(part, dir_fd=folder)
-                below = os.open(part, _FOLDER, dir_fd=folder)
+                        os.mkdir(_there(part, folder), dir_fd=folder)
+                below = entered(_there(part, folder), folder, LOOK)
                 os.close(folder)
                 folder = below
             yield folder
         finally:
             os.close(folder)
+
+
+def _content(name: str, folder: int, path: str) -> bytes:
+    """What is in a file of an open folder."""
+    file = os.open(name, _FILE, dir_fd=folder)  # a pipe in its place would wait for a writer
+    with open(file, "rb") as opened:
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:  # its other name may be outside
+            raise ToolFailed(f"{path} is no plain file")
+        if about.st_size > LARGEST:
+            raise ToolFailed(f"{path} has {about.st_size} bytes; the most is {LARGEST}")
+        return opened.read(LARGEST)
+
+
+def _there(name: str, folder: int) -> str:
+    """A name in an open folder: it itself, or the one that is told so where that is the one that is there."""
+    if (other := meant(name)) == name or _is(name, folder) or not _is(other, folder):
+        return name
+    return other
+
+
+def _is(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _left(shut: Closed) -> list[dict[str, Json]]:
+    """What is said of folders that could not be looked into."""
+    return [{"more": f"{shut.count} folders could not be looked into: {told(path)}: {why}"} for path, why in shut.first]
 
 
 def _place(text: str, old: str, path: str) -> tuple[int, int]:

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..core import places
 from ..core.errors import ToolFailed
-from ..core.places import allowed, folders
 from ..core.records import Json, Ticket
-from .aside import aside
+from ..core.trees import remove
+from .aside import Aside, aside
 from .made import before, made
 from .sandbox import Job, Result, Sandbox
 from .sandbox.watch import survey
@@ -68,17 +69,24 @@ class Code:
         if await asyncio.to_thread(survey, job.folder, most=most) > most:
             raise ToolFailed(f"the workspace has more than {most >> 20} MB, too much to run this on a copy of it")
         with aside() as copy:
-            await asyncio.to_thread(copy.take, job.folder, self._sandbox.owner)
-            told = _told(await self._sandbox.run(replace(job, folder=copy.folder)), self._sandbox)
-            changed = await asyncio.to_thread(copy.changed)
-            told |= await asyncio.to_thread(made, copy.folder, None)  # the rest is not kept
+            try:
+                return await self._on_copy(job, job.folder, copy)
+            finally:
+                await asyncio.to_thread(remove, copy.folder)  # it may be much: nobody else waits for that
+
+    async def _on_copy(self, job: Job, workspace: Path, copy: Aside) -> dict[str, Json]:
+        await asyncio.to_thread(copy.take, workspace, self._sandbox.owner)
+        told = _told(await self._sandbox.run(replace(job, folder=copy.folder)), self._sandbox)
+        changed = await asyncio.to_thread(copy.changed)
+        told |= await asyncio.to_thread(made, copy.folder, None)  # the rest is not kept
+        told |= _left_out(copy)
         return told | {"not_kept": changed, "note": NOT_KEPT} if changed else told
 
     def _workspace(self, ticket: Ticket) -> Path | None:
         """The caller's folder. Code cannot be kept to some of its paths: where a grant names those, it gets none."""
-        if not allowed("", ticket.grant.paths):
+        if not places.allowed("", ticket.grant.paths):
             return None
-        folder = self._root.joinpath(*folders(ticket.home)).absolute()
+        folder = self._root.joinpath(*places.folders(ticket.home)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -96,6 +104,13 @@ def _told(done: Result, sandbox: Sandbox) -> dict[str, Json]:
     elif done.exit == 0 and not done.stdout and not done.stderr:
         told["hint"] = "it ran to its end and printed nothing"
     return told if done.killed is None else told | {"killed": f"it used more {done.killed} than it may"}
+
+
+def _left_out(copy: Aside) -> dict[str, Json]:
+    """What is said of folders that the copy of a workspace has not got."""
+    for path, why in copy.closed.first:
+        return {"left_out": f"{copy.closed.count} of your folders: {places.told(path)}: {why}"}
+    return {}
 
 
 def code_tools(sandbox: Sandbox, root: Path) -> ToolKit:

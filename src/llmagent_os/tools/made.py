@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..core.places import told
 from ..core.records import Json
-from ..core.trees import remove
-from .aside import SHOWN, Mark, marks, plain, walked
+from ..core.trees import LOOK, entered, remove, walk
+from .aside import SHOWN, Mark, marks, named, plain, walked
 from .sandbox.watch import survey
 from .toolkit import File
 
@@ -45,26 +45,29 @@ def made(folder: Path, then: Mapping[str, Mark] | None) -> dict[str, Json]:
             files.append(File(told(path), data, mimetypes.guess_type(path)[0] or _ANY).to_json())
             room -= len(data)
         else:
-            more.append(told(path))
+            more.append(path)
     _clear(folder)
-    return ({"files": files} if files else {}) | ({"more_files": more} if more else {})
+    return ({"files": files} if files else {}) | ({"more_files": list[Json](named(more))} if more else {})
 
 
 def _written(folder: Path, fresh: set[str]) -> Iterator[tuple[str, bytes]]:
-    for place, folders, names, at in walked(folder) if fresh else ():
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = (place / name).as_posix()
-            if path in fresh and not name.startswith("."):
-                yield from _read(path, name, at)
+    for here in walked(folder) if fresh else ():
+        here.folders[:] = [name for name in here.folders if not name.startswith(".")]
+        path = here.path
+        for name in here.others:
+            if path + name in fresh and not name.startswith("."):
+                yield from _read(path + name, name, here.at)
 
 
 def _shown(folder: Path) -> Iterator[tuple[str, bytes]]:
-    with suppress(FileNotFoundError):
-        walk = os.fwalk(folder / SHOWN)  # it holds the folder open
-        _, _, names, at = next(walk, ("", [], [], -1))  # nothing, where it is a link
-        for name in sorted(names):
-            yield from (each for each in _read(name, name, at) if name.endswith(".png") and each[1].startswith(_PNG))
+    with suppress(OSError):  # there is none, or a link in its place
+        shown = entered(str(folder / SHOWN), None, LOOK)
+        try:
+            for name in next(walk(shown)).others:
+                if name.endswith(".png"):
+                    yield from (each for each in _read(name, name, shown) if each[1].startswith(_PNG))
+        finally:
+            os.close(shown)
 
 
 def _clear(folder: Path) -> None:

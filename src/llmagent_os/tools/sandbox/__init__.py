@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import shutil
 import signal
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 from ...core.errors import MissingExtra, ToolFailed
 from ...core.records import Json
+from ...core.trees import remove
 from . import levels, modules, seccomp, watch
 from .proxy import Proxy
 
@@ -107,7 +107,7 @@ class _Started:
         if self.proxy is not None:
             await self.proxy.close()
         if self.scratch is not None:
-            await asyncio.to_thread(shutil.rmtree, self.scratch, ignore_errors=True)
+            await asyncio.to_thread(remove, self.scratch)
 
 
 class Sandbox:
@@ -179,22 +179,31 @@ class Sandbox:
             os.chown(folder, self.owner, self.owner)
         if settings.hosts and settings.level == "bwrap":
             proxy = Proxy()
-            await proxy.start(self.owner)
-        cell = levels.Cell(
-            settings.level, folder, settings.disk, settings.readonly, proxy.folder if proxy else None, self.libraries()
-        )  # fmt: skip
-        filter_file = os.memfd_create("seccomp")
+        try:
+            if proxy is not None:
+                await proxy.start(self.owner)
+            way_out, libraries = proxy.path if proxy else None, self.libraries()
+            cell = levels.Cell(settings.level, folder, settings.disk, settings.readonly, way_out, libraries)
+            return _Started(await self._process(cell), cell, proxy, scratch)
+        except BaseException:
+            if proxy is not None:
+                await proxy.close()
+            if scratch is not None:
+                scratch.rmdir()
+            raise
+
+    async def _process(self, cell: levels.Cell) -> asyncio.subprocess.Process:
+        settings, filter_file = self.settings, os.memfd_create("seccomp")
         try:
             os.write(filter_file, self._filter)
             os.lseek(filter_file, 0, os.SEEK_SET)
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *cell.command(filter_file), env=cell.environ() if settings.level != "bwrap" else {},
                 cwd="/", pass_fds=(filter_file,) if settings.level == "bwrap" else (), start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
         finally:
             os.close(filter_file)
-        return _Started(process, cell, proxy, scratch)
 
     async def _take(self, folder: Path | None) -> _Started | None:
         found = self._warm.pop(_key(folder), None)
@@ -288,24 +297,28 @@ class Sandbox:
 
     async def _watch(self, started: _Started, job: Job, held: int, flood: asyncio.Event) -> str:
         """Returns once a limit is broken: which."""
-        settings, folder = self.settings, started.cell.folder
+        settings, folder, pid = self.settings, started.cell.folder, started.process.pid
         ends = time.monotonic() + min(settings.seconds, job.seconds or settings.seconds)
-        left = _left(folder)
+        first = left = _left(folder)
+        look = time.monotonic() + _LOOK
         while not flood.is_set():
             await asyncio.sleep(_TICK)
-            if time.monotonic() > ends:
+            now = time.monotonic()
+            if now > ends:
                 return "time"
-            if watch.memory(watch.family(started.process.pid), settings.memory) > settings.memory:
+            if watch.memory(watch.family(pid), settings.memory) > settings.memory:
                 return "memory"
-            if folder is not None and left - _left(folder) > settings.disk / 16:
+            if folder is not None and (left - _left(folder) > settings.disk / 16 or now > look):
                 left = _left(folder)
-                most = max(settings.disk, held)
-                if await asyncio.to_thread(watch.survey, folder, most=most) > most:
+                if await asyncio.to_thread(watch.overfull, folder, pid, max(settings.disk, held), first - left):
                     return "disk"
+                look = time.monotonic() + max(_LOOK, _SHARE * (time.monotonic() - now))
         return "output"
 
 
 _ADDRESSES = 4  # address space a process, in multiples of the memory: programs reserve what they never touch
+_LOOK = 1.0  # seconds after which a workspace is looked at all the same: what fills a disk hides behind what frees it
+_SHARE = 20  # times as long as a look took is waited for the next one of these, at least
 _BROKEN = {128 + signal.SIGXCPU: "cpu", 128 + signal.SIGXFSZ: "disk"}
 
 

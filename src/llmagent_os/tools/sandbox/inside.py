@@ -110,9 +110,16 @@ def forward(port: int, path: str) -> None:
     import threading  # noqa: PLC0415
 
     def carry(source: "sockets.socket", target: "sockets.socket") -> None:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:  # one end hung up: the other need not wait
+            for end in (source, target):
+                try:  # noqa: SIM105 - `contextlib` takes too long to import
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     listener = socket.create_server(("127.0.0.1", port))
     if posix.fork():

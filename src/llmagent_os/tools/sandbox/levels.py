@@ -25,7 +25,7 @@ from .seccomp import ARCHES
 Level = Literal["bwrap", "landlock", "subprocess"]
 
 NOBODY = "65534"
-PROXY_FOLDER, PROXY_SOCKET, PROXY_PORT = "/run/proxy", "/run/proxy/socket", 3128
+PROXY_SOCKET, PROXY_PORT = "/run/proxy", 3128
 
 _LANDLOCK_CREATE, _LANDLOCK_ENOUGH = 444, 6  # the version that closes signals and abstract sockets (Linux 6.12)
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -40,7 +40,7 @@ _MODULES, _FONTS = "/modules", "/tmp/matplotlib"
 class Cell:
     """How one sandbox is to be started: `folder` is its workspace outside (None: one in memory, of `room` bytes).
 
-    `modules` are libraries that code has (see `modules`).
+    `proxy` is the socket of its way out, `modules` are libraries that code has (see `modules`).
     """
 
     level: Level
@@ -105,7 +105,7 @@ class Cell:
             for name in self.modules.fonts:
                 words += ["--ro-bind", f"{self._libraries}/{FONTS}/{name}", f"{_FONTS}/{name}"]
         if self.proxy is not None:
-            words += ["--bind", str(self.proxy), PROXY_FOLDER]
+            words += ["--ro-bind", str(self.proxy), PROXY_SOCKET]  # the socket alone: its folder lies on a disk
         if self.folder is None:
             words += ["--size", str(self.room), "--tmpfs", "/workspace"]
         else:
@@ -131,7 +131,7 @@ class Cell:
         if self.level == "subprocess" or landlock_version() < 1:
             return None
         if self.level == "bwrap":  # nothing is there but what was put there
-            return [("/", False), *((path, True) for path in ("/dev", "/tmp", "/run", self.inside))]
+            return [("/", False), *((path, True) for path in ("/dev", "/tmp", PROXY_SOCKET, self.inside))]
         readable = (*_SYSTEM, *_ETC, *map(str, self.readonly), *_distribution(interpreter()), *self.libraries)
         places = [(path, False) for path in readable]
         devices = [(f"/dev/{name}", True) for name in ("null", "zero", "full", "random", "urandom")]
