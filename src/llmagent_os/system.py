@@ -19,6 +19,7 @@ from .boot import PATIENCE, System, boot
 from .config import load
 from .core.errors import LLMAgentOSError
 from .core.records import Json, Question, Traits
+from .core.visible import named, visible
 from .tools.toolkit import FunctionTool, in_thread
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ class LLMAgentOS:
 
     def _hear(self, question: Question) -> None:
         if self._approve is None:
-            log.warning("%s waits for a person: may it %s? See `questions` and `answer`", question.agent, question.tool)
+            agent, tool = visible(question.agent), named(question.tool)
+            log.warning("%s waits for a person: may it %s? See `questions` and `answer`", agent, tool)
             return
         task = asyncio.get_running_loop().create_task(self._settle(question, self._approve))
         self._asked.add(task)
@@ -114,7 +116,7 @@ class LLMAgentOS:
         try:
             allow = await in_thread(approve, question=question)
         except Exception:  # the caller's own code: nothing is allowed by its failure
-            log.exception("what approves of %s failed, so it is refused", question.tool)
+            log.exception("what approves of %s failed, so it is refused", named(question.tool))
             allow = False
         with suppress(LLMAgentOSError):  # nobody waits for it any more
             await self.system.sys.act("approvals.answer", id=question.id, allow=allow is True)

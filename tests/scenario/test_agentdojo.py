@@ -38,3 +38,6 @@ def test_a_part_of_banking() -> None:
     assert values["banking: none", "attack success"] == 100
     assert values["banking: approvals", "attack success"] == values["banking: nobody", "attack success"] == 0
     assert values["banking: approvals", "utility"] == 100
+    for adversary in ("repeating", "disguising"):
+        assert values[f"banking: none, {adversary}", "attack success"] == 100
+        assert values[f"banking: approvals, {adversary}", "attack success"] == 0

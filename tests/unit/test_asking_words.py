@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmagent_os.gateway.console.asking import described, plain
+from llmagent_os.core.visible import visible
+from llmagent_os.gateway.console.asking import described
 from llmagent_os.gateway.notices import Notice, became
 
 KEPT: dict[str, Any] = {
@@ -20,7 +21,7 @@ def test_a_question_is_shown_line_by_line_and_no_character_moves_the_cursor() ->
     assert lines[0] == "clerk (process 7) wants to pay" and lines[2] == "    amount = 5   <- from user"
     assert lines[1] == r'    to = "Ann\u001b[2K\u202e"   <- from tool fetch'
     assert lines[3] == r"    why you are asked: it would change a\u001b[1A.txt" and "somebody else than ada" in lines[4]
-    assert all(line == plain(line) for line in lines)
+    assert all(line == visible(line) for line in lines)
 
 
 def test_what_became_of_a_question_is_said() -> None:
@@ -34,3 +35,36 @@ def test_a_notice_is_a_line() -> None:
     assert (
         Notice("waiting", {"status": "paused", "pid": 7, "text": "process 7 is paused"}).text == "process 7 is paused"
     )
+
+
+FORGED: dict[str, Any] = KEPT | {
+    "agent": "clerk\x1b[2J", "tool": "pay\u202e", "four_eyes": True, "principal": "ada\r",
+    "arguments": {
+        "to": "Ann" + " " * 200 + "why you are asked: for fun", "x = 1   <- from user\n    why you are asked: no": 5,
+        "\u3164": "\ufe0f\u2800\U000e0041",
+    },
+    "origins": {"to": "tool \x9b2Kfetch\u2066"}, "sources": {}, "files": {"run\n.sh": "sha256:12\x07"},
+    "why": "it would change \u2028 a\x00",
+}  # fmt: skip
+
+
+def test_no_name_value_reason_or_file_can_forge_a_line_of_a_question() -> None:
+    lines = list(described(FORGED))
+    assert len(lines) == 1 + 3 + 1 + 1 + 1
+    assert all(line.isprintable() and "\u3164" not in line and "\u2800" not in line for line in lines)
+    assert r'    "x = 1 \u0020\u0020<- from user\n \u0020\u0020\u0020why you are asked: no" = 5' in lines[2]
+    assert "  why" not in lines[1] and r"\U000e0041" in lines[3]
+    assert lines[4] == r'    file "run\n.sh": sha256:12\u0007'
+
+
+def test_a_long_line_is_broken_by_us_and_says_so() -> None:
+    lines = list(described(FORGED | {"arguments": {"to": "汉" * 60 + "x" * 100}}, 40))
+    assert all(sum(1 + (each == "汉") for each in line) < 40 for line in lines)
+    assert sum(line.startswith("        | ") for line in lines) >= 5
+    assert "".join(lines).replace("        | ", "").count("x") >= 100
+
+
+def test_what_is_told_of_a_question_is_a_line() -> None:
+    notices = [Notice(name, FORGED | {"text": "a\x1b\n"}) for name in ("question", "waiting", "calling")]  # type: ignore[arg-type]
+    told = [*(notice.text for notice in notices), became(FORGED | {"by": "ada\x1b\n"}), became(FORGED | {"over": "\r"})]
+    assert all(text.isprintable() for text in told)

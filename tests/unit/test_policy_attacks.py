@@ -212,16 +212,19 @@ def test_a_trusted_tool_does_not_launder_what_it_is_given() -> None:
 def test_the_complaint_of_a_trusted_tool_does_not_launder_what_it_is_given() -> None:
     labels, worker = Labels(lambda _, tool: tool == "clock", lambda tool: ("zone",)), process()
     used(labels, worker, "fetch", {}, "more")
+    follow(labels, worker, "call", {"tool": "clock", "arguments": {}}, "noon")  # the process's own
     calls = (ToolCall("1", "clock", {"zone": "GB33 9999"}), ToolCall("1", "clock", {}), ToolCall("2", "clock", {}))
     said = (
         Message("user", "Pay 50 to Ann"), Message("assistant", tool_calls=calls),
         Message("tool", "error: no zone GB33 9999", tool_call_id="1", name="clock"),
         Message("tool", "noon", tool_call_id="2", name="clock"),
+        Message("tool", "GB55 9999", tool_call_id="2", name="clock"),  # and what only says that it was told so
         Message("tool", "error: no zone GB44 9999", tool_call_id="of nothing", name="clock"),
     )  # fmt: skip
     follow(labels, worker, "generate", {"request": GenerateRequest("m", said)}, None)
     found = labels.of(worker)
-    assert [found.origin(each) for each in ("GB33 9999", "GB44 9999", "noon")] == ["tool clock", "tool clock", None]
+    told = [found.origin(each) for each in ("GB33 9999", "GB44 9999", "GB55 9999", "noon")]
+    assert told == ["tool clock"] * 3 + [None]
 
 
 def test_an_earlier_answer_in_a_conversation_that_is_sent_directs_nobody() -> None:

@@ -41,6 +41,7 @@ from ..core.records import (
     Usage,
 )
 from ..core.sys import Sys
+from ..core.visible import named
 from ..kernel.process import Idle, Program
 from . import said
 from .prompt import PromptTemplate
@@ -51,6 +52,7 @@ RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
 SHOWN = 500  # characters of a result that is told once more
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
+LAST = "{calls} was not called: tools are not offered in the last step of a turn (max_steps)"
 AGAIN = (
     "not done again: {tool} did this before, with the same arguments, and returned: {result}\n"
     "[answer with that; if the user wants it more than once, call it again]"
@@ -245,7 +247,8 @@ class Agent:
     async def infer(self, sys: Sys, turn: Turn, request: GenerateRequest) -> None:
         """Ask the model, run the tools it wants, and ask again, until it answers or its steps are used up.
 
-        A model that gets the same result for the same call again and again is asked once more, without tools.
+        A model that gets the same result for the same call again and again is asked once more, without tools. Calls
+        that come where none are offered any more are not made: what it says beside them is the answer.
         """
         for step in range(1, self.spec.max_steps + 1):
             if (step == self.spec.max_steps or turn.stopped) and request.tools:
@@ -253,6 +256,10 @@ class Agent:
             turn.answer, request = await self._ask(sys, turn, request)
             calls = turn.answer.tool_calls
             if not calls:
+                return
+            if self.tools and not request.tools:
+                turn.answer = replace(turn.answer, tool_calls=(), finish="stop")
+                turn.stopped = turn.stopped or LAST.format(calls=", ".join(named(call.name) for call in calls))
                 return
             results = await asyncio.gather(*(self._run_tool(sys, turn, call) for call in calls))
             results = [self._watch(turn, *each) for each in zip(calls, results, strict=True)]

@@ -40,6 +40,7 @@ from ..stores.homes import Homes
 from ..stores.pages import PageFiles
 from ..stores.sqlite import SQLiteStore
 from ..tools.by_hand import Files
+from ..tools.named import NamedFiles
 from ..tools.sandbox import Sandbox
 from ..tools.sources import Sources
 from ..tools.toolkit import Telling
@@ -163,9 +164,13 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             """Whether any model behind a name is somebody else's."""
             return bool(kernel.engines.remote(model).difference(config.masking.own))
 
+        gate = Gate(
+            tools, approvals, lambda pid: kernel.table.find(pid), lambda: kernel.journal,
+            NamedFiles(config.data / "workspaces").digests,
+        )  # fmt: skip
         filters = filters_of(
-            registry, Gate(tools, approvals), anomalies,
-            Intents(tools, approvals, lambda call, process: kernel.intend(call, process)),
+            registry, gate, anomalies,
+            Intents(tools, approvals, lambda call, process: kernel.intend(call, process), gate.turnstile),
             reviewing(config, registry, vault, approvals), masking(config, registry, vault, remote),
             Circles(lambda: kernel.table), Telling(tools),
         )  # fmt: skip

@@ -237,4 +237,5 @@ def _rule(data: Mapping[str, Any]) -> Rule:
         kind: tuple({name: tuple(patterns) for name, patterns in case.items()} for case in data.get(kind) or ())
         for kind in ("allow", "refuse")
     }
-    return Rule(**{**data, **cases})
+    lists = {"optional": tuple(data["optional"])} if data.get("optional") is not None else {}
+    return Rule(**{**data, **cases, **lists})

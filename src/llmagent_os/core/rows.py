@@ -69,7 +69,7 @@ class History:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._by_key: dict[str, deque[Row]] = defaultdict(deque)
         self._cut_off: dict[str, Row] = {}
-        self._left = 0
+        self._left, self.found = 0, len(rows)  # calls that nobody asked for yet, and rows that there were at all
         self.intents = Counter(row.key for row in rows if row.name == "intent")  # how often each call was begun
         for row in rows:
             if row.outcome == "cancelled":

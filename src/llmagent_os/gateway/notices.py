@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.records import Json
+from ..core.visible import named, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,12 @@ class Notice:
     def text(self) -> str:
         """The same in a line for people."""
         if self.name == "waiting":
-            return str(self.data["text"])
+            return visible(str(self.data["text"]))
         if self.name == "reading":
             return f"reading {self.data['read']:,} of {self.data['of']:,} tokens"
         if self.name == "calling":
-            return f"calling {self.data['tool']}"
-        about = f"question {self.data['id']} about {self.data['tool']}"
+            return f"calling {named(self.data['tool'])}"
+        about = f"question {self.data['id']} about {named(self.data['tool'])}"
         if self.name == "question":
             return f"{about} waits for a person: llmagent-os approvals"
         return f"{about} {became(self.data)}"
@@ -39,8 +40,8 @@ class Notice:
 def became(kept: Mapping[str, Any]) -> str:
     """What became of a question, for people."""
     if kept.get("by") is None:
-        return f"is gone: {kept.get('over') or 'nobody waits for the answer any more'}"
-    return f"was {'allowed' if kept['allowed'] else 'refused'} by {kept['by']}"
+        return f"is gone: {visible(kept.get('over') or 'nobody waits for the answer any more')}"
+    return f"was {'allowed' if kept['allowed'] else 'refused'} by {visible(kept['by'])}"
 
 
 class Notes:

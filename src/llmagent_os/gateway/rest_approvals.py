@@ -24,6 +24,9 @@ class Asked(BaseModel):
     arguments: dict[str, Any]
     origins: dict[str, str]
     sources: dict[str, str] = Field(default_factory=dict, description="where each argument stands")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="files that the call names, with a digest of what is in each"
+    )
     why: str
     turn: int = Field(0, description="turns that the process had finished")
     four_eyes: bool = Field(False, description="whether whom the work is for (`principal`) can only refuse")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from ..core import codec
 from ..core.ports import Approver
@@ -23,12 +24,19 @@ class TooMany(Exception):
 
 @dataclass(slots=True)
 class _Asked:
-    """What a process asked in its present turn."""
+    """What was asked in a user's turn, by all processes that work in it."""
 
     turn: int
     answers: dict[str, Answer | None] = field(default_factory=dict)  # None: not answered yet
     waiting: int = 0  # how many calls wait for a person now
-    since: float = 0.0  # when the first of them began to (`time.monotonic`)
+
+
+@dataclass(slots=True)
+class _Waits:
+    """How many calls of a process wait for a person now, and since when any does (`time.monotonic`)."""
+
+    calls: int = 0
+    since: float = 0.0
 
 
 class Asking:
@@ -37,39 +45,46 @@ class Asking:
     runs meanwhile, and a process that was paused meanwhile stays where it is.
     """
 
-    def __init__(self, approver: Approver) -> None:
-        self._approver = approver
-        self._asked: dict[int, _Asked] = {}  # by process
+    def __init__(self, approver: Approver, user: Callable[[Process], Process] = lambda process: process) -> None:
+        """`user`: the process that somebody outside has asked, in whose turn another works."""
+        self._approver, self._user = approver, user
+        self._asked: dict[int, _Asked] = {}  # by the pid of that process
+        self._waits: WeakKeyDictionary[Process, _Waits] = WeakKeyDictionary()
 
     async def ask(self, question: Question, call: Call, process: Process, most: int | None = None) -> Answer:
         """What a person says; raises TooMany for more than `most` questions in a turn. The call's row tells who it was.
 
-        A no holds for the same call for the rest of the turn, and so does a yes where doing it twice is as doing it
-        once, so that the question has the same number. Elsewhere a yes is for one call: who approves of a payment does
-        not approve of ten.
+        The turn is the user's, however many agents ask one another in it. A no holds for the same call for the rest of
+        it, and so does a yes where doing it twice is as doing it once, so that the question has the same number.
+        Elsewhere a yes is for one call: who approves of a payment does not approve of ten.
         """
         asked, about = self._of(process), question.id[:ABOUT]
         for name, found in asked.answers.items():
-            if name[:ABOUT] == about and found and not found.allowed:
+            if found and (name == question.id or (name[:ABOUT] == about and not found.allowed)):
                 return _noted(call, name, found)
         if most is not None and question.id not in asked.answers and len(asked.answers) >= most:
             raise TooMany
         asked.answers.setdefault(question.id, None)
         call.labels += (f"asked:{question.id}",)
-        with _their_time(asked, call, process):
-            answer = asked.answers[question.id] = await self._approver.ask(question)
-            while process.life.paused:
-                await process.go.wait()
+        asked.waiting += 1
+        try:
+            with _their_time(self._waits.setdefault(process, _Waits()), call, process):
+                answer = asked.answers[question.id] = await self._approver.ask(question)
+                while process.life.paused:
+                    await process.go.wait()
+        finally:
+            asked.waiting -= 1
         return _noted(call, question.id, answer)
 
     def _of(self, process: Process) -> _Asked:
-        """What was asked in this turn; a service has no turns."""
-        asked = self._asked.get(process.pid)
-        if asked is None or asked.turn != process.turn:
+        """What was asked in the turn that a process works in; a service has no turns."""
+        user = self._user(process)
+        asked = self._asked.get(user.pid)
+        if asked is None or asked.turn != user.turn:
             self._forget()
-            asked = _Asked(process.turn)
-            if process.service is None:
-                self._asked[process.pid] = asked
+            asked = _Asked(user.turn)
+            if user.service is None:
+                self._asked[user.pid] = asked
         return asked
 
     def _forget(self) -> None:
@@ -107,19 +122,19 @@ def question(
 
 
 @contextmanager
-def _their_time(asked: _Asked, call: Call, process: Process) -> Iterator[None]:
+def _their_time(waits: _Waits, call: Call, process: Process) -> Iterator[None]:
     """A block in which a person is waited for; the time of several at once counts once."""
     if call.clock is not None:
         call.clock.stop()
-    asked.since = asked.since if asked.waiting else time.monotonic()
-    asked.waiting += 1
+    waits.since = waits.since if waits.calls else time.monotonic()
+    waits.calls += 1
     process.asking += 1
     try:
         yield
     finally:
         process.asking -= 1
-        asked.waiting -= 1
-        if not asked.waiting and process.turn_began:
-            process.turn_began += time.monotonic() - asked.since
+        waits.calls -= 1
+        if not waits.calls and process.turn_began:
+            process.turn_began += time.monotonic() - waits.since
     if call.clock is not None:
         call.clock.start()

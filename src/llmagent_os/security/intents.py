@@ -17,6 +17,7 @@ from ..core.ports import Approver, Proceed, Tool
 from ..core.records import Call, Traits, Unknown
 from ..kernel.process import Process
 from .asking import Asking, question
+from .turnstile import Turnstile
 
 _STRICTNESS: tuple[Unknown, ...] = ("retry", "ask", "fail")
 WHY = "the system was stopped while this was being done, and nobody knows whether it was; a yes does it once more"
@@ -28,10 +29,12 @@ class Intents:
     calls = frozenset({"call"})
 
     def __init__(
-        self, tools: Mapping[str, Tool], approver: Approver, intend: Callable[[Call, Process], Awaitable[None]]
-    ) -> None:
-        """`intend` commits that a call begins."""
+        self, tools: Mapping[str, Tool], approver: Approver, intend: Callable[[Call, Process], Awaitable[None]],
+        turnstile: Turnstile | None = None,
+    ) -> None:  # fmt: skip
+        """`intend` commits that a call begins; `turnstile` holds a process's other acts while one is asked about."""
         self._tools, self._asking, self._intend = tools, Asking(approver), intend
+        self._turnstile = turnstile or Turnstile()
 
     async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
         """Let a call proceed once it is written down; raises OutcomeUnknown for one that may have been done already."""
@@ -58,7 +61,9 @@ class Intents:
         if verdict == "ask":
             four_eyes = any(policy.says(tool, "four_eyes") for policy in policies)
             asked = question(["unknown", call.key, begun], "", call, process, tool, WHY, {}, four_eyes)
-            if not (await self._asking.ask(asked, call, process)).allowed:
+            with self._turnstile.showing(call, process):
+                answer = await self._asking.ask(asked, call, process)
+            if not answer.allowed:
                 raise OutcomeUnknown(f"{text}, and nobody approved of that", tool=tool)
 
 

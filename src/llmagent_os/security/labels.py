@@ -51,11 +51,12 @@ class Source:
 class Sight:
     """What a process has in sight now: the sources of this turn, and whose words it has seen at all."""
 
-    __slots__ = ("_known", "begun", "doubtful", "pending", "seen", "trusted", "turn")
+    __slots__ = ("_known", "begun", "doubtful", "pending", "recalled", "seen", "trusted", "turn")
 
     def __init__(self, sources: Iterable[Source] = (), seen: Collection[str] = (), turn: int = -1) -> None:
         """`seen` are the untrusted origins that the kernel keeps (`Process.seen`), also of what has no text here."""
-        self.seen, self.turn, self.begun = seen, turn, False
+        self.seen, self.turn = seen, turn
+        self.begun = self.recalled = False  # what it was made with, and what it was told in earlier turns, is there
         self.trusted: list[Source] = []
         self.doubtful: list[Source] = []
         self.pending: list[Glance] = []  # calls whose words nobody has asked for yet
@@ -127,10 +128,14 @@ class Labels:
     """What is in sight of all processes that are awake, kept up from their calls (see `core.ports.Follower`)."""
 
     def __init__(
-        self, trusts: Callable[[Process, str], bool], names: Callable[[str], Collection[str]] = lambda tool: ()
-    ) -> None:
-        """`trusts(process, tool)`: whether what a tool returns to a process may direct it; `names`: its arguments'."""
-        self._trusts, self._names = trusts, names
+        self, trusts: Callable[[Process, str], bool], names: Callable[[str], Collection[str]] = lambda tool: (),
+        told: Callable[[Process], Iterable[tuple[str, Json]]] = lambda process: (),
+    ) -> None:  # fmt: skip
+        """`trusts(process, tool)`: whether what a tool returns to a process may direct it; `names`: its arguments'.
+
+        `told` has what tools returned in earlier turns that a process remembers and that directs it, by tool.
+        """
+        self._trusts, self._names, self._told = trusts, names, told
         self._sights: WeakKeyDictionary[Process, Sight] = WeakKeyDictionary()
 
     def follow(
@@ -166,6 +171,8 @@ class Labels:
         pending, sight.pending = sight.pending, []
         for glance in pending:
             for part in glance.read():
+                if part.tool and not process.seen:  # there were only answers that may direct it, to calls of its own
+                    continue
                 sight.add(self._source(process, sight, part))
 
     def directs(self, sight: Sight, process: Process, tool: str, arguments: Json) -> bool:
@@ -177,11 +184,15 @@ class Labels:
         return self._trusts(process, tool) and all(sight.origin(each, True) is None for each in given)
 
     def _source(self, process: Process, sight: Sight, part: Part) -> Source:
+        """A part as a source. One that calls itself a tool's answer is nobody's word: prompts make up names.
+
+        What trusted tools said is there from the process's own calls, those of earlier turns from their rows.
+        """
+        if part.tool and not sight.recalled and self._trusts(process, part.tool):
+            sight.recalled = True
+            for tool, result in self._told(process):
+                sight.add(Source(f"tool {tool}", True, result))
         origins = part.origins or ()
-        if part.asked is not None:
-            tool, arguments = part.asked
-            if arguments is not None and self.directs(sight, process, tool, arguments):
-                origins = ()
         return Source(_told(part.who, origins), not origins, part.text)
 
     def _sight(self, process: Process) -> Sight:

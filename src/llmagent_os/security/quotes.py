@@ -5,13 +5,13 @@ Neither is the boundary, which is the gate's: a model may read a page as an orde
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..core.frames import framed
 from ..core.ports import Proceed
-from ..core.records import Call, GenerateRequest, Message
+from ..core.records import Call, GenerateRequest, Json, Message
 from ..core.values import links
 from ..kernel.process import Process
 from .labels import NOWHERE, Labels
@@ -40,9 +40,29 @@ class Spotlight:
         return await changed(call, proceed, request=replace(request, messages=messages))
 
     def _framed(self, process: Process, message: Message) -> Message:
-        if message.role != "tool" or isinstance(message.content, list) or self._trusts(process, message.name or ""):
+        name = message.name or ""
+        if message.role != "tool" or (self._trusts(process, name) and not _sent(process, message)):
             return message
-        return replace(message, content=framed(message.name or "", message.content))
+        if isinstance(message.content, str):
+            return replace(message, content=framed(name, message.content))
+        return replace(message, content=[_framed_part(name, part) for part in message.content])
+
+
+def _sent(process: Process, message: Message) -> bool:
+    """Whether a message stands in a conversation that was sent: then its name is the sender's word."""
+    for asked in process.owed:
+        told = asked.body.get("messages") if isinstance(asked.body, Mapping) else None
+        if isinstance(told, list) and any(isinstance(one, Mapping) and _is(one, message) for one in told):
+            return True
+    return False
+
+
+def _is(one: Mapping[str, Json], message: Message) -> bool:
+    return one.get("role") == "tool" and one.get("content") == message.content
+
+
+def _framed_part(name: str, part: dict[str, Json]) -> dict[str, Json]:
+    return part | {"text": framed(name, str(part.get("text", "")))} if part.get("type") == "text" else part
 
 
 class Quotes:

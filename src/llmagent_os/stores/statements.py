@@ -138,6 +138,7 @@ READS = {
     "SELECT account, resource, period, used FROM account JOIN process ON account = 'process/' || pid WHERE tenant = ?1",
     "account.get": "SELECT resource, used FROM account WHERE account = ? AND period = ?",
     "call.after": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq",
+    "call.tools": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND name IN ('call', 'intent') ORDER BY seq",
     "call.page": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
     "call.since": "SELECT coalesce(max(seq), ?2), "
     "count(*) FILTER (WHERE name NOT IN (SELECT value FROM json_each(?3))), "

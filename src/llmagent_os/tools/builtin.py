@@ -41,8 +41,9 @@ def builtin_tools(root: Path, hosts: Sequence[str] = (), private: Sequence[str] 
     kit.add(files.edit_file, effect="write", concurrency=1, meanings=path)
     kit.add(files.list_files, meanings=folder, **looks)
     kit.add(files.search_files, meanings=folder, **looks)
-    kit.add(databases.query_sql, timeout=30, concurrency=4, meanings=path, **looks)
-    kit.add(databases.change_sql, effect="write", timeout=30, concurrency=1, meanings=path)
+    kit.add(databases.query_sql, timeout=30, concurrency=4, meanings=path | {"query": "code"}, **looks)
+    sql = path | {"statements": "code"}
+    kit.add(databases.change_sql, effect="write", timeout=30, concurrency=1, meanings=sql)
     kit.add(_fetcher(hosts, private), effect="external", idempotent=True, timeout=60, meanings={"url": "url"})
     kit.add(calculator, effect="read", idempotent=True, trusted=True)
     kit.add(clock, effect="read", idempotent=True, trusted=True)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from ..core import codec
 from ..core.coroutines import begin
@@ -109,15 +109,19 @@ class FunctionTool:
         """What a model is told of it now: what `tell` says, where the description cannot know it (see `Telling`)."""
         return self.spec.description if self.tell is None else self.tell()
 
+    def checked(self, arguments: dict[str, Json]) -> BaseModel:
+        """The arguments as the function takes them; raises ToolFailed with what is wrong."""
+        try:
+            return self._arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise ToolFailed(f"{self.spec.name}: {_first(error)}", tool=self.spec.name) from error
+
     async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
         """Check the arguments and call the function; raises ToolFailed with what was wrong.
 
         Whatever the function returns becomes JSON data; `bytes` and `File` become files.
         """
-        try:
-            checked = self._arguments.model_validate(arguments)
-        except ValidationError as error:
-            raise ToolFailed(f"{self.spec.name}: {_first(error)}", tool=self.spec.name) from error
+        checked = self.checked(arguments)
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         values |= {name: ticket.key if name == KEY else ticket for name in self._hidden}
         try:

@@ -18,9 +18,10 @@ class Call:
     """One syscall on its way through the door.
 
     Filters and handlers may set `labels`, `origins`, `decision` and `cost`; the journal keeps them. Labels are
-    `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, and `asked:ID` for
-    a question; `origins` are the untrusted ones of its result (None: those that its syscall declares), `parts` say
-    whose words its arguments are made of. `data` is its result as its row holds it.
+    `from:ORIGIN` for untrusted origins of what the call carries, `rule:NAME` for what allowed it, `asked:ID` for a
+    question, and `for:PID.TURN` for the turn of another process that it does something in; `origins` are the untrusted
+    ones of its result (None: those that its syscall declares), `parts` say whose words its arguments are made of.
+    `data` is its result as its row holds it.
     `decision` says who answered and why: `model` (of a route the replica),
     `engine`, `asked` (how often which, where not once), `adapter`, `strategy`, `definition` (NAME@VERSION),
     `candidates` (their expected costs), `probability` (of the choice), `consent` or `refusal` (a person's).
@@ -77,7 +78,8 @@ class Question:
 
     `principal` is whom the work is for, `turn` how many turns the process had finished. `origins` says of each argument
     in doubt who wrote it, `sources` of each where it stands; `why` is the reason for asking, in words. `four_eyes`: see
-    `Policy`. `editable`: a yes may come with other arguments.
+    `Policy`. `editable`: a yes may come with other arguments. `files` are those of its workspace that the call names,
+    each with a digest of what is in it: it is done with those, or not at all.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Question:
     four_eyes: bool = False
     editable: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

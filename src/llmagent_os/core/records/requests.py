@@ -47,14 +47,14 @@ class Part:
     """Words that a process has in sight, and whose they are.
 
     `origins` are those who may not direct it (none: they are somebody's who may; None: nobody says, so they are made
-    of all that it had seen). `who` tells a person where the words stand. `asked` is what a tool was given, where they
-    are its answer: (its name, the arguments).
+    of all that it had seen). `who` tells a person where the words stand. `tool` is the one whose answer they say they
+    are, which makes them nobody's word all the same.
     """
 
     text: Json
     origins: tuple[str, ...] | None = ()
     who: str = ""
-    asked: tuple[str, Json] | None = None
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +160,10 @@ class GenerateRequest:
 
     def parts(self) -> Iterator[Part]:
         """The messages as parts that nobody declared. What the model said itself is in none of them."""
-        calls: dict[str | None, list[Json]] = {}  # a model makes the ids up: one may stand for several calls
         for message in self.messages:
-            for call in message.tool_calls:
-                calls.setdefault(call.id, []).append(call.arguments)
             if message.role == "tool":
                 tool = message.name or ""
-                yield Part(message.text, (f"tool {tool}",), asked=(tool, calls.get(message.tool_call_id)))
+                yield Part(message.text, (f"tool {tool}",), tool=tool)
             elif message.role == "user" and message.name == RELAYED:
                 yield Part(message.text, ("agent",))
             elif message.role != "assistant":

@@ -32,7 +32,8 @@ class Traits:
 
     `idempotent`: running it twice is as running it once; `keyed`: it is once under one idempotency key. `cost` is US
     dollars a call, `timeout` seconds, `concurrency` the calls at once (0: any number). `meanings` says what arguments
-    mean, by name; the rest is text. `trusted`: its results are its own (a calculator's, a clock's) and carry nobody
+    mean, by name; the rest is text. `optional` names those of them that do no more where they are left out or empty
+    (nobody in copy, nothing attached). `trusted`: its results are its own (a calculator's, a clock's) and carry nobody
     else's words. `contained`: it can be run so that nothing of anybody's is at stake (see `Ticket`).
     """
 
@@ -45,9 +46,14 @@ class Traits:
     trusted: bool = False
     keyed: bool = False
     contained: bool = False
+    optional: tuple[str, ...] = ()
 
 
 Verdict = Literal["allow", "ask", "refuse"]
+
+
+Span = Literal["call", "turn", "session"]
+"""What a cap holds for: each call, or all calls of a turn or a session together."""
 
 
 Unknown = Literal["retry", "ask", "fail"]
@@ -60,24 +66,28 @@ class Rule:
 
     `allow` and `refuse` hold cases, each a mapping from arguments to patterns (`*` for anything): a case fits where all
     of its arguments do, and one that fits settles the call, refusals first. Of an argument with several values, all
-    have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers. With `ask: always` a
-    person is asked about every call that none of these settle, whatever its arguments come from.
+    have to fit to be allowed, and one to be refused. `most` caps arguments that are numbers: one number caps each call,
+    and where the argument is an amount, also what the calls of a turn and of a session come to together; a mapping has
+    a number for each, and no cap where it has none. With `ask: always` a person is asked about every call that none of
+    these settle, whatever its arguments come from.
     `untrusted` says what becomes of a call whose arguments come from somebody who may not direct the agent; where its
     rule does not say so, a tool that can be contained is.
     `trusted`: what the tool returns may direct it. `four_eyes`: whom the work is for cannot approve of the call.
-    `unknown`: what becomes of a call that was cut off, of which nobody knows whether it was done.
+    `unknown`: what becomes of a call that was cut off, of which nobody knows whether it was done. `optional`: see
+    `Traits`.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic's name, read where policies enter
     meanings: Mapping[str, Meaning] | None = None
     allow: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     refuse: tuple[Mapping[str, tuple[str, ...]], ...] = ()
-    most: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float | Mapping[Span, float]] = field(default_factory=dict)
     ask: Literal["always"] | None = None
     untrusted: Verdict | None = None
     trusted: bool | None = None
     four_eyes: bool | None = None
     unknown: Unknown | None = None
+    optional: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

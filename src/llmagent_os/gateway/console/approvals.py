@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from ...core.records import Json
+from ...core.visible import named, visible
 from ..client import Client
 from ..notices import became
-from .asking import described
+from .asking import columns_of, described
 from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
 from .output import emit
@@ -31,7 +33,7 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
     if not found:
         print("nobody asks for anything")
     for each in found:
-        print(f"{each['id']}  " + "\n".join(described(each)))
+        print("\n".join(_of(each)))
 
 
 @approvals.command("show", epilog=examples("approvals show 5f3a9c0d12e4b678"))
@@ -41,7 +43,7 @@ def shown(which: Which, as_json: AsJson = False, data: Data = None) -> None:
     if as_json:
         emit(found)
         return
-    print(f"{found['id']}  " + "\n".join(described(found)))
+    print("\n".join(_of(found)))
     waits = found["allowed"] is None and found["over"] is None
     print("    it waits for an answer" if waits else f"    it {became(found)}")
 
@@ -80,4 +82,11 @@ def _answer(which: str, allow: bool, as_json: bool, data: Any, put: Sequence[str
     if as_json:
         emit(found)
     else:
-        print(f"{found['agent']} {'may' if allow else 'may not'} {found['tool']}")
+        print(f"{visible(found['agent'])} {'may' if allow else 'may not'} {named(found['tool'])}")
+
+
+def _of(kept: dict[str, Any]) -> Iterator[str]:
+    """A question in lines, its id before the first."""
+    first, *rest = described(kept, columns_of(sys.stdout))
+    yield f"{kept['id']}  {first}"
+    yield from rest

@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
-from ...core import codec
 from ...core.errors import LLMAgentOSError
 from ...core.records import Json
+from ...core.visible import named, quoted, visible
 from ..client import Client
 from ..notices import became
 from .echo import echo, forget
 from .output import say
 
 PROMPT = "Allow it? [y/N/edit] "
+_GOES_ON = "        | "
 
 
-def described(kept: Mapping[str, Any]) -> Iterator[str]:
-    """A question in lines: the call, each argument with its origin, and why somebody is asked."""
-    yield f"{kept['agent']} (process {kept['pid']}) wants to {kept['tool']}"
+def described(kept: Mapping[str, Any], columns: int | None = None) -> Iterator[str]:
+    """A question in lines: the call, each argument with its origin, the files it names, and why somebody is asked.
+
+    With `columns` a line that is longer is broken by us, and marked: a value cannot be made to look like a line.
+    """
+    for line in _lines(kept):
+        yield from folded(line, columns) if columns else (line,)
+
+
+def _lines(kept: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{visible(kept['agent'])} (process {kept['pid']}) wants to {named(kept['tool'])}"
     for name, value in kept["arguments"].items():
         origin = kept["origins"].get(name) or kept["sources"].get(name)
-        yield f"    {plain(name)} = {shown(value)}" + (f"   <- from {plain(origin)}" if origin else "")
-    yield f"    why you are asked: {plain(kept['why'])}"
+        yield f"    {named(name)} = {quoted(value)}" + (f"   <- from {visible(origin)}" if origin else "")
+    for path, digest in kept.get("files", {}).items():
+        yield f"    file {named(path)}: {visible(digest)}"
+    yield f"    why you are asked: {visible(kept['why'])}"
     if kept["four_eyes"]:
-        yield f"    four eyes: somebody else than {kept['principal']} has to allow it"
+        yield f"    four eyes: somebody else than {visible(kept['principal'])} has to allow it"
 
 
-def shown(value: Json) -> str:
-    """A value as it is, on one line."""
-    return plain(codec.dumps(value).decode())
+def folded(line: str, columns: int) -> Iterator[str]:
+    """A line in pieces of so many columns at most; all but the first begin with a bar."""
+    room = max(columns - 1, 2 * len(_GOES_ON))
+    piece, width = "", 0
+    for each in line:
+        wide = 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        if width + wide > room:
+            yield piece
+            piece, width = _GOES_ON, len(_GOES_ON)
+        piece, width = piece + each, width + wide
+    yield piece
 
 
-def plain(text: str) -> str:
-    """A text that somebody else wrote, such as a file's name: no character of it moves the cursor or hides another."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+def columns_of(stream: TextIO) -> int | None:
+    """How wide the terminal is that a stream goes to; None where it goes elsewhere."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 class Asker:
@@ -60,12 +81,12 @@ class Asker:
     def hear(self, name: str, data: dict[str, Any]) -> None:
         """Take such an event."""
         if name == "waiting":
-            say(f"(waiting: {data['text']})")
+            say(f"(waiting: {visible(data['text'])})")
         elif name == "question":
             self._asking[data["id"]] = asyncio.ensure_future(self._ask(data))
         elif (task := self._asking.pop(data["id"], None)) is not None:  # elsewhere, or nobody can any more
             task.cancel()
-            say(f"\n({data['tool']} {became(data)})")
+            say(f"\n({named(data['tool'])} {became(data)})")
 
     @property
     def asked(self) -> bool:
@@ -81,7 +102,7 @@ class Asker:
 
     async def _ask(self, kept: dict[str, Any]) -> None:
         async with self._turn:
-            say("\n" + "\n".join(described(kept)))
+            say("\n" + "\n".join(described(kept, columns_of(sys.stderr))))
             if not self._here:
                 which = kept["id"]
                 say(f"    it waits; answer with: llmagent-os approvals allow {which}, or refuse {which}")
@@ -92,9 +113,9 @@ class Asker:
                     answer = await self._answer(kept)
                 found = await self._client.post(f"/v1/approvals/{kept['id']}", answer)
                 self._asking.pop(kept["id"], None)
-                say(f"({found['tool']} {became(found)})")
+                say(f"({named(found['tool'])} {became(found)})")
             except LLMAgentOSError as error:  # too late, or not this person's to allow: the answer is waited for still
-                say(f"llmagent-os: {error.message}")
+                say(f"llmagent-os: {visible(error.message)}")
 
     async def _answer(self, kept: Mapping[str, Any]) -> dict[str, Json]:
         while True:
@@ -113,12 +134,12 @@ async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
     say("type each value anew; an empty line keeps it")
     changed = dict(arguments)
     for name, value in arguments.items():
-        while text := await typed(f"    {plain(name)} [{shown(value)}] "):
+        while text := await typed(f"    {named(name)} [{quoted(value)}] "):
             try:
                 changed[name] = text if isinstance(value, str) else yaml.safe_load(text)
                 break
             except yaml.YAMLError:
-                say(f"that is no value such as {shown(value)}")
+                say(f"that is no value such as {quoted(value)}")
     return changed
 
 

@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Any, TextIO
 
 from ...core.records import Json
-from .asking import plain
+from ...core.visible import visible
 from .markdown import DIM, PLAIN, Markdown, harmless
 from .output import say, short
 
@@ -166,4 +166,4 @@ def called(call: Mapping[str, Any]) -> str:
     given: dict[str, Json] = call.get("arguments") or {}
     values = [short(value, _WIDTH) for value in given.values()]
     words = values if len(values) == 1 else [f"{name}={value}" for name, value in zip(given, values, strict=True)]
-    return plain(f"{call['tool']}({short(', '.join(words), _WIDTH)})")
+    return visible(f"{call['tool']}({short(', '.join(words), _WIDTH)})")

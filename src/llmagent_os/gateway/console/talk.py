@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from ...core.errors import Conflict, InvalidRequest, LLMAgentOSError, nearest
+from ...core.visible import visible
 from ..client import Address, Client, NotRunning
-from .asking import plain
 from .conversation import Conversation
 from .echo import echo
 from .markdown import harmless
@@ -104,14 +104,14 @@ class Talk:
         if not text:
             text = self._with.undo()["text"]
             del self._said[-1:]
-        say(dim(f"> {plain(short(text, _WIDTH))}"))
+        say(dim(f"> {visible(short(text, _WIDTH))}"))
         self._say(text, task)
 
     def _undo(self, _: str) -> None:
         rewound = self._with.undo()
         del self._said[-1:]
         done = f"; what {', '.join(rewound['tools'])} did stays done" if rewound["tools"] else ""
-        say(f"forgotten: {plain(short(rewound['text'], _WIDTH))}{done}")
+        say(f"forgotten: {visible(short(rewound['text'], _WIDTH))}{done}")
 
     def _agent(self, name: str) -> None:
         if name:

@@ -5,10 +5,18 @@ const at = (id) => document.getElementById(id);
 const EVERY = 3000; // milliseconds between two looks
 const LATEST = 50; // processes shown
 
+// What somebody else wrote: no character turns others around, hides them, or is not seen.
+const visible = (text) => String(text).replace(
+  /[\p{C}\p{Zl}\p{Zp}\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]/gu,
+  (each) => `\\u{${each.codePointAt(0).toString(16)}}`,
+);
+
 const PARTS = {
   questions: ["/v1/approvals", (found) => table(
     ["agent", "wants", "because"],
-    (found.approvals ?? found).map((each) => [each.agent, `${each.tool} ${JSON.stringify(each.arguments)}`, each.why]),
+    (found.approvals ?? found).map((each) => [
+      each.agent, `${each.tool} ${JSON.stringify(each.arguments)}`, each.why,
+    ].map(visible)),
     "nobody waits for an answer; `llmagent-os approvals` answers in a terminal",
   )],
   processes: ["/v1/processes", (found) => table(

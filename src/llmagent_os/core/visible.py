@@ -1,0 +1,37 @@
+"""Texts that somebody else wrote, as people are shown them: nothing moves the cursor, hides a letter or is unseen."""
+
+from __future__ import annotations
+
+import re
+
+from . import codec
+from .records import Json
+
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that count as printable, and of which nothing is seen."""
+_PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]{0,99}")
+_BLANKS = re.compile("  +")
+
+
+def visible(text: str) -> str:
+    """The text on one line, with what controls, turns around, or is not seen, as `\\u202e`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(each if each.isprintable() and not _UNSEEN.match(each) else _escaped(each) for each in text)
+
+
+def quoted(value: Json) -> str:
+    """A value as JSON on one line, all of it seen; no row of blanks pushes what follows out of sight."""
+    return _BLANKS.sub(lambda blanks: " " + "\\u0020" * (len(blanks[0]) - 1), visible(codec.dumps(value).decode()))
+
+
+def named(name: str) -> str:
+    """A name in a sentence or before a value: one that could be taken for more than a name is quoted."""
+    return name if _PLAIN.fullmatch(name) else quoted(name)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
