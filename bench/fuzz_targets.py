@@ -17,6 +17,7 @@ from typing import Any, cast
 from llmagent_os.agent import spec as agent_spec
 from llmagent_os.core import codec, documents
 from llmagent_os.core.errors import LLMAgentOSError
+from llmagent_os.core.links import found
 from llmagent_os.core.records import (
     Chunk,
     GenerateRequest,
@@ -28,6 +29,7 @@ from llmagent_os.core.records import (
     ToolSpec,
     Traits,
 )
+from llmagent_os.core.words import Words
 from llmagent_os.kernel.process import Process
 from llmagent_os.llm.anthropic import AnthropicEngine
 from llmagent_os.llm.http import Lines, Server
@@ -403,6 +405,40 @@ def restorer(data: bytes) -> None:
     expect(told == Restorer(TOKENS).fill(text), f"{text!r} came back as {told!r}")
 
 
+# -- what goes out, and what somebody said
+
+_SIGNS = (
+    "http", "s", ":", "//", "/", "\\", ".", "@", "[", "]", "(", ")", "<", ">", "&#46;", "&", "%2E", "%", "\\u002e", "a",
+    "com", "1",
+    "\u3002", "\uff0e", "\uff20", "\u200b", "\u0301", "\u0327", "\u5f20", "\ud55c", " ", "\n", " dot ", "[.]", "never ",
+    "is not ", ",", "- ",
+)  # fmt: skip
+
+
+def _signs(data: bytes) -> str:
+    """A text of signs and of anything."""
+    bender = Bender(data)
+    made = "".join(_SIGNS[bender.pick(len(_SIGNS))] for _ in range(bender.pick(20)))
+    return made + data[8:].decode("utf-8", "replace")
+
+
+def links(data: bytes) -> None:
+    """A text that goes out, many times over: each link in it says something, and stands there once."""
+    text = _signs(data)
+    for each in (text, text * 50):
+        shown = [link.text for link in found(each)]
+        expect(all(shown) and len(set(shown)) == len(shown), f"{shown!r}")
+
+
+def words(data: bytes) -> None:
+    """A value is looked for in what somebody said; what is there by itself is found."""
+    text = _signs(data)
+    value = text[: Bender(data).pick(16) + 1]
+    for each in (text, text * 50):
+        for meaning in (None, "recipient", "path", "url", "amount", "code"):
+            Words(each).stands(value, meaning)  # type: ignore[arg-type]
+
+
 def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         try:
@@ -414,5 +450,6 @@ def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 TARGETS = {
-    each.__name__: _documented(each) for each in (spec, policy, toolcalls, openai, anthropic, openapi, page, restorer)
+    each.__name__: _documented(each)
+    for each in (spec, policy, toolcalls, openai, anthropic, openapi, page, restorer, links, words)
 }

@@ -7,20 +7,13 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 
 from . import codec
+from .links import found
 from .records import Json
 
-# bounded, for what is looked at may be long, and made to be slow to look at
-_LINK = re.compile(
-    r"(?:\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|https?:|\bwww\.)[^\s<>\"')\]]+"
-    r"|(?<![\w@.-])(?:[\w-]+\.)+(?:[^\W\d_]{2,}|xn--[a-z0-9-]+)(?::\d+)?(?:/|[?#](?=\w))[^\s<>\"')\]]*",
-    re.I,
-)
-_MAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]+\.)+[\w-]+")
 _SCHEME = re.compile(r"(?<!\w)https?://")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
 _COMMA = re.compile(r"\d,\d")
 _JOINTS = ".-+@/\\"
-_TRAIL = ".,;:!?"
 
 
 def written(value: Json) -> str:
@@ -35,13 +28,20 @@ def written(value: Json) -> str:
 
 
 def normal(text: str) -> str:
-    """The form in which values are compared: one case, one kind of space, no `http://`, numbers without zeros."""
+    """A form in which values are likened: one case, one kind of space, no `http://`, numbers without zeros.
+
+    It tells people where a value stands; whether it stands in trusted words is stricter (see `core.words`).
+    """
     plain = " ".join(text.split()).lower()  # not folded: `ß` and `ss` are two domains
     if "://" in plain:
         plain = _SCHEME.sub("", plain)
-    if "." in plain:
-        plain = _ZEROS.sub(r"\1\2", plain)
+    plain = unpadded(plain)
     return plain.rstrip("/") or plain
+
+
+def unpadded(text: str) -> str:
+    """A text with its numbers without the zeros that add nothing: 50.00 as 50, 1.50 as 1.5."""
+    return _ZEROS.sub(r"\1\2", text) if "." in text else text
 
 
 def leaves(value: Json, known: Collection[str] | None = None) -> Iterator[str]:
@@ -61,8 +61,8 @@ def leaves(value: Json, known: Collection[str] | None = None) -> Iterator[str]:
 
 
 def links(text: str) -> list[str]:
-    """The URLs and mail addresses in a text."""
-    return [found.rstrip(_TRAIL) for found in [*_LINK.findall(text), *_MAIL.findall(text)]]
+    """The URLs, hosts and mail addresses in a text, however they are spelt (see `core.links`)."""
+    return list(dict.fromkeys(each.text for each in found(text)))
 
 
 def stands(value: str, text: str) -> bool:

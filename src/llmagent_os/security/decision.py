@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..core.places import host_of, resolved
@@ -150,10 +151,11 @@ def _doubts(
     seen = False
     for name, value in arguments.items():
         meaning = meanings.get(name, "text")
+        judge = sight.leads if meaning == "text" and not blind else partial(_stands, sight, meaning)
         whole = {name: value} if blind else value  # a name that the tool does not know is one more value
         for each in _sinks(whole, meaning, blind, traits.effect, names):
             seen = seen or meaning != "text" or blind
-            if (origin := sight.origin(each, meaning == "amount")) is not None:
+            if (origin := judge(each)) is not None:
                 yield name, origin
                 break
     if traits.effect != "read":
@@ -192,7 +194,7 @@ def _again(rule: Rule, traits: Traits, arguments: Mapping[str, Json], before: Be
     if not any(_alike(new, _parts(rule, traits, act.arguments)) for act in before.session):
         return None
     said = Source("user", True, before.said)
-    wanted = before.said and all(said.holds(value) for values in new.sinks.values() for value in values)
+    wanted = before.said and all(said.asks_for(value) for values in new.sinks.values() for value in values)
     return None if wanted else "it was done before in this conversation"
 
 
@@ -231,6 +233,11 @@ def _alike(new: _Parts, old: _Parts) -> bool:
     if not told and any(new.sinks.values()) and any(old.sinks.values()):
         return False
     return all(new.sinks[name] & old.sinks[name] for name in told) and new.texts == old.texts
+
+
+def _stands(sight: Sight, meaning: Meaning, value: str) -> str | None:
+    """Where a value comes from that decides something."""
+    return sight.origin(value, meaning == "amount", meaning)
 
 
 def _sinks(value: Json, meaning: Meaning, blind: bool, effect: str, names: Collection[str]) -> Iterator[str]:

@@ -3,10 +3,10 @@
 Whose words a process has seen is data, kept by the kernel with messages, arguments, states and results. While they are
 all of somebody who may direct it, so is what its model makes of them. From then on a model may copy any value from
 anywhere in its context into a call: so a value is trusted only where it stands, as it is, in the words of somebody who
-may direct the agent: its definition, its user, or a tool that is declared to be trusted. A value that stands elsewhere,
-or nowhere, is untrusted. This bounds what an injected instruction can do, however well it is written: it is not a
-guess about what text means. CaMeL (Debenedetti et al. 2025) tracks values in the same spirit, through code that a
-model writes.
+may direct the agent: its definition, its user, or a tool that is declared to be trusted. Words that forbid it permit
+nothing. A value that stands elsewhere, or nowhere, is untrusted. This bounds what an injected instruction can do,
+however well it is written: it is not a guess about what text means. CaMeL (Debenedetti et al. 2025) tracks values in
+the same spirit, through code that a model writes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..core.links import found
 from ..core.ports import Syscall
-from ..core.records import Json, Part
+from ..core.records import Json, Meaning, Part
 from ..core.values import leaves, normal, stands, written
+from ..core.words import Words
 from ..kernel.process import Process
 
 NOWHERE = "context"
@@ -40,12 +42,23 @@ class Source:
     trusted: bool
     text: Json
     plain: str | None = None  # in normal form, once somebody looked
+    words: Words | None = None  # as values are compared with, once somebody looked
+
+    def read(self) -> Words:
+        """The words in which a value is looked for that is to be trusted."""
+        if self.words is None:
+            self.words = Words(self.text)
+        return self.words
 
     def holds(self, value: str) -> bool:
-        """Whether a value in normal form stands here."""
+        """Whether a value in normal form stands here, or one like it: to tell where it may come from."""
         if self.plain is None:
             self.plain = normal(written(self.text))
         return stands(value, self.plain)
+
+    def asks_for(self, value: str) -> bool:
+        """Whether a value in normal form, or one like it, stands here, and not only where it is forbidden."""
+        return self.holds(value) and self.read().stands(value) is not None
 
 
 class Sight:
@@ -77,24 +90,58 @@ class Sight:
         """Whether there is anything that may not direct the process; without it a model may make up what it likes."""
         return bool(self.seen or self.doubtful)
 
-    def origin(self, value: str, number: bool = False) -> str | None:
+    def origin(self, value: str, number: bool = False, meaning: Meaning | None = None) -> str | None:
         """Where a value comes from: None for somebody trusted.
 
         A short number stands anywhere by chance, such as in a date, so it is trusted only where a `number` is meant.
+        What a value means says how it is compared (see `core.words`).
         """
         if not self.doubted:
             return None
-        sought = normal(value)
-        chance = not sought or (not number and len(sought) <= DIGITS and sought.isdigit())
-        if not chance and any(source.holds(sought) for source in self.trusted):
+        bare, forbids = value.strip(), None
+        if bare and (number or len(bare) > DIGITS or not bare.isdigit()):
+            for source in self.trusted:
+                said = source.read().stands(value, meaning, number)
+                if said:
+                    return None
+                if said is None and forbids is None:
+                    forbids = f"{source.origin}, which forbids it"
+        return forbids or self._copied(value) or NOWHERE
+
+    def leads(self, link: str) -> str | None:
+        """Where a link in a text comes from that goes out: None where somebody trusted named its host, or its address.
+
+        A link without a host (a call, a script, data) is trusted as a whole.
+        """
+        if not self.doubted:
             return None
+        origins = [self._led(each.host, each.address or each.text) for each in found(link)]
+        return next(filter(None, origins), None if origins else self.origin(link))
+
+    def _led(self, host: str, whole: str) -> str | None:
+        if not host:
+            return self.origin(whole, True)
+        if any(host in source.read().hosts for source in self.trusted):
+            return None
+        return self._copied(whole) or self._copied(host) or NOWHERE
+
+    def quotes(self, piece: str) -> str | None:
+        """Whose untrusted words a piece of an answer stands in; None: in nobody's, or in trusted ones as well."""
+        if not self.doubted or any(source.read().stands(piece) is not False for source in self.trusted):
+            return None
+        return self._copied(piece)
+
+    def _copied(self, value: str) -> str | None:
+        """In whose untrusted words a value stands, or one like it."""
+        sought = normal(value)
         newest = self.doubtful[: -NEWEST - 1 : -1]
-        return next((source.origin for source in newest if source.holds(sought)), NOWHERE)
+        return next((source.origin for source in newest if source.holds(sought)), None)
 
     def stands(self, value: str) -> str:
         """Where a value stands, in the words of somebody trusted if in any."""
-        sought, sources = normal(value), (*self.trusted, *self.doubtful[: -NEWEST - 1 : -1])
-        return next((source.origin for source in sources if source.holds(sought)), MODEL)
+        said = (source.origin for source in self.trusted if source.read().stands(value) is not False)
+        trusted = next(said, None)
+        return trusted or self._copied(value) or MODEL
 
     def untrusted(self) -> list[str]:
         """The untrusted origins of what is in sight."""

@@ -14,7 +14,7 @@ from ..core.ports import Proceed
 from ..core.records import Call, GenerateRequest, Json, Message
 from ..core.values import links
 from ..kernel.process import Process
-from .labels import NOWHERE, Labels
+from .labels import Labels
 from .masking import changed
 
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
@@ -91,7 +91,5 @@ class Quotes:
         if not pieces and not addresses:
             return {}
         sight = self._labels.of(process)
-        quoted = {
-            piece: origin for piece in pieces if (origin := sight.origin(piece.rstrip("."))) not in (None, NOWHERE)
-        }
-        return quoted | {link: origin for link in addresses if (origin := sight.origin(link)) is not None}
+        quoted = {piece: origin for piece in pieces if (origin := sight.quotes(piece.rstrip("."))) is not None}
+        return quoted | {link: origin for link in addresses if (origin := sight.leads(link)) is not None}

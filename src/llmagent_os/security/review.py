@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from ..core.errors import PermissionDenied
+from ..core.links import found, plainly
 from ..core.ports import Approver, Proceed
 from ..core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Json, Question
 from .asking import ABOUT, Asking
@@ -86,6 +86,8 @@ _ACTIONS: dict[str, Action] = {
 # -- what a sink would execute
 
 _SCHEME = r"(?:javascript|vbscript|data|file)\s*:"
+_ELSEWHERE = re.compile(r"(?:https?|ftps?|wss?):|(?:[a-z][a-z0-9+.-]*:)?//", re.I)
+_WHITE = re.compile(r"\s+")
 _TAG = re.compile(r"<[a-z/!?]", re.I)
 _HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\u200b-\u200f\u2060\ufeff]|(?<=[a-z])[\t\r\n](?=[a-z:])", re.I)
 _RUNS = re.compile(rf"=[\s\"']*{_SCHEME}", re.I)
@@ -121,11 +123,12 @@ _PATTERNS = {sink: [(re.compile(pattern, re.I), why) for pattern, why in acts] f
 
 def _allowed(address: str, hosts: Sequence[str]) -> bool:
     """Whether a picture may be loaded from there; what has no host is our own."""
-    try:
-        host = urlsplit(address.replace("\\", "/")).hostname
-    except ValueError:
-        return False
-    return host is None or any(host == each or host.endswith("." + each) for each in hosts)
+    read = _WHITE.sub("", plainly(address)).replace("\\", "/")  # as browsers do
+    if not _ELSEWHERE.match(read):
+        return True
+    first = next(iter(found(read)), None)
+    host = first.host.partition(":")[0] if first is not None else ""
+    return bool(host) and any(f".{host}".endswith("." + each.removeprefix("www.")) for each in hosts)
 
 
 def _at_sink(text: str, sink: Sink, hosts: Sequence[str]) -> Iterator[Finding]:
