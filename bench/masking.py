@@ -9,6 +9,8 @@ bodies, banks and vendors publish. Nothing that is measured here makes the value
 
 A value is found where every character of it is covered by spans of its kind: what is left out would leak. A span is
 right where it overlaps a value of its kind. Texts without values (order numbers, times, versions) are in the precision.
+`development` and `held` are the two halves of `masking_set`, whose texts are harder: spellings, headers, code, logs.
+`hostile` are texts of 1 MB that are masked for a remote model while the loop is watched.
 
     python bench/masking.py [--json] [--sentences 10000] [--trips 10000] [--missed 0] [--seed 20261125]
 """
@@ -16,6 +18,7 @@ right where it overlaps a value of its kind. Texts without values (order numbers
 from __future__ import annotations
 
 import argparse
+import asyncio
 import codecs
 import contextlib
 import random
@@ -23,6 +26,7 @@ import re
 import statistics
 import string
 import sys
+import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,10 +34,15 @@ from dataclasses import dataclass
 
 from common import Report, cpu, run, say
 from faker import Faker
+from masking_set import Sample as Text
+from masking_set import samples as set_of
+from masking_set import score as scored
+from masking_set import tempting
 from stdnum import luhn
 from stdnum.cn import uscc
 
-from llmagent_os.security.masking import Passage, Restorer
+from llmagent_os.core.records import Call, GenerateRequest, Generation, Message
+from llmagent_os.security.masking import Masking, Passage, Restorer
 from llmagent_os.security.recognisers import Span, recognise
 from llmagent_os.security.vault import Vault
 
@@ -290,6 +299,65 @@ def long_numbers(report: Report, count: int) -> None:
     report.add("controls", "random numbers of 16-19 digits taken for one", hits / count, "")
 
 
+def halves(report: Report, missed: int) -> None:
+    """The two halves of the development set; what was missed of the first alone is shown."""
+    for half, case in enumerate(("development", "held")):
+        texts, clean = set_of(half), tempting(half, 150)
+        told = scored(_spans, texts, clean)
+        for kind, (whole, of) in told.by_kind.items():
+            report.add(case, f"recall {kind} ({of})", whole / of, "")
+        for language in ("en", "zh"):
+            report.add(case, f"recall, {language}", _recall([t for t in texts if t.language == language]), "")
+        total = sum(of for _, of in told.by_kind.values())
+        report.add(case, f"recall, {len(texts)} texts, {total} values", _recall(texts), "", at_least=0.96)
+        report.add(case, "precision", told.right / told.spans, "", at_least=0.99)
+        report.add(case, f"clean texts ({len(clean)}) with a false alarm", told.alarms / len(clean), "", at_most=0.02)
+        for line in told.wrong[: missed if half == 0 else 0]:
+            say(line)
+
+
+def _spans(text: str) -> list[tuple[int, int, str]]:
+    return [(span.start, span.end, span.kind) for span in recognise(text)]
+
+
+def _recall(texts: Sequence[Text]) -> float:
+    counts = scored(_spans, texts, ()).by_kind.values()
+    return sum(whole for whole, _ in counts) / sum(of for _, of in counts)
+
+
+HOSTILE = {
+    "1 ": "1 ", "(1)": "(1)", "4111 ": "4111 ", "1 1 1 1-": "1 1 1 1-", "full-width digits": "１", "ab.cd@ ": "ab.cd@ ",
+    "first characters of values, by chance": "",
+}  # fmt: skip
+_FIRST = "+(0123456789 @-.:/=AFSKaeginprxyZ_\\%&\"'姓京密1１\n"
+
+
+def hostile(report: Report, size: int) -> None:
+    """CPU a character, and the longest time for which the loop could do nothing else."""
+    for name, piece in HOSTILE.items():
+        text = piece * (size // len(piece)) if piece else "".join(random.Random(SEED).choices(_FIRST, k=size))
+        used, held = asyncio.run(_held_up(text))
+        report.add("hostile", f"{name}: CPU a character", used / len(text) * 1e6, "us", at_most=20)
+        report.add("hostile", f"{name}: the loop was held for", held * 1e3, "ms", at_most=100)
+
+
+async def _held_up(text: str) -> tuple[float, float]:
+    masking = Masking(Vault(b"k" * 32), lambda model: True)
+    call = Call(1, "generate", {"request": GenerateRequest("m", (Message("user", text),))}, "key", "t", "p", 600.0)
+
+    async def answers(passed: Call) -> Generation:
+        return Generation("")
+
+    began, last, worst = cpu(), time.monotonic(), 0.0
+    work = asyncio.ensure_future(masking(call, None, answers))
+    while not work.done():
+        await asyncio.sleep(0.001)
+        now = time.monotonic()
+        worst, last = max(worst, now - last), now
+    await work
+    return cpu() - began, worst
+
+
 # -- undoing
 
 
@@ -360,6 +428,8 @@ def measure(report: Report, options: argparse.Namespace) -> None:
         say("masking: presidio-evaluator is not installed: no English case (see the head of this file)")
     recognised(report, "Chinese", zh, options.missed, negative)
     long_numbers(report, options.sentences)
+    halves(report, options.missed)
+    hostile(report, options.hostile)
     trips(report, samples, options.trips)
     cost(report, texts, (0, 10_000))
 
@@ -368,6 +438,6 @@ if __name__ == "__main__":
     run(
         "masking", __doc__, measure,
         sentences=(int, 10_000, "sentences of each language"), trips=(int, 10_000, "texts that go there and back"),
-        missed=(int, 0, "show so many errors"),
+        missed=(int, 0, "show so many errors"), hostile=(int, 10**6, "characters of a hostile text"),
         seed=(int, SEED, "of what is drawn"),
     )  # fmt: skip

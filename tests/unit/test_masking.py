@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,16 +19,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.core.errors import InvalidRequest, MissingExtra
+from llmagent_os.core.errors import ContextOverflow, InvalidRequest, MissingExtra
 from llmagent_os.core.records import (
     Call,
     Chunk,
+    Decoding,
     EmbedRequest,
     GenerateRequest,
     Generation,
     Json,
     Message,
     ModelSpec,
+    Sampling,
     ToolCall,
     ToolSpec,
     Traits,
@@ -35,7 +39,7 @@ from llmagent_os.kernel.journal import Journal
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.scripted import ScriptedEngine
-from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, scrubbed
+from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, logged, scrubbed
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.vault import Vault, key_file
 from llmagent_os.stores.facts import StoredFacts
@@ -93,6 +97,41 @@ VALUES = [
     ("KEY", "password: {}.", "hunter2!"),
     ("KEY", "密码是{}，", "abc123"),
     ("KEY", "aws_secret_access_key={}", "9f8a7b6c5d4e3f2a1b0cWXyz"),
+    ("EMAIL", "an {} schreiben", "jörg@bücher.example"),
+    ("EMAIL", "邮箱{}。", "zoë.o'brien@firma.de"),
+    ("EMAIL", "?email={}&x=1", "bob%40example.com"),
+    ("EMAIL", "a\\n{}\\nb", "bob@example.com"),
+    ("PHONE", "电话：{}。", "010-88886666转8001"),
+    ("PHONE", "总机{}", "0755.26651234 ext. 12"),
+    ("PHONE", "手机{}，", "139\u20111234\u20115678"),
+    ("PHONE", "手机{}，", "139\xa01234\xa05678"),
+    ("PHONE", "手机{}，", "139.1234.5678"),
+    ("PHONE", "客户\\n{}\\n", "13912345678"),
+    ("PHONE", "?to={}", "%2B8613912345678"),
+    ("PHONE", "call {}", "202-555-0123 extension 12"),
+    ("PHONE", "at {}", "+1（234）555-0123"),
+    ("CARD", "card {} 12/27", "4111.1111.1111.1111"),
+    ("CARD", "卡{}，", "4111\xa01111\u202f1111 1111"),
+    ("CARD", "card {}", "4111\u20101111\u20101111\u20101111"),
+    ("CARD", "卡号{}", "4111\u200b1111\u200b1111\u200b1111"),
+    ("IBAN", "to {}.", "gb82 west 1234 5698 7654 32"),
+    ("IBAN", "IBAN: {},", "DE89-3704-0044-0532-0130-00"),
+    ("SSN", "ssn {}", "078\u201105\u20111120"),
+    ("SSN", "her social is {}", "078051120"),
+    ("CNID", "身份证{}。", "1101 0519 4912 3100 2X"),
+    ("CNID", "老身份证{}", "110105491231002"),
+    ("USCC", "税号{}。", "9144030071526726xg"),
+    ("USCC", "税号{}。", "91 440300 715267 26XG"),
+    ("PASSPORT", '"passport_number": "{}"', "E12345678"),
+    ("PASSPORT", "passportNo={}", "e12345678"),
+    ("PASSPORT", '{{"passport": {{"number": "{}"}}}}', "C01X00T47"),
+    ("PLATE", "绿牌{}", "粤B·D12345"),
+    ("PLATE", "绿牌{}", "粤B・D12345"),
+    ("PLATE", "绿牌{}", "粤b d12345"),
+    ("MAC", "学到{} DYNAMIC", "00a1.b2c3.d4e5"),
+    ("MAC", "mac addr {}", "00A1B2C3D4E5"),
+    ("IP", "nameserver {}", "8.8.4.4"),
+    ("KEY", "https://hooks.chat.example/services/T0A1B2C3D/B0A1B2C3D/{}", "aB3dE5gH7jK9mN1pQ3sT5vW7"),
     ("NAME", "My name is {}, hello", "José Smith"),
     ("NAME", "我叫{}，", "李小明"),
     ("NAME", "{}女士您好", "欧阳娜娜"),
@@ -119,10 +158,47 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
         "SSN 000-12-3456 and 666-12-3456", "身份证110105194912310021", "9144030071526726XH", "127.0.0.1", "京东",
         "DE89370400440532013001", "password: ${PASSWORD}", "A股上涨3.5%", "Dear Customer,", "call me on 2024-05-06",
         "commit 4111111111111111aa", "order number 0288197580", "邮编100010", "CAS 7732-18-5",
+        "git clone git@github.com:acme/shop.git", "scp a deploy@build.example.net:/srv/",
+        "ssh://git@build.example.net/a",
+        "<img src=user@2x.png>", "icon@3x.webp", "react@18.2.0", "section 3.2.6.2", "见第3.2.6.2节", "3.2.6.2 Scope",
+        "qty 100 20 3000", "size 200 300 4000 mm", "rows 150 2000 3000", "part no. 202-555-0123", "order 078-05-1120",
+        "libfoo>=1.2.3.4", "nginx/1.25.3.1", "foo-1.2.3.4.tar.gz", "OID 1.3.6.1.4.1.9", "订单编号4111111111111111",
+        "IMEI 490154203237518", "EAN 4006381333931", "40.712776, -74.005974", "2026-11-30T10:15:30.123456+08:00",
+        "aaaa.bbbb.cccc", "dead-beef-cafe", "10:20:30:15", "passport control on level 2", "手机电池4500毫安",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:
     assert found(text) == []
+
+
+HOSTILE = ["1 ", "(1)", "4111 ", "1 1 1 1-", "１ ", "１", "@", "a@b.c", "key=", "cookie:a=b;", "password ", "sk-",
+           "eyJ", "A1", "::a:",
+           "-----BEGIN PRIVATE KEY-----", "张", "%40", "\\n", "\u200b", "a-b_c", "+1(", "姓名", "://a:", "DE89 ",
+           "hook/", "passport ",
+           "aB3", "token is ", "91 ", "护照", "京A", "mysql -p", "1.1.1.1 ", "ab.cd@", "&#64;", "_"]  # fmt: skip
+
+
+def takes_turns(text: str) -> None:
+    """A text takes little CPU a character, and other threads have their turn again and again."""
+    gc.freeze()  # else a collection of what all tests left is in the time
+    try:
+        spent = [time.thread_time()]
+        recognise(text, lambda: spent.append(time.thread_time()))
+        spent.append(time.thread_time())
+    finally:
+        gc.unfreeze()
+    assert (spent[-1] - spent[0]) / len(text) < 20e-6  # it is 0.2 millionths in plain text
+    assert max(after - before for before, after in pairwise(spent)) < 0.1
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_text_holds_the_others_up(piece: str) -> None:
+    takes_turns(piece * (60_000 // len(piece)))
+
+
+def test_bytes_that_values_begin_with_hold_nobody_up() -> None:
+    first = "+(0123456789 @-.:/=AFSKaeginprxyZ_\\%&\"'姓京密1１\n"
+    takes_turns("".join(random.Random(7).choices(first, k=100_000)))
 
 
 @pytest.mark.parametrize(
@@ -251,6 +327,69 @@ async def test_the_loop_goes_on_while_a_long_text_is_masked() -> None:
         ticks += 1
     await work
     assert ticks > 5
+
+
+async def test_what_no_window_holds_is_refused_before_it_is_looked_through() -> None:
+    masking, asked = Masking(Vault(KEY), lambda model: True, window=lambda model: 1000), []
+    request = GenerateRequest("m", (Message("user", "1 " * 8_001),))
+
+    async def proceed(passed: Call) -> Any:
+        asked.append(passed)
+        return [1, 1000]
+
+    with pytest.raises(ContextOverflow) as refused:
+        await masking(call("generate", request=request), None, proceed)
+    assert refused.value.facts["window"] == 1000 and refused.value.facts["tokens"] > 1000
+    tokens, window = await masking(call("measure", request=request), None, proceed)  # so that it can be shortened
+    assert tokens > window == 1000 and not asked
+    with pytest.raises(ContextOverflow):
+        await masking(call("embed", request=EmbedRequest("m", ("a", "b" * 16_001))), None, proceed)
+    fits = GenerateRequest(
+        "m", (Message("user", [{"type": "image_url", "image_url": {"url": "data:," + "A" * 99_999}}]),)
+    )
+    assert await masking(call("measure", request=fits), None, proceed) == [1, 1000] and asked
+
+
+async def test_every_text_of_a_request_is_masked_whatever_field_it_stands_in() -> None:
+    """Found over the record itself: a field that is added later is masked too."""
+    mail, seen = "ann@example.com", []
+
+    message = Message("assistant", mail, (ToolCall(mail, f"tool {mail}", {"to": [mail], mail: 1}),), mail, mail)
+    sampling, decoding = Sampling(stop=(mail,), logit_bias={mail: 1.0}), Decoding(banned=(mail,), topics=(mail,))
+    request = GenerateRequest(
+        "m", (message,), mail, sampling, (ToolSpec(f"tool {mail}", mail, {"enum": [mail]}),), f"tool {mail}",
+        {"const": mail},
+        (mail,), said=mail, decoding=decoding,
+    )  # fmt: skip
+
+    async def proceed(passed: Call) -> Any:
+        seen.append(passed.args["request"])
+        tool = passed.args["request"].tools[0].name
+        assert "<" not in tool and passed.args["request"].messages[0].tool_calls[0].name == tool
+        return Generation("", (ToolCall("1", tool, {}),))
+
+    answer = await Masking(Vault(KEY), lambda model: True)(call("generate", request=request), None, proceed)
+    assert mail not in str(seen) and seen[0].model == "m" and seen[0].messages[0].role == "assistant"
+    assert answer.tool_calls[0].name == f"tool {mail}"  # whose name it is again
+
+
+async def test_ids_stay_ids() -> None:
+    ids = (
+        "call_" + "aB3dE5gH7jK9mN1pQ3sT5vW7",
+        "toolu_01AbCdEfGhIjKlMnOpQrStUv",
+        "chatcmpl-tool-0123456789abcdef0123456789abcdef",
+    )
+    seen = []
+
+    async def proceed(passed: Call) -> Any:
+        seen.append(passed.args["request"])
+        return Generation("")
+
+    messages = tuple(Message("tool", "ok", tool_call_id=each, name="web_search") for each in ids)
+    await Masking(Vault(KEY), lambda model: True)(
+        call("generate", request=GenerateRequest("m", messages)), None, proceed
+    )
+    assert seen[0].messages == messages
 
 
 # -- the vault
@@ -472,6 +611,7 @@ def test_logs_carry_no_keys(caplog: pytest.LogCaptureFixture) -> None:
             log.exception("it failed")
     finally:
         caplog.handler.removeFilter(clean)
+    assert len(logged("1 " * 30_000)) < 21_000 and logged("1 " * 30_000).endswith("(40,000 characters more)")
     assert "user <EMAIL> with <KEY>" in caplog.text and "password: <KEY>" in caplog.text
     assert "hunter2" not in caplog.text and "do not fit" in caplog.text
 

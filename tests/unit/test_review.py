@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +99,38 @@ async def test_classifiers_and_judges_can_only_be_stricter() -> None:
     review = Review(Rules(("forbidden",)), classifiers=[classify], judges=[judge])
     verdicts = [(await review.judge(t, "text")).action for t in ("hi", "invest", "invest, idiot", "forbidden")]
     assert verdicts == ["allow", "ask", "refuse", "refuse"] and asked == ["hi", "invest", "invest, idiot"]
+
+
+HOSTILE: list[tuple[Sink, str]] = [
+    ("html", "<" + " " * 200), ("html", "< "), ("html", "<a style="), ("html", "<a src= "), ("html", "<&#x"),
+    ("markdown", "!["),
+    ("markdown", "[](javascript:"), ("markdown", "![a](b "), ("sql", "$a$ "), ("sql", "'a"), ("sql", "or 1"),
+    ("sql", "union "),
+    ("shell", "1 "), ("code", "os."), ("template", "{ {"), ("text", "project "), ("text", "<EMAIL_"), ("text", "4111 "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sink", "piece"), HOSTILE)
+async def test_no_text_takes_long_to_judge(sink: Sink, piece: str) -> None:
+    text, vault = piece * (60_000 // len(piece)), Vault(b"k" * 32)
+    vault.token("t", "CARD", "4111 4111 4111 4111")
+    began = time.process_time()
+    await Review(Rules(("project x",)), vault).judge(text, sink, "t", known=text)
+    assert (time.process_time() - began) / len(text) < 20e-6
+
+
+async def test_the_loop_goes_on_while_a_long_answer_is_judged() -> None:
+    review, ticks = Review(), 0
+    work = asyncio.ensure_future(review.judge("lorem ipsum dolor sit amet " * 20_000 + "AKIAIOSFODNN7EXAMPLE", "html"))
+    while not work.done():
+        await asyncio.sleep(0.001)
+        ticks += 1
+    assert ticks > 5 and (await work).text.endswith("<KEY>")
+
+
+async def test_a_statement_too_long_to_judge_is_asked_about() -> None:
+    judged = await Review().judge("SELECT 1 " * 10_000, "sql")
+    assert judged.action == "ask" and "longer than" in judged.findings[0].why
 
 
 async def test_an_edit_without_a_place_is_a_refusal() -> None:

@@ -171,7 +171,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         filters = filters_of(
             registry, gate, anomalies,
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process), gate.turnstile),
-            reviewing(config, registry, vault, approvals), masking(config, registry, vault, remote),
+            reviewing(config, registry, vault, approvals),
+            masking(config, registry, vault, remote, lambda model: kernel.engines.window(model)),
             Circles(lambda: kernel.table), Telling(tools),
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)

@@ -59,10 +59,11 @@ def reviewing(config: Config, registry: Plugins, vault: Vault | None, approver: 
 
 
 def masking(
-    config: Config, registry: Plugins, vault: Vault | None, remote: Callable[[str], bool]
+    config: Config, registry: Plugins, vault: Vault | None, remote: Callable[[str], bool],
+    window: Callable[[str], int] = lambda model: 0,
 ) -> Masking | None:  # fmt: skip
     """What hides values from models that are somebody else's (`remote` says so by name), where there is a vault."""
     if vault is None:
         return None
     exposed = config.masking.tools
-    return Masking(vault, remote, lambda tool: allowed(tool, exposed), registry.sequence("recognisers"))
+    return Masking(vault, remote, lambda tool: allowed(tool, exposed), registry.sequence("recognisers"), window)

@@ -80,6 +80,13 @@ class Engines:
         route = self.routes.get(name)
         return frozenset(self._remote & (route.roles().keys() if route is not None else {self.resolve(name)}))
 
+    def window(self, name: str) -> int:
+        """The longest window (tokens) of the models behind a name; 0 unless all of them say; raises NotFound."""
+        route = self.routes.get(name)
+        models = route.roles().keys() if route is not None else {self.resolve(name)}
+        windows = [engine.info.window if (engine := self.opened(model)) is not None else 0 for model in models]
+        return max(windows) if all(windows) else 0
+
     async def remove(self, model: str) -> None:
         """Forget a model and close its engine."""
         self._openers.pop(model, None)

@@ -24,6 +24,7 @@ from ..core.ports import Facts, Proceed
 from ..core.records import Call, Json, Traits, owned, owner_of
 from ..kernel.process import Process
 from .labels import definition
+from .masking import aside
 from .recognisers import keys
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class Anomalies:
         turn, is_tool = None if process.service is not None else self._turn(process), call.name == "call"
         if turn is not None and is_tool:
             turn.begins(call)
-        found = self._exact(call, process)
+        found = await self._exact(call, process)
         if turn is not None and found is None:
             found = turn.judge(self._limits)
         if found is not None:
@@ -218,7 +219,7 @@ class Anomalies:
         """Let an agent act again, as far as it is not for the records to say."""
         self._held.pop((tenant, agent), None)
 
-    def _exact(self, call: Call, process: Process) -> Anomaly | None:
+    async def _exact(self, call: Call, process: Process) -> Anomaly | None:
         """What a call itself shows."""
         if call.name == "generate":
             return None
@@ -231,7 +232,7 @@ class Anomalies:
         data = codec.dumps(call.args["arguments" if call.name == "call" else "body"])
         if any(form in data for form in self._canaries):
             return Anomaly("quarantine", "canary", "a planted string that nothing may send was about to go out")
-        if looks and keys(data.decode()):
+        if looks and await aside(lambda: keys(data.decode()), len(data)):
             return Anomaly("pause", "key", f"what {call.args['tool']} was to send looks like a secret key")
         return None
 

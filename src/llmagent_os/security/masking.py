@@ -10,30 +10,103 @@ like any other value, so that a page cannot have the model carry somebody's data
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import re
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core import extras
+from ..core.errors import ContextOverflow
 from ..core.ports import Proceed
-from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, Message, ToolCall, ToolSpec
+from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, ToolCall
 from ..core.remembered import remembered
 from ..core.secrets import places
+from .folding import matches
 from .recognisers import Recogniser, Span, apart, recognise
 from .vault import Vault
 
 TOKEN = re.compile(r"<[A-Z]{2,12}_[A-Z2-7]{8}>", re.IGNORECASE | re.ASCII)
 _LONGEST = 23  # characters of a token
 Said = TypeVar("Said", Chunk, Generation)
+T = TypeVar("T")
 _LARGE = 10**8  # a number from here on may be an account or a phone number
-_LONG = 20_000  # characters, from which on a thread does the looking
+LONG = 20_000  # characters, from which on a thread does the looking
 _REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
 _LARGEST = 1 << 16  # characters of one of them
+_WIDEST = 16  # characters a token: what has more of them than its window has tokens for cannot fit
+_MOST = 1 << 23  # characters that any model there is could read, where nobody says how long its window is
+
+_OURS = frozenset({"model", "adapter", "role", "service", "needs", "strategy", "scorer", "type"})
+"""Fields that say which of our own parts does the work, or of what form something is."""
+_NAMES = frozenset({"name", "id", "tool_call_id", "tool_choice"})
+"""Fields in which servers take letters, digits, `_` and `-` only: a token stands there without its brackets."""
+_PICTURES = frozenset({"url", "data", "file_data"})
+"""Fields of parts that are no text: what they hold is sent as it is."""
+
+
+# -- long texts, off the loop
+
+_ASIDE = ThreadPoolExecutor(2, "masking")  # no more: they all take turns at one interpreter
+
+
+class _Rests:
+    """Lets other threads have their turn after some two milliseconds of work."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._since > 0.002:
+            time.sleep(0.0005)
+            self._since = time.monotonic()
+
+
+_between: contextvars.ContextVar[Callable[[], object]] = contextvars.ContextVar("between", default=int)
+
+
+async def aside(work: Callable[[], T], size: int) -> T:
+    """Do what takes longer the larger a text is: from LONG characters on in a thread that leaves the loop its turns."""
+    if size <= LONG:
+        return work()
+    context = contextvars.copy_context()
+    context.run(_between.set, _Rests())
+    return await asyncio.get_running_loop().run_in_executor(_ASIDE, context.run, work)
+
+
+def recognised(text: str) -> list[Span]:
+    """The values in a text (see `recognise`); in a thread of `aside`, with rests."""
+    return recognise(text, _between.get())
+
+
+@lru_cache
+def _fields(record: type) -> tuple[str, ...]:
+    """The fields of a record whose texts leave with it."""
+    return tuple(each.name for each in fields(record) if each.name not in _OURS)
+
+
+def _characters(what: Any) -> int:
+    """How much text there is to look through; pictures are none."""
+    count, left = 0, [what]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            count += len(each)
+        elif isinstance(each, Mapping):
+            left += each
+            left += (value for key, value in each.items() if key not in _PICTURES or not isinstance(value, str))
+        elif isinstance(each, list | tuple):
+            left += each
+        elif is_dataclass(each) and not isinstance(each, type):
+            left += (getattr(each, name) for name in _fields(type(each)))
+    return count
 
 
 class Restorer:
@@ -79,6 +152,7 @@ class Passage:
 
     def __init__(self, vault: Vault, tenant: str, find: Callable[[str], Sequence[Span]]) -> None:
         self.tokens: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # what stands for a name that holds a value, and the name
         self._vault, self._tenant, self._find = vault, tenant, find
         self._known = vault.known(tenant)
 
@@ -88,7 +162,8 @@ class Passage:
         """A text with tokens for values. `cue` is what stands before it, such as the name of a field."""
         shift = len(cue)
         found = (Span(max(0, s.start - shift), s.end - shift, s.kind) for s in self._find(cue + text) if s.end > shift)
-        planted = (Span(match.start(), match.end(), "TOKEN") for match in TOKEN.finditer(text) if "<" in text)
+        tokens = matches(TOKEN, text) if "<" in text else ()
+        planted = (Span(match.start(), match.end(), "TOKEN") for match in tokens)
         parts, end = [], 0
         for span in apart([*found, *planted, *given(text), *self._known.find(text)]):
             value = text[span.start : span.end]
@@ -111,26 +186,37 @@ class Passage:
             return value if masked == str(value) else masked
         return value
 
-    def request(self, request: GenerateRequest) -> GenerateRequest:
-        """A request that says nothing of what was recognised. Pictures are not looked into."""
-        return replace(
-            request,
-            messages=tuple(map(self._message, request.messages)),
-            prompt=None if request.prompt is None else self.mask(request.prompt),
-            said=self.mask(request.said),
-            tools=tuple(ToolSpec(t.name, self.mask(t.description), self.json(t.parameters)) for t in request.tools),
-            schema=None if request.schema is None else self.json(request.schema),
-            choices=None if request.choices is None else tuple(map(self.mask, request.choices)),
-        )
+    def record(self, value: Any, name: str = "") -> Any:
+        """A request, or a part of one, that says nothing of what was recognised, in whatever field it stands.
 
-    def _message(self, message: Message) -> Message:
-        content: Any = message.content
-        if isinstance(content, str):
-            content = self.mask(content)
-        else:
-            content = [part | {"text": self.mask(part["text"])} if "text" in part else part for part in content]
-        calls = tuple(ToolCall(call.id, call.name, self.json(call.arguments)) for call in message.tool_calls)
-        return replace(message, content=content, tool_calls=calls)
+        Pictures are not looked into.
+        """
+        if isinstance(value, str):
+            return self._named(value) if name in _NAMES else self.mask(value)
+        if isinstance(value, tuple):
+            return tuple(self.record(each, name) for each in value)
+        if isinstance(value, list):
+            return [self._part(each) for each in value]
+        if is_dataclass(value) and not isinstance(value, type):
+            parts = {each: self.record(getattr(value, each), each) for each in _fields(type(value))}
+            return replace(value, **parts)
+        return self.json(value) if isinstance(value, Mapping) else value
+
+    def _named(self, name: str) -> str:
+        masked = self.mask(name)
+        if masked == name:
+            return name
+        sent = TOKEN.sub(lambda match: match[0][1:-1], masked)
+        self.names[sent] = name
+        return sent
+
+    def _part(self, part: Json, field: str = "") -> Json:
+        """A part of a message that has several."""
+        if isinstance(part, Mapping):
+            return {key: item if key in _OURS else self._part(item, key) for key, item in part.items()}
+        if isinstance(part, list):
+            return [self._part(item, field) for item in part]
+        return self.mask(part) if isinstance(part, str) and field not in _PICTURES else part
 
     # -- back
 
@@ -149,7 +235,10 @@ class Passage:
     def back(self, answer: Said, text: str, restorer: Restorer) -> Said:
         """An answer, or a piece of one, with values. Log-probabilities stay those of what the model said."""
         others = tuple(replace(each, text=restorer.fill(each.text)) for each in answer.alternatives)
-        calls = tuple(ToolCall(call.id, call.name, self.filled(call.arguments)) for call in answer.tool_calls)
+        calls = tuple(
+            ToolCall(call.id, self.names.get(call.name, call.name), self.filled(call.arguments))
+            for call in answer.tool_calls
+        )
         return replace(answer, text=text, tool_calls=calls, alternatives=others)
 
     def chunk(self, chunk: Chunk, restorer: Restorer) -> Chunk:
@@ -171,15 +260,18 @@ class Masking:
 
     def __init__(
         self, vault: Vault, remote: Callable[[str], bool], exposed: Callable[[str], bool] = lambda tool: False,
-        recognisers: Sequence[Recogniser] = (),
+        recognisers: Sequence[Recogniser] = (), window: Callable[[str], int] = lambda model: 0,
     ) -> None:  # fmt: skip
-        """`remote` says which models, `exposed` which tools are somebody else's. `recognisers` come on top of ours."""
-        self._vault, self._remote, self._exposed = vault, remote, exposed
+        """`remote` says which models, `exposed` which tools are somebody else's. `recognisers` come on top of ours.
+
+        `window` is the tokens that a model can read; 0 where that is not known.
+        """
+        self._vault, self._remote, self._exposed, self._window = vault, remote, exposed, window
         self._recognisers = recognisers
         self._find = remembered(_REMEMBERED, _LARGEST)(self._spans)
 
     def _spans(self, text: str) -> tuple[Span, ...]:
-        return tuple(apart([*recognise(text), *(span for each in self._recognisers for span in each(text))]))
+        return tuple(apart([*recognised(text), *(span for each in self._recognisers for span in each(text))]))
 
     async def __call__(self, call: Call, process: Any, proceed: Proceed) -> Any:
         """See `core.ports.Filter`."""
@@ -193,11 +285,18 @@ class Masking:
         return await proceed(call)
 
     async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
+        window = self._window(request.model)
+        size = max(map(len, request.texts), default=0) if isinstance(request, EmbedRequest) else _characters(request)
+        if size > (window * _WIDEST or _MOST):
+            tokens = size // 4
+            if call.name == "measure" and window:
+                return [tokens, window]
+            text = f"the prompt has {size:,} characters, more than the window of {request.model!r} holds; shorten it"
+            raise ContextOverflow(text, tokens=tokens, window=window)
         passage = Passage(self._vault, call.tenant, self._find)
+        masked = await self._masked(passage.record, request)
         if isinstance(request, EmbedRequest):
-            texts = await self._masked(lambda texts: tuple(map(passage.mask, texts)), request.texts)
-            return await changed(call, proceed, request=replace(request, texts=texts))
-        masked = await self._masked(passage.request, request)
+            return await changed(call, proceed, request=masked)
         stream, restorer = call.stream, passage.restorer(request)
         if stream is not None:
             call.stream = lambda chunk: stream(passage.chunk(chunk, restorer))
@@ -209,10 +308,7 @@ class Masking:
 
     async def _masked(self, mask: Callable[[Any], Any], what: Any) -> Any:
         """What is masked, once its tokens are kept. Long texts are looked through in a thread, as by models."""
-        if self._recognisers or _characters(what) > _LONG:
-            masked = await asyncio.to_thread(mask, what)
-        else:
-            masked = mask(what)
+        masked = await aside(lambda: mask(what), LONG + 1 if self._recognisers else _characters(what))
         await self._vault.kept()
         return masked
 
@@ -226,13 +322,6 @@ async def changed(call: Call, proceed: Proceed, **args: Any) -> Any:
         call.args = given
 
 
-def _characters(what: Any) -> int:
-    """About how much text there is to look through."""
-    if isinstance(what, GenerateRequest):
-        return len(what.prompt or "") + sum(len(message.text) for message in what.messages)
-    return len(str(what))
-
-
 def given(text: str) -> Iterator[Span]:
     """Where a secret that the system itself was given stands in a text: it is known, not guessed."""
     return (Span(start, end, "KEY") for start, end in places(text))
@@ -240,10 +329,17 @@ def given(text: str) -> Iterator[Span]:
 
 def scrubbed(text: str, spare: Sequence[str] = ("NAME",)) -> str:
     """A text with `<KIND>` for every value, for good."""
-    for span in reversed(apart([*recognise(text), *given(text)])):
+    parts, end = [], 0
+    for span in apart([*recognised(text), *given(text)]):
         if span.kind not in spare:
-            text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
-    return text
+            parts += [text[end : span.start], f"<{span.kind}>"]
+            end = span.end
+    return "".join(parts) + text[end:] if parts else text
+
+
+def logged(text: str) -> str:
+    """What of a text goes into a log: no values, and of a long one the beginning, for it is looked through at once."""
+    return scrubbed(text) if len(text) <= LONG else f"{scrubbed(text[:LONG])}... ({len(text) - LONG:,} characters more)"
 
 
 class CleanLogs(logging.Filter):
@@ -255,13 +351,13 @@ class CleanLogs(logging.Filter):
             message = record.getMessage()
         except (TypeError, ValueError):  # logging would print the arguments as they are, to say that they do not fit
             message = f"{record.msg} (with arguments that do not fit)"
-        record.msg, record.args = scrubbed(message), ()
+        record.msg, record.args = logged(message), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = scrubbed(record.exc_text)
+            record.exc_text = logged(record.exc_text)
         if record.stack_info:
-            record.stack_info = scrubbed(record.stack_info)
+            record.stack_info = logged(record.stack_info)
         return True
 
 

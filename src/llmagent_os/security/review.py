@@ -20,8 +20,9 @@ from ..core.links import found, plainly
 from ..core.ports import Approver, Proceed
 from ..core.records import NOTHING, Call, Chunk, GenerateRequest, Generation, Json, Question
 from .asking import ABOUT, Asking
-from .masking import TOKEN, changed, given
-from .recognisers import apart, recognise
+from .folding import matches
+from .masking import TOKEN, aside, changed, given, recognised
+from .recognisers import apart
 from .vault import Vault, squeezed
 
 Action = Literal["allow", "edit", "ask", "refuse"]
@@ -85,6 +86,7 @@ _ACTIONS: dict[str, Action] = {
 
 # -- what a sink would execute
 
+_SEEN = 8192  # characters that one of what follows may be long
 _SCHEME = r"(?:javascript|vbscript|data|file)\s*:"
 _ELSEWHERE = re.compile(r"(?:https?|ftps?|wss?):|(?:[a-z][a-z0-9+.-]*:)?//", re.I)
 _WHITE = re.compile(r"\s+")
@@ -94,10 +96,12 @@ _RUNS = re.compile(rf"=[\s\"']*{_SCHEME}", re.I)
 _LOADS = re.compile(r"[\s/\"'](?:src|srcset|poster|background)\s*=[\s\"']*([^\s\"'>]{1,4000})", re.I)
 _PICTURE = re.compile(r"!\[([^\]]{0,500}+)\](?:\(\s*+<?([^)\s>]{1,4000}+)[^)]{0,500}+\)|\[[^\]]{0,200}+\])")
 _LINK = re.compile(rf"\[([^\]]{{0,500}})\]\(\s*<?\s*{_SCHEME}[^)]{{0,4000}}\)", re.I)
-_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\"|`[^`]*`|\$(\w{0,64})\$.{0,2048}?\$\1\$", re.DOTALL)
+_MOST_SQL = 1 << 16  # characters of a statement that are judged
 _ACTS: dict[str, tuple[tuple[str, str], ...]] = {
     "html": (
-        (r"<\s*/?\s*(?:script|iframe|object|embed|applet|base|form|meta|link|style|svg|math|frame|frameset|template)\b",
+        (r"<\s*+/?\s*+(?:script|iframe|object|embed|applet|base|form|meta|link|style|svg|math|frame|frameset"
+         r"|template)\b",
          "an active element"),
         (r"[\s/\"']on[a-z]{3,24}\s*=", "a handler"),
         (r"style\s*=[^>]{0,1000}?(?:url\s*\(|expression\s*\(|@import)", "a style that loads something"),
@@ -138,29 +142,46 @@ def _at_sink(text: str, sink: Sink, hosts: Sequence[str]) -> Iterator[Finding]:
     if sink == "html":
         yield from _html(text, hosts)
         return
+    if sink == "sql" and len(text) > _MOST_SQL:
+        yield Finding(sink, f"a statement longer than {_MOST_SQL:,} characters")
+        return
     plain = _QUOTED.sub("?", text.strip().rstrip(";")) if sink == "sql" else text
     for pattern, why in _PATTERNS.get(sink, ()):
-        if match := pattern.search(plain):
+        if match := _first(pattern, plain):
             yield Finding(sink, f"{why} ({match[0]!r})")
 
 
+def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(matches(pattern, text, _SEEN), None)
+
+
 def _markdown(text: str, hosts: Sequence[str]) -> Iterator[Finding]:
-    for match in _PICTURE.finditer(text):
+    for match in matches(_PICTURE, text, _SEEN):
         if match[2] is None or re.match(_SCHEME, match[2], re.I) or not _allowed(match[2], hosts):
             yield Finding("markdown", "a picture loaded from elsewhere", match.start(), match.end(), match[1])
-    for match in _LINK.finditer(text):
+    for match in matches(_LINK, text, _SEEN):
         yield Finding("markdown", "a link that runs code", match.start(), match.end(), match[1])
 
 
 def _html(text: str, hosts: Sequence[str]) -> Iterator[Finding]:
     if not _TAG.search(text):
         return
-    read = _HIDDEN.sub("", html.unescape(text))  # addresses as a browser reads them
-    why = [why for pattern, why in _PATTERNS["html"] if pattern.search(text)]
-    why += ["an address that runs code"] if _RUNS.search(read) else []
-    why += ["something loaded from elsewhere" for match in _LOADS.finditer(read) if not _allowed(match[1], hosts)]
+    read = _without(_HIDDEN, html.unescape(text))  # addresses as a browser reads them
+    why = [why for pattern, why in _PATTERNS["html"] if _first(pattern, text)]
+    why += ["an address that runs code"] if _first(_RUNS, read) else []
+    loads = matches(_LOADS, read, _SEEN)
+    why += ["something loaded from elsewhere" for match in loads if not _allowed(match[1], hosts)]
     if why:
         yield Finding("html", ", ".join(dict.fromkeys(why)), 0, len(text), html.escape(text))
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    """A text without what a pattern says."""
+    parts, end = [], 0
+    for match in matches(pattern, text):
+        parts.append(text[end : match.start()])
+        end = match.end()
+    return "".join(parts) + text[end:]
 
 
 # -- the review
@@ -194,8 +215,9 @@ class Review:
 
     async def judge(self, text: str, sink: Sink, tenant: str = "default", known: str | None = None) -> Judgement:
         """What becomes of a text that goes to a sink. `known` is what its reader knows; None: whatever it is."""
-        findings = list(self._certain(text, sink, tenant, known))
-        findings += [found for classify in self._classifiers for found in classify(text)]
+        findings = await aside(
+            lambda: [*self._certain(text, sink, tenant, known), *self._classified(text)], len(text) + len(known or "")
+        )
         for judge in self._judges:
             if self._action(findings) != "refuse" and (found := await judge(text, sink)) is not None:
                 findings.append(found)
@@ -203,18 +225,23 @@ class Review:
         edits = [each for each in findings if self._of(each) == "edit"]
         return Judgement(action, text if action == "refuse" else _edited(text, edits), tuple(findings))
 
+    def _classified(self, text: str) -> Iterator[Finding]:
+        return (found for classify in self._classifiers for found in classify(text))
+
     def _certain(self, text: str, sink: Sink, tenant: str, known: str | None) -> Iterator[Finding]:
         """What needs no opinion."""
-        for span in apart([*recognise(text), *given(text)]):
+        for span in apart([*recognised(text), *given(text)]):
             if span.kind in self._rules.secrets:
                 yield Finding("secret", f"a {span.kind}", span.start, span.end, f"<{span.kind}>")
-        for match in TOKEN.finditer(text):
+        for match in matches(TOKEN, text):
             kind = match[0].split("_")[0] + ">"
             yield Finding("token", "a token without its value", match.start(), match.end(), kind)
-        for span in self._vault.known(tenant).find(text) if self._vault is not None and known is not None else ():
-            if squeezed(text[span.start : span.end]) not in squeezed(known or ""):
+        swept = self._vault.known(tenant).find(text) if self._vault is not None and known is not None else ()
+        told = squeezed(known) if known and self._vault is not None else ""
+        for span in swept:
+            if squeezed(text[span.start : span.end]) not in told:
                 yield Finding("vault", f"somebody's {span.kind}", span.start, span.end, f"<{span.kind}>")
-        for match in self._phrases.finditer(text):
+        for match in matches(self._phrases, text):
             topic = self._topics.get(" ".join(match[0].casefold().split()))
             yield Finding("topic" if topic else "phrase", topic or match[0], match.start(), match.end(), "…")
         yield from _at_sink(text, sink, self._rules.hosts)

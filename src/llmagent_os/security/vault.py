@@ -22,10 +22,14 @@ from pathlib import Path
 from ..core import extras
 from ..core.errors import InvalidRequest, VaultUnreadable
 from ..core.ports import Facts
-from .recognisers import WIDE, Span
+from .folding import PLAIN, STRETCH
+from .recognisers import Span
 
 SPACE = "vault/"
-_SEPARATORS: dict[int, int | None] = {**WIDE, **dict.fromkeys(map(ord, " \u3000\t\r\n-.()/·（）－"))}
+_BETWEEN = frozenset(map(ord, " \t\r\n-.()/·"))
+_SEPARATORS: dict[int, int | None] = {
+    **{code: None if letter in _BETWEEN else letter for code, letter in PLAIN.items()}, **dict.fromkeys(_BETWEEN)
+}  # fmt: skip
 _NONCE = 12
 PUT_BACK = "put vault.key back from the backup that they come from, and start again"
 _KEY = 32
@@ -98,7 +102,7 @@ class Known:
         if not lengths:
             return
         form = squeezed(text)
-        grams = self._grams - {2} if form.isascii() else self._grams
+        grams = tuple(self._grams - {2} if form.isascii() else self._grams)
         hits = [(p, p + g) for g in grams for p in range(len(form) - g + 1) if form[p : p + g] in lengths]
         places: list[int] | None = None  # of the letters of `form` in the text
         for place, upto in hits:
@@ -116,7 +120,9 @@ class Known:
 
 
 def squeezed(text: str) -> str:
-    """A text without separators, in lower case, a letter for a letter."""
+    """A text without separators, in lower case, a letter for a letter; made a stretch at a time."""
+    if len(text) > STRETCH:
+        return "".join(squeezed(text[begin : begin + STRETCH]) for begin in range(0, len(text), STRETCH))
     plain = text.translate(_SEPARATORS)
     lower = plain.lower()
     return lower if len(lower) == len(plain) else plain  # a letter may have two in lower case

@@ -1,0 +1,104 @@
+"""Keys by their form, and by what stands before them; and what is drawn at random but opens nothing."""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+
+import pytest
+
+from llmagent_os.security.keyforms import drawn
+from llmagent_os.security.recognisers import recognise
+
+LETTERS = {"a": string.ascii_letters + string.digits, "h": "0123456789abcdef", "U": string.ascii_uppercase + "234567"}
+
+
+def letters(which: str, count: int, seed: int = 7) -> str:
+    """Letters drawn at random, the same each time."""
+    return "".join(random.Random(seed).choices(LETTERS[which], k=count))
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """The values in a text, with their kinds."""
+    return [(span.kind, text[span.start : span.end]) for span in recognise(text)]
+
+
+PREFIXED = [
+    f"{prefix}{letters(which, count)}"
+    for prefix, which, count in (
+        ("acme_live_", "a", 32), ("acme-pat-", "h", 40), ("zz9_", "a", 24), ("ACME_", "U", 40), ("shpat_", "h", 32),
+        ("hvs.", "a", 90), ("dapi", "h", 32), ("SG.", "a", 22), ("key-", "h", 32), ("glrt-", "a", 20),
+    )
+]  # fmt: skip
+PREFIXED[7] += "." + letters("a", 43, 8)
+
+
+@pytest.mark.parametrize("key", PREFIXED)
+def test_a_key_is_one_by_its_prefix_its_separator_and_its_random_part(key: str) -> None:
+    for text in (key, f"use {key} now", f"我们用{key}，", f'{{"v": "{key}"}}', f"a\\n{key}\\nb", f"K={key};"):
+        assert found(text) == [("KEY", key)]
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["api_key = '{}'", "AccountKey={};EndpointSuffix=x", "the auth token of our account is {}", "Cookie: sid={}; "
+                                                                                                "lang=en",
+     "X-Api-Key: {}", "?sv=1&sig={}&se=2", '"clientSecret":"{}"', "密钥是{}，", "Authorization: Bearer {}",
+     "Authorization: Token {}", "<add key=\"ApiSecret\" value=\"{}\"/>", "os.environ['X_SECRET'] = '{}'", "--token {}",
+     '"{{\\"accessToken\\": \\"{}\\"}}"', "Set-Cookie: JSESSIONID={}; Path=/"],
+)  # fmt: skip
+def test_a_key_without_a_form_is_known_by_what_stands_before_it(before: str) -> None:
+    for key in (letters("a", 32), letters("h", 32, 3), letters("a", 40, 5)):
+        assert ("KEY", key) in found(before.format(key))
+
+
+def test_basic_authorization_is_a_name_and_a_password() -> None:
+    given = base64.b64encode(b"ann:s3cr3t-words").decode()
+    for text in ("Authorization: Basic {}", "authorization: basic {}", '{{"Authorization": "Basic {}"}}'):
+        assert found(text.format(given)) == [("KEY", given)]
+    assert found("Basic training for beginners") == [] == found("Basic dGhlcmUgaXMgbm9uZQ==")
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ("postgres://app:pa55word@db/x", "pa55word"), ("redis://:s3cret99@cache", "s3cret99"),
+        ("Password=abc123;Enc=1", "abc123"),
+        ("mysql -uroot -ps3cret9 shop", "s3cret9"), ("curl -u bob:hunter2! x", "hunter2!"),
+        ("userPassword: 'hunter2'", "hunter2"),
+        ("<password>hunter2</password>", "hunter2"), ("PGPASSWORD=hunter2 psql", "hunter2"), ("WiFi密码hunter2",
+                                                                                              "hunter2"),
+    ],
+)  # fmt: skip
+def test_a_password_is_what_is_given_as_one(text: str, password: str) -> None:
+    assert ("KEY", password) in found(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"commit-{letters('h', 40)}", f"call_{letters('a', 24)}", f"toolu_01{letters('a', 22)}", f"req_{letters('a', 24)}",
+     f"chatcmpl-{letters('a', 29)}", f"assets/index-{letters('a', 20)}.js", f"sha512-{letters('a', 86)}==",
+     f"image sha256:{letters('h', 64)}", f"next_page_token={letters('a', 24)}",
+     "token id 550e8400-e29b-41d4-a716-446655440000",
+     "test_user_authentication_flow_2024", "MAX_CONNECTIONS_PER_HOST_V2=20", "api_key=${API_KEY}", "primary key "
+                                                                                                   "20240101",
+     "password: ********", "password = os.environ['DB_PASSWORD2']", "token = get_token2(request, session)",
+     "max_tokens=1024",
+     f"https://docs.example.com/d/{letters('a', 44)}/edit", "the key to room 20241130 is lost",
+     "tokenizer=cl100k_base_v2_fast",
+     f"commit {letters('h', 40)} signs the token", "the design of the author is a signal"],
+)  # fmt: skip
+def test_what_only_looks_like_a_key_is_left_alone(text: str) -> None:
+    assert found(text) == []
+
+
+def test_what_is_drawn_at_random_and_what_is_written() -> None:
+    for which in LETTERS:
+        assert sum(drawn(letters(which, 32, seed)) for seed in range(200)) >= 180
+    assert not any(
+        map(
+            drawn,
+            ("HTTPServerRequestHandlerFactory2", "release-2024-11-30-candidate-4", "a" * 40, "user1user1user1user1"),
+        )
+    )
