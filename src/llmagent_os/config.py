@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .agent.spec import Allowance
-from .core import documents
+from .core import documents, worded
 from .core.errors import InvalidRequest, nearest
 from .core.folders import data_folder
 from .core.records import Decoding, Retention
@@ -119,26 +119,27 @@ def _origin(given: str) -> str:
 
 
 class Cors(BaseModel):
-    """Whose pages may ask from a browser (CORS): `origins` as browsers name them, `*` for every page.
+    """Whose pages may ask from a browser (CORS): `origins` as browsers name them, `*` for every page; where none is
+    named, those of this machine (`http://localhost:3000`).
 
     Such a page sends a key as any client does. `credentials` lets it send cookies and other logins of the browser too,
-    for a proxy in front of this server: our own cookie counts from our own pages only. It does not go with `*`.
+    for a proxy in front of this server: our own cookie counts from our own pages only. It takes origins by name.
     `max_age`: seconds that a browser may remember the answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    origins: list[Annotated[str, AfterValidator(_origin)]] = Field(min_length=1)
+    origins: list[Annotated[str, AfterValidator(_origin)]] | None = Field(None, min_length=1)
     credentials: bool = False
     max_age: int = Field(600, ge=0)
 
     @model_validator(mode="after")
     def _not_everybody(self) -> Cors:
-        if self.credentials and "*" in self.origins:
-            raise ValueError("credentials are for pages that are named; name the origins instead of *")
+        if self.credentials and (self.origins is None or "*" in self.origins):
+            raise ValueError("credentials are for pages that are named; name the origins, without *")
         return self
 
 
-Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+Source = Annotated[str, Field(pattern=worded.SOURCE)]
 
 
 class Masks(BaseModel):
@@ -179,6 +180,9 @@ def _memory() -> int:
 class Config(BaseModel):
     """How a system runs. Each field can be set in the environment as `LLMAGENT_OS_<FIELD>`.
 
+    `names` are those (or patterns, `*.example.org`) that the server is asked under beside addresses and names of this
+    network: what needs no key, such as `/health`, is refused under any other.
+
     `model` is what the name `default` stands for (None: the catalog's default). `durability` is `crash` (survives the
     end of the process) or `power` (every commit waits for the disk). `limits` caps `generate` calls at once by model.
     `scheduler` says how calls share an engine, by model (`*`: those not named); `pages` what their contexts may take.
@@ -197,6 +201,7 @@ class Config(BaseModel):
     data: Path = Field(default_factory=data_folder)
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    names: list[str] = Field(default_factory=list)
     model: str | None = None
     durability: Literal["crash", "power"] = "crash"
     limits: dict[str, int] = Field(default_factory=dict)
@@ -229,7 +234,7 @@ def load(overrides: Mapping[str, Any] | None = None) -> Config:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-        wrong = first["msg"].partition(" or instance of ")[0]  # a class of ours, which nobody can write
+        wrong = worded.wrong(first).partition(" or instance of ")[0]  # a class of ours, which nobody can write
         hint = _meant(first["loc"]) if unknown else wrong
         raise InvalidRequest(f"configuration: {field}: {hint}", parameter=field) from error
 

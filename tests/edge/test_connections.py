@@ -252,6 +252,28 @@ async def test_every_page_may_ask_where_that_is_said_but_never_with_a_cookie(
             assert answer.status == 403
 
 
+@pytest.mark.parametrize("cors", [None, {}])
+async def test_pages_of_this_machine_may_ask_where_that_is_on_and_no_page_where_it_is_off(
+    tmp_path: Path, models_folder: Path, cors: Any
+) -> None:
+    origins = {
+        "http://localhost:3000": True, "https://localhost": True, "http://127.0.0.1:8123": True,
+        "http://[::1]:5173": True, "http://app.localhost:80": True, "https://evil.example": False,
+        "http://localhost.evil.example": False, "http://127.0.0.1.evil.example": False,
+        "http://127.0.0.1:80.evil.example": False, "http://10.0.0.7": False,
+        "null": False, "file://": False,
+    }  # fmt: skip
+    async with gate(tmp_path / "data", cors=cors) as api:
+        for origin, ours in origins.items():
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Authorization": ""}
+            async with api.session.options(api.running.url + CHAT, headers=asked) as answer:
+                allowed = answer.headers.get("Access-Control-Allow-Origin")
+            async with api.session.post(api.running.url + CHAT, json=chat(), headers={"Origin": origin}) as answer:
+                assert answer.status == 200
+                assert answer.headers.get("Access-Control-Allow-Origin") == allowed, origin
+            assert allowed == (origin if ours and cors is not None else None), origin
+
+
 async def test_a_page_may_use_the_logins_of_a_proxy_but_not_our_cookie(tmp_path: Path, models_folder: Path) -> None:
     async with gate(tmp_path / "data", cors={"origins": [PAGE + "/"], "credentials": True}) as api:
         cookie = await log_in(api)
@@ -266,6 +288,7 @@ async def test_a_page_may_use_the_logins_of_a_proxy_but_not_our_cookie(tmp_path:
     [
         {"origins": ["*"], "credentials": True},
         {"origins": []},
+        {"credentials": True},
         {"origins": ["app.example.org"]},
         {"origins": ["https://app.example.org/path"]},
         {"origin": ["*"]},

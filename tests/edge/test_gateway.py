@@ -18,14 +18,17 @@ import pytest
 
 from llmagent_os.config import Config
 from llmagent_os.core import codec
-from llmagent_os.core.errors import PortTaken
+from llmagent_os.core.errors import InvalidRequest, PortTaken
 from llmagent_os.core.records import Chunk, GenerateRequest, Generation, Message, ModelSpec
 from llmagent_os.gateway.answering import follow
+from llmagent_os.gateway.auth import ROUTES
 from llmagent_os.gateway.client import Client, find
 from llmagent_os.gateway.server import running
 from llmagent_os.llm.scripted import ScriptedEngine
+from llmagent_os.stores.backup import back_up
 from tests.stand_ins.gateway import Gate, gate, user
 from tests.stand_ins.kernels import until
+from tests.stand_ins.rivals import BODIES, NOWHERE, filled
 
 CHAT = "/v1/chat/completions"
 ENDLESS = {"text": "word " * 20_000, "pace": 0.01}
@@ -52,8 +55,8 @@ def engine_is_free(api: Gate) -> bool:
 @pytest.mark.parametrize("path", ["/v1/agents", "/metrics", "/openapi.json", "/nowhere"])
 async def test_without_the_key_nothing_is_said(api: Gate, header: str, path: str) -> None:
     status, answer = await api.get(path, headers={"Authorization": header})
-    assert status == 401
-    assert str(api.system.config.data / "key") in answer["error"]["message"]
+    assert status == 401 and "key" in answer["error"]["message"]
+    assert str(api.system.config.data) not in str(answer) and "/key" not in str(answer)
 
 
 async def test_the_key_is_its_owners_alone_and_stays(tmp_path: Path, models_folder: Path) -> None:
@@ -66,6 +69,60 @@ async def test_the_key_is_its_owners_alone_and_stays(tmp_path: Path, models_fold
             assert find(tmp_path / "data").url == api.running.url
     assert keys[0] == keys[1] and len(keys[0]) > 40
     assert not (tmp_path / "data" / "server.json").exists()
+
+
+async def test_the_journal_is_its_owners_alone_with_all_that_lies_beside_it(
+    tmp_path: Path, models_folder: Path
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    before = os.umask(0)
+    try:
+        async with gate(data) as api:
+            await api.post(CHAT, chat())
+            beside = sorted(each.name for each in data.glob("journal.db*"))
+            assert beside == ["journal.db", "journal.db-shm", "journal.db-wal"]
+            assert {(data / name).stat().st_mode & 0o777 for name in beside} == {0o600}
+            back_up(data, backup)
+        for name in ("journal.db", "backup.json"):
+            assert (backup / name).stat().st_mode & 0o777 == 0o600
+        for name in ("journal.db", "journal.db.before-2"):
+            (data / name).touch()
+            (data / name).chmod(0o644)  # as earlier versions left them
+        async with gate(data):
+            for name in ("journal.db", "journal.db.before-2", "journal.db-wal"):
+                assert (data / name).stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+# -- names of this server, where no key is asked for
+
+
+NAMES = {
+    "evil.example": 403, "evil.example:{port}": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example": 403,
+    "evil.example.": 403, "me@127.0.0.1": 403, "evil.example#@127.0.0.1": 403, "": 403, "a:b:c": 403,
+    "xn--80ak6aa92e.com": 403, "node.example.org.evil.example": 403,
+    "127.0.0.1": 200, "127.0.0.1:{port}": 200, "LOCALHOST:{port}": 200, "[::1]:{port}": 200, "10.0.0.7": 200,
+    "box": 200, "box:80": 200, "box.local": 200, "pod.svc.cluster.local.": 200, "a.node.example.org": 200,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/health/", "/", "/web/home.js"])
+async def test_what_needs_no_key_is_answered_under_names_of_this_server_alone(
+    tmp_path: Path, models_folder: Path, path: str
+) -> None:
+    async with gate(tmp_path / "data", names=["*.node.example.org"]) as api:
+        port = api.running.url.rpartition(":")[2]
+        for name, expected in NAMES.items():
+            host = {"Host": name.format(port=port)}
+            for method in ("GET", "HEAD"):
+                status, answer = await api.ask(method, path, headers=host | {"Authorization": ""})
+                assert status == expected, (name, method)
+                if expected == 403 and method == "GET":
+                    assert "`names` in config.yaml" in answer["error"]["message"] and "parts" not in answer
+            status, _ = await api.ask("OPTIONS", path, headers=host)
+            assert status == (204 if expected == 200 else 403)
+            assert (await api.get("/v1/agents", headers=host))[0] == 200  # who has a key may come by any name
 
 
 # -- bodies
@@ -130,11 +187,53 @@ async def test_what_responses_do_not_take_is_named(api: Gate, body: Any, says: s
     assert says in answer["error"]["message"]
 
 
+NO_JSON = [
+    ("application/json", b"{"),
+    ("application/json", b'{"name": "x",}'),
+    ("application/json", b"\xff\xfe{\x00}\x00"),
+    ("application/json; charset=latin-1", b'{"name": "\xe9"}'),
+    ("application/json", b"[" * 100_000),
+    ("application/vnd.api+json", b"nonsense"),
+    ("application/x-www-form-urlencoded", b"name=x&model=scripted"),
+    ("application/x-www-form-urlencoded", b"%ff=%zz&&&==="),
+    ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--b--\r\n'),
+    ("multipart/form-data", b"no boundary"),
+    ("text/plain", b"hello"),
+    ("", b"hello"),
+    ("nonsense", b"{"),
+]
+TAKING = sorted(BODIES.keys() - {"PUT /v1/agents/{name}/files/{path:path}"})
+OTHERS = sorted(ROUTES.keys() - BODIES.keys() - {"POST /v1/login", "DELETE /v1/login", "GET /v1/events"})
+
+
+async def test_a_body_that_is_no_json_is_a_400_on_every_route_that_takes_one(api: Gate) -> None:
+    for route in [*TAKING, *OTHERS]:
+        method, path, _ = filled(route, NOWHERE)
+        for kind, data in NO_JSON:
+            status, answer = await api.ask(method, path, data=data, headers={"Content-Type": kind})
+            assert status == 400 if route in TAKING else status < 500, (route, kind, status, answer)
+            assert route in OTHERS or "there is no" not in answer["error"]["message"], (route, kind)
+
+
 async def test_what_is_no_json_is_refused(api: Gate) -> None:
     for path in (CHAT, "/v1/agents"):
         status, answer = await api.ask("POST", path, data=b"{", headers={"Content-Type": "application/json"})
         assert status == 400
         assert "JSON" in answer["error"]["message"]
+
+
+async def test_a_name_that_does_not_fit_is_told_in_words(api: Gate) -> None:
+    for method, path, body in (
+        ("POST", "/v1/agents", {"name": "my agent", "model": "scripted"}),
+        ("POST", "/v1/agents", {"name": "", "model": "scripted"}),
+        ("POST", "/v1/processes", {"program": "agent", "name": "a/b"}),
+        ("GET", "/v1/blobs/" + "0" * 32 + "?mime=png", None),
+    ):
+        status, answer = await api.ask(method, path, json=body)
+        text = answer["error"]["message"]
+        assert status == 400 and "such as" in text and not set("^$[]\\") & set(text), text
+    with pytest.raises(InvalidRequest, match="such as research-helper"):
+        await api.system.agents.create({"name": "my agent"})
 
 
 @pytest.mark.parametrize(

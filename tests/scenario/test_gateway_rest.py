@@ -13,6 +13,7 @@ import pytest
 
 from llmagent_os import File, ToolKit
 from llmagent_os.core.records import GenerateRequest, Json
+from llmagent_os.gateway.rest_processes import MOST
 from llmagent_os.plugins import hookimpl
 from tests.stand_ins.gateway import Gate, gate
 from tests.stand_ins.slotted import SlottedEngine, SlottedWork
@@ -168,6 +169,27 @@ async def test_processes_their_calls_and_their_replay(api: Gate) -> None:
     assert (killed["status"], killed["reason"]) == ("stopped", "enough")
 
 
+async def test_calls_are_told_as_far_as_they_fit_and_the_rest_after_those(api: Gate) -> None:
+    (pid,) = (await api.post("/v1/agents/writer/deploy"))[1]["pids"]
+    await api.post(f"/v1/processes/{pid}/pause")
+    sys = await api.kernel.service("teller")
+    for _ in range(7):
+        await sys.send(pid, "x" * 3_000_000)  # the same parts: the journal has them once
+    path, after, sizes, seqs = f"/v1/processes/{sys.pid}/calls", 0, list[int](), list[int]()
+    more = True
+    while more:
+        async with api.session.get(f"{api.running.url}{path}?limit=1000&after={after}") as response:
+            page = await response.json()
+            sizes.append(int(response.headers["Content-Length"]))
+        seqs += [call["seq"] for call in page["calls"]]
+        after, more = seqs[-1], page["more"]
+    assert seqs == list(range(1, 8)) and len(sizes) == 4 and max(sizes) < MOST + 2**20
+    _, page = await api.get(f"{path}?limit=2")
+    assert ([call["seq"] for call in page["calls"]], page["more"]) == ([1, 2], True)
+    _, page = await api.get(f"{path}?after=7")
+    assert page == {"calls": [], "more": False}
+
+
 async def test_how_processes_stand_in_line(api: Gate) -> None:
     await say(api, "hello", session="s")
     (pid,) = api.kernel.table.named("writer@s")
@@ -203,7 +225,7 @@ async def test_models_come_and_go(api: Gate) -> None:
 async def test_health_metrics_and_the_system_at_a_glance(api: Gate) -> None:
     await say(api, "hello")
     workers = ("metrics", "anomalies", "sandbox", "audit", "retention")
-    parts = {"journal": None, "processes": None, "vault": None, "engine scripted": None}
+    parts = {"journal": None, "processes": None, "vault": None, "audit": None, "engine scripted": None}
     parts |= {f"worker {name}": None for name in workers}
     assert await api.get("/health", headers={"Authorization": ""}) == (200, {"status": "green", "parts": parts})
     _, top = await api.get("/v1/top")

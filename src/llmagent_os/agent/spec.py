@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..core import codec, documents
+from ..core import codec, documents, worded
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass, Supervision
 from . import policies
@@ -77,7 +77,7 @@ class AgentSpec(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
+    name: str = Field(pattern=worded.AGENT, max_length=64)
     description: str = ""
     model: str = "default"
     adapter: str | None = None
@@ -220,7 +220,7 @@ def _explain(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        wrong = first["msg"].partition(" or instance of ")[0]  # a class of ours, which nobody can write
+        wrong = worded.wrong(first).partition(" or instance of ")[0]  # a class of ours, which nobody can write
         return InvalidRequest(f"agent definition: {field}: {wrong}", parameter=field)
     known = [info.alias or name for name, info in AgentSpec.model_fields.items()]
     return InvalidRequest(f"agent definition: unknown field {field!r}; {nearest(field, known)}", parameter=field)

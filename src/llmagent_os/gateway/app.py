@@ -20,6 +20,7 @@ from .background import Background
 from .desk import Desk, desk
 from .errors import Unauthorised, headers
 from .forms import form_of
+from .hosts import check_host
 from .messages_api import Messages
 from .openai_api import OpenAI
 from .responses_api import Responses
@@ -48,6 +49,9 @@ FAST: dict[str, Handler] = {
 ASKED = sorted({route.split()[0] for route in ROUTES} | {"HEAD", "OPTIONS"})
 SHOWN = ["retry-after", "x-should-retry", "www-authenticate", "allow", "location"]
 """Methods that a page may use, and headers that it may read beside those that every page may."""
+
+LOOPBACK = r"https?://(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+"""The origins of pages that are served on this machine."""
 
 ERASING = "/v1/privacy/erase"
 _SLASHES = re.compile("/{2,}")
@@ -83,6 +87,7 @@ class Gateway:
         self._system = system
         self._rest: ASGIApp = rest_app()
         self._lock = lock
+        self._names = [each.lower() for each in (system.config.host, *system.config.names)]
         self._patience = patience
         self._working: set[asyncio.Task[None]] = set()
         self._callers: dict[asyncio.Task[None], Caller] = {}  # for whom they work; not what erases
@@ -121,6 +126,8 @@ class Gateway:
     async def _serve(self, http: Exchange) -> None:
         path, method = http.scope["path"], http.scope["method"]
         http.scope["system"] = self._system
+        if method == "OPTIONS" or path in OPEN:
+            check_host(http.scope, self._names)
         if method == "OPTIONS" and (offered := methods(path)):
             await http.empty([(b"allow", ", ".join(offered).encode())])
             return
@@ -179,11 +186,13 @@ class Gateway:
 def for_pages(app: Gateway, cors: Cors | None) -> ASGIApp:
     """The application as pages of other origins may ask it from a browser, where that is allowed at all.
 
-    What is answered to a page says so, errors too; without a rule nothing is added, and browsers keep them out.
+    What is answered to a page says so, errors too; without a rule nothing is added, and browsers keep them out. A rule
+    that names nobody is for the pages of this machine.
     """
     if cors is None:
         return app
     return CORSMiddleware(
-        app, allow_origins=cors.origins, allow_methods=ASKED, allow_headers=["*"], allow_credentials=cors.credentials,
-        expose_headers=SHOWN, max_age=cors.max_age, allow_private_network="*" not in cors.origins,
+        app, allow_origins=cors.origins or (), allow_origin_regex=None if cors.origins else LOOPBACK,
+        allow_methods=ASKED, allow_headers=["*"], allow_credentials=cors.credentials, expose_headers=SHOWN,
+        max_age=cors.max_age, allow_private_network="*" not in (cors.origins or ()),
     )  # fmt: skip

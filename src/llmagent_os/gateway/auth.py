@@ -39,7 +39,8 @@ _HELD = {
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
-    "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools",
+    "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools, GET /v1/tenants",
+    "tenants": "GET /v1/tenants/{name}, PUT /v1/tenants/{name}, DELETE /v1/tenants/{name}",
     "agents:write": "POST /v1/agents, PUT /v1/agents/{name}, PATCH /v1/agents/{name}, DELETE /v1/agents/{name}, "
     "POST /v1/agents/{name}/deploy, POST /v1/agents/{name}/scale, POST /v1/agents/{name}/pause, "
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
@@ -101,6 +102,10 @@ def _header(scope: Scope, wanted: bytes) -> bytes:
     return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
+_ASK = "which whoever runs this system mints with `llmagent-os keys add`"
+_SEND = f"send the header `Authorization: Bearer KEY` with a key, {_ASK}"
+"""Nobody who has shown no key is told where on this machine one lies."""
+
 Tokens = Callable[[str], Awaitable[Caller]]
 """Whom a token speaks for; raises Unauthorised."""
 
@@ -111,8 +116,8 @@ class Lock:
     that has logged in.
     """
 
-    def __init__(self, key: str, path: Path, keys: Keys, tokens: Tokens | None = None) -> None:
-        self._key, self._path, self._keys, self._tokens = key.encode(), path, keys, tokens
+    def __init__(self, key: str, keys: Keys, tokens: Tokens | None = None) -> None:
+        self._key, self._keys, self._tokens = key.encode(), keys, tokens
         self._limiter = Limiter()
         self.logins = Logins()
 
@@ -135,14 +140,14 @@ class Lock:
         found = self.logins.find(scope)
         caller = self._keys.again(found) if found is not None else None
         if caller is None:
-            raise Unauthorised(f"send the header `Authorization: Bearer KEY`; the key is in {self._path}")
+            raise Unauthorised(_SEND)
         return caller
 
     async def _bearer(self, sent: bytes) -> Caller:
         scheme, bearer, *_ = (*sent.split(maxsplit=1), b"", b"")  # with any blanks between them
         bearer = bearer.rstrip()
         if scheme.lower() != b"bearer" or not bearer:
-            raise Unauthorised(f"send the header `Authorization: Bearer KEY`; the key is in {self._path}")
+            raise Unauthorised(_SEND)
         if hmac.compare_digest(bearer, self._key):
             return OWNER
         text = bearer.decode("latin-1")
@@ -150,5 +155,5 @@ class Lock:
             return await self._tokens(text)
         found = self._keys.find(text)
         if found is None:
-            raise Unauthorised(f"this key is not right, has expired or was revoked; the owner's is in {self._path}")
+            raise Unauthorised("this key is not right, has expired or was revoked; send another one, " + _ASK)
         return found

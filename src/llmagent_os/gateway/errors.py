@@ -30,10 +30,11 @@ from ..core.errors import (
     nearest,
 )
 from ..core.records import Json
+from ..core.worded import wrong
 
 
 class Unauthorised(LLMAgentOSError):
-    """The request carries no key, or a wrong one; the message says where the key is found."""
+    """The request carries no key, or a wrong one."""
 
 
 class TooManyRequests(LLMAgentOSError):
@@ -225,7 +226,7 @@ def _wrong(error: Any) -> str:
         return f" {_WORDS[error['type']]}"
     if error["type"] == "union_tag_invalid":
         return f": its type {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
-    return f": {error['msg'].removeprefix('Value error, ')}"
+    return f": {wrong(error)}"
 
 
 def _fields(models: Iterable[type[BaseModel]], place: Iterable[Any]) -> set[str]:

@@ -6,6 +6,7 @@ Needs the extra `oidc`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..core import codec
 from ..core.errors import InvalidRequest
 from ..security.identity import ROLES, Caller, check_names, token_of
 from .errors import Unauthorised
+
+log = logging.getLogger(__name__)
 
 LEEWAY = 30.0  # seconds that clocks may differ
 FRESH = 3600.0  # seconds after which the provider's keys are read again
@@ -95,7 +98,9 @@ class Issuer:
                 data = await asyncio.to_thread(Path(where).read_bytes)
             found = jwt.PyJWKSet.from_dict(codec.loads(data)).keys
         except (OSError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError, jwt.PyJWTError) as error:
-            raise Unauthorised(f"the keys of {self._settings.issuer} cannot be read from {where}: {error}") from error
+            log.error("the keys of %s cannot be read from %s: %s", self._settings.issuer, where, error)
+            text = f"the keys of {self._settings.issuer} cannot be read; whoever runs this system finds why in its log"
+            raise Unauthorised(text) from error
         return [key for key in found if key.public_key_use in (None, "sig")]
 
     def _caller(self, claims: dict[str, Any]) -> Caller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from ..agent.manager import PROGRAM as AGENT
 from ..agent.spec import Allowance, RestartSpec
-from ..core import codec
+from ..core import codec, worded
 from ..core.records import Json, Supervision
 from ..kernel.journal import Row
 from ..monitoring.names import pids_named
@@ -20,6 +21,7 @@ from ..monitoring.replay import replay
 from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
 
+MOST = 8 << 20  # bytes of values in one answer; a single call may have more
 _AGENTS = re.compile("[@~]")  # what follows in the name of an agent's process
 
 
@@ -43,7 +45,7 @@ class Spawn(Strict):
 
     program: str
     args: Any = None
-    name: str | None = Field(None, min_length=1, max_length=128, pattern=r"^[^/]+$")
+    name: str | None = Field(None, min_length=1, max_length=128, pattern=worded.PROCESS)
     budget: Allowance = Allowance()
     supervision: RestartSpec = RestartSpec(restart="temporary")
 
@@ -60,7 +62,7 @@ NO_REASON = Reason()
 class BlobQuery(Strict):
     """How a file is sent."""
 
-    mime: str = Field("application/octet-stream", pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+$")
+    mime: str = Field("application/octet-stream", pattern=worded.MIME)
 
 
 class Processes:
@@ -134,11 +136,15 @@ class Processes:
         return asdict(await replay(kernel.store, here.process(pid).pid, kernel.programs, kernel.door.table))
 
     async def calls(self, here: Here, pid: int, page: Annotated[Slice, Query()]) -> dict[str, Any]:
-        """The finished calls of a process in order, out of the journal."""
+        """The finished calls of a process in order, out of the journal; `more` where there are some after the last.
+
+        There are fewer than `limit` of them where they are large: the rest come after the `seq` of the last one.
+        """
         sight = here.caller.sight
         query, whose = ("call.page", ()) if sight is None else ("call.page_of", (sight,))
         rows = here.system.kernel.store.read(query, here.process(pid).pid, page.after, *whose, page.limit)
-        return {"calls": await asyncio.to_thread(lambda: [self._shown(here, Row(*row)) for row in rows])}
+        shown = await asyncio.to_thread(lambda: list(_fitting(self._shown(here, Row(*row)) for row in rows)))
+        return {"calls": shown, "more": len(shown) == page.limit or len(shown) < len(rows)}
 
     def _shown(self, here: Desk, row: Row) -> dict[str, Json]:
         unpack = here.system.kernel.journal.unpack
@@ -157,3 +163,13 @@ class Processes:
         headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
         content = here.system.kernel.journal.file(name, here.caller.tenant, here.caller.sight)
         return Response(content, media_type=query.mime, headers=headers)
+
+
+def _fitting(calls: Iterable[dict[str, Json]]) -> Iterator[dict[str, Json]]:
+    """Calls until their values are too much for one answer, and at least one: a small row may unfold to megabytes."""
+    size = 0
+    for count, call in enumerate(calls):
+        size += sum(len(codec.dumps(call[name])) for name in ("args", "result", "error"))
+        if count and size > MOST:
+            return
+        yield call

@@ -25,7 +25,7 @@ from ..core import codec, extras
 from ..core.errors import LLMAgentOSError
 from .app import Gateway, for_pages
 from .asgi import PATIENCE
-from .auth import Lock, key_file, load_key
+from .auth import Lock, load_key
 from .corked import CorkedProtocol
 from .lobby import Lobby, room
 from .ports import BACKLOG, listen
@@ -83,7 +83,7 @@ async def running(
         raise
     try:
         key = load_key(config.data)
-        app = Gateway(system, Lock(key, key_file(config.data), system.keys, _issuer(config)), patience)
+        app = Gateway(system, Lock(key, system.keys, _issuer(config)), patience)
         url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
         async with _listening(app, for_pages(app, config.cors), listening):
             with _announced(config.data / "server.json", url):

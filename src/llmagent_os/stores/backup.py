@@ -76,7 +76,8 @@ def back_up(data: Path, to: Path, without: Collection[str] = ()) -> Manifest:
     named = sorted(name for name in without if (data / name).exists())
     files = {_written(path): _digest(to / path) for path in _inside(to)}
     manifest = Manifest(time.time(), schema, files, named, _unread(shut))
-    (to / MANIFEST).write_bytes(codec.dumps(asdict(manifest)))
+    with open(os.open(to / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(codec.dumps(asdict(manifest)))
     return manifest
 
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..core.errors import DataFolderBusy, InvalidRequest
@@ -38,6 +38,19 @@ def unusable(folder: Path, error: OSError) -> InvalidRequest:
         why = error.strerror or str(error)
     text = f"the data folder {folder} cannot be used: {why}, or choose another one with --data"
     return InvalidRequest(text, parameter="data")
+
+
+def private(path: Path) -> None:
+    """Make a file of the data folder, and what lies beside it under its name, their owner's alone.
+
+    Where that cannot be had, whoever opens it will say so.
+    """
+    with suppress(OSError):  # one that is there is not opened: to close it would undo what locks SQLite has on it
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for each in path.parent.glob(f"{path.name}*"):
+        with suppress(OSError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(0o600)
 
 
 class Claim:

@@ -32,10 +32,11 @@ HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "NI", "TURNS", "STEPS",
 async def pages(client: Client, path: str, rows: str, key: str, after: int | str = 0) -> AsyncGenerator[dict[str, Any]]:
     """Every row of a listing, page by page; `key` is the field that the next page begins after."""
     while True:
-        page = (await client.get(path, after=after, limit=_PAGE))[rows]
+        answer = await client.get(path, after=after, limit=_PAGE)
+        page = answer[rows]
         for row in page:
             yield row
-        if len(page) < _PAGE:
+        if not page or not answer.get("more", len(page) == _PAGE):
             return
         after = page[-1][key]
 
