@@ -1,7 +1,10 @@
 """What every test may ask for."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,10 @@ from llmagent_os.llm.known import known_model, path_of
 
 # a shell lets what it runs in the background ignore Ctrl-C, and what we start here would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# what a start pins of its audit log is no business of who runs the tests
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llmagent-os-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # libraries that somebody has set up for sandboxes on this machine are not there for tests
 os.environ["LLMAGENT_OS_SANDBOX"] = "/nowhere"

@@ -26,6 +26,7 @@ from .llm import catalog
 from .llm.engines import open_engine
 from .monitoring.names import pids_named
 from .monitoring.replay import Report, replay
+from .security.pins import Pin
 from .security.vault import SPACE as VAULT
 from .security.vault import Seal, key_file
 from .stores import backup as backups
@@ -37,6 +38,8 @@ from .tools.sources import log_in
 
 if TYPE_CHECKING:
     from .security.audit import Findings
+
+SETTLING = 5.0  # seconds that a running system has to sign what it wrote
 
 
 async def explained(request: GenerateRequest) -> Generation:
@@ -60,18 +63,43 @@ def journal_of(config: Config) -> Path:
 
 
 def audited(config: Config, key: str | None = None, copies: Sequence[str] = ()) -> Findings:
-    """Hold a journal against its audit log.
+    """Hold a journal against its audit log, and that against what this user has pinned of it.
 
-    `key` is the public key that must have signed, `copies` are checkpoints that were kept elsewhere. Raises NotFound
-    where there is no journal, MissingExtra.
+    `key` is the public key that must have signed (that of the pin without it), `copies` are checkpoints that were kept
+    elsewhere. Raises NotFound where there is no journal, MissingExtra.
     """
-    audit = extras.imported("llmagent_os.security.audit", "security", "the audit log")
-    store = SQLiteStore(journal_of(config))
+    audit = _audit()
+    store, pin = SQLiteStore(journal_of(config)), Pin(config.data)
     try:
-        found: Findings = audit.verify(store, config.data / "audit", key, [audit.parse(line) for line in copies])
+        line = pin.read()  # before the log, which may go on meanwhile
+        pinned = [audit.parse(line)] if line is not None else []
+        insisted = key or next((each.key for each in pinned), None)
+        kept = [*map(audit.parse, copies), *pinned]
+        found: Findings = audit.verify(store, config.data / "audit", insisted, kept, SETTLING)
+        found.pinned = f"entry {pinned[0].count} in {pin.path}" if pinned else None
         return found
     finally:
         store.close()
+
+
+def _audit() -> Any:
+    return extras.imported("llmagent_os.security.audit", "security", "the audit log")
+
+
+def pinned(config: Config, accept: bool = False) -> tuple[Path, str | None]:
+    """Where the newest checkpoint of an audit log is kept apart, and the one that is there.
+
+    With `accept` that becomes the newest one of the log as it is now. Raises NotFound where there is none,
+    MissingExtra.
+    """
+    pin = Pin(config.data)
+    if accept:
+        found = _audit().read_checkpoints(config.data / "audit")
+        if not found:
+            raise NotFound(f"there is no audit log in {config.data / 'audit'}; start the system once", kind="audit log")
+        pin.write(codec.dumps(found[-1]))
+    line = pin.read()
+    return pin.path, line.decode() if line is not None else None
 
 
 def backed_up(config: Config, to: Path, keys: bool = True, workspaces: bool = True) -> Manifest:
@@ -81,8 +109,13 @@ def backed_up(config: Config, to: Path, keys: bool = True, workspaces: bool = Tr
 
 
 def restored(backup: Path, config: Config) -> Manifest:
-    """Put a backup into a data folder that has no journal; see `stores.backup`."""
-    return backups.restore(backup, config.data)
+    """Put a backup into a data folder that has no journal; see `stores.backup`.
+
+    What was pinned of the audit log that lay there before is forgotten: the next start pins the one of the backup.
+    """
+    manifest = backups.restore(backup, config.data)
+    Pin(config.data).forget()
+    return manifest
 
 
 def checked(backup: Path) -> list[str]:

@@ -65,6 +65,8 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
     await ask("DELETE", "/v1/agents/bot")
     key = await ask("POST", "/v1/keys", {"roles": ["user"], "principal": "eve"})
     await ask("DELETE", f"/v1/keys/{key['id']}")
+    await ask("PUT", "/v1/tenants/acme", {"tools": ["python"]})
+    await ask("DELETE", "/v1/tenants/acme")
     await ask("PUT", "/v1/privacy/consent", {"learning": True})
     await ask("POST", "/v1/privacy/erase", {"principal": "nobody", "prove": [PASSWORD]})
     await ask("POST", "/v1/privacy/retention")

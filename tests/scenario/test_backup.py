@@ -108,6 +108,7 @@ async def test_values_that_cannot_be_read_stop_what_would_leave(folder: Path, tm
     for text in ("what is 2 and 2?", f"use {SECRET}", "and 3?"):
         with pytest.raises(VaultUnreadable, match=r"put vault\.key back"):
             await ask(system, text)
+    await system.sys.act("tenants.grant", tenant="other", models=["far"])
     other = await system.kernel.service("test", tenant="other")
     with pytest.raises(VaultUnreadable):
         await other.generate(GenerateRequest("far", (Message("user", SAID),)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -26,7 +27,13 @@ def test_a_changed_row_is_named_and_tool_calls_are_shown(tmp_path: Path) -> None
     shell = Shell(tmp_path, "[]")
     used(shell.data)
     done = shell.run("audit", "verify")
-    assert done.returncode == 0 and "all is as it was recorded" in done.stdout
+    assert done.returncode == 0 and "all is as it was recorded" in done.stdout and "not pinned" in done.stdout
+    assert shell.ok("audit", "pin") == ""
+    shell.environment["XDG_STATE_HOME"] = os.environ["XDG_STATE_HOME"]  # as whoever ran the system
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text(shell.ok("audit", "pin"))
+    done = shell.run("audit", "verify", "--copy", str(kept))
+    assert done.returncode == 0 and "pinned: entry" in done.stdout
     call = json.loads(shell.run("audit", "show", "--json").stdout.splitlines()[-1])
     assert (call["tool"], call["decision"], call["arguments"]) == ("add", "allowed", {"a": 2, "b": 40})
     with sqlite3.connect(shell.data / "journal.db") as database:

@@ -12,6 +12,7 @@ import pytest
 
 from llmagent_os.core.codec import dumps
 from llmagent_os.gateway.bodies import ChatBody, read
+from llmagent_os.llm.known import known_model, path_of
 from tests.stand_ins.gateway import Gate, gate, user
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -200,6 +201,26 @@ async def test_models_and_agents_are_listed(api: Gate) -> None:
     _, listed = await api.get("/v1/models")
     assert [row["id"] for row in listed["data"] if row.get("loaded")] == ["scripted"]
     assert (await api.get("/v1/models/scripted"))[1]["object"] == "model"
+
+
+async def test_every_name_that_a_model_goes_by_is_listed_and_offered(tmp_path: Path, models_folder: Path) -> None:
+    tiny = known_model("tiny")
+    assert tiny is not None
+    path_of(tiny).parent.mkdir(parents=True)
+    with path_of(tiny).open("wb") as file:
+        file.truncate(tiny.size)
+    async with gate(tmp_path / "data", aliases={"claude-*": "default", "house": "default"}) as api:
+        found = {row["id"]: row["kind"] for row in (await api.get("/v1/models"))[1]["data"]}
+        assert {name: found.get(name) for name in ("default", "tiny", "house", "small")} == {
+            "default": "alias", "tiny": "alias", "house": "alias", "small": None,  # which is not on this machine
+        }  # fmt: skip
+        for name in found:
+            assert (await api.get(f"/v1/models/{name}"))[0] == 200, name
+        for wrong, right in (("defualt", "default"), ("tny", "tiny"), ("smal", "small"), ("hose", "house")):
+            status, answer = await api.get(f"/v1/models/{wrong}")
+            assert status == 404 and f"did you mean {right!r}?" in answer["error"]["message"]
+            status, answer = await api.post(CHAT, {"model": wrong, "messages": user("hi")})
+            assert status == 404 and f"did you mean {right!r}?" in answer["error"]["message"]
 
 
 async def test_a_response_and_the_one_after_it(api: Gate) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +15,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from llmagent_os.config import Config, load
 from llmagent_os.core import codec
 from llmagent_os.core.errors import InvalidRequest, NotFound
 from llmagent_os.core.records import Call, Usage
 from llmagent_os.kernel.journal import Journal, Statement
 from llmagent_os.kernel.kernel import Kernel
+from llmagent_os.offline import audited, pinned, restored
 from llmagent_os.security.audit import RECENT, Audit, Bad, Log, parse, read_checkpoints, verify
+from llmagent_os.security.pins import Pin
+from llmagent_os.stores.backup import back_up
 from llmagent_os.stores.schema import FIRST
 from llmagent_os.stores.sqlite import SQLiteStore
 from llmagent_os.stores.statements import CALL
@@ -48,13 +53,13 @@ def write(store: SQLiteStore, pids: Sequence[int], calls: range, large: bool = F
 class Place:
     """A journal with its audit log."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database, self.folder = folder / "journal.db", folder / "audit"
+    def __init__(self, folder: Path, pin: Pin | None = None) -> None:
+        self.database, self.folder, self.pin = folder / "journal.db", folder / "audit", pin
 
     def run(self, *writes: range, crash: bool = False, large: bool = False) -> None:
         """What a system does from its start to its end."""
         store = SQLiteStore(self.database)
-        audit = Audit(store, self.folder)
+        audit = Audit(store, self.folder, writer=store, pin=self.pin)
         for calls in writes:
             write(store, (1, 2, 3), calls, large)
             audit.catch_up()
@@ -325,8 +330,9 @@ class Unread(SQLiteStore):
 async def test_rows_are_signed_as_they_were_committed_whatever_was_done_to_the_file_since(tmp_path: Path) -> None:
     place = Place(tmp_path)
     store = Unread(place.database)
-    audit = Audit(store, place.folder, every=0.5)
-    kernel = Kernel(SQLiteStore(place.database), {})
+    writer = SQLiteStore(place.database)
+    audit = Audit(store, place.folder, every=0.5, writer=writer)
+    kernel = Kernel(writer, {})
     kernel.worker("audit", audit.run(kernel.feed))
     sys = await kernel.service("test")
     for _ in range(30):
@@ -340,3 +346,207 @@ async def test_rows_are_signed_as_they_were_committed_whatever_was_done_to_the_f
     audit.close()
     store.close()
     assert [(bad.kind, bad.seq) for bad in place.bad()] == [("changed", 7), ("missing", 9)]
+
+
+# -- strangers: rows that another program puts into the database while the system runs
+
+
+class Running:
+    """A system that runs on a place, and a stranger beside it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.store = place, SQLiteStore(place.database)
+        self.audit = Audit(self.store, place.folder, writer=self.store, pin=place.pin)
+
+    def write(self, *seqs: int) -> None:
+        for seq in seqs:
+            write(self.store, (1,), range(seq, seq + 1))
+
+    def look(self) -> None:
+        """What happens every second or two."""
+        self.store.look()
+        self.audit.catch_up()
+
+    def stop(self) -> None:
+        self.audit.close()
+        self.store.close()
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Running:
+    running = Running(Place(tmp_path))
+    running.write(1, 2, 3)
+    running.look()
+    return running
+
+
+def far(seq: int) -> str:
+    """Put in a row under a number far beyond the newest."""
+    return copied(seq).replace("INSERT INTO call(", "INSERT INTO call(n, ").replace("SELECT ", "SELECT 100000, ", 1)
+
+
+@pytest.mark.parametrize("put", [copied, far])
+@pytest.mark.parametrize("when", ["alone", "before others", "among others", "just before the stop"])
+def test_a_row_that_somebody_else_puts_in_is_never_signed(beside: Running, put: Any, when: str) -> None:
+    if when == "among others":
+        beside.write(4)
+    beside.place.sql(put(99))
+    if when in ("before others", "among others"):
+        beside.write(5, 6)
+    if when != "just before the stop":
+        beside.look()
+        assert "row 99 of process 1" in (beside.audit.trouble() or "")
+        assert verify(beside.store, beside.place.folder).bad == [
+            Bad("inserted", "row 99 of process 1 was never recorded", 1, 99)
+        ]
+        beside.write(7)
+        beside.look()
+    beside.stop()
+    found = verify(SQLiteStore(beside.place.database), beside.place.folder)
+    assert [(bad.kind, bad.pid, bad.seq) for bad in found.bad] == [("inserted", 1, 99)]
+    said = [note for note in found.notes if "row 99 of process 1" in note]
+    assert len(said) == (when != "just before the stop")
+
+
+def test_many_rows_of_a_stranger_are_told_in_one_line(beside: Running) -> None:
+    beside.place.sql(*(copied(seq) for seq in range(50, 300)))
+    beside.write(4)
+    beside.look()
+    assert "250 rows, the first of them row 50 of process 1" in (beside.audit.trouble() or "")
+    beside.stop()
+    assert len(beside.place.bad()) == 250
+
+
+def test_the_newest_rows_taken_out_beside_the_system_are_told(beside: Running) -> None:
+    beside.place.sql("DELETE FROM call WHERE seq >= 2")
+    beside.look()
+    beside.write(4)
+    beside.look()
+    beside.stop()
+    found = verify(SQLiteStore(beside.place.database), beside.place.folder)
+    assert [(bad.kind, bad.seq) for bad in found.bad] == [("missing", 2), ("missing", 3)]
+    assert found.notes == ["the newest 2 rows of the journal are gone"]
+
+
+def test_rows_of_a_commit_that_failed_and_reached_the_file_are_our_own(beside: Running) -> None:
+    other, rows = SQLiteStore(beside.place.database), list[Any]()
+    write(other, (1,), range(4, 6))
+    rows = [tuple(row) for _, *row in other.read("call.feed", 3, -1)]
+    beside.audit.doubts(rows)
+    beside.write(6)
+    beside.look()
+    beside.stop()
+    assert (beside.audit.trouble(), beside.place.bad()) == (None, [])
+    assert verify(other, beside.place.folder).rows == 6
+
+
+def test_what_a_running_system_has_not_signed_yet_is_waited_for(beside: Running) -> None:
+    beside.write(4)
+    timer = threading.Timer(0.3, beside.look)
+    timer.start()
+    found = verify(beside.store, beside.place.folder, patience=10.0)
+    timer.join()
+    assert (found.rows, found.waiting, found.bad) == (4, 0, [])
+    beside.place.sql(copied(99))
+    threading.Timer(0.3, beside.look).start()
+    assert [bad.kind for bad in verify(beside.store, beside.place.folder, patience=10.0).bad] == ["inserted"]
+
+
+# -- what is pinned apart from the folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A folder of a system whose audit log is pinned."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    config = load({"data": tmp_path / "data"})
+    config.data.mkdir()
+    place_of(config).run(range(1, 21))
+    return config
+
+
+def place_of(config: Config) -> Place:
+    return Place(config.data, Pin(config.data))
+
+
+def set_back(config: Config, copy: Path) -> None:
+    shutil.rmtree(config.data)
+    shutil.copytree(copy, config.data)
+
+
+def test_a_folder_that_was_set_back_is_shown_by_what_is_pinned(data: Config, tmp_path: Path) -> None:
+    shutil.copytree(data.data, tmp_path / "copy")
+    place_of(data).run(range(21, 41))
+    assert audited(data).bad == []
+    assert (Pin(data.data).path.stat().st_mode & 0o777, Pin(data.data).path.parent.stat().st_mode & 0o777) == (
+        0o600,
+        0o700,
+    )
+    set_back(data, tmp_path / "copy")
+    wanted = "the log ends at entry 60; a copy of a checkpoint has 120"
+    assert [bad.text for bad in audited(data).bad] == [wanted]
+    running = Running(place_of(data))  # and a start changes nothing of that
+    running.write(21)
+    running.audit.close()
+    assert "audit pin --accept" in (running.audit.trouble() or "")
+    assert "a copy of a checkpoint has 120" in audited(data).bad[0].text
+    pinned(data, accept=True)  # it was its owner's own doing
+    assert audited(data).bad == []
+    Running(place_of(data)).stop()
+    assert audited(data).bad == []
+
+
+def test_a_log_that_was_written_anew_is_shown_by_the_pinned_key(data: Config) -> None:
+    place = place_of(data)
+    place.sql("UPDATE call SET principal = 'bob' WHERE pid = 1")
+    shutil.rmtree(place.folder)
+    place.run()
+    assert {bad.kind for bad in audited(data).bad} >= {"checkpoint"}
+
+
+def test_a_log_that_was_signed_anew_with_the_stolen_key_is_shown_by_the_pinned_head(data: Config) -> None:
+    place = place_of(data)
+    key = (place.folder / "signing.key").read_bytes()
+    place.sql("UPDATE call SET principal = 'bob' WHERE pid = 1 AND seq = 7")
+    shutil.rmtree(place.folder)
+    place.folder.mkdir()
+    (place.folder / "signing.key").write_bytes(key)
+    (place.folder / "stamped").touch()
+    Place(data.data).run()
+    assert place.bad() == []
+    assert "the log up to entry 60 is not that of the copied checkpoint" in [bad.text for bad in audited(data).bad]
+
+
+def test_who_begins_anew_is_told_so_and_pinned_anew(data: Config) -> None:
+    shutil.rmtree(data.data)
+    data.data.mkdir()
+    place_of(data).run(range(1, 3))
+    found = audited(data)
+    assert (found.bad, found.notes) == ([], ["begun; another log of 60 entries was pinned for this folder before"])
+
+
+def test_a_restored_backup_is_pinned_anew_and_another_machine_begins_to(data: Config, tmp_path: Path) -> None:
+    back_up(data.data, tmp_path / "backup")
+    place_of(data).run(range(21, 41))
+    _, kept = pinned(data)
+    shutil.rmtree(data.data)
+    restored(tmp_path / "backup", data)
+    assert (audited(data).bad, audited(data).pinned) == ([], None)
+    assert [bad.kind for bad in audited(data, copies=[str(kept)]).bad] == ["log"]  # the rest is lost, and shows
+    place_of(data).run()
+    assert audited(data).bad == [] and audited(data).pinned is not None
+    other = load({"data": tmp_path / "elsewhere"})
+    restored(tmp_path / "backup", other)
+    assert (audited(other).bad, audited(other).pinned) == ([], None)
+    place_of(other).run(range(21, 23))
+    assert audited(other).bad == [] and audited(other).pinned is not None
+
+
+def test_where_nothing_can_be_pinned_the_log_goes_on_and_says_so(
+    data: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    place_of(data).run(range(21, 31))
+    assert "pinned nowhere" in caplog.text
+    assert place_of(data).bad() == []

@@ -26,6 +26,7 @@ from ..core.errors import (
     nearest,
     not_found,
 )
+from ..core.holdings import Holdings, everything, lacking, too_nice
 from ..core.ports import Facts, Tool
 from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, Ticket, owned, personal
 from ..core.sys import Sys
@@ -73,7 +74,7 @@ class AgentManager:
 
     def __init__(
         self, kernel: Kernel, facts: Facts, sys: Sys, tools: Mapping[str, Tool], loops: Loops,
-        tenant: str = DEFAULT, shared: Iterable[str] = (),
+        tenant: str = DEFAULT, shared: Iterable[str] = (), holdings: Holdings = everything,
     ) -> None:  # fmt: skip
         self._kernel = kernel
         self._facts = facts
@@ -81,6 +82,7 @@ class AgentManager:
         self._tools = tools
         self._loops = loops
         self._tenant, self._space = tenant, owned(tenant, SPACE)
+        self._holdings = holdings
         self._shared: frozenset[str] = frozenset(shared if tenant != DEFAULT else ())
         self._everybody = True  # whether it shows what belongs to others of the tenant
         self._going: set[str] = set()  # agents that are being deleted: nobody starts anything for them
@@ -106,7 +108,8 @@ class AgentManager:
 
     def of(self, tenant: str, sys: Sys, shared: Iterable[str]) -> AgentManager:
         """The agents of another tenant."""
-        return AgentManager(self._kernel, self._facts, sys, self._tools, self._loops, tenant, shared)
+        own = (tenant, shared, self._holdings)
+        return AgentManager(self._kernel, self._facts, sys, self._tools, self._loops, *own)
 
     # -- definitions
 
@@ -172,6 +175,7 @@ class AgentManager:
 
     def _check(self, definition: Mapping[str, Any]) -> AgentSpec:
         spec = parse(definition)
+        self._within(spec)
         if spec.loop not in self._loops:
             raise not_found("loop", spec.loop, self._loops)
         self._loops[spec.loop](spec, self._tools).check()
@@ -186,6 +190,19 @@ class AgentManager:
                 raise InvalidRequest(text, parameter=f"grant.policy.tools.{tool}")
         self._kernel.engines.resolve(spec.model)
         return spec
+
+    def _within(self, spec: AgentSpec) -> None:
+        """Raise PermissionDenied, or NotFound, for a definition that asks for more than the tenant holds."""
+        held = self._holdings(self._tenant)
+        for tool in spec.tools if held.tools is not None else ():
+            if not tool.startswith(AGENT) and not held.tool(tool):
+                if tool not in self._tools:
+                    raise not_found("tool", tool, filter(held.tool, self._tools))
+                raise lacking(self._tenant, "tool", tool)
+        if held.models is not None and not held.model(spec.model, self._kernel.engines):
+            raise lacking(self._tenant, "model", spec.model)
+        if spec.nice < held.nice:
+            raise too_nice(self._tenant, spec.nice, held.nice)
 
     def get(self, name: str) -> Defined:
         """The newest version of an agent; raises NotFound with the nearest name."""
@@ -278,6 +295,7 @@ class AgentManager:
             raise InvalidRequest(f"replicas is {replicas}; it goes from 0 to {REPLICAS}", parameter="replicas")
         defined = self.get(name)
         async with self._scaling:
+            self._room(name, replicas)
             pids = [pid for pid in self._named(name) if self._stands_in(pid) is None]
             for _ in range(replicas - len(pids)):
                 pids.append(await self._spawn(defined, name, SHARED))
@@ -285,6 +303,20 @@ class AgentManager:
             for pid in pids[replicas:]:
                 await self._retire(pid, name)
         return pids[:replicas]
+
+    def _room(self, name: str, replicas: int) -> None:
+        """Raise PermissionDenied for more replicas than the tenant may have of all its agents together."""
+        most, names = self._holdings(self._tenant).replicas, self.names()
+        if most is None:
+            return
+        alive = self._kernel.table.alive(names, self._tenant)
+        mine = alive.get(name, (0, 0))[0]
+        others = sum(alive[each][0] for each in names if each in alive) - mine
+        if replicas > max(mine, most - others):  # fewer than there are is always fine
+            text = f"tenant {self._tenant!r} may have {most} replicas in all, and its other agents have {others}; ask "
+            text += f"for at most {max(0, most - others)}, scale another agent down, or have whoever runs this system "
+            text += f"allow more: `llmagent-os tenants grant {self._tenant} --replicas {others + replicas}`"
+            raise PermissionDenied(text, tenant=self._tenant, parameter="replicas", most=most)
 
     async def _spawn(
         self, defined: Defined, name: str, whose: str, first: Mapping[str, Json] | None = None, **args: Json
@@ -297,7 +329,7 @@ class AgentManager:
             name=name,
             budget=spec.drawn(name, whose),
             supervision=spec.supervision.supervision(bool(args.get("once"))),
-            nice=spec.nice,
+            nice=max(spec.nice, self._holdings(self._tenant).nice),
             grant=spec.granted(),
             first=first,
         )
@@ -390,6 +422,8 @@ class AgentManager:
         return await self._sys.act("agents.nice", name=name, nice=nice)
 
     async def _nice(self, call: Call, name: str, nice: int) -> list[int]:
+        if nice < (least := self._holdings(self._tenant).nice):
+            raise too_nice(self._tenant, nice, least)
         pids = call.decision["processes"] = self._pids(name)
         for pid in pids:
             await self._kernel.renice(pid, nice)

@@ -34,6 +34,7 @@ from ..security.intents import Intents
 from ..security.policy import Gate
 from ..security.privacy import Privacy, VaultShare
 from ..security.quotes import Quotes, Spotlight
+from ..security.tenants import Tenants
 from ..stores.facts import StoredFacts
 from ..stores.folder import Claim, prepare
 from ..stores.homes import Homes
@@ -72,6 +73,7 @@ class System:
     anomalies: Anomalies
     keys: Keys
     privacy: Privacy
+    holdings: Tenants
     tenants: dict[str, AgentManager]
     shared: frozenset[str]
     tools: dict[str, Tool]
@@ -144,12 +146,13 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         opened.callback(claim.release)
         store = SQLiteStore(config.data / "journal.db", config.durability)
         opened.callback(store.close)
-        audit = open_audit(config)  # before anything is written
+        audit = open_audit(config, store)  # before anything is written
         if audit is not None:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
         facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
         administration, keys = Administration(), Keys(facts)
+        holdings = Tenants(facts, lambda: kernel.engines)
         approvals = Approvals(facts, lambda pid: kernel.table.find(pid), keys.descends)
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
@@ -166,7 +169,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 
         gate = Gate(
             tools, approvals, lambda pid: kernel.table.find(pid), lambda: kernel.journal,
-            NamedFiles(config.data / "workspaces").digests,
+            NamedFiles(config.data / "workspaces").digests, holdings.permit,
         )  # fmt: skip
         filters = filters_of(
             registry, gate, anomalies,
@@ -186,8 +189,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         kernel.worker("sandbox", sandbox.serve())
         if audit is not None:
             kernel.worker("audit", audit.run(kernel.feed))
+            kernel.checks["audit"] = audit.trouble
         sys = await kernel.service("system")
-        agents = AgentManager(kernel, facts, sys, tools, loops)
+        agents = AgentManager(kernel, facts, sys, tools, loops, holdings=holdings.of)
 
         async def agents_of(tenant: str) -> AgentManager:
             return agents if tenant == DEFAULT else await system.tenant(tenant)
@@ -215,16 +219,17 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
         administration.takes({
-            **processes(kernel), **account_acts(kernel), **model_acts(kernel, config, registry),
+            **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
+            "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
             "privacy.tidy": privacy.clean,
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            {DEFAULT: agents}, shared, tools, sources, files, late, audit, opened,
+            holdings, {DEFAULT: agents}, shared, tools, sources, files, late, audit, opened,
         )  # fmt: skip
         await kernel.start_all()
         system.closing = opened.pop_all()

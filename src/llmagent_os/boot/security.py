@@ -10,10 +10,11 @@ from ..config import Config
 from ..core import extras
 from ..core.errors import MissingExtra
 from ..core.places import allowed
-from ..core.ports import Approver, Facts
+from ..core.ports import Approver, Facts, Witnessed
 from ..core.records import DEFAULT
 from ..plugins import Plugins
 from ..security.masking import Masking
+from ..security.pins import Pin
 from ..security.review import Review
 from ..security.vault import SPACE as VAULT
 from ..security.vault import Vault, key_file
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_audit(config: Config) -> Audit | None:
-    """The audit log over a system's journal; None where what signs it is not installed."""
+def open_audit(config: Config, writer: Witnessed) -> Audit | None:
+    """The audit log over what a system writes into its journal; None where what signs it is not installed."""
     try:
         audit = extras.imported("llmagent_os.security.audit", "security", "the audit log")
     except MissingExtra as error:
         log.warning("there is no audit log: %s", error.message)
         return None
-    opened: Audit = audit.Audit(SQLiteStore(config.data / "journal.db"), config.data / "audit")
+    store, folder = SQLiteStore(config.data / "journal.db"), config.data / "audit"
+    opened: Audit = audit.Audit(store, folder, writer=writer, pin=Pin(config.data))
     return opened
 
 

@@ -19,3 +19,9 @@ def cache_folder(name: str) -> Path:
         return Path(given).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "llmagent-os" / name
+
+
+def state_folder() -> Path:
+    """Where what is not to be lost, and belongs to no system's data, lies: the user's folder for states (XDG)."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "llmagent-os"

@@ -18,6 +18,7 @@ from .lookout import lookout
 from .notices import Notice
 
 LONGEST = 600.0  # seconds that an agent may take to answer
+PATTERNED = frozenset("*?[")  # characters of names that are patterns
 
 Stream = Callable[[Chunk], None]
 Waits = Callable[[Notice], None]
@@ -77,7 +78,9 @@ class Answerers:
         for pattern, target in self._aliases.items():
             if fnmatchcase(name, pattern) and (found := self._known(target)) is not None:
                 return target, found
-        raise not_found("model", name, [*self._kernel.engines.names(), *self._agents.near(name)])
+        engines, aliases = self._kernel.engines, [each for each in self._aliases if not set(each) & PATTERNED]
+        models = self._desk.holds([*engines.names(), *engines.aliases(), *engines.routes])
+        raise not_found("model", name, {*models, *aliases, *self._agents.near(name)})
 
     def _known(self, name: str) -> bool | None:
         """Whether a name is a model's (True), an agent's (False) or nobody's (None)."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
+    "tenants": ("tenants", "See and say what a tenant may use."),
     "privacy": ("privacy", "Export and erase a person's data, and how long data is kept."),
     "backup": ("backup", "Copy everything that a system knows, while it runs."),
     "restore": ("backup", "Put a backup into a data folder."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,10 @@ class Desk:
             return True
         process = self.system.kernel.table.find(pid)
         return process is not None and self.caller.sees(process.principal)
+
+    def holds(self, models: Iterable[str]) -> list[str]:
+        """Those of some models that the caller's tenant may ask."""
+        return self.system.holdings.held(self.caller.tenant, models)
 
     def tasks(self, principal: str | None = None) -> AgentManager:
         """The agents, for looking after a person's tasks: the caller's own, or another's for who sees them."""

@@ -34,6 +34,7 @@ from .rest_pages import Pages
 from .rest_processes import Processes
 from .rest_responses import Conversing
 from .rest_system import Overview
+from .rest_tenants import Tenants
 from .rest_tools import Tools
 
 DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
@@ -68,8 +69,8 @@ def rest_app() -> FastAPI:
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     parts = (
-        Agents, Files, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Approving, Anomalous,
-        Accounts, Tools,
+        Agents, Files, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
+        Anomalous, Accounts, Tools,
     )  # fmt: skip
     for part in parts:
         app.include_router(part().router())

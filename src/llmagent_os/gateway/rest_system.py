@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from ..core.records import Json, ModelSpec
 from ..monitoring.memory import resident
 from ..monitoring.metrics import CONTENT_TYPE, render
-from .answering import Answerers
+from .answering import PATTERNED, Answerers
 from .bodies import ChatBody
 from .desk import Desk, Here
 from .rest_agents import Strict
@@ -94,6 +94,7 @@ class Overview:
 
     async def route(self, here: Here, body: ChatBody) -> dict[str, Any]:
         """A dry run: which model a chat would be put to, and for every other one why not; nothing is asked."""
+        here.system.holdings.model(here.caller.tenant, body.model)
         plan = await here.system.kernel.router.plan(body.requests()[0])
         models = [{"model": each.model, "cost": cost, "why": why} for each, cost, why in plan.reasons()]
         return {"model": body.model, "models": models, "strategy": plan.decoding}
@@ -102,7 +103,7 @@ class Overview:
         self, here: Here, after_id: str = "", before_id: str = "", limit: int = Query(1000, ge=1, le=1000)
     ) -> dict[str, Any]:
         """Models, agents and aliases: every name that `model` may take, as the SDKs of OpenAI and Anthropic read it."""
-        found = [*_models(here.system), *_agents(here), *_aliases(here.system)]
+        found = [*_models(here), *_agents(here), *_aliases(here)]
         names = [row["id"] for row in found]
         first = names.index(after_id) + 1 if after_id in names else 0
         last = names.index(before_id) if before_id in names else len(names)
@@ -117,6 +118,7 @@ class Overview:
         name = Answerers(here).named(name)
         if name not in here.system.models() and here.agents.knows(name):
             return _named(name, "agent")
+        here.system.holdings.model(here.caller.tenant, name)
         return _named(here.system.kernel.engines.resolve(name), "model")
 
     async def add(self, here: Here, body: Model) -> dict[str, Any]:
@@ -149,20 +151,20 @@ def _public(source: str) -> str:
     return f"{kind} {Path(name).name}"
 
 
-def _models(system: System) -> list[dict[str, Json]]:
-    opened = system.kernel.engines.opened
-    return [_named(name, "model") | {"loaded": opened(name) is not None} for name in system.models()]
+def _models(here: Desk) -> list[dict[str, Json]]:
+    opened, held = here.system.kernel.engines.opened, here.holds(here.system.models())
+    return [_named(name, "model") | {"loaded": opened(name) is not None} for name in held]
 
 
 def _agents(here: Desk) -> list[dict[str, Json]]:
     return [_named(name, "agent") for name in here.agents.names()]
 
 
-def _aliases(system: System) -> list[dict[str, Json]]:
+def _aliases(here: Desk) -> list[dict[str, Json]]:
     """The other names of models that can be opened now, and of the configuration those that are no patterns."""
-    there = system.models()
-    also = {name: model for name, model in system.kernel.engines.aliases().items() if model in there}
-    also |= {name: target for name, target in system.config.aliases.items() if not set(name) & set("*?[")}
+    there, aliases = here.system.models(), here.system.kernel.engines.aliases()
+    also = {name: aliases[name] for name in here.holds(aliases) if aliases[name] in there}
+    also |= {name: target for name, target in here.system.config.aliases.items() if not set(name) & PATTERNED}
     return [_named(name, "alias") | {"alias_of": target} for name, target in also.items()]
 
 

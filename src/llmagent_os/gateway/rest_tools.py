@@ -41,12 +41,14 @@ class Tools:
         return router
 
     async def listed(self, here: Here) -> dict[str, list[dict[str, Any]]]:
-        """Every tool: where it comes from, what it does, what it declares, and the JSON schema that it takes.
+        """Every tool that the tenant holds: where it is from, what it does, what it declares, and the schema it takes.
 
-        `missing` says of plugins and sources what is wrong with them, and of single tools why they are left out.
+        `missing` says of plugins and sources what is wrong with them, and of single tools why they are left out, to who
+        holds every tool.
         """
-        tools = [described(name, tool) for name, tool in sorted(here.system.tools.items())]
-        return {"tools": tools, "missing": here.system.missing()}
+        held = here.system.holdings.of(here.caller.tenant)
+        tools = [described(name, tool) for name, tool in sorted(here.system.tools.items()) if held.tool(name)]
+        return {"tools": tools, "missing": here.system.missing() if held.tools is None else []}
 
     async def plugins(self, here: Here) -> dict[str, Any]:
         """The plugins that are there, and what is wrong with which."""

@@ -75,10 +75,14 @@ class Engines:
             return self.adapters.get(name)
         return self.adapters.get(self.resolve(name))
 
-    def remote(self, name: str) -> frozenset[str]:
-        """The models behind a name that what they are asked leaves this system for; raises NotFound."""
+    def behind(self, name: str) -> frozenset[str]:
+        """The models that a name, alias or route stands for; raises NotFound."""
         route = self.routes.get(name)
-        return frozenset(self._remote & (route.roles().keys() if route is not None else {self.resolve(name)}))
+        return frozenset(route.roles() if route is not None else {self.resolve(name)})
+
+    def remote(self, name: str) -> frozenset[str]:
+        """Those of them that what they are asked leaves this system for; raises NotFound."""
+        return self.behind(name) & self._remote
 
     def window(self, name: str) -> int:
         """The longest window (tokens) of the models behind a name; 0 unless all of them say; raises NotFound."""

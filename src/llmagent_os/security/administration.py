@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..core.errors import PermissionDenied
+from ..core.holdings import Holdings, everything, too_nice
 from ..core.ports import Syscall, own
 from ..core.records import Call, Json
 from ..kernel.kernel import Kernel
@@ -55,6 +56,8 @@ ACTS: Mapping[str, Act] = {
     "approvals.answer": Act("approvals", "Allow or refuse what an agent waits for."),
     "keys.mint": Act("keys", "Make a key."),
     "keys.revoke": Act("keys", "End a key and all that were minted from it."),
+    "tenants.grant": Act("tenants", "Say what the people and agents of a tenant may have."),
+    "tenants.reset": Act("tenants", "Let a tenant have what is ordinary."),
     "accounts.credit": Act("system", "Give an account of a budget back what was drawn on it."),
     "privacy.consent": Act("privacy", "Say whether somebody's traffic may be learned from."),
     "privacy.erase": Act("privacy", "Erase everything that is a person's.", 86400.0),
@@ -95,8 +98,8 @@ class Administration:
         return result
 
 
-def processes(kernel: Kernel) -> dict[str, Deed]:
-    """What does the acts about single processes (`pid`)."""
+def processes(kernel: Kernel, holdings: Holdings = everything) -> dict[str, Deed]:
+    """What does the acts about single processes (`pid`); none goes before what its tenant may (`holdings`)."""
 
     async def pause(call: Call, by: Caller) -> None:
         await kernel.runner.pause(changed(call, by))
@@ -105,7 +108,9 @@ def processes(kernel: Kernel) -> dict[str, Deed]:
         await kernel.runner.resume(changed(call, by))
 
     async def nice(call: Call, by: Caller) -> None:
-        await kernel.renice(changed(call, by), call.args["nice"])
+        if (nice := call.args["nice"]) < (least := holdings(call.tenant).nice):
+            raise too_nice(call.tenant, nice, least)
+        await kernel.renice(changed(call, by), nice)
 
     def changed(call: Call, by: Caller) -> int:
         pid: int = kernel.table.of(call.args["pid"], call.tenant, by.sight).pid

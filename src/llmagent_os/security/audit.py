@@ -5,10 +5,12 @@ before (after Haber and Stornetta 1991), and at least once a second or 1,000 row
 of rows are signed (Ed25519) in `checkpoints.jsonl`. So `verify` names a row that was changed, taken out or put in, and
 notices a tail that was cut. Ed25519 and not a shared secret, so that whoever verifies cannot forge.
 
-A background task reads the feed after the commits: the door waits for nothing of it, and who changes the file before a
-row is signed changes nothing of what is signed. What is not promised: rows younger than the last checkpoint are not
-covered once the system has crashed; who can write the database *and* this folder can set both back to
-an earlier checkpoint, which a copy of a later one elsewhere shows; who has the signing key can write anything.
+The store hands over what it has committed, and a thread does the rest from memory: the door waits for nothing of it,
+who changes the file before a row is signed changes nothing of what is signed, and a row that another program put there
+is never signed. The newest checkpoint is pinned in another place (see `pins`). What is not promised: rows younger than
+the last checkpoint are not covered once the system has crashed; who can write the database, this folder *and* that
+place can set all back to an earlier checkpoint, which a copy of a later one elsewhere shows; who has the signing key
+can write anything that comes after what is pinned.
 """
 
 from __future__ import annotations
@@ -16,30 +18,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import os
 import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ..core import codec
-from ..core.errors import InvalidRequest, JournalDamaged, NotFound
-from ..core.ports import Store
+from ..core.errors import InvalidRequest, JournalDamaged, LLMAgentOSError, NotFound
+from ..core.ports import Store, Witnessed
 from ..kernel.feed import Feed
-from ..kernel.journal import Journal, Row
-from .stamps import GONE, Name, Stamp, Stamps, Thing, changed_by, labels, present
+from ..kernel.journal import Journal
+from .pins import Pin
+from .stamps import GONE, TOLD, Name, Stamp, Stamps, Statements, Thing, changed_by, labels, present
 
 log = logging.getLogger(__name__)
 
 RowKey = tuple[int, int]
 """A row's (pid, seq)."""
+Rows = Sequence[tuple[Any, ...]]
+"""The values of rows, as the statement `call.add` has them."""
 
 RECORD = struct.Struct(">BQQ32s")
 """One entry of the log: what it is, pid, seq, the row's digest (BLAKE2b-256)."""
@@ -50,11 +57,14 @@ but of what rows changed: in place of pid and seq they have the name of a record
 """
 
 MOST = 1000  # rows under one checkpoint
+LOOK = 2.0  # seconds between two looks at a journal that nobody should write to now
+SOON = 100_000  # entries that are looked through at a stop
 RECENT, HOUR = 1000, 3600.0  # checkpoints, and then seconds between two of those that stay
 LARGE = 1 << 20  # bytes of checkpoints that have come since they were thinned out
 SILENT = ("", "begun", "opened", "closed")
 """Notes of checkpoints that say nothing of interest."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+_SAID = 500  # characters of what is said of strangers in one checkpoint
 _PART = 100  # rows at a time: a longer stretch would keep the event loop from running
 _BLOBS = (5, 6, 7)  # args, result and error among a row's columns
 
@@ -157,6 +167,23 @@ class Log:
         if size > self._large:
             self._thin()
 
+    @property
+    def count(self) -> int:
+        """How many entries are signed."""
+        return self.last.count if self.last is not None else 0
+
+    def goes_on_from(self, pinned: Checkpoint) -> bool:
+        """Whether a checkpoint is one of this log, by this key; takes about a microsecond an entry."""
+        if pinned.key != self.key or pinned.count > self.count:
+            return False
+        head = GONE
+        with self._rows.open("rb") as file:
+            for number in range(pinned.count):
+                head = _chained(head, file.read(RECORD.size))
+                if number % MOST == 0:
+                    time.sleep(0)  # lets the event loop have its turn
+        return head.hex() == pinned.head
+
     def _thin(self) -> None:
         """Leave out checkpoints that are not needed any more; a crash leaves the file as it was, or as it will be."""
         part = self._checkpoints.with_suffix(".part")
@@ -221,25 +248,53 @@ def parse(line: bytes | str) -> Checkpoint:
         raise InvalidRequest(f"{line[:60]!r} is no checkpoint: {error}", parameter="checkpoint") from error
 
 
+class Told(NamedTuple):
+    """Something that the writer said: rows, the number of the first of them, and what of processes came with them.
+
+    Without a number the rows are in doubt; with a number and no rows it is the next one to be given.
+    """
+
+    first: int | None
+    rows: Rows = ()
+    beside: Statements = {}  # noqa: RUF012 - nobody changes it
+
+
 class Audit:
     """Keeps the log up with the journal: make it before anything is written, `run` it beside, `close` it last.
 
-    `store` is a store over the journal for this alone, since it is read from a thread.
+    What it signs is what its `writer` says that it has written (it is that store's witness), from memory: a row that
+    another program puts into the database is not taken in. It is told (`trouble`, a note in the log), and `verify`
+    names it.
     """
 
-    def __init__(self, store: Store, folder: Path, every: float = 1.0) -> None:
+    def __init__(
+        self, store: Store, folder: Path, every: float = 1.0, writer: Witnessed | None = None, pin: Pin | None = None
+    ) -> None:
         """Open the log. What was committed after a crash's last checkpoint is taken in, and the log says so;
 
-        what appeared while the system was closed is not, and `verify` will name it. `every` is in seconds.
+        what appeared while the system was closed is not, and `verify` will name it. `store` is one over the journal for
+        this alone, since it is read from a thread; `every` is in seconds; `pin` keeps the newest checkpoint apart.
         """
         self.store, self._log, self._every = store, Log(folder), every
         self._lock = threading.Lock()  # `amend` may be called while `catch_up` runs
         self._stamps = Stamps(store)
+        self._told: deque[Told] = deque()
+        self._doubtful: list[tuple[Any, ...]] = []
+        self._rows: list[Sequence[Any]] = []  # that have no digest yet
+        self._records: list[bytes] = []  # that are not signed yet
+        self._strange: list[RowKey] = []
+        self._note = ""
         mark = folder / "stamped"  # by a version that stamped nothing there is none
         found = [] if mark.exists() else _stamped(self._stamps.all())
-        at, note = self._opened(store.read("call.newest")[0][0])
-        self._log.append(found, at, note + (f"; {len(found)} records and processes as they were" if found else ""))
+        self._number = self._upto = store.read("call.newest")[0][0]
+        at, note = self._opened(self._upto)
+        note += f"; {len(found)} records and processes as they were" if found else ""
+        self._pins = Pinning(pin, self._log, fresh=not self._upto)
+        self._sign(found, at, note + self._pins.note)
         mark.touch(mode=0o600)
+        self._writer = writer
+        if writer is not None:
+            writer.witness = self
 
     def _opened(self, newest: int) -> tuple[int, str]:
         """Up to which row the log goes, and what is said about that."""
@@ -254,17 +309,47 @@ class Audit:
             return newest, f"opened; {newest - last.last} rows appeared while closed, not taken in"
         return newest, "opened"
 
+    # -- what the writer says; see `core.ports.Witness`
+
+    def wrote(self, rows: Rows, last: int, beside: Statements) -> None:
+        """These rows were committed under the numbers up to `last`, and beside them what else is stamped."""
+        told = {name: beside[name] for name in TOLD if name in beside}
+        if rows or told:
+            self._told.append(Told(last - len(rows) + 1 if rows else None, rows, told))
+
+    def doubts(self, rows: Rows) -> None:
+        """These may have been."""
+        self._told.append(Told(None, rows))
+
+    def saw(self, last: int) -> None:
+        """The newest row has this number."""
+        self._told.append(Told(last + 1))
+
+    # -- keeping up
+
     async def run(self, feed: Feed) -> None:
-        """Keep up with the feed until cancelled; a full disk is said in the log of the system and tried again."""
+        """Keep up until cancelled; a full disk is said in the log of the system and tried again.
+
+        Where nothing is written, it is looked now and then whether somebody else has written.
+        """
+        seen = -1
         while True:
-            await feed.beyond(self.at)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await feed.beyond(seen)
+            seen = feed.last
             await asyncio.sleep(self._every)
             try:
-                while self.at < feed.last:
-                    rows = feed.recent(self.at, MOST)
-                    await (asyncio.to_thread(self.catch_up) if rows is None else asyncio.to_thread(self._take, rows))
-            except (OSError, JournalDamaged) as error:
+                await asyncio.to_thread(self._keep_up)
+            except (OSError, LLMAgentOSError) as error:
                 log.error("the audit log cannot be written (%s); it is tried again", error)
+
+    def _keep_up(self) -> None:
+        if self._writer is not None:
+            self._writer.look()
+        with self._lock:
+            self._catch_up()
+            self._pins.check()
 
     @property
     def at(self) -> int:
@@ -272,37 +357,85 @@ class Audit:
         assert self._log.last is not None  # `__init__` wrote one
         return self._log.last.last
 
-    def _take(self, rows: Sequence[Row]) -> None:
-        """Take in rows that were just committed, as they were then, whatever somebody did to the file since."""
-        with self._lock:
-            new = [row for row in rows if row.n > self.at]  # `amend` may have come first
-            records = []
-            for count, row in enumerate(new, 1):
-                records.append(_record(row[:-1]))
-                if count % _PART == 0:
-                    time.sleep(0)  # lets the event loop have its turn
-            if new:
-                self._log.append(records + _stamped(self._stamps.of(new)), new[-1].n)
+    def trouble(self) -> str | None:
+        """What is wrong with the journal or the log, as `health` has it, and what to do; None where nothing is."""
+        if self._strange:
+            return f"somebody else wrote {_named(self._strange)} of the journal; see `llmagent-os audit verify`"
+        return self._pins.trouble
 
     def catch_up(self) -> int:
-        """Take in what was committed since; returns how many rows. Raises OSError, JournalDamaged."""
+        """Take in what was committed since; returns how many entries. Raises OSError, JournalDamaged."""
         with self._lock:
             return self._catch_up()
 
     def _catch_up(self) -> int:
-        cursor, taken, records = self.at, 0, []
-        while rows := self.store.read("call.feed", cursor, _PART):
-            for number, *row in rows:
-                records.append(_record(row))
-                cursor = number
-            records += _stamped(self._stamps.of(row for _, *row in rows))
-            if len(records) >= MOST or len(rows) < _PART:
-                self._log.append(records, cursor)
-                taken, records = taken + len(records), []
-            time.sleep(0)  # lets the event loop have its turn
-        if records:
-            self._log.append(records, cursor)
-        return taken + len(records)
+        before = self._log.count
+        self._take_old()
+        while self._told:
+            self._rows += self._sure(self._told[0])
+            self._told.popleft()  # not before: where the file cannot be read now, it is read the next time
+            if len(self._rows) >= MOST:
+                self._take()
+        if self._rows or self._records or self._note or self._number != self.at:
+            self._take()
+        return self._log.count - before
+
+    def _take_old(self) -> None:
+        """Take in what was there before this system wrote anything: of a crash, or of a time without a log."""
+        cursor = self.at
+        if cursor < self._upto:
+            self._records = []  # of a try that failed
+        while cursor < self._upto:
+            found = [row for row in self.store.read("call.feed", cursor, _PART) if row[0] <= self._upto]
+            cursor = found[-1][0] if found else self._upto
+            self._digest([row for _, *row in found])
+            if len(self._records) >= MOST or cursor == self._upto:
+                self._sign(self._records, cursor)
+                self._records = []
+
+    def _sure(self, told: Told) -> Rows:
+        """The rows of one commit, after those that were in doubt before it; what else has come is a stranger's."""
+        self._stamps.told(told.beside)
+        if (first := told.first) is None:
+            self._doubtful += told.rows
+            return ()
+        between: list[tuple[Any, ...]] = []
+        if first > self._number + 1:
+            read = self.store.read("call.feed", self._number, first - self._number - 1)
+            between = [row[1:] for row in read if row[0] < first]
+        ours = [row for row in between if row in self._doubtful]
+        strange = [(row[0], row[1]) for row in between if row not in ours]
+        gone = max(0, self._number + 1 - first)
+        self._number, self._doubtful = first - 1 + len(told.rows), []
+        self._strange += strange
+        if strange:
+            self._warn(f"somebody else wrote {_named(strange)} of the journal, not taken in")
+        if gone:
+            self._warn(f"the newest {gone} rows of the journal are gone")
+        return [*ours, *told.rows]
+
+    def _warn(self, text: str) -> None:
+        log.error("%s; see `llmagent-os audit verify`", text)
+        self._note = f"{self._note}; {text}" if self._note else text
+        self._note = self._note[:_SAID]
+
+    def _take(self) -> None:
+        """Sign what was told, as it was then, whatever somebody did to the file since."""
+        rows, self._rows = self._rows, []
+        self._digest(rows)
+        self._sign(self._records, self._number, self._note)
+        self._records, self._note = [], ""
+
+    def _digest(self, rows: Sequence[Sequence[Any]]) -> None:
+        for count, row in enumerate(rows, 1):
+            self._records.append(_record(row))
+            if count % _PART == 0:
+                time.sleep(0)  # lets the event loop have its turn
+        self._records += _stamped(self._stamps.of(rows)) if rows else ()
+
+    def _sign(self, records: Sequence[bytes], last: int, note: str = "") -> None:
+        self._log.append(records, last, note)
+        self._pins.keep()
 
     def amend(self, keys: Iterable[RowKey], why: str, pids: Iterable[int] = ()) -> None:
         """Sign rows as they are now, changed or deleted, and the processes `pids`: for who may erase, after it has.
@@ -313,7 +446,7 @@ class Audit:
             self._catch_up()
             records = [RECORD.pack(AMENDED, *key, self._present(key)) for key in keys]
             note = f"amended {len(records)} rows: {why}" if records else ""
-            self._log.append(records + _stamped(self._stamps.processes(pids)), self.at, note)
+            self._sign(records + _stamped(self._stamps.again(pids)), self.at, note)
 
     def _present(self, key: RowKey) -> bytes:
         rows = self.store.read("audit.row", *key)
@@ -324,6 +457,76 @@ class Audit:
         with self._lock:
             self._catch_up()
             self._log.append([], self.at, "closed")
+            self._pins.close()
+
+
+def _named(rows: Sequence[RowKey]) -> str:
+    """Rows in words."""
+    first = f"row {rows[0][1]} of process {rows[0][0]}"
+    return first if len(rows) == 1 else f"{len(rows)} rows, the first of them {first},"
+
+
+class Pinning:
+    """Keeps the newest checkpoint of a log where its folder is not, as long as the log goes on from what was pinned."""
+
+    def __init__(self, pin: Pin | None, chain: Log, fresh: bool) -> None:
+        """`fresh`: the journal is empty. That of somebody who began anew is pinned anew, and `note` says so."""
+        self._pin, self._log, self._at = pin, chain, 0.0
+        self._before = self._read()  # what was pinned, until it is known that the log goes on from there
+        self.trouble: str | None = None
+        self.note = ""
+        if self._before is not None and chain.last is None and fresh:
+            self.note = f"; another log of {self._before.count} entries was pinned for this folder before"
+            self._before = None
+
+    def _read(self) -> Checkpoint | None:
+        try:
+            line = self._pin.read() if self._pin is not None else None
+            return parse(line) if line is not None else None
+        except (OSError, InvalidRequest) as error:
+            self._give_up(error)
+            return None
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("the audit log is pinned nowhere (%s); keep copies of its checkpoints elsewhere", error)
+        self._pin = None
+
+    def check(self, most: float = math.inf) -> None:
+        """Find out whether the log goes on from what was pinned: until then, and where not, that stays.
+
+        A log of more than `most` entries is left for another time; each takes a microsecond.
+        """
+        if self.trouble is not None:
+            before, self._before = self._before, self._read()  # somebody may have accepted the log
+            if before == self._before:
+                return
+        if self._before is None or self._pin is None or self._log.count > most:
+            self.trouble = None if self._before is None else self.trouble
+            return
+        if self._log.goes_on_from(self._before):
+            self._before = self.trouble = None
+            self.keep(0.0)
+        else:
+            self.trouble = f"the audit log does not go on from what {self._pin.path} says of it: set back or replaced? "
+            self.trouble += (
+                "See `llmagent-os audit verify`; after a restore of your own `llmagent-os audit pin --accept`"
+            )
+
+    def keep(self, every: float = 1.0) -> None:
+        """Pin the newest checkpoint, unless that was done in the last seconds (`every`)."""
+        now, last = time.monotonic(), self._log.last
+        if self._pin is None or self._before is not None or last is None or now - self._at < every:
+            return
+        try:
+            self._pin.write(codec.dumps(last))
+            self._at = now
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Pin the last checkpoint."""
+        self.check(SOON)
+        self.keep(0.0)
 
 
 Kind = Literal["changed", "missing", "inserted", "cut", "log", "checkpoint"]
@@ -344,23 +547,30 @@ class Bad:
 
 @dataclass(slots=True)
 class Findings:
-    """What `verify` found: `bad` in the order of the log, `waiting` rows that no checkpoint covers yet."""
+    """What `verify` found: `bad` in the order of the log, `waiting` rows that no checkpoint covers yet.
+
+    `pinned` says where a checkpoint is kept apart from the folder, if one is.
+    """
 
     key: str
     rows: int = 0
     checkpoints: int = 0
     waiting: int = 0
+    pinned: str | None = None
     notes: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
 
 
-def verify(store: Store, folder: Path, key: str | None = None, copies: Iterable[Checkpoint] = ()) -> Findings:
+def verify(
+    store: Store, folder: Path, key: str | None = None, copies: Iterable[Checkpoint] = (), patience: float = 0.0
+) -> Findings:
     """Hold a journal against its audit log; may run beside the system.
 
-    `key` is the public key (hex) to insist on, `copies` checkpoints that were kept elsewhere. Raises NotFound where
+    `key` is the public key (hex) to insist on, `copies` checkpoints that were kept elsewhere, `patience` the seconds
+    that a running system is given to sign what there is: what it does not, it did not write. Raises NotFound where
     there is no log.
     """
-    checkpoints = read_checkpoints(folder)
+    checkpoints = _settled(store, folder, patience)
     if not checkpoints:
         raise NotFound(f"there is no audit log in {folder}; a system that runs with one makes it", kind="audit log")
     found = Findings(key or checkpoints[0].key, checkpoints=len(checkpoints))
@@ -373,6 +583,16 @@ def verify(store: Store, folder: Path, key: str | None = None, copies: Iterable[
     found.bad += verifier.things()
     found.rows, found.waiting = verifier.checked, verifier.waiting
     return found
+
+
+def _settled(store: Store, folder: Path, patience: float) -> list[Checkpoint]:
+    """The checkpoints, once they are about all the rows that there are now, or time is up."""
+    until, newest = time.monotonic() + patience, store.read("call.newest")[0][0]
+    while True:
+        found = read_checkpoints(folder)
+        if not found or found[-1].note == "closed" or found[-1].last >= newest or time.monotonic() >= until:
+            return found
+        time.sleep(0.1)
 
 
 def _unsigned(checkpoints: Sequence[Checkpoint], key: str) -> Iterator[Bad]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.errors import LLMAgentOSError, PermissionDenied
 from ..core.ports import Approver, Proceed, Tool
-from ..core.records import Answer, Call, Json, Traits
+from ..core.records import DEFAULT, Answer, Call, Json, Traits
 from ..core.values import leaves
 from ..core.visible import named
 from ..kernel.journal import Journal
@@ -66,8 +66,13 @@ class Gate:
     def __init__(
         self, tools: Mapping[str, Tool], approver: Approver, find: Find = lambda pid: None,
         journal: Callable[[], Journal] | None = None, files: Digests = _no_files,
+        tenants: Callable[[Call], None] | None = None,
     ) -> None:  # fmt: skip
-        """`find` finds processes by pid, `journal` has what they did before, `files` is for those that calls name."""
+        """`find` finds processes by pid, `journal` has what they did before, `files` is for those that calls name.
+
+        `tenants` raises PermissionDenied for a call of what its tenant does not hold (see `Tenants.permit`).
+        """
+        self._tenants = tenants
         self._tools, self._files, self._forms = tools, files, Forms(tools)
         self._acts, self.turnstile = Acts(tools, find, journal), Turnstile()
         self._asking = Asking(approver, self._acts.user)
@@ -75,11 +80,17 @@ class Gate:
         self.follow = self.labels.follow  # see `core.ports.Follower`
 
     async def __call__(self, call: Call, process: Process, proceed: Proceed) -> Any:
-        """Raise PermissionDenied, saying what is missing, or let the call proceed. Services hold everything."""
-        if process.service is not None:
+        """Raise PermissionDenied, saying what is missing, or let the call proceed.
+
+        Services hold all that their tenant does.
+        """
+        bounded = self._tenants if call.tenant != DEFAULT else None
+        if process.service is not None and bounded is None:
             return await proceed(call)
         try:
-            terms = await self._terms(call, process)
+            if bounded is not None:
+                bounded(call)
+            terms = await self._terms(call, process) if process.service is None else None
         except LLMAgentOSError:
             call.origins = ()  # these are our own words
             raise

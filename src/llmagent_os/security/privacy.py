@@ -285,7 +285,14 @@ class Privacy:
         return await self.tidy()
 
     async def tidy(self, blobs: bool = True) -> dict[str, int]:
-        """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long."""
+        """Delete what is past its time; returns how much by kind. In small parts, so that nobody waits long.
+
+        It and erasure take turns: neither deletes what the other is at.
+        """
+        async with self._erasing:
+            return await self._tidy(blobs)
+
+    async def _tidy(self, blobs: bool) -> dict[str, int]:
         work: dict[str, Callable[[float], Awaitable[int]]] = {
             "idle": self._idle, "processes": self._processes, "calls": self._calls, "messages": self._messages,
             "approvals": partial(self._records_of, "approvals"), "versions": partial(self._records_of, "versions"),

@@ -1,14 +1,16 @@
 """Stamps: what records and processes have to look like, so that a change in the database alone is found.
 
-An act's row has the digest of every record that it wrote. What a process was started and configured with is read from
-its row right after the call that did it was committed: what it holds and may use up, for whom it works, its arguments.
+An act's row has the digest of every record that it wrote. What a process was started and configured with is known from
+what the store says that it has committed: what it holds and may use up, for whom it works, its arguments. Of a process
+that was there before, it is read from its row.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,12 +18,31 @@ from ..core import codec
 from ..core.ports import Store
 from ..kernel.journal import MARKS, Journal
 
-GUARDED = ("agent", "approval", "consent", "key", "quarantine")
+GUARDED = ("agent", "approval", "consent", "key", "quarantine", "tenant")
 """The spaces whose records only acts write; of approvals those that were answered."""
 GONE = bytes(32)
 """The digest of what is not there."""
 _NAME = struct.Struct(">QQ")
 _PID, _CALL, _RESULT, _DECISION = 0, 3, 6, 13  # places of columns in a row
+KNOWN = 2_000  # processes that are remembered as they were written
+CHANGES = {
+    "process.args": ("args",), "process.held": ("held", "budget"), "process.name": ("name",),
+    "process.nice": ("nice",),
+}  # fmt: skip
+"""Statements that change of a process what is stamped, in the order of a commit, and what each gives before the pid."""
+TOLD = ("process.add", *CHANGES)
+_BORN = (
+    "pid", "parent", "name", "program", "args", "status", "tenant", "principal", "budget", "supervision", "usage",
+    "created", "nice", "held",
+)  # fmt: skip
+"""What `process.add` gives, as far as it is needed."""
+_GUARDED = (
+    "pid", "parent", "name", "program", "tenant", "principal", "args", "budget", "supervision", "nice", "held",
+)  # fmt: skip
+"""The columns that are stamped, in their order."""
+
+Statements = Mapping[str, Sequence[tuple[Any, ...]]]
+"""What was committed, by the names of statements."""
 
 Name = tuple[int, int]
 """What a record or process is known by in the log: 128 bits of a hash of its name."""
@@ -78,11 +99,31 @@ class Stamps:
 
     def __init__(self, store: Store) -> None:
         self._store, self._unpack = store, Journal(store).unpack
+        self._known: OrderedDict[int, dict[str, Any]] = OrderedDict()  # processes as the system wrote them
         self._due = {pid for (pid,) in store.read("audit.awake")}  # that may get new arguments when their turn ends
 
     def all(self) -> list[Stamp]:
         """Everything there is, as it is."""
         return [Stamp(name, each.made, each.loose) for name, each in present(self._store).items()]
+
+    def told(self, statements: Statements) -> None:
+        """Learn of processes what the system has just committed, so that nothing else is stamped."""
+        for values in statements.get("process.add", ()):
+            born = dict(zip(_BORN, values, strict=False))
+            self._known[values[0]] = {name: born[name] for name in _GUARDED}
+        for name, columns in CHANGES.items():
+            for *given, pid in statements.get(name, ()):
+                if pid in self._known:
+                    self._known[pid].update(zip(columns, given, strict=True))
+        while len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+
+    def again(self, pids: Iterable[int]) -> list[Stamp]:
+        """Processes as they are in the file, whatever was told of them: they were erased, or deleted."""
+        wanted = list(pids)
+        for pid in wanted:
+            self._known.pop(pid, None)
+        return self.processes(wanted)
 
     def of(self, rows: Iterable[Sequence[Any]]) -> list[Stamp]:
         """What rows changed."""
@@ -94,10 +135,12 @@ class Stamps:
         return [*found, *self.processes(pids)]
 
     def processes(self, pids: Iterable[int]) -> list[Stamp]:
-        """Processes as they are now, or are not."""
+        """Processes as they were written; those of which nothing was told as they are now, or are not."""
         found = dict.fromkeys(pids, GONE)
-        rows = self._store.read("audit.processes_of", codec.dumps(sorted(found)).decode()) if found else ()
-        found |= {row[0]: _process(row) for row in rows}
+        known = {pid: _process([self._known[pid][name] for name in _GUARDED]) for pid in found if pid in self._known}
+        rest = sorted(found.keys() - known.keys())
+        rows = self._store.read("audit.processes_of", codec.dumps(rest).decode()) if rest else ()
+        found |= {row[0]: _process(row) for row in rows} | known
         return [Stamp(name_of("process", str(pid)), made) for pid, made in found.items()]
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,8 @@ from ..core.errors import (
     JournalUnavailable,
     LLMAgentOSError,
 )
-from .folder import alone
+from ..core.ports import Witness
+from .folder import alone, private
 from .schema import migrate, outdated
 from .statements import READS, WRITES
 
@@ -29,6 +30,7 @@ Durability = Literal["crash", "power"]
 
 PATIENCE = 5.0  # seconds that a write waits for a lock that somebody else holds
 LOOK = 0.005  # seconds between two looks whether it is still held
+ROW = "call.add"
 READ_BUSY = 0.2  # and a read, which the event loop makes: only at odd moments is there anything to wait for
 ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 """What SQLite's driver raises; the last two for integers over 63 bits and lone surrogates."""
@@ -50,10 +52,13 @@ class SQLiteStore:
     def __init__(self, path: Path | None = None, durability: Durability = "crash") -> None:
         self.concurrent = path is not None
         self.prompt = path is not None and durability == "crash"
+        if path is not None:
+            private(path)  # SQLite gives its log the same rights
         self._lock = threading.Lock()
         self._writer = _connect(path, durability, busy=0.0)
         self._reader = self._writer if path is None else _connect(path, durability, busy=READ_BUSY)
         self._path = path
+        self.witness: Witness | None = None
         try:
             if path is not None and outdated(self._writer):
                 with alone(path.parent):  # an older release may run on it
@@ -80,17 +85,38 @@ class SQLiteStore:
             self._lock.release()
 
     def _commit(self, kinds: Mapping[str, Sequence[tuple[Any, ...]]], patience: float) -> None:
-        writer = self._writer
+        writer, number = self._writer, 0
+        rows = kinds.get(ROW, ()) if self.witness is not None else ()
         try:
             self._begin(patience)
             for name in sorted(kinds):
                 writer.executemany(WRITES[name], kinds[name])
+                if rows and name == ROW:
+                    (number,) = writer.execute("SELECT last_insert_rowid()").fetchone()
             writer.execute("COMMIT")
         except ERRORS as error:
+            if self.witness is not None and rows:
+                self.witness.doubts(rows)
             raise _translate(error) from error
         finally:
             if writer.in_transaction:  # whatever went wrong: the next group begins anew
                 writer.rollback()
+        if self.witness is not None:
+            self.witness.wrote(rows, number, kinds)
+
+    def look(self) -> None:
+        """See `core.ports.Witnessed`."""
+        if self._lock.acquire(timeout=PATIENCE):
+            try:
+                self._tell()
+            except ERRORS as error:
+                raise _translate(error) from error
+            finally:
+                self._lock.release()
+
+    def _tell(self) -> None:
+        if self.witness is not None:
+            self.witness.saw(self._writer.execute(READS["call.newest"]).fetchone()[0])
 
     def _begin(self, patience: float) -> None:
         """Become the one who writes, once whoever is it has ended. The driver's own wait cannot be set for each."""
@@ -188,8 +214,10 @@ class SQLiteStore:
     def close(self) -> None:
         """Close both connections; SQLite folds the WAL into the file. Left open where a commit never comes back."""
         if self._lock.acquire(timeout=PATIENCE):
-            with closing(self._reader), closing(self._writer):
+            with closing(self._reader), closing(self._writer), suppress(*ERRORS):
                 self._lock.release()
+                self._tell()
+                self.witness = None
 
 
 REFERENCES = (

@@ -18,7 +18,7 @@ from .door import (
     uncovered,
 )
 from .engines import DecodingStrategy, Engine, Slotted, Stepper, Tool, Work
-from .stores import Archive, Facts, PageStore, Personal, Store
+from .stores import Archive, Facts, PageStore, Personal, Store, Witness, Witnessed
 
 __all__ = [
     "Approver",
@@ -42,6 +42,8 @@ __all__ = [
     "Syscall",
     "Tool",
     "Trap",
+    "Witness",
+    "Witnessed",
     "Words",
     "Work",
     "own",

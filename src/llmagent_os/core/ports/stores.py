@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +41,37 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release the files."""
+        ...
+
+
+class Witness(Protocol):
+    """Is told, in order and while nobody else of this process writes, what became of rows; it may not take long."""
+
+    def wrote(
+        self, rows: Sequence[tuple[Any, ...]], last: int, beside: Mapping[str, Sequence[tuple[Any, ...]]]
+    ) -> None:
+        """These rows were committed, the last of them under this number and the others right before it.
+
+        `beside` is all of the commit, by the names of its statements; there may be no rows in it.
+        """
+        ...
+
+    def doubts(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """These rows were to be committed and that failed; perhaps they are there nevertheless."""
+        ...
+
+    def saw(self, last: int) -> None:
+        """The newest row has this number now."""
+        ...
+
+
+class Witnessed(Store, Protocol):
+    """A store that tells somebody which rows of the journal are its own writing."""
+
+    witness: Witness | None
+
+    def look(self) -> None:
+        """Have the witness told of the newest row, unless somebody writes just now; call it in a thread."""
         ...
 
 

@@ -10,9 +10,9 @@ import typer
 
 from ...config import load
 from ...core import codec
-from ...offline import audited, tool_calls
+from ...offline import audited, pinned, tool_calls
 from .options import AsJson, Data, examples, group
-from .output import emit, short, show, table
+from .output import emit, say, short, show, table
 
 app, audit = group("audit", "Verify the journal, and show what tools were called.")
 
@@ -40,9 +40,30 @@ def verify(
             print(f"note: {note}")
         waiting = f", {found.waiting} younger ones not yet signed" if found.waiting else ""
         print(f"{found.rows} rows, {found.checkpoints} checkpoints{waiting}; signed with {found.key}")
+        print(f"pinned: {found.pinned}" if found.pinned else _UNPINNED)
         print("all is as it was recorded" if not found.bad else f"first: {found.bad[0].text}")
     if found.bad:
         raise typer.Exit(1)
+
+
+_UNPINNED = "not pinned: as this user no system ran on this folder here; hold it against a copy kept elsewhere (--copy)"
+
+
+@audit.command(epilog=examples("audit pin", "audit pin > kept.jsonl", "audit pin --accept"))
+def pin(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the log as it is now, such as after a restore of your own.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Print the checkpoint of the audit log that is kept apart from the data folder; keep it elsewhere, too.
+
+    `audit verify --copy` takes it, also on another machine.
+    """
+    path, line = pinned(load({"data": data}), accept)
+    say(str(path) if line is not None else f"nothing is pinned in {path}; a system that runs pins its log")
+    if line is not None:
+        print(line)
 
 
 _REFUSALS = ("PermissionDenied", "OutcomeUnknown", "BudgetExceeded")  # of calls that were not made, or not again

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ...config import load
-from ...offline import backed_up, checked, restored
+from ...offline import backed_up, checked, pinned, restored
 from .options import Data, commands, examples
+from .output import say
 
 app = commands()
 
@@ -57,11 +58,14 @@ def restore(
         _check(backup)
         return
     config = load({"data": data})
+    _, before = pinned(config)
     made = restored(backup, config)
     print(f"restored {len(made.files)} files into {config.data}")
     for name in made.without:
         if not (config.data / name).exists():
             print(f"not in the backup: {name}; put it there before you start")
+    if before is not None:
+        say("what was pinned of an audit log in this folder is forgotten; the next start pins this one")
 
 
 def _check(backup: Path) -> None:

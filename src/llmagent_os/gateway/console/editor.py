@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from ...core.folders import state_folder
 from .output import say
 
 QUOTES = '"""'
@@ -106,8 +106,7 @@ def _keys() -> KeyBindings:
 
 def history_file() -> Path:
     """Where the history of chats is kept: in the user's folder for states (XDG)."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return home / "llmagent-os" / "chat_history"
+    return state_folder() / "chat_history"
 
 
 class _Kept(FileHistory):
