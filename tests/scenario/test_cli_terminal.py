@@ -252,6 +252,7 @@ def test_the_prompt_comes_once_a_local_model_is_open(tmp_path: Path, tiny_model:
     with shell.terminal("up", "--chat", "--model", "tiny", "--port", "0") as person:
         before = person.expect("> ")
         assert re.search(r"opening \S+: \d+ of 98 MB, 0 s(?s:.*)listens", before)
-        assert shell.ok("top", "--once").count("slots") == 1  # it is open
-        person.type("/quit\r")
+        person.type("/model\r")
+        person.expect(r"\* \S+\s+default, tiny\s+loaded")
+        say(person, "/quit")
         assert person.end() == 0
