@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 Stretch = tuple[int, int]
 """From where to before where in a text."""
@@ -226,6 +227,18 @@ _ONE_WORD = re.compile(
 )
 
 
+@lru_cache(4096)
+def _means(name: str) -> str:
+    """What a field of a name holds: `password`, `cookie`, a `secret`, what `may` be one, or nothing of the kind."""
+    if len(name) > _NAMED_SO or _NO_FIELD.search(name):
+        return ""
+    if name.endswith("cookie"):
+        return "cookie"
+    if _PASSWORD.search(name):
+        return "password"
+    return "secret" if _STRONG.search(name) else "may" if _WEAK.search(name) else "scheme"
+
+
 def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
     """The values of a field, header or cookie in whose name, at `place`, one of FIELDS stands."""
     if command := _COMMAND.match(text, place):
@@ -237,24 +250,23 @@ def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
     named = _NAME.match(lower, start)
     name = named[0].rstrip(".-") if named else lower[place : place + (3 if lower.startswith("授权码", place) else 2)]
     end = start + len(name)
-    if len(name) > _NAMED_SO or _NO_FIELD.search(name):
-        return
-    if name.endswith("cookie"):
-        yield from _cookies(text, end)
-        return
-    says = _SAYS.match(text, end)
+    means = _means(name)
+    says = _SAYS.match(text, end) if means else None
     if says is None:
         return
     plain = says.end() == end or text[end : says.end()].isspace()  # the value just follows
-    if _PASSWORD.search(name):
+    if means == "cookie":
+        yield from _cookies(text, end)
+    elif means == "password":
         yield from _password(text, says.end())
     elif name == "basic" or (says["scheme"] or "").lower().startswith("basic"):
         yield from _basic(text, says.end())
     elif (
-        says["scheme"] or _STRONG.search(name) or (name == "key" and _ONE_WORD.search(lower, max(0, start - 12), start))
-    ):
+        means == "secret" or says["scheme"]
+        or (name == "key" and _ONE_WORD.search(lower, max(0, start - 12), start))
+    ):  # fmt: skip
         yield from _secret(text, says.end(), name, strong=not plain)
-    elif _WEAK.search(name) and not plain:
+    elif means == "may" and not plain:
         yield from _secret(text, says.end(), name, strong=name.endswith(("sig", "signature", "sign")))
 
 

@@ -252,7 +252,11 @@ _UNIT = re.compile(r"\s?(?i:mAh|[kmg]i?b|px|mm|cm|km|ms|kg|rows|bytes|毫安|毫
 
 def _cued(match: re.Match[str], cue: re.Pattern[str]) -> bool:
     """Whether the words before a value say what it is."""
-    found = cue.search(match.string, max(0, match.start() - 56), match.start())
+    text, start = match.string, match.start()
+    begin = max(0, start - 56)
+    before = text[begin:start]
+    begin += max(map(before.rfind, "0123456789@")) + 1  # what is said of another number is not said of this one
+    found = cue.search(text, begin, start) if start - begin > 1 else None
     return found is not None and not _NO_PHONE.search(found[0])
 
 
@@ -409,7 +413,7 @@ def _mail(text: str, lower: str, place: int) -> Iterator[Span]:
         or (local[0] in _FORGE and text[domain.end() : domain.end() + 1] == ":")
     ):
         return
-    if re.search(r"://[^\s/@]{0,140}$", text[max(0, local.start() - 150) : local.start()]):
+    if re.search(r"://[^\s/]{0,140}$", text[max(0, local.start() - 150) : local.start()]):
         return  # who logs in at a host
     yield Span(local.start(), domain.end(), "EMAIL")
 
@@ -437,11 +441,12 @@ _HEXES = (
     r"(?:[0-9A-Fa-f]{1,4}:){3}|(?:[0-9A-Fa-f]{1,4}:){1,7}:|(?:[0-9A-Fa-f]{2}-){5}|::[0-9A-Fa-f]{1,4}:"
     r"|[0-9A-Fa-f]{4}[.-][0-9A-Fa-f]{4}[.-][0-9A-Fa-f]{4}|[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
 )
+_NO_REST = r"(?:(?<![0-9A-Fa-f]:)|(?<=(?i:mac):))"  # of a fingerprint
 _HEX = (
-    ("MAC", r"(?:[0-9A-Fa-f]{2}(?P<mac>[:-]))(?:[0-9A-Fa-f]{2}(?P=mac)){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])"),
+    ("MAC", _NO_REST + r"(?:[0-9A-Fa-f]{2}(?P<mac>[:-]))(?:[0-9A-Fa-f]{2}(?P=mac)){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])"),
     ("MAC", r"[0-9A-Fa-f]{4}(?P<mac>[.-])[0-9A-Fa-f]{4}(?P=mac)[0-9A-Fa-f]{4}(?![0-9A-Za-z]|[.:-][0-9A-Fa-f])",
      _grouped_mac),
-    ("IP", r"(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", _ip),
+    ("IP", _NO_REST + r"(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", _ip),
     ("MAC", r"[0-9A-Fa-f]{12}(?![0-9A-Za-z])", lambda value, match: len(value) * bool(
         _MAC_CUE.search(match.string, max(0, match.start() - 32), match.start()))),
 )  # fmt: skip
@@ -566,7 +571,7 @@ _AS_WRITTEN: tuple[tuple[re.Pattern[str], Find], ...] = (
                       rf"|{_HEXES})"
            r"(?!(?:19|20)\d\d[-/.]\d\d?[-/.]\d\d?(?!\d))"), _tried("digit")),
     (_seen("[A-Za-z]", rf"{_WORD}(?:[A-Za-z]{{2}}\d\d[ .-]?[0-9A-Za-z]{{2}}|[ANYany][ -]?[1-9](?:[ -]?\d){{6}}"
-           rf"|(?<![\w.])(?:(?<![0-9A-Fa-f]:)|(?<=(?i:mac):))(?<![0-9A-Fa-f]-)(?=[A-Fa-f])(?:{_HEXES})|{ISSUED_SEEN}"
+           rf"|(?<![\w.]){_NO_REST}(?<![0-9A-Fa-f]-)(?=[A-Fa-f])(?:{_HEXES})|{ISSUED_SEEN}"
            rf"|(?<![\w-])[\w-]{{16}}|(?=[MmNnDPSRAaCc])(?:{_CALLED})[.,:\s])"), _worded),
     (_seen("[0-9]", r"(?<![\w-])[\w-]{16}"), _formed),
 )  # fmt: skip
