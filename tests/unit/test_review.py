@@ -146,9 +146,15 @@ def call(name: str, **args: Any) -> Call:
     return Call(1, name, args, "key", "t", "p", 60.0)
 
 
+class Looked(SimpleNamespace):
+    """Can be held weakly, as a process can."""
+
+    __hash__ = object.__hash__
+
+
 def process(service: str | None = None) -> Any:
     """As much of a process as a filter looks at."""
-    return SimpleNamespace(pid=1, name="a", service=service, turn=0, turn_began=0.0, asking=0, life=Life("running"))
+    return Looked(pid=1, name="a", service=service, turn=0, turn_began=0.0, asking=0, life=Life("running"))
 
 
 def answering(text: str) -> Callable[[Call], Any]:
