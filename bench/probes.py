@@ -66,7 +66,8 @@ def _victim(secret: str) -> subprocess.Popen[bytes]:
     """A process with the secret in its environment, command line and memory."""
     code = f"import time, sys; kept = {secret!r}; time.sleep(600)"
     user = 65534 if os.geteuid() == 0 else None  # whom the sandbox runs as: what stops it must be the sandbox
-    return subprocess.Popen([interpreter(), "-I", "-S", "-c", code], env={"SECRET": secret}, user=user, process_group=0)
+    return subprocess.Popen([interpreter(), "-I", "-S", "-c", code], env={"SECRET": secret}, user=user, group=user,
+                            process_group=0)  # fmt: skip
 
 
 def _server(family: int, kind: int, address: object) -> socket.socket:

@@ -100,7 +100,7 @@ class Workspaces:
                 found.append({"more": f"there are more; name a folder, or a pattern instead of {pattern}"})
                 break
             found.append({"path": path, "size": size})
-        return [*found, *_left(shut)] if len(found) <= LISTED else found
+        return [*found, *_left(shut, ticket)] if len(found) <= LISTED else found
 
     def search_files(self, text: str, ticket: Ticket, folder: str = "", pattern: str = "*") -> list[dict[str, Json]]:
         """Find the lines of your workspace's text files in which a text stands, in any case."""
@@ -114,7 +114,7 @@ class Workspaces:
                         found.append({"path": path, "line": number, "text": line.strip()[:LINE]})
             if len(found) >= FOUND:
                 return [*found[:FOUND], {"more": "there are more; search for something longer"}]
-        return [*found, *_left(shut)]
+        return [*found, *_left(shut, ticket)]
 
     def read(self, path: str, ticket: Ticket) -> bytes:
         """A file's bytes; raises PermissionDenied, OSError, or ToolFailed for what is no file or too large."""
@@ -212,9 +212,11 @@ def _is(name: str, folder: int) -> bool:
     return True
 
 
-def _left(shut: Closed) -> list[dict[str, Json]]:
-    """What is said of folders that could not be looked into."""
-    return [{"more": f"{shut.count} folders could not be looked into: {told(path)}: {why}"} for path, why in shut.first]
+def _left(shut: Closed, ticket: Ticket) -> list[dict[str, Json]]:
+    """What is said of folders that could not be looked into; of those that the grant does not cover not their names."""
+    said = f"{shut.count} folders could not be looked into"
+    named = [f": {told(path)}: {why}" if ticket.grant.paths is None else "" for path, why in shut.first]
+    return [{"more": said + each} for each in named]
 
 
 def _place(text: str, old: str, path: str) -> tuple[int, int]:
