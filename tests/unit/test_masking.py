@@ -128,6 +128,8 @@ VALUES = [
     ("PLATE", "绿牌{}", "粤B·D12345"),
     ("PLATE", "绿牌{}", "粤B・D12345"),
     ("PLATE", "绿牌{}", "粤b d12345"),
+    ("PHONE", "Mobil: {}", "0171 2345678"),
+    ("PLATE", "绿牌{}", "京AD·12345"),
     ("MAC", "学到{} DYNAMIC", "00a1.b2c3.d4e5"),
     ("MAC", "mac addr {}", "00A1B2C3D4E5"),
     ("IP", "nameserver {}", "8.8.4.4"),
@@ -164,7 +166,9 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
         "qty 100 20 3000", "size 200 300 4000 mm", "rows 150 2000 3000", "part no. 202-555-0123", "order 078-05-1120",
         "libfoo>=1.2.3.4", "nginx/1.25.3.1", "foo-1.2.3.4.tar.gz", "OID 1.3.6.1.4.1.9", "订单编号4111111111111111",
         "IMEI 490154203237518", "EAN 4006381333931", "40.712776, -74.005974", "2026-11-30T10:15:30.123456+08:00",
-        "aaaa.bbbb.cccc", "dead-beef-cafe", "10:20:30:15", "passport control on level 2", "手机电池4500毫安",
+        "aaaa.bbbb.cccc", "dead-beef-cafe", "10:20:30:15", "kernel 5.15.0.91", "营业额13912345678元",
+        "电话会议ID 123456789",
+        "fingerprint 12:ab:34:cd:56:ef:78:90:12:34", "passport control on level 2", "手机电池4500毫安",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:

@@ -166,8 +166,8 @@ def _least(rest: str) -> int:
 
 FIELDS = (
     "pass", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "sess", "sid", "sig", "basic ", "bearer ",
-    "mysql", "mariadb", "sshpass", " -u ", "--user ", "密码", "口令", "密钥", "秘钥", "密匙", "令牌", "凭证", "私钥",
-    "授权码",
+    "mysql", "mariadb", "sshpass", "redis-cli", " -u ", "--user ", "密码", "口令", "密钥",
+    "秘钥", "密匙", "令牌", "凭证", "私钥", "授权码",
 )  # fmt: skip
 """What stands in the names of fields that hold secrets."""
 _NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
@@ -211,6 +211,7 @@ _PLACEHOLDER = re.compile(
 )
 _GIVEN_PASSWORD = re.compile(r"[!#-&(-;=?-_a-~]{4,200}")
 _GIVEN = re.compile(r"[\w+/.~%:|$!*^-]{8,1000}+={0,3}", re.ASCII)
+_GIVEN_QUOTED = re.compile(r"[^\s\"'`<>(),;\u0080-\uffff]{8,1000}+")
 _CUT = re.compile(r"[&;,](?=[\w.-]{1,40}\s?[=:])|</?\w|\)[.,;]?$|[,;]\w+:$", re.ASCII)
 _LINE = re.compile(r"[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\n\r\"']{4,4096})")
 _PAIRS = 40  # of a header that are looked at
@@ -219,7 +220,8 @@ _NO_COOKIE = re.compile(
 )
 _COOKIE = re.compile(r"(?i:sess|sid|auth|token|sso|csrf|xsrf|jwt|remember|login|secret)")
 _COMMAND = re.compile(
-    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p(?P<a>[^\s'\"]{4,64})|sshpass -p ?(?P<c>[^\s'\"]{4,64})|(?: -u"
+    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p(?P<a>[^\s'\"]{4,64})|(?:sshpass -p"
+    r"|redis-cli -a) ?['\"]?(?P<c>[^\s'\"]{4,64})|(?: -u"
     r"|--user) [^\s:'\"]{1,64}:(?P<b>[^\s'\"]{3,128})"
 )
 _ONE_WORD = re.compile(
@@ -314,7 +316,7 @@ def _basic(text: str, place: int) -> Iterator[Stretch]:
 
 def _secret(text: str, place: int, name: str, strong: bool) -> Iterator[Stretch]:
     """What is given as a token or key, and was drawn at random."""
-    match = _GIVEN.match(text, place)
+    match = (_GIVEN_QUOTED if text[place - 1] in "\"'`" else _GIVEN).match(text, place)
     if match is None or _PLACEHOLDER.match(match[0]) or text[match.end() : match.end() + 1] == "(":
         return
     value = match[0].rstrip(".:|")

@@ -188,7 +188,8 @@ def _ssn(value: str, match: re.Match[str]) -> int:
 _VERSION = re.compile(
     r"(?:(?<![A-Za-z])(?i:versions?|ver\.?|v|releases?|sections?|sec\.|chapter|clause|firmware|build|rev(?:ision)?"
     r"|oid|rfc|figure"
-    r"|table|step|update[ds]?(?: to)?|upgraded? to|patch|para(?:graph)?)|§|第|版本|升级到|固件|章节|[<>=~]=|[<>~^]"
+    r"|table|step|kernel|python|java|node|redis|mysql|nginx|android|ios|linux|windows|chrome|update[ds]?(?: to)?"
+    r"|upgraded? to|patch|para(?:graph)?)|§|第|版本|升级到|固件|章节|[<>=~]=|[<>~^]"
     r"|[A-Za-z0-9][/_-])"
     r"[ :=号是为v]{0,3}$"
 )
@@ -235,7 +236,7 @@ def _grouped_mac(value: str, match: re.Match[str]) -> int:
 _PHONE_CUE = re.compile(
     r"(?:(?<![A-Za-z])(?i:(?:call(?:ed|ing|s)?(?! an? )(?! for)|(?:tele|cell|user|home|work|contact|mobile|customer"
     r"|office|my)?_?phones?"
-    r"|tel|mobile|cell|fax|desk|landline|sms|whatsapp|wechat|reach|dial|ring|hotline|handy|extension|(?:number"
+    r"|tel|telefon|mobile?|cell|fax|desk|landline|sms|whatsapp|wechat|reach|dial|ring|hotline|handy|extension|(?:number"
     r"|no\.?) is"
     r"|(?:messages?|texts?|answer(?:ing)?|contact(?: \w+)?) (?:at|on|to|from))(?![a-z]))"
     r"|电话|手机|联系方式|致电|拨打|来电|回电|传真|座机|总机|热线|号码是|微信|短信)[^\d@]{0,32}$"
@@ -243,9 +244,10 @@ _PHONE_CUE = re.compile(
 _NO_PHONE = re.compile(
     r"(?i:order|invoice|ticket|track|version|isbn|issn|amount|price|code|room|page|port|build|serial|error|model"
     r"|memory|"
-    r"订单|单号|编号|版本|金额|验证码|内存|电池|元|[$¥€£])"
+    r"订单|单号|编号|版本|金额|验证码|会议|内存|电池|元|[$¥€£])"
 )
 _PHONE_AFTER = re.compile(r"[ \t\-(,:]{0,3}(?i:office|fax|mobile|cell|home|work|desk|direct)(?![A-Za-z])")
+_COUNTED = re.compile(r"\s?(?:[万亿]?元|美元|号文|USD|EUR|CNY)")
 _SSN_CUE = re.compile(r"(?i:(?<![a-z])ssn(?![a-z])|social(?:[ _-]security)?(?![a-z]))[^\d]{0,24}$")
 _UNIT = re.compile(r"\s?(?i:mAh|[kmg]i?b|px|mm|cm|km|ms|kg|rows|bytes|毫安|毫秒|元|件|行|页)")
 
@@ -286,7 +288,8 @@ def _alone(match: re.Match[str], end: int) -> bool:
 
 def _mobile(value: str, match: re.Match[str]) -> int:
     """A Chinese mobile number, and no order's; spaced ones not among other numbers."""
-    plain = value[0] in "+(" or (not _denied(match) and (" " not in value or _alone(match, len(value))))
+    plain = not _denied(match) and not _COUNTED.match(match.string, match.end())
+    plain = value[0] in "+(" or (plain and (" " not in value or _alone(match, len(value))))
     return len(value) if plain or _told(match, len(value)) else 0
 
 
@@ -482,7 +485,7 @@ _RULES_OF: dict[str, tuple[Any, ...]] = {
     "url": (("KEY", r"://[^\s:/@]{0,64}:(?P<v>[^\s/]{3,128})@", _userinfo),),
     "hook": (("KEY", r"hook[\w.-]{0,60}/[\w./-]{0,100}?/(?P<v>[A-Za-z0-9_-]{20,100}+)", _webhook),),
     "plate": ((
-        "PLATE", r"(?=.{2,9}?\d).(?i:[A-Z])[·\-. ]{0,2}(?i:[A-HJK][0-9A-HJ-NP-Z]\d{4}|\d{5}[A-HJK]"
+        "PLATE", r"(?=.{2,9}?\d).(?i:[A-Z])[·\-. ]{0,2}(?i:[A-HJK]·?[0-9A-HJ-NP-Z]\d{4}|\d{5}[A-HJK]"
         r"|[0-9A-HJ-NP-Z]{4}[0-9A-HJ-NP-Z挂学警港澳领])(?![0-9A-Za-z])"),),
     "passport": ((
         "PASSPORT", r"(?i:passport|护照)[\s_\"'.:{(-]{0,6}(?i:no|nr|num(?:ber)?|id|#|号码?|编号)?\.?" + _SAYS +
