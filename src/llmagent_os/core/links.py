@@ -58,6 +58,8 @@ _BRACKETED = re.compile(r"[\[({<](:|//?|://)[\])}>]")
 _SPELT = re.compile(
     r"(?<=\w) (?:dot|punkt|punto) (?=(?:com|org|net|info|biz|io|dev|app|xyz|example|test|[a-z]{2}(?=[/?:]))\b)", re.I
 )
+_SPELT_OUT = re.compile(r" (?:dot|punkt|punto) ", re.I)
+_APART = re.compile(r"(?<=\w) @ (?=[\w-]{1,63}\.[\w-])")
 _SPELT_AT = re.compile(r"(?<=\w) at (?=[\w-]{1,63} (?:dot|punkt|punto) )", re.I)
 _SCHEMES = re.compile(r"\b(?:h(?:tt|xx|\*\*|__)p(s?)|f[tx*]p)(?:[ ]{0,2}:[ ]{0,2}(?=[/\\]{2})|:(?=\w))", re.I)
 _IDEOGRAPHIC = re.compile(r"(?<=[A-Za-z0-9-])[。｡](?=[A-Za-z0-9-])")
@@ -103,9 +105,18 @@ def plainly(text: str) -> str:
             text = _INVISIBLE.sub("", text)
         if text == before:
             break
-    text = _BRACKETED.sub(r"\1", _BRACKET.sub(lambda match: "." if match[1] else "@", text))
-    text = _SCHEMES.sub(_scheme, text)
-    return _SPELT.sub(".", _SPELT_AT.sub("@", text))
+    return _joined(text)
+
+
+def _joined(text: str) -> str:
+    """A text in which what was taken apart on purpose is together again."""
+    if any(each in text for each in "[({<"):
+        text = _BRACKETED.sub(r"\1", _BRACKET.sub(lambda match: "." if match[1] else "@", text))
+    if ":" in text:
+        text = _SCHEMES.sub(_scheme, text)
+    if _SPELT_OUT.search(text):
+        text = _SPELT.sub(".", _SPELT_AT.sub("@", text))
+    return _APART.sub("@", text) if " @ " in text else text
 
 
 def _scheme(match: re.Match[str]) -> str:
@@ -131,7 +142,7 @@ _FIND = re.compile(
       (?P<authority>(?:[^{_STOP}/?\#@\[\]()|^]*@)?
         (?:\[[0-9a-f:.%]{{2,60}}\][^{_STOP}/?\#\[\]|^]*|[^{_STOP}/?\#\[\]|^]+))
       {_REST})
-  | (?P<mail>(?<![{_LOCAL}])[{_LOCAL}]{{1,256}}+[ ]?@[ ]?(?:[{_L}]++(?:\.[{_L}]++)+|\[[0-9a-f:.]{{2,60}}\]))
+  | (?P<mail>(?<![{_LOCAL}])[{_LOCAL}]{{1,256}}+@(?:[{_L}]++(?:\.[{_L}]++)+|\[[0-9a-f:.]{{2,60}}\]))
   | (?P<sign>(?<![\w.-])(?:(?:{_SIGNS}):(?=[^\s,;)])|data:(?:[a-z]+/[\w.+-]+)?[;,]|file:(?=[/\\])|geo:(?=-?\d))
       [^{_STOP})]*)
   | (?P<six>(?:\[(?=[0-9a-f.%]*:[0-9a-f.%]*:)[0-9a-f:.%]{{2,60}}\](?::\d{{1,5}}|(?=[/?\#]))
@@ -164,15 +175,20 @@ _DESTINATION = re.compile(
     r"|\b(?:href|src|srcset|action|formaction|poster|background|data|content)[ \t]*=[ \t]*[\"']([^\"'<>]{1,2000})",
     re.I,
 )
+_TARGET = re.compile(r"\]\(|\]:|=[ \t]*[\"']")
+_WORDS = re.compile(r"\S+")
+_HINT = re.compile(r"[@\\]|[:/]\S|[^\s.]\.[^\s.]")  # that something in a word leads somewhere: most have none
 _LEADS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,30}:|[/\\]{2})\S", re.I)
 _WHITE = re.compile(r"\s+")
 
 
 def addresses(text: str) -> Iterator[Link]:
     """What leads somewhere in a text as it stands."""
-    for match in _FIND.finditer(text):
-        yield from _READ[match.lastgroup or ""](match)
-    for match in _DESTINATION.finditer(text):
+    for word in _WORDS.finditer(text):
+        if _HINT.search(text, word.start(), word.end()):
+            for match in _FIND.finditer(text, word.start(), word.end()):
+                yield from _READ[match.lastgroup or ""](match)
+    for match in _DESTINATION.finditer(text) if _TARGET.search(text) else ():
         where = _WHITE.sub("", match[match.lastindex or 0])  # as browsers read it
         if _LEADS.match(where):
             found = [each for inner in _FIND.finditer(where) for each in _READ[inner.lastgroup or ""](inner)]
@@ -198,7 +214,7 @@ def _share(match: re.Match[str]) -> Iterator[Link]:
 
 def _mail(match: re.Match[str]) -> Iterator[Link]:
     """A mail address, without what stands before it in a text that has no blanks, or marks it."""
-    local, _, domain = match[0].replace(" ", "").partition("@")
+    local, _, domain = match[0].partition("@")
     local = _EASTERN.split(local)[-1].lstrip("'*~`=/?!|{}#&$%^.")
     domain = _FOOT.sub("", domain.rstrip("-._")).lower()
     ending = domain.rpartition(".")[2]
