@@ -67,8 +67,11 @@ def test_basic_authorization_is_a_name_and_a_password() -> None:
         ("Password=abc123;Enc=1", "abc123"),
         ("mysql -uroot -ps3cret9 shop", "s3cret9"), ("curl -u bob:hunter2! x", "hunter2!"),
         ("userPassword: 'hunter2'", "hunter2"),
-        ("<password>hunter2</password>", "hunter2"), ("PGPASSWORD=hunter2 psql", "hunter2"), ("WiFi密码hunter2",
-                                                                                              "hunter2"),
+        ("<password>hunter2</password>", "hunter2"), ("PGPASSWORD=hunter2 psql", "hunter2"),
+        ("WiFi密码hunter2", "hunter2"), ("mongodb://root:P@ss9@c0.example.net/x", "P@ss9"),
+        ("密码(hunter2)", "hunter2"),
+        ("sshpass -p 'hunter2' ssh", "hunter2"), ("密码是(2mT%iAf，", "(2mT%iAf"), ("密码是Qi0Gg(8x#Y，", "Qi0Gg(8x#Y"),
+        ("(password: hunter2)", "hunter2"), ("密码是nOxA9)，", "nOxA9)"),
     ],
 )  # fmt: skip
 def test_a_password_is_what_is_given_as_one(text: str, password: str) -> None:

@@ -212,7 +212,8 @@ _PLACEHOLDER = re.compile(
 _GIVEN_PASSWORD = re.compile(r"[!#-&(-;=?-_a-~]{4,200}")
 _GIVEN = re.compile(r"[\w+/.~%:|$!*^-]{8,1000}+={0,3}", re.ASCII)
 _GIVEN_QUOTED = re.compile(r"[^\s\"'`<>(),;\u0080-\uffff]{8,1000}+")
-_CUT = re.compile(r"[&;,](?=[\w.-]{1,40}\s?[=:])|</?\w|\)[.,;]?$|[,;]\w+:$", re.ASCII)
+_CALLED = re.compile(r"[A-Za-z_.]{3,}\(")  # a function, and not what it returns
+_CUT = re.compile(r"[&;,](?=[\w.-]{1,40}\s?[=:])|</?\w|[,;]\w+:$", re.ASCII)
 _LINE = re.compile(r"[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\n\r\"']{4,4096})")
 _PAIRS = 40  # of a header that are looked at
 _NO_COOKIE = re.compile(
@@ -296,11 +297,13 @@ def _password(text: str, place: int) -> Iterator[Stretch]:
     if (cut := _CUT.search(value)) is not None:
         value = value[: cut.start()]
     value = value.rstrip(".,;:")
+    if value.endswith(")") and "(" not in value and "(" in text[max(0, match.start() - 40) : match.start()]:
+        value = value[:-1]
     mixed = re.search("[A-Za-z]", value) and re.search(r"[0-9!@#$%^&*+?~|]", value)
     given = mixed or (value.isdigit() and len(value) > 5)
-    called = text[match.start() + len(value) :][:1] == "(" or "(" in value[1:]
-    if given and len(value) > 3 and not called and not _PLACEHOLDER.match(value):
-        yield match.start(), match.start() + len(value)
+    start, end = match.start(), match.start() + len(value)
+    if given and len(value) > 3 and not _CALLED.match(text, start, end + 1) and not _PLACEHOLDER.match(value):
+        yield start - (text[start - 1] == "(" and text[end : end + 1] != ")"), end
 
 
 def _basic(text: str, place: int) -> Iterator[Stretch]:
