@@ -1,6 +1,7 @@
 """Connections that ask nothing, or a byte at a time, beside honest clients: is everybody who asks answered, and when?
 
-Half of the crowd sends half a head and waits, a quarter nothing at all, a quarter a byte a second; each comes again
+The crowd is a process of its own (`crowd_attack.py`): a client that waits for its own event loop is no measure of the
+server. Half of it sends half a head and waits, a quarter nothing at all, a quarter a byte a second; each comes again
 when it is sent away. The server may hold as many files as a shell usually allows.
 
     python bench/crowd.py [--json] [--crowd 2000] [--clients 50] [--seconds 20] [--files 1024]
@@ -10,49 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import itertools
+import json
 import resource
+import sys
 import time
+from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import aiohttp
 from common import Report, Server, cpu_of, folder, quantile, run, say
-
-HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Wait: "
-STORM = 200  # connections that are made at a time
-
-
-async def one_of_the_crowd(number: int, port: int, counts: dict[str, int]) -> None:
-    """Connect, hold on without asking, and come again."""
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.2)
-            continue
-        counts["made"] += 1
-        with contextlib.suppress(OSError):
-            if number % 4 < 2:
-                writer.write(HALF)
-            trickle = number % 4 == 3
-            for letter in itertools.cycle(HALF[:-2]) if trickle else ():
-                writer.write(bytes([letter]))
-                if await _ended(reader, 1.0):
-                    break
-            if not trickle:
-                await reader.read()
-        counts["sent away"] += 1
-        with contextlib.suppress(OSError):
-            writer.close()
-
-
-async def _ended(reader: asyncio.StreamReader, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await reader.read(1)  # whatever comes is the end
-            return True
-    except TimeoutError:
-        return False
 
 
 async def honest(url: str, until: float, seconds: list[float], failures: list[str]) -> None:
@@ -73,21 +40,25 @@ async def honest(url: str, until: float, seconds: list[float], failures: list[st
 
 async def besiege(url: str, pid: int, options: argparse.Namespace) -> dict[str, float]:
     """The crowd first, then the honest ones beside it."""
-    port, counts = int(url.rpartition(":")[2]), {"made": 0, "sent away": 0}
-    crowd = []
-    for number in range(options.crowd):
-        crowd.append(asyncio.create_task(one_of_the_crowd(number, port, counts)))
-        if number % STORM == STORM - 1:
-            await asyncio.sleep(0.05)
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("crowd_attack.py")),
+        url.rpartition(":")[2],
+        str(options.crowd),
+    ]
+    crowd = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+    assert crowd.stdin is not None
+    assert crowd.stdout is not None
+    await crowd.stdout.readline()
     await asyncio.sleep(1)
     seconds: list[float] = []
     failures: list[str] = []
     until, before = time.monotonic() + options.seconds, cpu_of(pid)
     await asyncio.gather(*(honest(url, until, seconds, failures) for _ in range(options.clients)))
     used = cpu_of(pid) - before
-    for each in crowd:
-        each.cancel()
-    await asyncio.gather(*crowd, return_exceptions=True)
+    crowd.stdin.close()
+    counts = json.loads(await crowd.stdout.readline())
+    await crowd.wait()
     for words in sorted(set(failures)):
         say(f"crowd: {failures.count(words)} x {words}")
     return {

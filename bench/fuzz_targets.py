@@ -6,16 +6,21 @@ shape and spoils it here and there, for what stands behind a JSON parser. No byt
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import uvicorn
+from uvicorn.server import ServerState
+
 from llmagent_os.agent import spec as agent_spec
-from llmagent_os.core import codec, documents
+from llmagent_os.core import codec, documents, patterns, schemas, validity, values
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.links import found
 from llmagent_os.core.records import (
@@ -30,15 +35,26 @@ from llmagent_os.core.records import (
     Traits,
 )
 from llmagent_os.core.words import Words
+from llmagent_os.gateway import bodies as chats
+from llmagent_os.gateway import messages_bodies, responses_bodies
+from llmagent_os.gateway.console.markdown import Markdown
+from llmagent_os.gateway.corked import CorkedProtocol
+from llmagent_os.gateway.lobby import Lobby
+from llmagent_os.gateway.open_bodies import read_open
 from llmagent_os.kernel.process import Process
 from llmagent_os.llm.anthropic import AnthropicEngine
 from llmagent_os.llm.http import Lines, Server
+from llmagent_os.llm.instance import smallest
 from llmagent_os.llm.openai import OpenAIEngine
 from llmagent_os.llm.toolcalls import Parser
 from llmagent_os.security.decision import decide
 from llmagent_os.security.grants import within
 from llmagent_os.security.labels import Sight, Source
 from llmagent_os.security.masking import Restorer
+from llmagent_os.security.review import Review
+from llmagent_os.tools.builtin_files import _place
+from llmagent_os.tools.charsets import decoded
+from llmagent_os.tools.mcp_tools import fitting
 from llmagent_os.tools.openapi import OperationTool
 from llmagent_os.tools.openapi_read import imported
 from llmagent_os.tools.page import text_of_page
@@ -222,11 +238,10 @@ class Canned(Server):
     async def ask(self, path: str, body: Mapping[str, Json]) -> dict[str, Any]:
         return self.read(b"".join(self.pieces))
 
-    async def events(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[bytes]:
+    async def events(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[list[bytes]]:
         lines = Lines()
         for piece in (*self.pieces, b"\n\n"):
-            for event in lines.feed(piece):
-                yield event
+            yield lines.feed(piece)
 
 
 def _remote(engine: Any, events: Sequence[Json], whole: Json, data: bytes) -> None:
@@ -439,6 +454,258 @@ def words(data: bytes) -> None:
             Words(each).stands(value, meaning)  # type: ignore[arg-type]
 
 
+# -- what clients send
+
+CHAT = {
+    "model": "m", "temperature": 0.5, "stop": ["x"], "logit_bias": {"1": 2}, "n": 1, "stream": False,
+    "messages": [
+        {"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "r"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+}  # fmt: skip
+RESPONSE = {
+    "model": "m", "instructions": "i", "store": False, "include": ["message.output_text.logprobs"],
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "r"},
+    ],
+    "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}], "tool_choice": "auto",
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}},
+}  # fmt: skip
+MESSAGES = {
+    "model": "m", "max_tokens": 5, "system": [{"type": "text", "text": "s"}],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
+    ],
+    "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
+    "tool_choice": {"type": "auto"}, "output_format": {"type": "json_schema", "schema": {"type": "object"}},
+}  # fmt: skip
+
+
+def bodies(data: bytes) -> None:
+    """Bodies of the APIs, as bytes and as spoilt data: what is accepted can be asked for, and kept."""
+    bender = Bender(data)
+    for text in (data, _json(bender.bent(CHAT))):
+        with suppress(LLMAgentOSError):
+            codec.dumps(chats.read(chats.ChatBody, text).requests())
+        with suppress(LLMAgentOSError):
+            codec.dumps(chats.read(chats.CompletionBody, text).requests())
+        with suppress(LLMAgentOSError):
+            chats.read(chats.EmbeddingsBody, text).texts()
+    for text in (data, _json(bender.bent(RESPONSE))):
+        with suppress(LLMAgentOSError):
+            read_open(responses_bodies.ResponsesBody, text, responses_bodies.REFUSED).left_out()
+    for text in (data, _json(bender.bent(MESSAGES))):
+        with suppress(LLMAgentOSError):
+            body = read_open(messages_bodies.MessagesBody, text, messages_bodies.REFUSED)
+            body.left_out()
+            codec.dumps(body.request("m"))
+
+
+SCHEMA = {
+    "type": "object", "required": ["a"], "additionalProperties": {"type": "string"}, "minProperties": 1,
+    "properties": {
+        "a": {"anyOf": [{"type": "string", "pattern": "^a+$", "maxLength": 5}, {"$ref": "#/$defs/b"}]},
+        "c": {"type": "array", "items": {"enum": [1, "x", None]}, "minItems": 1, "uniqueItems": True},
+    },
+    "$defs": {"b": {"type": "integer", "minimum": 1, "multipleOf": 2}},
+    "if": {"required": ["c"]}, "then": {"maxProperties": 3}, "dependentRequired": {"c": ["a"]},
+}  # fmt: skip
+
+
+def schema(data: bytes) -> None:
+    """A schema: as it is meant it means the same again, its smallest instance is one, and any value can be judged."""
+    bender = Bender(data)
+    found = schemas.meant(bender.bent(SCHEMA), "the schema", "schema")
+    schemas.meant(found, "the schema", "schema")
+    with suppress(validity.Unknown):
+        validity.fault(found, bender.bent({"a": "aa", "c": [1]}))
+        made = smallest(found)  # raises what is documented where there is none
+        expect(validity.fault(found, made) is None, f"{made} is no instance of {found}")
+
+
+def pattern(data: bytes) -> None:
+    """A regular expression of a schema, and a text for it: a match ends, or is given up."""
+    text = data.decode("utf-8", "replace")
+    half = len(text) // 2
+    with suppress(patterns.Unreadable, patterns.TooLong):
+        made = patterns.compiled(text[:half])
+        made.search(text[half:])
+        made.search("a" * 500 + text[half:])
+        made.sample()
+
+
+TOOL = {
+    "name": "t", "description": "d", "inputSchema": SCHEMA, "outputSchema": {"type": "object"},
+    "annotations": {"readOnlyHint": True}, "_meta": {"a": 1},
+}  # fmt: skip
+
+
+def listing(data: bytes) -> None:
+    """What an MCP server lists: each tool is there in a form that is kept, or is named among those left out."""
+    told = Bender(data).bent([TOOL, {"name": "other"}])
+    if isinstance(told, list):
+        tools, left_out = fitting(told, (), 1000)
+        codec.dumps([tools, left_out])
+        expect(len(tools) + len(left_out) <= len(told), "more than it listed")
+
+
+def yaml(data: bytes) -> None:
+    """A text in YAML or JSON, as ours and as a stranger's."""
+    for reader in (documents.read, documents.foreign):
+        with suppress(LLMAgentOSError):
+            codec.dumps(reader(data, "fuzz.yaml"))
+
+
+# -- texts that are looked through
+
+_WORDS = (
+    "a",
+    "1.0",
+    "http://",
+    "a.b/",
+    "@",
+    ".",
+    "-",
+    "/",
+    " ",
+    "\n",
+    "1,1",
+    "\uff0e",
+    "\u3002",
+    "4111 ",
+    "sk-",
+    "=",
+    "%2e",
+)
+
+
+def _text(data: bytes, bits: Sequence[str]) -> str:
+    bender = Bender(data)
+    return "".join(bits[bender.pick(len(bits))] * (1 + bender.pick(40)) for _ in range(12)) + data[24:].decode(
+        "utf-8", "replace"
+    )
+
+
+def texts(data: bytes) -> None:
+    """A text: its links, its form for comparing, where a value stands in it, in any character set."""
+    text = _text(data, _WORDS)
+    plain = values.normal(text)
+    expect(values.normal(plain) == plain, f"{plain!r} has another form")
+    for each in (text[:5], text[-9:], "a", "1"):
+        if sought := values.normal(each):
+            values.stands(sought, plain)
+    values.links(text)
+    decoded(data, text[:10])
+    decoded(data, ("punycode", "idna", "utf-7", "gb18030", "utf_16")[len(data) % 5])
+
+
+def edits(data: bytes) -> None:
+    """A piece of a file that is to be replaced: found where it stands, or refused."""
+    text, old = _text(data, ("a", "a ", "b", "\n", "\t", "  ")), _text(data[::-1], ("a", "a ", " ", "\n"))[:60]
+    for each in (old, text[3:9]):
+        if each.strip():
+            begin, end = _place(text, each, "a file")
+            expect(text[begin:end].split() == each.split(), f"{each!r} is not at {begin} of {text!r}")
+
+
+def review(data: bytes) -> None:
+    """An answer at every sink: what may be said of it is a text."""
+    text = _text(
+        data, ("![", "](", "<a ", "<script", "javascript:", "'", '"', "--", "{{", "$(", ";", "or 1=1", "x", "<KEY_")
+    )
+    for sink in ("markdown", "html", "sql", "shell", "template", "code"):
+        judged = straight(REVIEW.judge(text, cast(Any, sink)))
+        expect(isinstance(judged.text, str), repr(judged))
+
+
+REVIEW = Review()
+_MARKUP = (
+    "![", "](", "<a ", "<script", "javascript:", "'", '"', "--", "{{", "$(", ";", "or 1=1", "x", "<KEY_",
+)  # fmt: skip
+
+
+def console(data: bytes) -> None:
+    """An answer on a terminal, cut anywhere: no control characters but our own come out."""
+    text = _text(data, ("**", "`", "```\n", "# ", "- ", "\x1b[2J", "\x9b", "\r", "[a](", ")", "|", "\n", "x"))
+    shown = Markdown()
+    for piece in Bender(data).cut(text):
+        shown.feed(piece)
+    shown.end()
+
+
+class _Wire:
+    """Takes what a protocol writes, for a connection without an other end."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        expect(not self.closed, "it writes to what it has closed")
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    resume_reading = pause_reading
+
+
+async def _answered(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _connected(pieces: Sequence[bytes]) -> None:
+    config = uvicorn.Config(_answered, ws="none", lifespan="off", log_config=None, log_level="critical")
+    config.load()
+    made: Any = CorkedProtocol
+    protocol = made(config=config, server_state=ServerState(), app_state={}, lobby=Lobby(9))
+    wire = _Wire()
+    protocol.connection_made(wire)
+    for piece in pieces:
+        if not wire.closed:
+            protocol.data_received(piece)
+        await asyncio.sleep(0)
+    protocol.connection_lost(None)
+    for task in list(protocol.tasks):
+        task.cancel()
+    await asyncio.gather(*protocol.tasks, return_exceptions=True)
+
+
+_HEADS = (
+    b"GET / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n", b"Host: x\r\n", b"Content-Length: 3\r\n", b"\r\n", b"abc", b"\n",
+    b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
+    b"X: ", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"CONNECT a:1 HTTP/1.1\r\n",
+)  # fmt: skip
+
+
+def head(data: bytes) -> None:
+    """What comes over a connection, cut anywhere: requests, or none."""
+    bender = Bender(data)
+    said = b"".join(_HEADS[bender.pick(len(_HEADS))] for _ in range(bender.pick(12))) + data[13:]
+    LOOP.run_until_complete(_connected(bender.cut(said)))
+
+
+LOOP = asyncio.new_event_loop()
+
+
 def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         try:
@@ -449,7 +716,23 @@ def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return run
 
 
+SLOW, LONGEST = 20e-6, 4096  # seconds a byte, bytes of an input
+
+
+def is_slow(name: str, data: bytes) -> bool:
+    """Whether a target takes longer than an input of the greatest length may, the third time that it is tried."""
+    seconds = []
+    for _ in range(3):
+        began = time.thread_time()
+        TARGETS[name](data)
+        seconds.append(time.thread_time() - began)
+    return min(seconds) > SLOW * LONGEST
+
+
 TARGETS = {
     each.__name__: _documented(each)
-    for each in (spec, policy, toolcalls, openai, anthropic, openapi, page, restorer, links, words)
-}
+    for each in (
+        spec, policy, toolcalls, openai, anthropic, openapi, page, restorer, links, words, bodies, schema, pattern,
+        listing, yaml, texts, edits, review, console, head,
+    )
+}  # fmt: skip

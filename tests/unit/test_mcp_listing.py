@@ -26,7 +26,7 @@ TOOL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
+async def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
     seen = set[bytes]()
     for number in range(len(places(TOOL))):
         for junk in JUNK:
@@ -35,7 +35,7 @@ def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
             holder[key] = copy.deepcopy(junk)
             listing = Listing()
             told = JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": [tool, {"name": "other"}]})
-            message = listing.clean(SessionMessage(told))
+            message = await listing.clean(SessionMessage(told))
             assert [each["name"] for each in listing.tools][-1] == "other"
             assert len(listing.tools) + len(listing.left_out) == 2
             assert len(ListToolsResult.model_validate(message.message.result, by_name=False).tools) == len(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from typing import Any
 
@@ -20,6 +21,10 @@ def double(value: Any) -> Any:
 def forever() -> None:
     while True:
         pass
+
+
+def backtrack() -> bool:
+    return re.match(r"(a+)+$", "a" * 60 + "b") is None  # nothing of Python runs meanwhile
 
 
 def overflow() -> None:
@@ -107,3 +112,21 @@ async def test_it_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = [asyncio.create_task(outside(time.sleep, 0.2, source="it")) for _ in range(2)]
     assert await outside(environment, "SOME_API_KEY", source="it") is None
     await asyncio.gather(*busy)
+
+
+@pytest.mark.parametrize("work", [backtrack, forever])
+async def test_work_without_an_end_is_ended_by_what_it_costs_and_not_by_the_clock(work: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"it was not read within 0.3 s of work, and was given up"):
+        await outside(work, source="it", seconds=60, cpu=0.3)
+    await outside(time.sleep, 0.5, source="it", cpu=0.3)  # which is no work
+
+
+async def test_what_one_piece_of_work_cost_is_not_counted_for_the_next() -> None:
+    for _ in range(4):
+        await outside(spend, 0.2, source="it", cpu=0.5)
+
+
+def spend(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass

@@ -25,6 +25,9 @@ def _readable(message: Message) -> Message:
     return message
 
 
+MESSAGES = 10_000  # of a conversation, which every part of the system goes through
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True)
     sampling: dict[str, Any] = Field(default_factory=dict)
@@ -35,7 +38,9 @@ class _Options(BaseModel):
 class _Said(BaseModel):
     model_config = ConfigDict(frozen=True)
     text: str = ""
-    messages: list[Annotated[Message, BeforeValidator(_given), AfterValidator(_readable)]] = Field(default_factory=list)
+    messages: list[Annotated[Message, BeforeValidator(_given), AfterValidator(_readable)]] = Field(
+        default_factory=list, max_length=MESSAGES
+    )
     options: _Options = _Options()
 
 

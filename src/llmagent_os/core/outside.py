@@ -23,7 +23,8 @@ from .errors import InvalidRequest, LLMAgentOSError, from_data
 
 T = TypeVar("T")
 
-SECONDS = 5.0  # for one piece of work
+SECONDS = 30.0  # for one piece of work, on a machine that has others too
+CPU = 2.0  # seconds of a processor for it
 MEMORY = 1 << 30  # bytes of address space
 AT_ONCE = 4  # pieces of work; more wait
 KEPT = 2  # processes that stay for the next one
@@ -31,21 +32,24 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")  # of t
 _LENGTH = 8  # bytes of the number before each message
 
 
-async def outside(work: Callable[..., T], /, *args: Any, source: str, seconds: float = SECONDS) -> T:
+async def outside(
+    work: Callable[..., T], /, *args: Any, source: str, seconds: float = SECONDS, cpu: float = CPU
+) -> T:  # fmt: skip
     """What a function of some module returns for these arguments, done in another process; all of it can be pickled.
 
     Raises what `work` does, where that is an error of ours; InvalidRequest, which names `source`, where it raises
-    anything else, takes too long, or takes too much memory. Cancelled, it ends the process.
+    anything else, takes more than `seconds`, `cpu` of them of work, or too much memory. Cancelled, it ends the process.
     """
-    job = _Job(pickle.dumps((work, args)), seconds)
+    job = _Job(pickle.dumps((work, args, cpu)), seconds)
     try:
         told, error = await asyncio.get_running_loop().run_in_executor(_THREADS, job.do)
     except asyncio.CancelledError:
         job.stop()
         raise
     except TimeoutError:
-        text = f"{source} was not read within {seconds:g} s, and was given up; make it smaller"
-        raise InvalidRequest(text, parameter="source", seconds=seconds) from None
+        raise InvalidRequest(_too_long(source, f"{seconds:g} s"), parameter="source", seconds=seconds) from None
+    except _Worked:
+        raise InvalidRequest(_too_long(source, f"{cpu:g} s of work"), parameter="source", seconds=cpu) from None
     except EOFError:
         raise InvalidRequest(f"{source} cannot be read: its reader ended", parameter="source") from None
     if isinstance(error, str):
@@ -54,6 +58,14 @@ async def outside(work: Callable[..., T], /, *args: Any, source: str, seconds: f
         raise from_data(error)
     result: T = told
     return result
+
+
+def _too_long(source: str, what: str) -> str:
+    return f"{source} was not read within {what}, and was given up; make it smaller"
+
+
+class _Worked(Exception):
+    """It was ended by the system: it had worked for as long as it might."""
 
 
 class _Job:
@@ -65,7 +77,7 @@ class _Job:
         self._stopped = False
 
     def do(self) -> Any:
-        """A result, or an error as data or in words; raises TimeoutError, or EOFError where the process ended."""
+        """A result, or an error as data or in words; raises TimeoutError, or _Worked or EOFError where it ended."""
         try:
             process = _IDLE.pop()
         except IndexError:
@@ -75,6 +87,11 @@ class _Job:
             if self._stopped:
                 raise EOFError
             answer = self._asked(process)
+        except EOFError:
+            _end(process)
+            if process.returncode == -signal.SIGPROF:
+                raise _Worked from None
+            raise
         except BaseException:
             _end(process)
             raise
@@ -126,7 +143,8 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+    if process.poll() is None:
+        process.kill()
     process.communicate()  # which closes its pipes, and sees it out
 
 
@@ -146,8 +164,12 @@ def _serve() -> None:
 
 def _outcome(packed: bytes) -> bytes:
     try:
-        work, args = pickle.loads(packed)
-        return pickle.dumps((work(*args), None))
+        work, args, cpu = pickle.loads(packed)
+        signal.setitimer(signal.ITIMER_PROF, cpu)  # in whose time no pattern can hold it up: it ends the process
+        try:
+            return pickle.dumps((work(*args), None))
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
     except LLMAgentOSError as error:
         return pickle.dumps((None, error.to_data()))
     except Exception as error:

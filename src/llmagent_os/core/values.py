@@ -14,6 +14,7 @@ _SCHEME = re.compile(r"(?<!\w)https?://")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
 _COMMA = re.compile(r"\d,\d")
 _JOINTS = ".-+@/\\"
+TRIES = 2000  # places at which a value is looked for in a text
 
 
 def written(value: Json) -> str:
@@ -66,11 +67,16 @@ def links(text: str) -> list[str]:
 
 
 def stands(value: str, text: str) -> bool:
-    """Whether a value stands in a text, both in normal form: not as part of a longer word, address, path or number."""
+    """Whether a value stands in a text, both in normal form: not as part of a longer word, address, path or number.
+
+    One that stands in so many longer ones that nobody would find it does not.
+    """
     if not any(map(str.isalnum, value)):
         return f" {value} " in f" {text} "  # `/` and `.` stand in every text
     at = text.find(value)
-    while at >= 0:
+    for _ in range(TRIES):
+        if at < 0:
+            break
         if not (_inside(text, at) or _inside(text, at + len(value))):
             return True
         at = text.find(value, at + 1)

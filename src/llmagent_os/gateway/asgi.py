@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -13,8 +14,10 @@ from ..core.records import Json
 from .errors import TooLarge
 
 Headers = Iterable[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 BODY_LIMIT = 64 * 2**20  # bytes
+LONG = 1 << 15  # bytes of a body that is worked on beside the loop
 LARGER = f"the body is longer than {BODY_LIMIT >> 20} MiB"
 PATIENCE = 30.0  # seconds that a client may take to send the next part of its body, or to read what was sent to it
 
@@ -33,12 +36,13 @@ async def _silent(_: Message) -> None:
 class Exchange:
     """A request and its answer. Nothing is sent before `json` or the first `events`."""
 
-    __slots__ = ("_patience", "_receive", "_send", "scope", "started", "wrote")
+    __slots__ = ("_patience", "_receive", "_send", "long", "scope", "started", "wrote")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _silent, patience: float = PATIENCE) -> None:
         self.scope = scope
         self.started = False
         self.wrote: Container[str] = ()  # the fields that the client sent, once its body is read
+        self.long = False  # whether so much was sent that others have their turn while it is looked at
         self._receive = receive
         self._send = send
         self._patience = patience
@@ -80,7 +84,12 @@ class Exchange:
             if size > BODY_LIMIT:
                 raise TooLarge(LARGER)
             if not message.get("more_body"):
+                self.long = size > LONG
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What comes of work on what was sent: of a long body in a thread."""
+        return await asyncio.to_thread(work) if self.long else work()
 
     async def _next(self) -> Message:
         try:

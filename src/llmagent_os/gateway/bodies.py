@@ -16,7 +16,7 @@ from .asgi import Exchange
 from .choices import ChatChoice, offered
 from .errors import MissingField
 from .history import ChatMessage, conversation
-from .reading import Body, FirstOnly, ListOf, Piece, known
+from .reading import MESSAGES, Body, FirstOnly, ListOf, Piece, known
 
 T = TypeVar("T", bound=Body)
 
@@ -62,7 +62,8 @@ def read(cls: type[T], data: bytes) -> T:
 
 async def take(cls: type[T], http: Exchange) -> T:
     """Read and check the body of an exchange, which remembers the fields that were sent; raises as `read` does."""
-    body = read(cls, await http.body())
+    data = await http.body()
+    body = await http.beside(lambda: read(cls, data))
     http.wrote = body.model_fields_set
     return body
 
@@ -248,7 +249,7 @@ class NeedsBody(Body):
 class ChatBody(Penalised, Harmless):
     """POST /v1/chat/completions."""
 
-    messages: ListOf[ChatMessage] = Field(min_length=1)
+    messages: ListOf[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
     tools: ListOf[Tool] | None = None
     tool_choice: ChatChoice = None
     parallel_tool_calls: bool | None = Field(None, description="false: at most one tool is called")

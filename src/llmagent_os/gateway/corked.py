@@ -22,7 +22,18 @@ from .lobby import HEAD_SECONDS, Lobby
 
 LOOK = 0.1  # seconds between looks at whether who ended their stream is still there
 HEAD = 1 << 16  # bytes: a request that says more of itself before its body is nobody's
+_WHY = {
+    408: f"no whole request came within {HEAD_SECONDS:g} s",
+    431: f"the head of a request has {HEAD >> 10} KiB at most",
+}
 _OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+def refusal(status: int) -> bytes:
+    """The answer to what is no request, after which the connection ends; the status says why."""
+    why = _WHY[status].encode()
+    head = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(why)
+    return STATUS_LINE[status] + head + why
 
 
 class Corked:
@@ -74,15 +85,20 @@ class CorkedProtocol(HttpToolsProtocol):
 
     _bare = 0  # bytes that came in whole pieces since a request, or a part of its body, began
     _rests = False  # whether all that was asked is answered
+    _spared = False  # whether it kept its place since its last request, for what had come and was not read
+    _dropped = False
 
-    def __init__(self, *args: Any, lobby: Lobby, **options: Any) -> None:
+    def __init__(self, *args: Any, lobby: Lobby, early: bytes = b"", **options: Any) -> None:
+        """`early` is what came before there was a protocol."""
         super().__init__(*args, **options)
-        self._lobby = lobby
+        self._lobby, self._early = lobby, early
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the loop for each new connection."""
         super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it acts as one
-        self._lobby.enter(self)
+        self._lobby.begins(self)
+        if self._early:
+            self.data_received(self._early)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with what came: a head without an end is not kept, whoever it is from."""
@@ -90,7 +106,7 @@ class CorkedProtocol(HttpToolsProtocol):
             self._rests = False
             self._lobby.begins(self)
         if self._bare > HEAD:
-            self._refuse(431, f"the head of a request has {HEAD >> 10} KiB at most")
+            self._refuse(431)
             return
         self._bare += len(data)  # unless something begins in it
         self._unset_keepalive_if_required()
@@ -136,7 +152,8 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the connection has ended."""
-        self._lobby.leaves(self)
+        if not self._dropped:
+            self._lobby.leaves(self)
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
@@ -144,6 +161,7 @@ class CorkedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # it comes again, see `_feed`
         self._lobby.asked(self)
+        self._spared = False
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = OldCycle
@@ -163,24 +181,37 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def late(self) -> None:
         """Called by the lobby when no head came in time."""
-        self._refuse(408, f"no whole request came within {HEAD_SECONDS:g} s")
+        self._refuse(408)
 
-    def drop(self) -> None:
-        """Called by the lobby when the place is needed; an answer that is on its way still goes out."""
+    def drop(self) -> bool:
+        """Called by the lobby when the place is needed; an answer that is on its way still goes out, and what has come
+
+        since the loop last looked is read first.
+        """
+        if not self._spared and self._unread():
+            self._spared = True
+            self._lobby.begins(self)
+            return False
+        self._dropped = True
         if self._rests:
             self.transport.close()
         else:
             self.transport.abort()
+        return True
 
-    def _refuse(self, status: int, why: str) -> None:
+    def _unread(self) -> bool:
+        looking = select.poll()
+        looking.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(looking.poll(0))
+
+    def _refuse(self, status: int) -> None:
         """Answer what is no request, and end the connection; while something is answered, only end it."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        head = f"content-type: text/plain\r\ncontent-length: {len(why)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head.encode() + why.encode())
+        self.transport.write(refusal(status))
         self.transport.close()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]

@@ -13,6 +13,7 @@ from ..core.records import Json, Message, ToolCall
 from .errors import MissingField
 from .reading import ListOf, Piece
 
+WAITING = 1000  # calls of one message to which answers that do not name theirs can belong
 UNREADABLE = "invalid_json"
 """The only argument of a call whose arguments were none: their text, for the model to see what it wrote."""
 
@@ -55,13 +56,14 @@ class ChatMessage(Piece):
 def conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """The messages as the core's records; raises InvalidRequest that names the part to blame."""
     found: list[Message] = []
-    waiting: list[ToolCall] = []  # calls that no message has answered so far
+    waiting: dict[str, ToolCall] = {}  # calls that no message has answered so far
     for i, message in enumerate(messages):
         where = f"messages[{i}]"
         calls = tuple(_calls(message, where, len(found))) if message.tool_calls or message.function_call else ()
         answers = _answers(message, where, waiting) if message.role in ("tool", "function") else None
-        if calls or answers is not None:
-            waiting = [call for call in (*waiting, *calls) if call.id != answers]
+        waiting.update({call.id: call for call in calls[:WAITING]})
+        if answers is not None:
+            waiting.pop(answers, None)
         role = _ROLES.get(message.role, message.role)
         name = None if message.role == "function" else message.name
         found.append(Message(role, content(message.content, f"{where}.content"), calls, answers, name))  # type: ignore[arg-type]
@@ -86,15 +88,15 @@ def _calls(message: ChatMessage, where: str, count: int) -> Iterator[ToolCall]:
         yield ToolCall(f"call_{count}", message.function_call.name, arguments(message.function_call.arguments))
 
 
-def _answers(message: ChatMessage, where: str, waiting: Sequence[ToolCall]) -> str:
+def _answers(message: ChatMessage, where: str, waiting: Mapping[str, ToolCall]) -> str:
     """The id of the call that a tool's message answers: the first that waits, of its name, where it does not say."""
     if message.tool_call_id is not None:
         return message.tool_call_id
-    fitting = [call.id for call in waiting if message.name in (None, call.name)]
-    if not fitting:
+    fitting = next((call.id for call in waiting.values() if message.name in (None, call.name)), None)
+    if fitting is None:
         text = f"{where}: a tool's message needs tool_call_id, or a call before it that it answers"
         raise MissingField(text, parameter=f"{where}.tool_call_id")
-    return fitting[0]
+    return fitting
 
 
 def arguments(given: str | Mapping[str, Json]) -> Mapping[str, Json]:

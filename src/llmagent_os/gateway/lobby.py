@@ -2,7 +2,8 @@
 
 A connection holds one of the files that the system may have open, and asks for nothing before its request's head is
 whole. So a head has to come in time, and where connections fill all the room, one that has kept us waiting gives way
-to the newcomer: whoever only connects shuts nobody out.
+to the newcomer. One that has just come has its time, too: where nobody gives way yet, the newcomer is not accepted.
+So whoever only connects shuts nobody out, and whoever asks at once is heard.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import resource
 from typing import Protocol
 
 HEAD_SECONDS = 10.0  # from a connection, or the first byte of a further request, until its head is whole
-SLOW = 0.25  # seconds; most heads come with their connection
+SLOW = 0.25  # seconds that everybody has; most heads come with their connection
 LOOK = 1.0  # seconds between looks
 FILES = 65_536  # files that the system asks to be allowed
 SPARE = 4  # one of so many files is left for all that is no connection: journal, pages, engines, sandboxes
@@ -24,8 +25,8 @@ class Guest(Protocol):
     def late(self) -> None:
         """Called once, when the time for its head is over: end it, and say why."""
 
-    def drop(self) -> None:
-        """Called once, when its place is needed: end it."""
+    def drop(self) -> bool:
+        """Called when its place is needed: end it. False where it is found to have asked after all, and stays."""
 
 
 class Lobby:
@@ -37,20 +38,29 @@ class Lobby:
         self._asking: dict[Guest, float] = {}  # whose head is not whole, since when; oldest first
         self._idle: dict[Guest, None] = {}  # answered, and not heard of since; longest ago first
 
+    def crowded(self) -> bool:
+        """Whether so many are here that a newcomer had better show first that it asks for something."""
+        return self.open > self.most // 2
+
+    def full(self) -> bool:
+        """Whether there is no place, and nobody who would give way."""
+        return self.open >= self.most and self._whom() is None
+
     def enter(self, guest: Guest) -> None:
         """Somebody has connected."""
         self.open += 1
+        while self.open > self.most and (gone := self._whom()) is not None:
+            self._forget(gone)
+            if gone.drop():
+                self.open -= 1  # a place is given away once, however many come in this turn of the loop
         self.begins(guest)
-        if self.open > self.most:
-            gone = self._whom()
-            self._forget(gone)  # its place is given away once, however many come in this turn of the loop
-            gone.drop()
 
-    def _whom(self) -> Guest:
-        """Who gives way: who was slow, or else idle for longest, or else the oldest of those that have just come."""
-        oldest, since = next(iter(self._asking.items()))
-        slow = asyncio.get_running_loop().time() - since > SLOW
-        return oldest if slow else next(iter(self._idle), oldest)
+    def _whom(self) -> Guest | None:
+        """Who gives way: who was slow, or else idle for longest, unless most have only just come."""
+        oldest, since = next(iter(self._asking.items()), (None, 0.0))
+        if oldest is not None and asyncio.get_running_loop().time() - since > SLOW:
+            return oldest
+        return next(iter(self._idle)) if len(self._idle) > len(self._asking) else None
 
     def begins(self, guest: Guest) -> None:
         """The head of a request has begun, or will."""
@@ -67,7 +77,7 @@ class Lobby:
             self._idle[guest] = None
 
     def leaves(self, guest: Guest) -> None:
-        """The connection is closed."""
+        """The connection is closed, by itself or for being late; one that was dropped has left already."""
         self.open -= 1
         self._forget(guest)
 

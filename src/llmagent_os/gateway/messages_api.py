@@ -23,7 +23,8 @@ class Messages:
         """POST /v1/messages."""
         body = await take_open(MessagesBody, http, REFUSED)
         model = self._answerers.named(body.model)
-        request, wire = body.request(model), Wire(model, body.single, body.left_out())
+        request, left_out = await http.beside(lambda: (body.request(model), body.left_out()))
+        wire = Wire(model, body.single, left_out)
         async with http.attended():
             if body.stream:
                 wire.read = await self._read(request)
@@ -50,5 +51,5 @@ class Messages:
             text = f"{model!r} is an agent, which adds to what it is sent; name a model to have tokens counted"
             raise Unsupported(text, parameter="model")
         async with http.attended():
-            tokens, _ = await self._sys.measure(body.request(model))
+            tokens, _ = await self._sys.measure(await http.beside(lambda: body.request(model)))
         await http.json(200, {"input_tokens": tokens})

@@ -13,7 +13,7 @@ from ..core.records import GenerateRequest, Json, Message, Sampling, ToolCall, T
 from .forms import refused
 from .history import content
 from .open_bodies import Open
-from .reading import ListOf
+from .reading import MESSAGES, ListOf
 
 ATTRIBUTION = "x-anthropic-billing-header:"
 """What a block of Claude Code's system prompt begins with that is meant for Anthropic's accounts and for no model: it
@@ -61,7 +61,7 @@ class MessagesBody(Open):
     """POST /v1/messages."""
 
     model: str = Field(min_length=1, description="the name of a model or of an agent, or one that `aliases` maps")
-    messages: ListOf[Turn] = Field(min_length=1)
+    messages: ListOf[Turn] = Field(min_length=1, max_length=MESSAGES)
     max_tokens: int | None = Field(None, ge=1)
     system: str | ListOf[dict[str, Any]] | None = None
     tools: ListOf[dict[str, Any]] | None = None

@@ -34,7 +34,8 @@ async def take_open(cls: type[B], http: Exchange, refused: Mapping[str, str] | N
     Raises InvalidRequest that names the field to blame. `refused` are fields that are known and cannot be left out,
     each with what to do instead.
     """
-    body = read_open(cls, await http.body(), refused)
+    data = await http.body()
+    body = await http.beside(lambda: read_open(cls, data, refused))
     http.wrote = body.model_fields_set
     return body
 

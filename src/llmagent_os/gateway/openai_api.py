@@ -38,7 +38,7 @@ class OpenAI:
         await self._answer(http, body, Completion(self.answerers.named(body.model), body.served))
 
     async def _answer(self, http: Exchange, body: ChatBody | CompletionBody, wire: Chat) -> None:
-        requests = body.requests()
+        requests = await http.beside(body.requests)
         async with http.attended():
             if body.stream:
                 await self._stream(http, requests, wire, body.stream_options)

@@ -6,7 +6,9 @@ import difflib
 import functools
 import math
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
@@ -38,7 +40,8 @@ _LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that the journal keeps
 LONGEST = 40  # letters of a name that is compared with others
 _NEAR = 0.8  # likeness of two names from which on one is taken for the other, mistyped
 MANY = 100  # names of a body that are compared so; what is unknown beyond that is left out
-VALUES = 500_000  # in a body: what has more keeps everybody waiting while it is looked at
+VALUES = 250_000  # in a body: what has more keeps everybody waiting while it is looked at
+MESSAGES = 10_000  # of a conversation, which every part of the system goes through
 
 
 class Body(BaseModel):
@@ -52,7 +55,10 @@ class Body(BaseModel):
         """What was sent, without what counts as not sent."""
         if not isinstance(data, dict) or (data.keys() <= known(cls) and None not in data.values()):
             return data  # as nearly all are
-        return {name: value for name, value in data.items() if value is not None and not cls.spares(name, data)}
+        names = known(cls)
+        odd = islice((name for name in data if name not in names), MANY)  # a hostile body has a million of them
+        looked = {name for name in odd if data[name] is not None and not cls.spares(name, data)}
+        return {name: value for name, value in data.items() if name in looked or (name in names and value is not None)}
 
     @classmethod
     def spares(cls, name: str, data: Mapping[str, Any]) -> bool:
@@ -81,15 +87,16 @@ def known(cls: type[BaseModel]) -> frozenset[str]:
     return frozenset(info.alias or name for name, info in cls.model_fields.items())
 
 
-_LOOKED: set[tuple[type[BaseModel], str]] = set()
+_LOOKED: ContextVar[set[tuple[type[BaseModel], str]]] = ContextVar("looked")
 """The names of the present body that were compared: a hostile one has a million of them, each another one."""
 
 
 def misspelt(cls: type[BaseModel], name: str, near: float = _NEAR) -> str | None:
     """The known field that a name is nearly the one of; None also for what nobody looks at any more."""
-    if len(name) > LONGEST or (len(_LOOKED) >= MANY and (cls, name) not in _LOOKED):
+    looked = _LOOKED.get(set())
+    if len(name) > LONGEST or (len(looked) >= MANY and (cls, name) not in looked):
         return None
-    _LOOKED.add((cls, name))
+    looked.add((cls, name))
     return _nearest(cls, name, near)
 
 
@@ -112,7 +119,7 @@ def read(cls: type[T], data: bytes, refused: Mapping[str, str]) -> T:
 
 def received(data: bytes) -> Json:
     """The JSON of a body; raises InvalidRequest for what is none, and for what nobody could keep."""
-    _LOOKED.clear()
+    _LOOKED.set(set())
     if not data:
         raise InvalidRequest("the body is empty; send JSON", parameter=None)
     try:

@@ -29,7 +29,7 @@ class Responses:
     async def create(self, http: Exchange) -> None:
         """POST /v1/responses."""
         body = await take_response(http)
-        request, said = self._request(body)
+        request, said = await self._request(body, http)
         wire = Wire(body, request.model)
 
         async def keep() -> None:
@@ -66,10 +66,12 @@ class Responses:
             wire.told("cancelled")
         await keep()
 
-    def _request(self, body: ResponsesBody) -> tuple[GenerateRequest, Sequence[Mapping[str, Any]]]:
+    async def _request(
+        self, body: ResponsesBody, http: Exchange
+    ) -> tuple[GenerateRequest, Sequence[Mapping[str, Any]]]:  # fmt: skip
         """What is asked, and the items that are new in it."""
         model, said = self._answerers.named(body.model), self._kept.resolved(body.items)
-        now = messages(said)
+        now = await http.beside(lambda: messages(said))
         earlier: list[Message] = []
         if body.previous_response_id is not None:
             earlier = self._kept.said_until(body.previous_response_id)
@@ -77,12 +79,13 @@ class Responses:
             earlier = self._kept.said_in(body.conversation_id)
         if not now and not earlier:
             raise InvalidRequest("input is empty: it holds nothing that can be answered", parameter="input")
-        return body.request(model, [*_instructions(body), *earlier, *now]), said
+        whole = [*_instructions(body), *earlier, *now]
+        return await http.beside(lambda: body.request(model, whole)), said
 
     async def count(self, http: Exchange) -> None:
         """POST /v1/responses/input_tokens: what the model itself counts."""
         body = await take_response(http)
-        request, _ = self._request(body)
+        request, _ = await self._request(body, http)
         if not self._answerers.is_model(request.model):
             raise Unsupported(f"{request.model!r} is an agent, which adds to what it is sent", parameter="model")
         async with http.attended():

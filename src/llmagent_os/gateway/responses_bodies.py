@@ -16,7 +16,7 @@ from .bodies import REFUSED, Drawn, Harmless, Limit
 from .choices import flat
 from .errors import MissingField
 from .open_bodies import Open, take_open
-from .reading import ListOf
+from .reading import MESSAGES, ListOf
 from .responses_items import skipped
 from .responses_tools import Toolbox
 
@@ -49,7 +49,7 @@ class ResponsesBody(Drawn, Harmless, Open):
     model_config = ConfigDict(extra="allow", frozen=True, ignored_types=(cached_property,))
 
     model: str = Field(min_length=1, description="the name of a model or of an agent")
-    input: str | ListOf[dict[str, Any]] | None = None
+    input: str | Annotated[ListOf[dict[str, Any]], Field(max_length=MESSAGES)] | None = None
     instructions: str | ListOf[dict[str, Any]] | None = None
     previous_response_id: str | None = None
     conversation: str | ConversationRef | None = Field(None, description="not beside previous_response_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
+from .asgi import LONG
 from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
 from .errors import TooLarge, explained, headers, models_in
@@ -66,6 +68,7 @@ def rest_app() -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # it has a route of its own
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     parts = (
@@ -80,7 +83,22 @@ def rest_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, functools.partial(_no_route, app))
     app.openapi = functools.cache(functools.partial(_document, app))  # type: ignore[method-assign]
+    app.get("/openapi.json", include_in_schema=False)(_Described(app).document)
     return app
+
+
+class _Described:
+    """The OpenAPI document for whoever asks: made once, in a thread, as that takes a second."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._made: asyncio.Future[bytes] | None = None
+
+    async def document(self) -> Response:
+        """The document."""
+        if self._made is None:
+            self._made = asyncio.ensure_future(asyncio.to_thread(lambda: codec.dumps(self._app.openapi())))
+        return Response(await asyncio.shield(self._made), media_type="application/json")
 
 
 async def _allowed(request: Request) -> None:
@@ -100,7 +118,10 @@ async def _plain(request: Request) -> None:
     """
     takes = bool(request.scope["route"].dependant.body_params)
     if takes and "json" in request.headers.get("content-type", "") and (data := await request.body()):
-        documents.plain(received(data), "the body")
+        if len(data) <= LONG:
+            documents.plain(received(data), "the body")
+        else:
+            await asyncio.to_thread(lambda: documents.plain(received(data), "the body"))
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

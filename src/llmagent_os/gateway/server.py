@@ -28,9 +28,9 @@ from .asgi import PATIENCE
 from .auth import Lock, load_key
 from .corked import CorkedProtocol
 from .lobby import Lobby, room
-from .ports import BACKLOG, listen
+from .porch import Porch
+from .ports import listen
 
-BURST = 64  # connections that are accepted in one turn of the loop, before any of them can be sent away again
 GRACE = 0.5  # seconds that running requests get to end when the system stops
 
 
@@ -107,7 +107,13 @@ def spare_the_collector() -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs it says when to stop."""
+    """uvicorn without signal handlers and listening sockets of its own: whoever runs it says when to stop."""
+
+    def connected(self, early: bytes) -> asyncio.Protocol:
+        """The protocol of a connection that was accepted, and of which `early` has come."""
+        made: Any = self.config.http_protocol_class
+        state = self.lifespan.state
+        return made(config=self.config, server_state=self.server_state, app_state=state, early=early)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,15 +126,19 @@ async def _listening(app: Gateway, front: ASGIApp, listening: socket.socket) -> 
     connected: Any = partial(CorkedProtocol, lobby=lobby)
     config = uvicorn.Config(
         front, http=connected, ws="none", lifespan="off", access_log=False, log_config=None, log_level="critical",
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65, backlog=BURST,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1, timeout_keep_alive=65,
     )  # fmt: skip
     server = _Server(config)
-    serving, watching = asyncio.create_task(server.serve([listening])), asyncio.create_task(lobby.watch())
+    serving, watching = asyncio.create_task(server.serve([])), asyncio.create_task(lobby.watch())
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0)
-        listening.listen(BACKLOG)  # asyncio has made it as short as its bursts
-        yield
+        porch = Porch(listening, lobby, server.connected)
+        porch.open()
+        try:
+            yield
+        finally:
+            porch.close()
     finally:
         server.should_exit = True
         watching.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -23,7 +24,7 @@ from ..core.records import (
 )
 from .anthropic_reader import Reader
 from .engines import check, refuse_unknown
-from .http import DONE, Server, api_key
+from .http import DONE, Server, api_key, gathered
 from .wire import choice_schema, ending, priced, sent, tokens
 
 BASE = "https://api.anthropic.com/v1"
@@ -72,13 +73,14 @@ class AnthropicEngine:
             return
         try:
             async with aclosing(self._server.events("/messages", body)) as events:
-                async for data in events:
-                    if data == DONE:
-                        continue  # OpenAI's word, which some servers add
-                    with self._server.understood():
-                        text = reader.piece(self._server.read(data))
-                    if text:
-                        yield Chunk(text)
+                async for block in events:
+                    for some in gathered(block):
+                        with self._server.understood():  # DONE is OpenAI's word, which some servers add
+                            text = "".join([reader.piece(self._server.read(data)) for data in some if data != DONE])
+                        if text:
+                            yield Chunk(text)
+                        if len(some) > 1:
+                            await asyncio.sleep(0)
         except EngineUnavailable:
             if reader.finish is None:  # else the answer was whole before the connection broke
                 raise

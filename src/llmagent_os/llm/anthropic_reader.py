@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import codec
@@ -24,12 +24,12 @@ class PartialCall:
     id: str
     name: str
     given: str
-    input: str = ""
+    input: list[str] = field(default_factory=list)  # in pieces
 
     @property
     def arguments(self) -> str:
         """The input as JSON text."""
-        return self.input or self.given
+        return "".join(self.input) or self.given
 
 
 class Reader:
@@ -39,13 +39,18 @@ class Reader:
         self.finish: FinishReason | None = None
         self.stopped: str | None = None
         self.usage: dict[str, Any] = {}
-        self.said = ""  # the text that was passed on, where the request has a schema
+        self._said: list[str] = []  # the text that was passed on, where the request has a schema
         self._schema = request.schema is not None
         self._choices = request.choices
-        self._kept = ""
+        self._kept: list[str] = []
         self._halves = Halves()
         self._calls: list[PartialCall] = []
         self._at: dict[Any, PartialCall] = {}  # by the index of the block
+
+    @property
+    def said(self) -> str:
+        """The text that was passed on, where the request has a schema."""
+        return "".join(self._said)
 
     def whole(self, answer: Mapping[str, Any]) -> str:
         """Read an answer that was not streamed and return its text."""
@@ -88,17 +93,17 @@ class Reader:
         if delta["type"] == "input_json_delta":
             call = self._at.get(index)
             if call is not None:
-                call.input += delta.get("partial_json") or ""
+                call.input.append(delta.get("partial_json") or "")
         return self._passed(delta.get("text")) if delta["type"] == "text_delta" else ""
 
     def _passed(self, said: Any) -> str:
         """What is passed on of a text at once: nothing of a choice, which comes wrapped."""
         text = self._halves.add(words(said))
         if self._choices:
-            self._kept += text
+            self._kept.append(text)
             return ""
         if self._schema:
-            self.said += text
+            self._said.append(text)
         return text
 
     def _end(self, message: Mapping[str, Any]) -> None:
@@ -115,7 +120,8 @@ class Reader:
     def rest(self) -> str:
         """What was kept back: half of a character, and the choice out of its wrapping."""
         text = self._halves.rest()
-        self.said += text if self._schema else ""
+        if self._schema:
+            self._said.append(text)
         if self._choices:
-            return unwrapped(self._kept + text, self._choices)
+            return unwrapped("".join(self._kept) + text, self._choices)
         return text

@@ -5,6 +5,7 @@ The llamacpp and transformers engines both decode under it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Any
@@ -13,6 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from ..core import codec, schemas
 from ..core.errors import Unsupported
+from ..core.outside import outside
 from ..core.records import GenerateRequest, ToolSpec
 from ..core.remembered import remembered
 
@@ -21,6 +23,31 @@ _STYLE = {
     "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True,
     "lenient": True,  # keywords that it lacks are passed over, and looked at afterwards
 }  # fmt: skip
+
+
+async def grammar_of(request: GenerateRequest) -> str | None:
+    """The grammar of a request; a large one is compiled in another process. Raises as `grammar` does, and
+
+    InvalidRequest where that takes too long.
+    """
+    held = [request.tools, request.tool_choice, request.schema, request.choices, enveloped(request)]
+    packed = codec.dumps(held)
+    if len(packed) <= HEAVY:
+        return grammar(request)
+    key = hashlib.blake2b(packed).digest()
+    if key not in _LATE:
+        text = await outside(grammar, request, source="what the answer is held to", seconds=COMPILING, cpu=COMPILING)
+        while len(_LATE) >= FEW:
+            del _LATE[next(iter(_LATE))]
+        _LATE[key] = text
+    return _LATE[key]
+
+
+HEAVY = 1 << 14  # bytes of what an answer is held to, from which on it is compiled elsewhere
+COMPILING = 30.0  # seconds that this may take
+FEW = 16
+_LATE: dict[bytes, str | None] = {}
+"""The last few large grammars, by what they are made of: the next turn of an agent has the same one."""
 
 
 def grammar(request: GenerateRequest) -> str | None:

@@ -30,6 +30,8 @@ _BY_TYPE: dict[str | int, int] = {
 }  # fmt: skip
 DONE = b"[DONE]"
 """The data of the event after which a stream of OpenAI's API has nothing more to say."""
+LARGEST = 16 << 20  # bytes of an event
+MANY = 256  # events that come at once before they are put together
 LINGER_SECONDS = 1.0  # that a connection may stay open after it
 _WHITE = b" \t\r\n"
 _BLANK = b"\xef\xbb\xbf" + _WHITE
@@ -78,23 +80,31 @@ class Server:
             data = await response.read()
         return self.read(data)
 
-    async def events(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[bytes]:
-        """Send `body` and give the data of each server-sent event; raises as `post` does."""
+    async def events(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[list[bytes]]:
+        """Send `body` and give the data of server-sent events, those that came at once together; raises as `post` does,
+
+        and EngineFailed for an event without an end.
+        """
         async with self.post(path, body) as response:
             lines = Lines()
             if response.content_type == "application/json":  # it does not stream, though it was asked to; or says so
                 whole = await response.read()
-                for data in [whole] if whole.lstrip(_BLANK).startswith(b"{") else lines.feed(whole + b"\n\n"):
-                    yield data
+                yield [whole] if whole.lstrip(_BLANK).startswith(b"{") else lines.feed(whole + b"\n\n")
                 return
             async for block in response.content.iter_any():
-                for data in lines.feed(block):
-                    yield data
-                    if data == DONE:
-                        await _ended(response)
-                        return
-            for data in lines.feed(b"\n\n"):
-                yield data
+                found = lines.feed(block)
+                if lines.size > LARGEST:
+                    raise EngineFailed(
+                        f"{self._base} sent an event of more than {LARGEST} bytes", engine=self._spec.name
+                    )
+                if DONE in found:
+                    yield found[: found.index(DONE) + 1]
+                    await _ended(response)
+                    return
+                yield found
+                if not found:
+                    await asyncio.sleep(0)  # lines without events, which may be very many
+            yield lines.feed(b"\n\n")
 
     def read(self, data: bytes) -> dict[str, Any]:
         """Parse an answer or an event; raises the error that it reports, or EngineFailed when it is no JSON object."""
@@ -184,22 +194,40 @@ class Server:
             await self._session.close()
 
 
+def gathered(block: list[bytes]) -> Iterator[list[bytes]]:
+    """What came at once, an event at a time, as a model makes tokens; where it is very much, many at a time.
+
+    Each piece of an answer costs every part of the system something, whoever makes pieces of one byte.
+    """
+    size = 1 if len(block) <= MANY else MANY
+    for start in range(0, len(block), size):
+        yield block[start : start + size]
+
+
 class Lines:
-    """Server-sent events out of bytes that are cut anywhere: the data of whole events, comments and names left out."""
+    """Server-sent events out of bytes that are cut anywhere: the data of whole events, comments and names left out.
+
+    `size` is that of the event which has not ended, in bytes.
+    """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.size = 0
+        self._rest: list[bytes] = []  # of a line that has not ended, in the pieces that it came in
+        self._half = False  # whether that ends in what may be half of a line's end
         self._data: list[bytes] = []
+        self._said = 0  # bytes of these
 
     def feed(self, block: bytes) -> list[bytes]:
         """Return the events that this block completes; those without data are none."""
-        data = self._rest + block
+        self._rest.append(block)
+        self.size += len(block)
+        if not (self._half or b"\n" in block or b"\r" in block):
+            return []
+        data, kept = b"".join(self._rest), b""
         if data.endswith(b"\r"):  # it may be half of a line's end
             data, kept = data[:-1], b"\r"
-        else:
-            kept = b""
         *lines, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = rest + kept
+        self._rest, self._half = [rest + kept], bool(kept)
         events: list[bytes] = []
         for line in lines:
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -208,8 +236,10 @@ class Lines:
                 if said.startswith((b"{", DONE)) and self._is_whole():
                     self._end(events)
                 self._data.append(said)
+                self._said += len(said)
             elif not line:
                 self._end(events)
+        self.size = len(rest) + self._said
         return events
 
     def _is_whole(self) -> bool:
@@ -218,7 +248,7 @@ class Lines:
 
     def _end(self, events: list[bytes]) -> None:
         data = b"\n".join(self._data)
-        self._data = []
+        self._data, self._said = [], 0
         if said := data.strip(_WHITE):
             events.append(DONE if said == DONE else data)
 

@@ -29,6 +29,7 @@ from ..core.records import (
     Usage,
 )
 from . import toolcalls
+from .constrain import grammar_of
 from .engines import check, refuse_unknown
 from .llamacpp_server import LoadedModel, Marks, Options, failure, fingerprint, load, read, refusals, too_long
 from .llamacpp_work import LlamaWork
@@ -120,7 +121,8 @@ class LlamaCpp:
         request = check(request, self.info)
         bound = toolcalls.insisted(request, self._manner)
         again = bound is not request and request.messages[-1].role == "tool"
-        work = LlamaWork(self, bound, self._body(request, again), await self.encode(request))
+        prompt, grammar = await self.encode(request), await grammar_of(bound)
+        work = LlamaWork(self, bound, self._body(request, again), prompt, grammar)
         if len(work.prompt) >= self.info.window:
             raise too_long(len(work.prompt), self.info.window)
         return work

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from ..core import codec
 from ..core.records import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
-from . import constrain
 from .answer import AnswerText, raw_stops
 from .llamacpp_server import LoadedModel, read, refusals
 from .stops import Stops
@@ -41,11 +40,13 @@ class LlamaWork:
     Stop texts are looked for here and not by the server: it would hold text back, and lose it with the slice.
     """
 
-    def __init__(self, engine: Host, request: GenerateRequest, body: dict[str, Any], prompt: list[int]) -> None:
+    def __init__(
+        self, engine: Host, request: GenerateRequest, body: dict[str, Any], prompt: list[int], grammar: str | None
+    ) -> None:  # fmt: skip
+        """`grammar` is what the answer is held to."""
         self.prompt = prompt
         self.said: list[int] = []
         self.computed = self.read = 0
-        grammar = constrain.grammar(request)
         self._stateless = grammar is None  # a grammar's state cannot be given to another slice
         self._body = body | ({"grammar": grammar} if grammar is not None else {})
         self._engine = engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ..core.records import (
 )
 from ..core.stream import estimate, tokens_of
 from .engines import check, refuse_unknown
-from .http import DONE, Server, api_key
+from .http import DONE, Server, api_key, gathered
 from .openai_reader import Reader
 from .wire import choice_schema, ending, priced, sent, tokens
 
@@ -84,11 +85,14 @@ class OpenAIEngine:
             return
         try:
             async with aclosing(self._server.events(path, body)) as events:
-                async for data in events:
-                    with self._server.understood():
-                        chunk = reader.done() if data == DONE else reader.piece(self._server.read(data))
-                    if chunk.text or chunk.logprobs:
-                        yield chunk
+                async for block in events:
+                    for some in gathered(block):
+                        with self._server.understood():
+                            chunk = _joined([self._piece(reader, data) for data in some])
+                        if chunk.text or chunk.logprobs:
+                            yield chunk
+                        if len(some) > 1:
+                            await asyncio.sleep(0)
         except EngineUnavailable:
             if reader.finish is None:  # else the answer was whole before the connection broke
                 raise
@@ -97,6 +101,9 @@ class OpenAIEngine:
         with self._server.understood():
             last = self._last(reader, Chunk(text=reader.rest()), request)
         yield last
+
+    def _piece(self, reader: Reader, data: bytes) -> Chunk:
+        return reader.done() if data == DONE else reader.piece(self._server.read(data))
 
     def _last(self, reader: Reader, chunk: Chunk, request: GenerateRequest) -> Chunk:
         calls = reader.calls()
@@ -190,6 +197,13 @@ class OpenAIEngine:
     async def close(self) -> None:
         """Close the connections; running calls fail."""
         await self._server.close()
+
+
+def _joined(pieces: Sequence[Chunk]) -> Chunk:
+    """Pieces of an answer that came at once, as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return Chunk("".join([each.text for each in pieces]), tuple([one for each in pieces for one in each.logprobs]))
 
 
 async def open_engine(spec: ModelSpec) -> OpenAIEngine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import codec
@@ -22,6 +22,9 @@ _FINISH: dict[str, FinishReason] = {
 }
 """How servers say why they ended; all else is "stop"."""
 
+CALLS = 1000  # of one answer
+LOOKS = 64  # at whether the arguments of a call are whole before its server says so
+
 
 @dataclass(slots=True)
 class PartialCall:
@@ -29,7 +32,32 @@ class PartialCall:
 
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    size: int = 0  # characters of its arguments
+    looks: int = 0
+    _pieces: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        """What has come of them; in time that grows with their length."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+    def add(self, text: str) -> None:
+        """Another piece of the arguments."""
+        self._pieces.append(text)
+        self.size += len(text)
+
+    def replace(self, text: str) -> None:
+        """All of the arguments."""
+        self._pieces, self.size = [text], len(text)
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are a whole object. Who asks too often is told that they are not: it takes as long as
+
+        they are.
+        """
+        self.looks += 1
+        return self.looks <= LOOKS and is_object(self.arguments)
 
 
 class Reader:
@@ -39,14 +67,19 @@ class Reader:
         self.finish: FinishReason | None = None
         self.usage: dict[str, Any] = {}
         self.length = 0
-        self.said = ""  # the text that was passed on, where the request has a schema
+        self._said: list[str] = []  # the text that was passed on, where the request has a schema
         self._schema = request.schema is not None
         self._choices = request.choices if unwrap else None
-        self._kept = ""
+        self._kept: list[str] = []
         self._halves = Halves()
         self._calls: list[PartialCall] = []
         self._at: dict[Any, PartialCall] = {}  # by index, which is the server's word
         self._old: PartialCall | None = None
+
+    @property
+    def said(self) -> str:
+        """The text that was passed on, where the request has a schema."""
+        return "".join(self._said)
 
     def whole(self, answer: Mapping[str, Any]) -> Chunk:
         """Read an answer that was not streamed."""
@@ -85,10 +118,10 @@ class Reader:
         """What is passed on of a text at once: nothing of a choice, which comes wrapped."""
         self.length += len(text)
         if self._choices:
-            self._kept += text
+            self._kept.append(text)
             return ""
         if self._schema:
-            self.said += text
+            self._said.append(text)
         return text
 
     def _add(self, part: Mapping[str, Any]) -> None:
@@ -102,12 +135,12 @@ class Reader:
     def _write(self, call: PartialCall, given: Any) -> None:
         """Add to the arguments; some servers send them as an object, or once more when they are whole."""
         if isinstance(given, str):
-            if given != call.arguments or not is_object(given):
-                call.arguments += given
+            if len(given) != call.size or given != call.arguments or not is_object(given):
+                call.add(given)
                 self.length += len(given)
         elif given:
-            call.arguments = codec.dumps(given).decode()
-            self.length += len(call.arguments)
+            call.replace(codec.dumps(given).decode())
+            self.length += call.size
 
     def _call(self, index: Any, id: str, name: str) -> PartialCall:
         """The call that a part belongs to: by its index, where there is one and it is not that of a call before."""
@@ -117,11 +150,16 @@ class Reader:
             if known is None and not id and self._calls:
                 known = self._calls[-1]
         if known is None or self._begins(known, id, name):
-            known = PartialCall()
-            self._calls.append(known)
+            known = self._new()
         if index is not None:
             self._at[index] = known
         return known
+
+    def _new(self) -> PartialCall:
+        if len(self._calls) >= CALLS:
+            raise EngineFailed(f"the model called more than {CALLS} tools at once; ask again")
+        self._calls.append(PartialCall())
+        return self._calls[-1]
 
     def _begins(self, call: PartialCall, id: str, name: str) -> bool:
         """Whether a part begins a call of its own, though its index or place is that of another one.
@@ -131,16 +169,15 @@ class Reader:
         if not name or not call.name:
             return False
         if id and call.id and id != call.id:
-            return not call.arguments or is_object(call.arguments)
-        return not (id and call.id) and is_object(call.arguments)
+            return not call.size or call.is_whole()
+        return not (id and call.id) and call.is_whole()
 
     def _add_old(self, part: Mapping[str, Any]) -> None:
         """`function_call`, as it was before `tool_calls`; a server that sends both says the same in both."""
         if self._calls and self._old is None:
             return
         if self._old is None:
-            self._old = PartialCall()
-            self._calls.append(self._old)
+            self._old = self._new()
         self._old.name = self._old.name or text_of(part.get("name") or "")
         self._write(self._old, part.get("arguments"))
 
@@ -161,7 +198,7 @@ class Reader:
     def rest(self) -> str:
         """What was kept back: half of a character, and the choice out of its wrapping."""
         text = self._passed(self._halves.rest())
-        return unwrapped(self._kept, self._choices) if self._choices else text
+        return unwrapped("".join(self._kept), self._choices) if self._choices else text
 
 
 def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:

@@ -44,6 +44,7 @@ DIMENSION = 64
 """Length of an embedding: hashed counts of the text's words, scaled to length 1."""
 
 _BREATHER = 64  # pieces, after which others have their turn
+PIECES = 4096  # of an answer at most, unless its script wants time between them
 _WORD = re.compile(r"\w+")
 
 
@@ -192,6 +193,8 @@ def _cut(text: str, request: GenerateRequest, room: int | None) -> tuple[str, Fi
 async def _pieces(text: str, reply: Reply, request: GenerateRequest) -> AsyncIterator[Chunk]:
     """The answer piece by piece, or after the same time whole."""
     size, top = reply.piece * TOKEN, request.sampling.top_logprobs
+    if not reply.pace:  # every piece costs every part of the system something
+        size = max(size, -(-len(text) // (PIECES * TOKEN)) * TOKEN)
     starts = range(0, len(text), size)
     if not request.stream:
         await asyncio.sleep(reply.pace * max(0, len(starts) - 1))

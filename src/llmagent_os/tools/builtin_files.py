@@ -29,6 +29,7 @@ LINE = 300  # characters
 SHOWN = 1000  # characters of a file that is not overwritten
 SEARCHED = 4 << 20  # bytes of a file that is searched
 PLACES = 5  # where an old text stands that are shown
+NEAR, LIKE = 200, 80  # lines that a text is compared with that is not there, and letters of each
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -224,11 +225,10 @@ def _place(text: str, old: str, path: str) -> tuple[int, int]:
 
     Raises ToolFailed with what is nearest to it.
     """
-    words = [re.escape(word) for word in old.split()]
+    words = old.split()
     if not words:
         raise ToolFailed("there is no old text; give what is to be replaced, or nothing to add the new text at the end")
-    found = [match.span() for match in islice(re.finditer(re.escape(old), text), PLACES)]
-    found = found or [match.span() for match in islice(re.finditer(r"\s+".join(words), text), PLACES)]
+    found = list(islice(_exact(text, old), PLACES)) or list(islice(_loose(text, words), PLACES))
     if len(found) == 1:
         return found[0]
     if found:
@@ -241,11 +241,37 @@ def _place(text: str, old: str, path: str) -> tuple[int, int]:
     raise ToolFailed(f"nothing was changed: the old text stands 0 times in {path}; {_nearest_line(text, old)}")
 
 
+def _exact(text: str, old: str) -> Iterator[tuple[int, int]]:
+    """Where a piece stands as it is."""
+    at = text.find(old)
+    while at >= 0:
+        yield at, at + len(old)
+        at = text.find(old, at + len(old))
+
+
+def _loose(text: str, words: list[str]) -> Iterator[tuple[int, int]]:
+    """Where words stand with any white space between them. Not by a pattern, which would try every place to its end."""
+    plain = " ".join(text.split()) if len(text) <= SEARCHED else ""
+    for begin, end in _exact(plain, " ".join(words)):
+        yield _before(text, plain, begin), _before(text, plain, end - 1) + 1
+
+
+def _before(text: str, plain: str, place: int) -> int:
+    """Where a character stands in a text that stands at a place of it with single spaces."""
+    number, first = plain.count(" ", 0, place), plain.rfind(" ", 0, place) + 1
+    word = next(islice(re.finditer(r"\S+", text), number, None))
+    return word.start() + place - first
+
+
 def _nearest_line(text: str, old: str) -> str:
     """The hint for an old text that is not there: the line most like its first one, or how the file begins."""
-    lines = [line.strip()[:LINE] for line in text.splitlines()[:LISTED] if line.strip()]
-    near = difflib.get_close_matches(old.strip().splitlines()[0][:LINE], lines, n=1, cutoff=0.3)
-    return f"the nearest line is: {near[0]}" if near else f"it begins with: {lines[0]}" if lines else "it is empty"
+    lines = [line.strip()[:LINE] for line in text[:SEARCHED].splitlines()[:NEAR] if line.strip()]
+    near = difflib.get_close_matches(
+        old.strip().splitlines()[0][:LIKE], [line[:LIKE] for line in lines], n=1, cutoff=0.3
+    )
+    if near:
+        return f"the nearest line is: {next(line for line in lines if line.startswith(near[0]))}"
+    return f"it begins with: {lines[0]}" if lines else "it is empty"
 
 
 def _lines_at(text: str, begin: int, end: int) -> str:

@@ -19,7 +19,7 @@ from ..core.records import Json, Ticket
 from .builtin_files import LARGEST, Workspaces
 
 ROWS = 500  # that are shown
-SECONDS = 20.0  # for a statement
+SECONDS = 2.0  # for all statements of a call: one processor works on nothing else meanwhile
 LONGEST = 4 << 20  # bytes of a text or blob
 PATTERN = 10_000  # characters of one for LIKE
 

@@ -15,6 +15,7 @@ from ..core.errors import PermissionDenied, ToolFailed
 from ..core.outside import outside
 from ..core.places import allowed, inside, named
 from ..core.records import Json, Ticket
+from .charsets import decoded
 from .page import text_of_page
 from .toolkit import File
 
@@ -101,10 +102,7 @@ async def _page(response: aiohttp.ClientResponse) -> dict[str, Json]:
         told["left_out"] = f"all after the first {LARGEST} bytes"
     if not _TEXT.match(kind):
         return told | {"file": File(response.url.name or "page", bytes(data[:LARGEST]), kind)}
-    try:
-        text = data[:LARGEST].decode(response.charset or "utf-8", "replace")
-    except LookupError:  # a character set that nobody knows
-        text = data[:LARGEST].decode("utf-8", "replace")
+    text = decoded(bytes(data[:LARGEST]), response.charset)
     if kind in ("text/html", "application/xhtml+xml"):
         text = await outside(text_of_page, text, str(response.url), source=str(response.url))
     return told | {"text": text}

@@ -6,13 +6,11 @@ One odd tool would be the end of its server for them: here it is mended, or left
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from mcp.client import Transport
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCResponse, ToolAnnotations
@@ -20,13 +18,13 @@ from pydantic import ValidationError
 
 from ..core import codec
 from ..core.errors import InvalidRequest
+from ..core.outside import outside
 from ..core.records import Json
-from ..core.schemas import meant
-from .openapi_schemas import LARGEST, Root, Schemas, Unusable
+from .mcp_tools import MOST, fitting
 
-WORDS = 4000  # characters of a tool's description
-RETURNS = 1000  # bytes of the schema of its results that the description tells
-MOST = 1000  # tools of a server
+PARTS = 1000  # of a result
+HEAVY = 1 << 14  # bytes of a listing that is looked through in another process
+READING = 30.0  # seconds that it may take
 
 _CONTENT = frozenset({"text", "image", "audio", "resource", "resource_link"})
 
@@ -51,7 +49,7 @@ class Listing:
             async def relay() -> None:
                 async with give:
                     async for message in heard:
-                        await give.send(self.clean(message))
+                        await give.send(await self.clean(message))
 
             task = asyncio.create_task(relay())
             try:
@@ -61,82 +59,54 @@ class Listing:
                 await asyncio.gather(task, return_exceptions=True)
                 taken.close()
 
-    def clean(self, message: Any) -> Any:
+    async def clean(self, message: Any) -> Any:
         """A message in good form, its tools noted."""
         if not isinstance(message, SessionMessage) or not isinstance(message.message, JSONRPCResponse):
             return message
         result = message.message.result
         if isinstance(result.get("tools"), list):
-            result["tools"] = list(self._fitting(result["tools"]))
+            result["tools"] = await self._tools(result["tools"])
         if isinstance(result.get("content"), list):
-            result["content"] = [_content(each) for each in result["content"]]
+            result["content"] = _contents(result["content"])
         return message
 
-    def _fitting(self, listed: list[Any]) -> Iterator[dict[str, Json]]:
-        for number, tool in enumerate(listed):
-            name = tool.get("name") if isinstance(tool, Mapping) else None
-            if not isinstance(name, str) or not name:
-                self.left_out[f"tool {number + 1}"] = "it has no name"
-                continue
-            try:
-                found = _tool(name, tool)
-                if any(each["name"] == name for each in self.tools):
-                    raise Unusable("it is listed twice")
-                if len(self.tools) >= MOST:
-                    raise Unusable(f"it is past the first {MOST} tools")
-            except Unusable as error:
-                self.left_out[name[:100]] = str(error)
-                continue
-            self.tools.append(found)
-            yield {key: each for key, each in found.items() if key != "outputSchema"}
-
-
-def _tool(name: str, told: Mapping[str, Any]) -> dict[str, Json]:
-    """A tool in good form; raises Unusable. The schema of its results is told, not enforced: it has acted by then."""
-    words = told.get("description") if isinstance(told.get("description"), str) else ""
-    found: dict[str, Json] = {
-        "name": name,
-        "description": str(words)[:WORDS],
-        "inputSchema": _schema(told.get("inputSchema")),
-    }
-    if isinstance(returns := told.get("outputSchema"), Mapping):
-        packed = codec.dumps(returns).decode()
-        returned = f"\nReturns: {packed}" if len(packed) <= RETURNS else ""
-        found["description"] = found["description"][: WORDS - len(returned)] + returned
-    if isinstance(hints := told.get("annotations"), Mapping):
+    async def _tools(self, listed: list[Any]) -> list[dict[str, Json]]:
+        """Those of a page of a listing that can be used; a long one is looked through in another process."""
+        told = listed, {each["name"] for each in self.tools}, MOST - len(self.tools)
         try:
-            ToolAnnotations.model_validate(hints, by_name=False)
-            found["annotations"] = dict(hints)
+            if _heavy(listed):
+                tools, left_out = await outside(fitting, *told, source="the listing", seconds=READING)
+            else:
+                tools, left_out = fitting(*told)
+        except InvalidRequest as error:  # it takes too long, or too much memory
+            tools, left_out = [], {"the listing": error.message}
+        for tool in tools:
+            _hinted(tool)
+        self.tools += tools
+        self.left_out |= left_out
+        return [{key: each for key, each in tool.items() if key != "outputSchema"} for tool in tools]
+
+
+def _heavy(listed: list[Any]) -> bool:
+    try:
+        return len(codec.dumps(listed)) > HEAVY
+    except TypeError:  # numbers that JSON does not have room for
+        return True
+
+
+def _hinted(tool: dict[str, Json]) -> None:
+    """Take out hints that the protocol does not know: hints they are at the most."""
+    if "annotations" in tool:
+        try:
+            ToolAnnotations.model_validate(tool["annotations"], by_name=False)
         except ValidationError:
-            pass  # they are hints at the most
-    if isinstance(meta := told.get("_meta"), Mapping):
-        found["_meta"] = dict(meta)
-    return found
+            del tool["annotations"]
 
 
-def _schema(given: Any) -> dict[str, Json]:
-    """A schema of arguments that is one: as it was told where it can be, else in words that can."""
-    if not isinstance(given, Mapping | None):
-        raise Unusable("its schema is no object")
-    told: dict[str, Json] = {"type": "object", "properties": {}} | dict(given or {})
-    if len(codec.dumps(told)) > LARGEST:
-        raise Unusable(f"its schema has more than {LARGEST} bytes")
-    try:
-        Draft202012Validator.check_schema(told)
-        well = told["type"] == "object"
-    except (SchemaError, RecursionError):
-        well = False
-    if not well:
-        schemas = Schemas(Root(told))
-        try:
-            told = {"properties": {}, **schemas.whole(schemas.of(told)), "type": "object"}
-        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-            raise Unusable(f"its schema is none: {error!r:.200}") from error
-    try:
-        meant(told, "the tool", "")
-    except InvalidRequest as error:  # an agent that had it could not be asked anything
-        raise Unusable(f"no model can be held to its schema: {error}") from error
-    return told
+def _contents(listed: list[Any]) -> list[Json]:
+    """The parts of a result, of which only so many are handed on."""
+    left = [f"[{len(listed) - PARTS} more parts are left out]"] if len(listed) > PARTS else []
+    return [_content(each) for each in [*listed[:PARTS], *left]]
 
 
 def _content(part: Any) -> Json:

@@ -19,6 +19,7 @@ from ..core.outside import outside
 from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import missing, secret
+from .charsets import decoded
 from .openapi_read import Operation, imported, told_apart
 from .openapi_values import Target, body, header, query, segment
 from .settings import Document
@@ -139,7 +140,7 @@ def place(name: str, document: Document, folder: Path) -> Path:
 async def _imported(name: str, document: Document, content: bytes, taken: Container[str]) -> Imported:
     """What it says, as tools. Raises InvalidRequest."""
     told = content, name, document.source, document.server
-    found = await outside(imported, *told, source=document.source, seconds=READING)
+    found = await outside(imported, *told, source=document.source, seconds=READING, cpu=READING)
     tools = Imported()
     tools.left_out = found.left_out
     for called, operation in zip(found.names, found.operations, strict=True):
@@ -192,7 +193,4 @@ def _answer(tool: str, response: aiohttp.ClientResponse, data: bytes) -> Json:
 
 
 def _text(response: aiohttp.ClientResponse, data: bytes) -> str:
-    try:
-        return data.decode(response.charset or "utf-8", "replace")
-    except LookupError:  # a character set that nobody knows
-        return data.decode("utf-8", "replace")
+    return decoded(data, response.charset)
