@@ -6,11 +6,11 @@ from pathlib import Path
 
 PACKAGE = Path("src/llmagent_os")
 ROOMS = {
-    "kernel": 1_800, "sched": 1_700, "llm": 4_600, "tools": 3_700, "security": 3_200, "gateway": 7_600, "flow": 1_200,
+    "kernel": 1_800, "sched": 1_700, "llm": 4_700, "tools": 4_200, "security": 4_600, "gateway": 8_300, "flow": 1_200,
     "knowledge": 2_200, "finetune": 3_000, "personalization": 1_400, "hub": 1_500,
 }  # fmt: skip
 """Lines of code, at most; a room that needs more says why on its decision page."""
-BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 32_000}
+BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 36_000}
 _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
 
 
