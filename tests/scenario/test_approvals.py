@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from llmagent_os.boot import System, boot
 from llmagent_os.config import load
 from llmagent_os.core import codec
 from llmagent_os.core.errors import Conflict, DeadlineExceeded, NotFound, PermissionDenied, ToolFailed
-from llmagent_os.core.records import GenerateRequest, Grant, Json, ModelSpec
+from llmagent_os.core.records import GenerateRequest, Grant, Json, ModelSpec, Question
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
@@ -300,6 +300,21 @@ async def test_of_two_answers_one_counts(bank: tuple[System, Bank]) -> None:
     told = await asyncio.gather(*answers, return_exceptions=True)
     assert told[0]["by"] == "boss" and isinstance(told[1], Conflict)
     await task
+    assert plugin.paid == [("GB33-EVIL", 5)]
+
+
+async def test_who_asks_again_while_the_answer_is_written_gets_it(bank: tuple[System, Bank]) -> None:
+    """As a call does that is taken up after a restart, while a person answers what was open before it."""
+    system, plugin = bank
+    await clerk(system, FETCH, pay("GB33-EVIL", 5), DONE)
+    task, asked = await asked_by(system, "ada")
+    again = Question(**{each.name: asked[each.name] for each in fields(Question)})
+    answering = asyncio.ensure_future(answer(system, asked["id"], True))
+    while system.approvals.waiting():
+        await asyncio.sleep(0)
+    said = await asyncio.wait_for(system.approvals.ask(again), 5)
+    assert said.allowed and not system.approvals.waiting()
+    await asyncio.gather(answering, task)
     assert plugin.paid == [("GB33-EVIL", 5)]
 
 

@@ -51,6 +51,7 @@ class Approvals:
             if each["allowed"] is None and each.get("at") is None:
                 self._add(each)
         self._asking: dict[str, set[asyncio.Event]] = defaultdict(set)  # the calls that wait for an answer now
+        self._settling: set[str] = set()  # questions whose answer is on its way into the journal
         self._left: set[str] = set()  # questions whose call went away in the middle of its turn
         self.told: list[Callable[[Question], None]] = []  # who wants to hear of each question that begins to wait
         self.news: set[Callable[[], None]] = set()  # called when one begins to wait, or has an answer
@@ -61,7 +62,7 @@ class Approvals:
         found = self._facts.get(SPACE, name)
         if found is not None and found[1]["by"] is not None:
             return _answer(found[1])
-        if name not in self._open:
+        if name not in self._open and name not in self._settling:
             self._add(asdict(question) | {"allowed": None, "by": None, "at": None})
             await self._facts.put(SPACE, name, self._open[name])
             if len(self._open) > MANY:
@@ -159,12 +160,14 @@ class Approvals:
         if put is not None:
             value["changed"] = _changed(kept, allow, put.value)
         self._remove(kept)  # at once: of two answers one counts
+        self._settling.add(name)
         call.writes.append(self._facts.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
         return Hidden(value)
 
     def _settle(self, name: str, kept: Kept) -> None:
         """Let who waits go on, or, where the answer could not be kept, go on waiting."""
+        self._settling.discard(name)
         found = self._facts.get(SPACE, name)
         if found is None or found[1]["by"] is None:
             self._add(kept)
