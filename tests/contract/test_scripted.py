@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from llmagent_os.core.records import (
 )
 from llmagent_os.core.stream import collect
 from llmagent_os.llm.instance import smallest
+from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import ScriptedEngine, open_engine
 from tests.contract.engine_suite import *  # noqa: F403
 from tests.contract.engine_suite import Bed
@@ -211,3 +213,21 @@ async def test_it_goes_on_from_the_beginning_of_its_answer():
     assert (await ask(engine, chat("one two three", said="one t"))).text == "wo three"
     with pytest.raises(Unsupported, match="does not say"):
         await ask(engine, chat("one two three", said="four"))
+
+
+async def test_a_long_answer_lets_others_have_their_turn() -> None:
+    engine = await open_engine(ModelSpec("s", "scripted", options={"script": lambda request: Reply("x" * 1_000_000)}))
+    turns, seen, since, most = 0, 0, 0, 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    async for _ in engine.generate(chat("go", stream=True)):
+        seen, since = turns, since + 1 if seen == turns else 1
+        most = max(most, since)
+    task.cancel()
+    assert turns > 1000 and most <= 65

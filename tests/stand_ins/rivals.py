@@ -52,7 +52,8 @@ class Tenant:
 
 async def tenant(api: Gate, name: str, principal: str = "ann", role: str = "admin") -> Tenant:
     """Somebody with a key of a tenant that holds every tool."""
-    assert (await api.ask("PUT", f"/v1/tenants/{name}", json={"tools": None}))[0] == 200
+    if name != "default":  # which is the machine's owner's, and holds all there is
+        assert (await api.ask("PUT", f"/v1/tenants/{name}", json={"tools": None}))[0] == 200
     _, made = await api.post("/v1/keys", {"roles": [role], "tenant": name, "principal": principal})
     return Tenant(api, made)
 
