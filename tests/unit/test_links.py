@@ -64,6 +64,7 @@ SPELT = [
     "x＠evil.example", "x﹫evil.example", "𝐞𝐯𝐢𝐥.𝐞𝐱𝐚𝐦𝐩𝐥𝐞", "ⓔⓥⓘⓛ.example", "ev\u200bil.example", "evil\u2060.example",
     "e\u00advil.example",
     "evil\u200d.\u200cexample", "https://our.exampl\u0435/report", "оur.example", "https://our.example\u202egro.live",
+    "https://our.example%2f@evil.example", "https://our.example／x@evil.example", "https://our。example.evil.example",
     # encoded
     "evil&#46;example", "evil&#x2e;example", "evil&period;example", "https&colon;&sol;&sol;evil&period;example",
     "evil&amp;#46;example",
@@ -73,6 +74,7 @@ SPELT = [
     "evil\\u{2e}example", "evil=2Eexample", "evil%E3%80%82example", "&#106avascript:alert(1)", "Tel：+4930555",
     "t.me/x",
     # taken apart
+    "evil[.example", "evil.]example", "http//evil.example", "://evil.example",
     "evil[.]example", "evil(.)example", "evil{.}example", "evil[dot]example", "evil (dot) example", "evil dot com",
     "hxxp://evil.example",
     "hxxps[:]//evil[.]example", "h**ps://evil.example", "https[://]evil.example", "https ://evil.example",
@@ -107,8 +109,7 @@ def test_an_answer_is_marked_by_the_same_links(text: str) -> None:
     "text",
     [
         "our.example", "https://our.example", "http://OUR.example/other?x=1#y", "www.our.example",
-        "https://our.example:443/x",
-        "https://our。example/", "our[.]example", "<https://our.example/a>", "[report](https://our.example/a)",
+        "https://our.example:443/x", "our[.]example", "<https://our.example/a>", "[report](https://our.example/a)",
         "wiki.our.example:8443/page",
         "bob@corp.example", "mailto:bob@corp.example", "Bob <BOB@corp.example>", "请看 https://our.example/a，谢谢",
         "请看https://our.example谢谢",

@@ -33,9 +33,11 @@ class Link:
 def found(text: str) -> list[Link]:
     """The links in a text, each once, however they are spelt."""
     plain = plainly(text)
-    hidden = "\n".join(_decoded(plain))
+    read = [*addresses(plain), *addresses(plainly("\n".join(_decoded(plain))))]
+    if plain != text:  # what is taken back as plain may hide where a browser sees a host end
+        read += addresses(_INVISIBLE.sub("", text))
     each_once: dict[tuple[str, str, str], Link] = {}
-    for each in (*addresses(plain), *(addresses(plainly(hidden)) if hidden else ())):
+    for each in read:
         each_once.setdefault((each.text, each.host, each.address), each)
     return list(each_once.values())
 
@@ -54,6 +56,7 @@ _INVISIBLE = re.compile(
 _BRACKET = re.compile(
     r"[ ]?[\[({<]{1,2}[ ]?(?:(\.|dot|punkt|point|punto|点|點)|@|at|ät|arroba)[ ]?[\])}>]{1,2}[ ]?", re.I
 )
+_HALF = re.compile(r"(?<=\w)(?:\[\.|\.\])(?=[^\W\d])")  # evil[.example
 _BRACKETED = re.compile(r"[\[({<](:|//?|://)[\])}>]")
 _SPELT = re.compile(
     r"(?<=\w) (?:dot|punkt|punto) (?=(?:com|org|net|info|biz|io|dev|app|xyz|example|test|[a-z]{2}(?=[/?:]))\b)", re.I
@@ -110,7 +113,8 @@ def plainly(text: str) -> str:
 
 def _joined(text: str) -> str:
     """A text in which what was taken apart on purpose is together again."""
-    if any(each in text for each in "[({<"):
+    if any(each in text for each in "[({<]"):
+        text = _HALF.sub(".", text)
         text = _BRACKETED.sub(r"\1", _BRACKET.sub(lambda match: "." if match[1] else "@", text))
     if ":" in text:
         text = _SCHEMES.sub(_scheme, text)
@@ -151,7 +155,7 @@ _FIND = re.compile(
       (?::\d{{1,5}}(?!\d)|(?=/(?!\d{{1,2}}(?![\w./?\#-]))|[?\#]\w)){_REST})
   | (?P<near>(?<![\w./\\:@-])[a-z][\w-]{{0,62}}:\d{{2,5}}/(?=[a-z?]){_REST})
   | (?P<share>(?<![\w:\\/])(?:\\\\(?=[\w.-]+\\[\w$])|[/\\]{{2}}(?=[{_L}]+(?:\.[{_L}]+)+)){_REST})
-  | (?P<bare>(?<![/\\{_L}])(?<![{_L}]\.)[{_L}]++(?:\.[{_L}]++)++(?P<port>:\d{{1,5}}(?!\d))?
+  | (?P<bare>(?:(?<![/\\{_L}])|(?<=//))(?<![{_L}]\.)[{_L}]++(?:\.[{_L}]++)++(?P<port>:\d{{1,5}}(?!\d))?
       (?P<more>/{_REST}|[?\#](?=\w){_REST})?)
     """,
     re.IGNORECASE | re.VERBOSE,

@@ -22,7 +22,7 @@ Kind = Literal["name", "number", "mail", "url", "path", "exact"]
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ODD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # no text has them
-_BLANKS = re.compile(r"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_BLANKS = re.compile(r"[ \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _MAIL = re.compile(r"[^\s@/:<>,;]+@[^\s@/:<>,;]+\.[^\s@/:<>,;]+")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|www\.|[\w-]+(?:\.[\w-]+)+[/?#]", re.I)
@@ -32,10 +32,10 @@ _LONG = 4_000  # characters of a value beyond which its likenesses are not looke
 
 # what joins words to a longer address, before a value and after it
 _BEFORE: dict[Kind, str] = {
-    "name": ".-+@/\\'’‐‑‒\xad・·‧", "number": ".-+@/\\'’‐‑‒–#", "mail": ".-+/=!#$%&*^~'’@",
+    "name": ".-+@/\\&'’‐‑‒\xad・·‧", "number": ".-+@/\\'’‐‑‒–#", "mail": ".-+/=!#$%&*^~'’@",
     "url": ".-+@/\\=&%~#?;$!*", "path": ".-+@/\\=%&#$:}{",
 }  # fmt: skip
-_AFTER = _BEFORE | {"mail": ".-+@/:", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{("}
+_AFTER = _BEFORE | {"mail": ".-+@/:%", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{("}
 _FAR = 50  # of them in a row
 _SEEN = 24  # characters around a value that say whether it is a part of something
 _GROUP = 3  # digits of a thousand
@@ -46,6 +46,11 @@ _CODE_BEFORE = re.compile(r"(?:^|(?<=[\s(+\[\"']))([^\s(+\[\"']{1,24})[ \xa0]$")
 _CODE_AFTER = re.compile(r"[ \xa0]([^\s,;)]{1,24})")
 _COUNTRY = re.compile(r"[a-z]{2}", re.I)
 _IBAN = re.compile(r"\d\d \d{4}\b")
+_IBAN_BEGINS = re.compile(r"(?<!\w)[a-z]{2}\d\d(?:[ ][a-z0-9]{4})*", re.I)
+_IBAN_BEFORE = re.compile(r"(?<!\w)[a-z]{2}\d\d[ ](?:[a-z0-9]{4}[ ])*$", re.I)
+_IBAN_GOES_ON = re.compile(r"(?:[a-z]{4} )?[a-z0-9]*\d", re.I)
+_IBAN_AFTER = re.compile(r"[ ][a-z0-9]{0,3}\d", re.I)
+_LONGEST_IBAN = 48  # characters, in groups
 _AREA = re.compile(r"\(\+?\d{1,6}\)[ \xa0-]?$")
 _THOUSANDS = re.compile(r"(?<!\w)\d{1,3}[ \xa0\u2009\u202f]$")
 _MORE = re.compile(
@@ -260,7 +265,7 @@ def _part_before(text: str, at: int, kind: Kind) -> bool:
         return True
     if (kind == "name" and before.endswith("~/")) or (kind == "mail" and before.endswith("//")):
         return True
-    if first in "'’" and _word(before[-1]):
+    if (first in "'’" and _word(before[-1])) or (kind == "number" and before[-1] in "-−"):
         return True
     place = at - 1
     while place >= 0 and at - place <= _FAR and _joins(text, place, _BEFORE[kind]):
@@ -316,9 +321,19 @@ def _of_code(text: str, at: int, end: int, kind: Kind) -> bool:
         return text[at].isdigit() and end - at >= _GROUP and _THOUSANDS.search(before) is not None
     if kind not in ("name", "path"):
         return False
+    if _of_iban(text, at, end):
+        return True
     return _code_before(text[at : min(end, at + _SEEN)], before) or (
         kind == "name" and _code_after(text[max(at, end - _SEEN) : end], text[end : end + _SEEN])
     )
+
+
+def _of_iban(text: str, at: int, end: int) -> bool:
+    """Whether an IBAN in groups goes on, with letters in one: `GB29 NWBK 6016`."""
+    if _IBAN_GOES_ON.match(text, at, end) and _IBAN_BEFORE.search(text, max(at - _LONGEST_IBAN, 0), at):
+        return True
+    whole = end - at <= _LONGEST_IBAN and _IBAN_BEGINS.fullmatch(text, at, end)
+    return bool(whole) and _IBAN_AFTER.match(text, end) is not None
 
 
 def _code_before(value: str, before: str) -> bool:
