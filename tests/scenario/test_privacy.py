@@ -58,6 +58,7 @@ async def person(api: Gate, name: str) -> dict[str, Any]:
 
 
 async def admin(api: Gate) -> dict[str, Any]:
+    assert (await api.ask("PUT", "/v1/tenants/acme", json={"tools": None}))[0] == 200
     _, made = await api.post("/v1/keys", {"roles": ["admin"], "tenant": "acme", "principal": "boss"})
     key = {"headers": {"Authorization": f"Bearer {made['key']}"}}
     spec = {"name": "clerk", "model": "scripted", "tools": ["letter"]}
