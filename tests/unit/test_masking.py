@@ -30,6 +30,7 @@ from llmagent_os.core.records import (
     Json,
     Message,
     ModelSpec,
+    Route,
     Sampling,
     ToolCall,
     ToolSpec,
@@ -39,6 +40,7 @@ from llmagent_os.kernel.journal import Journal
 from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.scripted import ScriptedEngine
+from llmagent_os.sched.router import Engines
 from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, logged, scrubbed
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.vault import Vault, key_file
@@ -623,3 +625,19 @@ def test_logs_carry_no_keys(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_scrubbed_text_keeps_names() -> None:
     assert scrubbed("Mr. Brown, 13912345678") == "Mr. Brown, <PHONE>"
     assert "pa55word" not in scrubbed("postgres://user:pa55word@db.example.com/x")
+
+
+async def test_a_name_has_the_longest_window_of_its_models_once_they_all_say() -> None:
+    known = Engines()
+    for name, window in (("small", 512), ("large", 4096)):
+
+        async def opened(name: str = name, window: int = window) -> Any:
+            return ScriptedEngine(ModelSpec(name, "scripted", window=window), "hi")
+
+        known.add(name, opened, remote=True)
+    known.routes["both"] = Route(("small", "large"))
+    assert known.window("small") == 0  # it is not open yet
+    await known.get("small")
+    assert (known.window("small"), known.window("both")) == (512, 0)
+    await known.get("large")
+    assert known.window("both") == 4096
