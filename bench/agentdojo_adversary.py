@@ -38,14 +38,16 @@ def _plain(value: Json) -> str:
         return f"{float(str(value)):g}"
     except ValueError:
         text = unicodedata.normalize("NFKC", str(value)).casefold()
-        return "".join(each for each in text if not each.isspace() and unicodedata.category(each) != "Cf")
+        text = "".join(each for each in text if not each.isspace() and unicodedata.category(each) != "Cf")
+        return text.rstrip("/")
 
 
 def extra(done: Sequence[Called], wanted: Sequence[Called], traits: Mapping[str, Traits]) -> list[Called]:
     """The acts that were done beyond those that the user's task needs."""
     left, found = Counter(map(form, wanted)), list[Called]()
     for call in done:
-        if traits[call[0]].effect == "read":
+        of = traits[call[0]]
+        if of.effect == "read" or (of.idempotent and form(call) in left):  # once more is as once
             continue
         left[form(call)] -= 1
         if left[form(call)] < 0:

@@ -25,7 +25,7 @@ def act(**arguments: Json) -> Act:
 
 def verdict(traits: Traits, arguments: dict[str, Json], before: Before = NOTHING, **more: Any) -> str:
     rule = Policy(tools={"do": Rule(**more)}) if more else Policy()
-    return decide(rule, "do", traits, arguments, Sight([USER, PAGE]), arguments, before=before).verdict
+    return decide(rule, "do", traits, arguments, Sight([USER, PAGE]), arguments, Form(free={"cc"}), before).verdict
 
 
 # -- again
@@ -117,6 +117,8 @@ def test_a_default_decides_as_a_value_does(default: Json, expected: str) -> None
 
 def test_nobody_in_copy_is_nobody_more_and_what_is_declared_may_be_left_out() -> None:
     assert verdict(MAIL, {"to": "Ann", "cc": None}) == "allow" and verdict(MAIL, {"to": "", "cc": ""}) == "ask"
+    both = Traits("external", meanings={"name": "recipient", "to": "recipient"})
+    assert verdict(both, {"name": "Ann", "to": ""}) == "ask"  # whoever it is for has to be said
     files = Traits("external", meanings={"to": "recipient", "files": "path"}, optional=("files",))
     assert verdict(files, {"to": "Ann", "files": []}) == "allow" and verdict(files, {"to": "", "files": []}) == "ask"
     assert verdict(MAIL, {"to": "", "cc": ""}, optional=("to", "cc")) == "allow"

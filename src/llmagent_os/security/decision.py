@@ -171,7 +171,8 @@ def _voids(
     reached = any(meaning == "recipient" and _filled(arguments.get(name)) for name, meaning in meanings.items())
     deciding = [name for name, meaning in meanings.items() if meaning != "text"]
     for name in deciding if meanings else arguments:
-        if _filled(arguments.get(name)) or name in optional or (meanings.get(name) == "recipient" and reached):
+        nobody_more = meanings.get(name) == "recipient" and reached and name in free  # nobody in copy
+        if _filled(arguments.get(name)) or name in optional or nobody_more:
             continue
         if name in arguments or name in free:
             found = True
