@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -248,15 +248,12 @@ def parse(line: bytes | str) -> Checkpoint:
         raise InvalidRequest(f"{line[:60]!r} is no checkpoint: {error}", parameter="checkpoint") from error
 
 
-class Told(NamedTuple):
-    """Something that the writer said: rows, the number of the first of them, and what of processes came with them.
+Told = tuple[int | None, Rows, Statements]
+"""Something that the writer said: the number of the first row, rows, and what of processes came with them.
 
-    Without a number the rows are in doubt; with a number and no rows it is the next one to be given.
-    """
-
-    first: int | None
-    rows: Rows = ()
-    beside: Statements = {}  # noqa: RUF012 - nobody changes it
+Without a number the rows are in doubt; with a number and no rows it is the next one to be given.
+"""
+NOTHING: Statements = {}
 
 
 class Audit:
@@ -313,17 +310,17 @@ class Audit:
 
     def wrote(self, rows: Rows, last: int, beside: Statements) -> None:
         """These rows were committed under the numbers up to `last`, and beside them what else is stamped."""
-        told = {name: beside[name] for name in TOLD if name in beside}
+        told = NOTHING if TOLD.isdisjoint(beside) else {name: beside[name] for name in TOLD & beside.keys()}
         if rows or told:
-            self._told.append(Told(last - len(rows) + 1 if rows else None, rows, told))
+            self._told.append((last - len(rows) + 1 if rows else None, rows, told))
 
     def doubts(self, rows: Rows) -> None:
         """These may have been."""
-        self._told.append(Told(None, rows))
+        self._told.append((None, rows, NOTHING))
 
     def saw(self, last: int) -> None:
         """The newest row has this number."""
-        self._told.append(Told(last + 1))
+        self._told.append((last + 1, (), NOTHING))
 
     # -- keeping up
 
@@ -372,7 +369,7 @@ class Audit:
         before = self._log.count
         self._take_old()
         while self._told:
-            self._rows += self._sure(self._told[0])
+            self._rows += self._sure(*self._told[0])
             self._told.popleft()  # not before: where the file cannot be read now, it is read the next time
             if len(self._rows) >= MOST:
                 self._take()
@@ -393,11 +390,11 @@ class Audit:
                 self._sign(self._records, cursor)
                 self._records = []
 
-    def _sure(self, told: Told) -> Rows:
+    def _sure(self, first: int | None, rows: Rows, beside: Statements) -> Rows:
         """The rows of one commit, after those that were in doubt before it; what else has come is a stranger's."""
-        self._stamps.told(told.beside)
-        if (first := told.first) is None:
-            self._doubtful += told.rows
+        self._stamps.told(beside)
+        if first is None:
+            self._doubtful += rows
             return ()
         between: list[tuple[Any, ...]] = []
         if first > self._number + 1:
@@ -406,13 +403,13 @@ class Audit:
         ours = [row for row in between if row in self._doubtful]
         strange = [(row[0], row[1]) for row in between if row not in ours]
         gone = max(0, self._number + 1 - first)
-        self._number, self._doubtful = first - 1 + len(told.rows), []
+        self._number, self._doubtful = first - 1 + len(rows), []
         self._strange += strange
         if strange:
             self._warn(f"somebody else wrote {_named(strange)} of the journal, not taken in")
         if gone:
             self._warn(f"the newest {gone} rows of the journal are gone")
-        return [*ours, *told.rows]
+        return [*ours, *rows]
 
     def _warn(self, text: str) -> None:
         log.error("%s; see `llmagent-os audit verify`", text)

@@ -30,7 +30,7 @@ CHANGES = {
     "process.nice": ("nice",),
 }  # fmt: skip
 """Statements that change of a process what is stamped, in the order of a commit, and what each gives before the pid."""
-TOLD = ("process.add", *CHANGES)
+TOLD = frozenset({"process.add", *CHANGES})
 _BORN = (
     "pid", "parent", "name", "program", "args", "status", "tenant", "principal", "budget", "supervision", "usage",
     "created", "nice", "held",

@@ -30,7 +30,7 @@ Durability = Literal["crash", "power"]
 
 PATIENCE = 5.0  # seconds that a write waits for a lock that somebody else holds
 LOOK = 0.005  # seconds between two looks whether it is still held
-ROW = "call.add"
+ROW, LAST = "call.add", "SELECT last_insert_rowid()"
 READ_BUSY = 0.2  # and a read, which the event loop makes: only at odd moments is there anything to wait for
 ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 """What SQLite's driver raises; the last two for integers over 63 bits and lone surrogates."""
@@ -85,14 +85,17 @@ class SQLiteStore:
             self._lock.release()
 
     def _commit(self, kinds: Mapping[str, Sequence[tuple[Any, ...]]], patience: float) -> None:
-        writer, number = self._writer, 0
+        writer, number = self._writer, None
         rows = kinds.get(ROW, ()) if self.witness is not None else ()
         try:
             self._begin(patience)
             for name in sorted(kinds):
-                writer.executemany(WRITES[name], kinds[name])
-                if rows and name == ROW:
-                    (number,) = writer.execute("SELECT last_insert_rowid()").fetchone()
+                if len(values := kinds[name]) == 1:
+                    done = writer.execute(WRITES[name], values[0])
+                else:
+                    done = writer.executemany(WRITES[name], values)
+                if rows and name == ROW:  # of many, the driver does not say it
+                    number = done.lastrowid if len(rows) == 1 else writer.execute(LAST).fetchone()[0]
             writer.execute("COMMIT")
         except ERRORS as error:
             if self.witness is not None and rows:
@@ -102,7 +105,7 @@ class SQLiteStore:
             if writer.in_transaction:  # whatever went wrong: the next group begins anew
                 writer.rollback()
         if self.witness is not None:
-            self.witness.wrote(rows, number, kinds)
+            self.witness.wrote(rows, number or 0, kinds)
 
     def look(self) -> None:
         """See `core.ports.Witnessed`."""
