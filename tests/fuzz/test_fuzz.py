@@ -20,6 +20,7 @@ FOUND = [  # by atheris, 2026-11-25
     ("toolcalls", "Iyr//yMquP8="),
     ("openai", "26qrdXV1dXWrjY0AAAAAjY0/q6vs6uzq5A=="), ("anthropic", "AwAABAD4AG5ubvg="),
     ("policy", "m+vr9uvr6+v2+/4="), ("openapi", "DjIyMiY0+ec="),
+    ("schema", "/HKz"),  # 2026-11-30
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -155,13 +156,23 @@ def parse(data: Any) -> AgentSpec:
         spec = AgentSpec.model_validate(dict(documents.plain(data, "the definition")))
     except ValidationError as error:
         raise _explain(error) from error
-    if endless := next(_endless(spec.data(), ()), None):
+    endless = None if _ends(told := spec.data()) else next(_endless(told, ()), None)
+    if endless:
         raise InvalidRequest(f"agent definition: {endless} is a number without end; leave it out", parameter=endless)
     for name in spec.sampling:
         if name not in SAMPLING_NAMES:
             hint = nearest(name, SAMPLING_NAMES)
             raise InvalidRequest(f"unknown sampling parameter {name!r}; {hint}", parameter=f"sampling.{name}")
     return spec
+
+
+def _ends(value: Json) -> bool:
+    """Whether JSON can hold every number; many times as fast as to look for the one that it cannot."""
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        return False
+    return True
 
 
 def _endless(value: Json, place: tuple[str, ...]) -> Iterator[str]:

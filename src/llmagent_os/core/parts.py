@@ -28,6 +28,7 @@ LARGE = 1 << 16  # bytes of a list, from which on more of it is under one name
 MARK = "\x7f"  # begins what is named instead of said, and stands once more before a text that begins with it
 TEXT, LIST, VALUE = MARK + "s", MARK + "l", MARK + "v"  # no hexadecimal digit: it would blur the name that follows
 _MARK, _LIST = MARK.encode(), LIST.encode()
+_CHAINED = b'["' + _LIST  # how the content of a list that goes on from another begins
 
 Keep = Callable[[bytes], str]
 """Keeps a content and returns its name."""
@@ -62,7 +63,8 @@ def split(data: bytes, keep: Keep) -> bytes:
 
 def join(data: bytes, fetch: Fetch) -> Any:
     """The value that was split; raises what `fetch` raises."""
-    return _said(orjson.loads(data), fetch)
+    value = orjson.loads(data)
+    return _said(value, fetch) if _MARK in data else value  # nothing in it is named: there is nothing to look for
 
 
 def _named(value: Any, keep: Keep) -> bytes:
@@ -90,7 +92,8 @@ def _chain(items: list[Any], keep: Keep) -> bytes:
     """The last items of a list, after the name of those before. Numbers are not worth a name each."""
     if not any(isinstance(item, str | list | dict) for item in items):
         return orjson.dumps(items)
-    parts = [_part(item, keep) for item in items]
+    said = [(item, orjson.dumps(item)) for item in items]
+    parts = [data if len(data) < TEXT_FROM and _MARK not in data else _part(item, keep) for item, data in said]
     most = CHUNK if sum(map(len, parts)) < LARGE else 8 * CHUNK
     last: list[bytes] = []
     size = 0
@@ -116,7 +119,7 @@ def _said(value: Any, fetch: Fetch) -> Any:
     if isinstance(value, dict):
         return {key: _said(item, fetch) for key, item in value.items()}
     if isinstance(value, list):
-        return [_said(item, fetch) for item in _unchained(value, fetch)]
+        return _unchained(value, fetch)
     return value
 
 
@@ -128,9 +131,11 @@ def _text(value: str, fetch: Fetch) -> Any:
 
 
 def _unchained(items: list[Any], fetch: Fetch) -> list[Any]:
-    """All the items of a list."""
-    pieces = []
+    """All the items of a list, as they were."""
+    pieces, marked = [], True
     while items and isinstance(items[0], str) and items[0].startswith(LIST):
-        pieces.append(items[1:])
-        items = orjson.loads(fetch(items[0][2:]))
-    return [item for piece in (items, *reversed(pieces)) for item in piece]
+        pieces.append([_said(item, fetch) for item in items[1:]] if marked else items[1:])
+        data = fetch(items[0][2:])
+        items, marked = orjson.loads(data), data.count(_MARK) > data.startswith(_CHAINED)
+    first = [_said(item, fetch) for item in items] if marked else items
+    return [item for piece in (first, *reversed(pieces)) for item in piece]

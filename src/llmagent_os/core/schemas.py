@@ -65,7 +65,10 @@ def _sized(schema: Any, what: str, parameter: str) -> tuple[dict[str, Json], int
         if found == schema:
             return schema, size
     except TypeError:  # it has an integer over 64 bits, which is no harm as a bound
-        found = _encoded(_read(deepcopy(schema)))
+        try:
+            found = _encoded(_read(deepcopy(schema)))
+        except RecursionError:
+            found = Wrong("", f"is nested deeper than {DEEPEST} levels; flatten it")
     if isinstance(found, Wrong):
         place = ".".join(filter(None, (parameter, found.part)))
         raise InvalidRequest(f"{what}: {found.part or 'its schema'} {found.text}", parameter=place)
