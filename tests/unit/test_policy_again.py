@@ -43,6 +43,7 @@ def verdict(traits: Traits, arguments: dict[str, Json], before: Before = NOTHING
         (MAIL, {"to": "Ann", "text": "Hello"}, {"to": "Ann", "text": "Hello again"}),
         (ADD, {"path": "notes.txt", "text": "50"}, {"path": "notes.txt", "text": "50"}),
         (Traits(), {"what": "Ann"}, {"what": "ann"}),
+        (Traits(), {"what": "Ann and 20 to Bob"}, {"what": "Bob"}),  # a part of it
     ],
 )
 def test_what_was_done_before_in_a_turn_is_asked_about(

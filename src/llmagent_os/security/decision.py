@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.places import host_of, resolved
 from ..core.records import Json, Meaning, Policy, Rule, Span, Traits, Verdict
-from ..core.values import leaves, links, normal, written
+from ..core.values import leaves, links, normal, stands, written
 from ..core.visible import named, quoted, visible
 from .acts import NOTHING, Act, Before, acts, numbers
 from .labels import NOWHERE, Sight, Source
@@ -233,7 +233,12 @@ def _alike(new: _Parts, old: _Parts) -> bool:
     told = [name for name in new.sinks.keys() & old.sinks.keys() if new.sinks[name] and old.sinks[name]]
     if not told and any(new.sinks.values()) and any(old.sinks.values()):
         return False
-    return all(new.sinks[name] & old.sinks[name] for name in told) and new.texts == old.texts
+    return all(_share(new.sinks[name], old.sinks[name]) for name in told) and new.texts == old.texts
+
+
+def _share(new: frozenset[str], old: frozenset[str]) -> bool:
+    """Whether a value is in both, or a part of one in the other."""
+    return bool(new & old) or any(stands(a, b) or stands(b, a) for a in new for b in old)
 
 
 def _stands(sight: Sight, meaning: Meaning, value: str) -> str | None:
