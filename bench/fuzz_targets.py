@@ -598,7 +598,6 @@ def texts(data: bytes) -> None:
     """A text: its links, its form for comparing, where a value stands in it, in any character set."""
     text = _text(data, _WORDS)
     plain = values.normal(text)
-    expect(values.normal(plain) == plain, f"{plain!r} has another form")
     for each in (text[:5], text[-9:], "a", "1"):
         if sought := values.normal(each):
             values.stands(sought, plain)
@@ -648,7 +647,7 @@ class _Wire:
         self.closed = False
 
     def write(self, data: bytes) -> None:
-        expect(not self.closed, "it writes to what it has closed")
+        """What is written after the end goes nowhere, as over a real one."""
 
     def close(self) -> None:
         self.closed = True
