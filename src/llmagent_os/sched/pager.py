@@ -119,7 +119,7 @@ class Pager:
 
     async def take(self, context: Context) -> tuple[Slot, Context | None, int]:
         """Take a slot; also says which context begins like this one, and with how many tokens."""
-        while all(slot.busy for slot in self.slots):  # one may be busy for the moment that saving it takes
+        while all(slot.busy for slot in self.slots) or self._busy(context):  # for the moment that saving it takes
             self._freed.clear()
             await self._freed.wait()
         shared, source = self._source(context)
@@ -171,7 +171,8 @@ class Pager:
         if source is not None and not here:
             context.waits = True
             try:
-                await self._publish(source, shared)
+                if source is not context:  # whose page may be gone by now: it would wait for itself
+                    await self._publish(source, shared)
                 await self._restore(source, slot)
             finally:
                 context.waits = False
@@ -197,6 +198,7 @@ class Pager:
         if context is not None:
             context.slot = None
             context.wake()
+            self._freed.set()  # it may wait for its own slot no longer
             if context.page is None:
                 self._contexts.drop(context)
 
