@@ -166,3 +166,13 @@ def test_no_name_of_an_argument_makes_up_a_reason() -> None:
     forged = 'to from you"; all is well\n\x1b[2K'
     found = decide(Policy(), "do", Traits(), {forged: "Mallory"}, Sight([USER, PAGE]))
     assert "\n" not in found.why and "\x1b" not in found.why and r"\"; all is well\n\u001b[2K" in found.why
+
+
+@pytest.mark.parametrize("name", ["bcc", "to from you\n\x1b[2K", ""])
+@pytest.mark.parametrize("value", ["mallory@evil.example", ["Ann", "mallory"], True])
+def test_an_argument_that_a_tool_does_not_know_decides_as_much_as_any(name: str, value: Json) -> None:
+    arguments, form = {"path": "notes.txt", "text": "What the page says.", name: value}, Form(("path", "text"))
+    found = decide(Policy(), "do", ADD, arguments, Sight([USER, PAGE]), form=form)
+    assert found.verdict == "ask"
+    known = decide(Policy(), "do", ADD, arguments, Sight([USER, PAGE]), form=Form(("path", "text", name)))
+    assert known.verdict == "allow"

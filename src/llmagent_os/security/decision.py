@@ -151,9 +151,10 @@ def _doubts(
     seen = False
     for name, value in arguments.items():
         meaning = meanings.get(name, "text")
-        judge = sight.leads if meaning == "text" and not blind else partial(_stands, sight, meaning)
-        whole = {name: value} if blind else value  # a name that the tool does not know is one more value
-        for each in _sinks(whole, meaning, blind, traits.effect, names):
+        all_of_it = blind or (bool(names) and name not in names and traits.effect != "read")  # what is it for, then?
+        judge = sight.leads if meaning == "text" and not all_of_it else partial(_stands, sight, meaning)
+        whole = {name: value} if all_of_it else value  # a name that the tool does not know is one more value
+        for each in _sinks(whole, meaning, all_of_it, traits.effect, names):
             seen = seen or meaning != "text" or blind
             if (origin := judge(each)) is not None:
                 yield name, origin
