@@ -101,6 +101,8 @@ class _Started:
         """Kill what is left of it; nothing of it remains when this returns."""
         if self.process.returncode is None:
             watch.kill(self.process.pid)
+        assert self.process.stdin
+        self.process.stdin.close()  # one that was killed while it began may leave a child that waits there for its job
         await self.process.wait()
         if self.group is not None:
             self.group.close()
