@@ -43,7 +43,7 @@ def insisted(request: GenerateRequest, manner: Manner) -> GenerateRequest:
 
     It is to be rendered as it was, for the engine has read its beginning already.
     """
-    if request.tool_choice != "auto":
+    if request.tool_choice != "auto" or not request.tools or not (manner.first or manner.insist):
         return request
     name = _first(request, manner) or _anew(request, manner)
     return replace(request, tool_choice=name) if name in {tool.name for tool in request.tools} else request
