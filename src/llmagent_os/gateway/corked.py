@@ -184,9 +184,9 @@ class CorkedProtocol(HttpToolsProtocol):
         self._refuse(408)
 
     def drop(self) -> bool:
-        """Called by the lobby when the place is needed; an answer that is on its way still goes out, and what has come
+        """Called by the lobby when the place is needed.
 
-        since the loop last looked is read first.
+        An answer that is on its way still goes out, and what has come since the loop last looked is read first.
         """
         if not self._spared and self._unread():
             self._spared = True
