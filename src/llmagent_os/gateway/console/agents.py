@@ -17,7 +17,7 @@ from ...core.records import Json
 from ..client import Client
 from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, short, show, table
+from .output import emit, emitted, say, short, show, table
 from .processes import pages
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ File = Annotated[
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the agents."""
     found = ask(data, _all)
-    if as_json:
-        for agent in found:
-            emit(agent)
+    if emitted(found, as_json):
         return
     headers = ("NAME", "VERSION", "MODEL", "TOOLS", "REPLICAS", "SESSIONS", "DESCRIPTION")
     show(table(headers, map(_row, found)))

@@ -15,7 +15,7 @@ from ..notices import became
 from .asking import columns_of, described
 from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
-from .output import emit
+from .output import emit, emitted
 
 app, approvals = group("approvals", "See and answer what agents ask before they do it.")
 
@@ -26,9 +26,7 @@ Which = Annotated[str, typer.Argument(metavar="ID", help="The question's id, as 
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the questions that wait for an answer: exactly what would be done, and who wrote what is in doubt."""
     found = ask(data, lambda client: client.get("/v1/approvals"))["approvals"]
-    if as_json:
-        for each in found:
-            emit(each)
+    if emitted(found, as_json):
         return
     if not found:
         print("nobody asks for anything")

@@ -12,7 +12,7 @@ from ...config import load
 from ...core import codec
 from ...offline import audited, pinned, tool_calls
 from .options import AsJson, Data, examples, group
-from .output import emit, say, short, show, table
+from .output import emit, emitted, say, short, show, table
 
 app, audit = group("audit", "Verify the journal, and show what tools were called.")
 
@@ -78,9 +78,7 @@ def show_calls(
 ) -> None:
     """Show the last tool calls: for whom, what was decided, by which rule, and where the arguments came from."""
     calls = [line(*found) for found in tool_calls(load({"data": data}), pid, last)]
-    if as_json:
-        for call in calls:
-            emit(call)
+    if emitted(calls, as_json):
         return
     heads = ("AT", "PID", "SEQ", "PRINCIPAL", "TOOL", "DECISION", "RULE", "LABELS", "ARGUMENTS")
     show(table(heads, ([*list(call.values())[:-1], short(call["arguments"], 60)] for call in calls)))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, show, table
+from .output import emitted, say, show, table
 
 app, keys = group("keys", "Mint, list and revoke keys.")
 
@@ -17,9 +17,7 @@ app, keys = group("keys", "Mint, list and revoke keys.")
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the keys; their secrets are not kept."""
     found = ask(data, lambda client: client.get("/v1/keys"))["keys"]
-    if as_json:
-        for key in found:
-            emit(key)
+    if emitted(found, as_json):
         return
     headers = ("ID", "NAME", "TENANT", "PRINCIPAL", "ROLES", "SCOPES", "RATE", "EXPIRES", "MINTED WITH")
     show(table(headers, map(_row, found)))

@@ -18,7 +18,7 @@ from ...llm.progress import shown
 from ...llm.registry import local_spec
 from ..client import NotRunning
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, show, size, table
+from .output import emitted, say, show, size, table
 
 app, models = group("models", "List, add, fetch and remove models.")
 
@@ -29,9 +29,7 @@ Name = Annotated[str, typer.Argument(help="The model's name.")]
 def listed(as_json: AsJson = False) -> None:
     """List the models that can be named."""
     found = catalog.list_models()
-    if as_json:
-        for model in found:
-            emit(model)
+    if emitted(found, as_json):
         return
     show(table(("NAME", "ALSO", "ENGINE", "SIZE", "STATE", "LICENCE", "SOURCE"), map(_row, found)))
 

@@ -31,6 +31,14 @@ def emit(value: Json) -> None:
     print(plain.dumps(value).decode(), flush=True)
 
 
+def emitted(found: Iterable[Json], as_json: bool) -> bool:
+    """Print what was found as JSON, a value a line, where that is asked for; whether it was."""
+    if as_json:
+        for each in found:
+            emit(each)
+    return as_json
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text under headers."""

@@ -12,7 +12,7 @@ import typer
 
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples
-from .output import ago, emit, say, show, table
+from .output import ago, emitted, say, show, table
 
 if TYPE_CHECKING:
     from ...core.records import Json
@@ -66,9 +66,7 @@ def ps(
         return found
 
     processes = ask(data, work)
-    if as_json:
-        for process in processes:
-            emit(process)
+    if emitted(processes, as_json):
         return
     show(table(HEADERS, map(row, processes)))
     if not processes:

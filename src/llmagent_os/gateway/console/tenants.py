@@ -10,7 +10,7 @@ from ...core.errors import InvalidRequest
 from ...core.holdings import ORDINARY
 from ..client import Client
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, show, table
+from .output import emitted, say, show, table
 
 app, tenants = group("tenants", "See and say which tools and models a tenant may use, and how much of the machine.")
 
@@ -21,9 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="TENANT")]
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the tenants with what they hold; `*` is everything. What is not granted is what every new tenant holds."""
     found = ask(data, lambda client: client.get("/v1/tenants"))["tenants"]
-    if as_json:
-        for tenant in found:
-            emit(tenant)
+    if emitted(found, as_json):
         return
     show(table(("TENANT", "GRANTED", "TOOLS", "MODELS", "REPLICAS", "NICE"), map(_row, found)))
 

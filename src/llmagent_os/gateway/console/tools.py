@@ -27,7 +27,7 @@ from ..rest_tools import described
 from . import registry
 from .adding import Wanted, theirs, wanted
 from .options import AsJson, Data, ask, examples, group, reach
-from .output import emit, say, show, table
+from .output import emitted, say, show, table
 
 CONNECT = 20.0  # seconds for an MCP server to answer, which it may do later, too
 _SHOWN = 20  # tools of one source that are left out, for people
@@ -46,9 +46,7 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
         found = [described(name, tool) for name, tool in sorted(known.items())]
     for each in missing:
         _lacking(each)
-    if as_json:
-        for tool in found:
-            emit(tool)
+    if emitted(found, as_json):
         return
     rows = ((each["name"], each["source"], each["effect"], _first(each["description"])) for each in found)
     show(table(("NAME", "SOURCE", "EFFECT", "WHAT IT DOES"), rows))
@@ -287,9 +285,7 @@ def find(
 ) -> None:
     """Look for MCP servers in the registry (`tools.registry` of the configuration); nothing is added."""
     found = asyncio.run(registry.find(load({"data": data}).tools.registry, words))
-    if as_json:
-        for each in found:
-            emit(dict(each))
+    if emitted(found, as_json):
         return
     show(table(("NAME", "RUN BY", "WHAT IT SAYS OF ITSELF"), registry.rows(found)))
     say("Others wrote these; add one with: llmagent-os tools add --mcp NAME")
