@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from operator import is_not
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,8 +89,8 @@ def recognised(text: str) -> list[Span]:
 
 @lru_cache
 def _fields(record: type) -> tuple[str, ...]:
-    """The fields of a record whose texts leave with it."""
-    return tuple(each.name for each in fields(record) if each.name not in _OURS)
+    """The fields of a record whose texts leave with it; none of what is no record."""
+    return tuple(each.name for each in fields(record) if each.name not in _OURS) if is_dataclass(record) else ()
 
 
 def _characters(what: Any) -> int:
@@ -99,13 +100,13 @@ def _characters(what: Any) -> int:
         each = left.pop()
         if isinstance(each, str):
             count += len(each)
+        elif isinstance(each, list | tuple):
+            left += each
+        elif names := _fields(each.__class__):
+            left += (part for name in names if (part := getattr(each, name)) is not None)
         elif isinstance(each, Mapping):
             left += each
             left += (value for key, value in each.items() if key not in _PICTURES or not isinstance(value, str))
-        elif isinstance(each, list | tuple):
-            left += each
-        elif is_dataclass(each) and not isinstance(each, type):
-            left += (getattr(each, name) for name in _fields(type(each)))
     return count
 
 
@@ -194,12 +195,16 @@ class Passage:
         if isinstance(value, str):
             return self._named(value) if name in _NAMES else self.mask(value)
         if isinstance(value, tuple):
-            return tuple(self.record(each, name) for each in value)
+            masked = tuple(self.record(each, name) for each in value)
+            return masked if any(map(is_not, masked, value)) else value
         if isinstance(value, list):
             return [self._part(each) for each in value]
-        if is_dataclass(value) and not isinstance(value, type):
-            parts = {each: self.record(getattr(value, each), each) for each in _fields(type(value))}
-            return replace(value, **parts)
+        if names := _fields(value.__class__):
+            changes = {}
+            for each in names:
+                if (part := getattr(value, each)) is not None and (new := self.record(part, each)) is not part:
+                    changes[each] = new
+            return replace(value, **changes) if changes else value
         return self.json(value) if isinstance(value, Mapping) else value
 
     def _named(self, name: str) -> str:
@@ -280,13 +285,14 @@ class Masking:
             return await self._ask(call, request, proceed)
         if call.name == "call" and self._exposed(call.args["tool"]):
             passage = Passage(self._vault, call.tenant, self._find)
-            arguments = await self._masked(passage.json, call.args["arguments"])
+            arguments = call.args["arguments"]
+            arguments = await self._masked(passage.json, arguments, _characters(arguments))
             return passage.filled(await changed(call, proceed, arguments=arguments))
         return await proceed(call)
 
     async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
-        window = self._window(request.model)
-        size = max(map(len, request.texts), default=0) if isinstance(request, EmbedRequest) else _characters(request)
+        window, length = self._window(request.model), _characters(request)
+        size = max(map(len, request.texts), default=0) if isinstance(request, EmbedRequest) else length
         if size > (window * _WIDEST or _MOST):
             tokens = size // 4
             if call.name == "measure" and window:
@@ -294,7 +300,7 @@ class Masking:
             text = f"the prompt has {size:,} characters, more than the window of {request.model!r} holds; shorten it"
             raise ContextOverflow(text, tokens=tokens, window=window)
         passage = Passage(self._vault, call.tenant, self._find)
-        masked = await self._masked(passage.record, request)
+        masked = await self._masked(passage.record, request, length)
         if isinstance(request, EmbedRequest):
             return await changed(call, proceed, request=masked)
         stream, restorer = call.stream, passage.restorer(request)
@@ -306,9 +312,9 @@ class Masking:
             call.stream = stream
         return passage.back(answer, restorer.fill(answer.text), restorer) if isinstance(answer, Generation) else answer
 
-    async def _masked(self, mask: Callable[[Any], Any], what: Any) -> Any:
+    async def _masked(self, mask: Callable[[Any], Any], what: Any, length: int) -> Any:
         """What is masked, once its tokens are kept. Long texts are looked through in a thread, as by models."""
-        masked = await aside(lambda: mask(what), LONG + 1 if self._recognisers else _characters(what))
+        masked = await aside(lambda: mask(what), LONG + 1 if self._recognisers else length)
         await self._vault.kept()
         return masked
 
