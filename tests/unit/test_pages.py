@@ -95,3 +95,12 @@ async def test_the_memory_of_a_system_that_is_gone_is_given_back(tmp_path: Path)
     shutil.rmtree(tmp_path / "killed")
     await PageFiles(tmp_path / "pages", SIZE, SIZE).close()
     assert not memory.exists()
+
+
+async def test_a_system_that_begins_or_ends_meanwhile_is_let_be(tmp_path: Path) -> None:
+    other = PageFiles(tmp_path / "other", SIZE, SIZE)
+    memory = other.path(keep(other, "page")).parent
+    (memory / "owner").unlink()  # not written yet, or deleted already
+    await PageFiles(tmp_path / "pages", SIZE, SIZE).close()
+    assert memory.is_dir()
+    await other.close()

@@ -12,7 +12,7 @@ import shutil
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -164,9 +164,11 @@ class PageFiles:
 
 def _sweep() -> None:
     """Give back the memory of systems that were killed and whose data folder is gone."""
-    for owner in _SHARED_MEMORY.glob(f"llmagent-os-*/{_OWNER}"):
-        if not Path(owner.read_text()).is_dir():
-            shutil.rmtree(owner.parent, ignore_errors=True)
+    for memory in _SHARED_MEMORY.glob("llmagent-os-*"):
+        with suppress(FileNotFoundError):  # another system that begins or ends just now
+            if not Path((memory / _OWNER).read_text()).is_dir():
+                shutil.rmtree(memory, ignore_errors=True)
+
 
 
 def _read(head: Path, tier: str) -> Page | None:
