@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import zlib
 from array import array
@@ -165,10 +166,9 @@ class PageFiles:
 def _sweep() -> None:
     """Give back the memory of systems that were killed and whose data folder is gone."""
     for memory in _SHARED_MEMORY.glob("llmagent-os-*"):
-        with suppress(FileNotFoundError):  # another system that begins or ends just now
-            if not Path((memory / _OWNER).read_text()).is_dir():
+        with suppress(OSError):  # another user's, or its system begins or ends just now
+            if not Path(os.fsdecode((memory / _OWNER).read_bytes())).is_dir():
                 shutil.rmtree(memory, ignore_errors=True)
-
 
 
 def _read(head: Path, tier: str) -> Page | None:
