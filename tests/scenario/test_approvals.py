@@ -14,7 +14,7 @@ from llmagent_os.boot import System, boot
 from llmagent_os.config import load
 from llmagent_os.core import codec
 from llmagent_os.core.errors import Conflict, DeadlineExceeded, NotFound, PermissionDenied, ToolFailed
-from llmagent_os.core.records import GenerateRequest, Grant, Json, ModelSpec, Question
+from llmagent_os.core.records import GenerateRequest, Grant, Json, ModelSpec, Policy, Question, Rule
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
@@ -428,6 +428,31 @@ async def test_with_four_eyes_one_may_still_refuse(bank: tuple[System, Bank]) ->
     await answer(system, asked["id"], False, "ada", "user")
     await task
     assert plugin.paid == []
+
+
+@pytest.mark.parametrize("said", [{"four_eyes": True}, {"tools": {"pay": Rule(four_eyes=True)}}])
+async def test_four_eyes_of_a_parent_are_asked_for_what_its_child_does(
+    bank: tuple[System, Bank], said: dict[str, Any]
+) -> None:
+    system, plugin = bank
+
+    async def child(sys: Sys, args: Json, state: Json) -> None:
+        await sys.call("fetch")
+        await sys.call("pay", {"to": "GB33-EVIL", "amount": 5})
+
+    async def parent(sys: Sys, args: Json, state: Json) -> None:
+        await sys.wait(await sys.spawn("child", grant=Grant(policy=Policy(four_eyes=False))))
+
+    system.kernel.programs.update(child=Program(child), parent=Program(parent))
+    ada = await handle(system, "ada")
+    pid = await ada.spawn("parent", grant=Grant(agents=("child",), policy=Policy(**said)))
+    waiting = asyncio.ensure_future(ada.wait(pid, timeout=20))
+    asked = await question(system)
+    with pytest.raises(PermissionDenied, match="four eyes"):
+        await answer(system, asked["id"], True, "ada", "admin")
+    await answer(system, asked["id"], True, "boss", "admin")
+    await waiting
+    assert plugin.paid == [("GB33-EVIL", 5)]
 
 
 async def test_the_rows_say_who_approved(bank: tuple[System, Bank]) -> None:
