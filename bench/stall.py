@@ -233,9 +233,9 @@ class Siege:
             body = partial(chat, messages=user(filled(piece)))
             yield f"review: {name}", partial(self.sent, CHAT, body)
 
-    async def sent(self, path: str, made: Callable[[], bytes]) -> None:
+    async def sent(self, path: str, made: Callable[[], bytes], method: str = "POST") -> None:
         """Send what is made."""
-        await self.send(path, made())
+        await self.send(path, made(), method)
 
     async def upload(self) -> None:
         """Put a file in place, and read it by a tool."""

@@ -84,7 +84,7 @@ CHATS: Mapping[str, Callable[[], bytes]] = {
     "messages for a remote model": lambda: chat("remote", messages=user("4111 1111") * 30_000),
 }  # fmt: skip
 
-ITEMS: Mapping[str, tuple[str, Callable[[], bytes]]] = {
+ITEMS: Mapping[str, tuple[str, Callable[[], bytes]] | tuple[str, Callable[[], bytes], str]] = {
     "items of a response": (
         "/v1/responses", lambda: json.dumps({"model": "echo", "input": user("a") * 50_000}).encode(),
     ),
@@ -116,9 +116,9 @@ ITEMS: Mapping[str, tuple[str, Callable[[], bytes]]] = {
     "a process of anything": ("/v1/processes", lambda: json.dumps(
         {"program": "agent", "args": {"a": [[1]] * 120_000}}
     ).encode()),
-    "a consent of anything": ("/v1/privacy/consent", lambda: json.dumps({"a": [[1]] * 120_000}).encode()),
+    "a consent of anything": ("/v1/privacy/consent", lambda: json.dumps({"a": [[1]] * 120_000}).encode(), "PUT"),
 }  # fmt: skip
-"""Path and body."""
+"""Path and body, and the method where it is not POST."""
 
 
 # -- what tools give, and files

@@ -167,6 +167,19 @@ async def test_embeddings_are_unit_vectors_near_for_shared_words():
     assert sum(x * y for x, y in zip(near, far, strict=True)) < 0.5
 
 
+async def test_others_have_their_turn_while_many_texts_become_vectors():
+    engine, turns = await scripted(), list[int]()
+    few = await engine.embed(EmbedRequest("s", ("a red cat", "b")))
+
+    async def other() -> None:
+        turns.append(1)
+
+    waiting = asyncio.create_task(other())
+    many = await engine.embed(EmbedRequest("s", ("a red cat", "b") * 20_000))
+    assert turns == [1] and waiting.done()
+    assert many.vectors == few.vectors * 20_000
+
+
 SCHEMAS = [
     True,
     {},

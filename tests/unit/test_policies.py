@@ -55,6 +55,23 @@ def test_a_policy_stands_in_the_grant_or_beside_it(written: Any) -> None:
     assert spec.grant.policy.tools == {"mail": Rule(ask="always")} and parse(spec.data()) == spec
 
 
+@pytest.mark.parametrize(
+    ("tools", "place"),
+    [
+        ({f"t{n}": "ask" for n in range(policies.RULES + 1)}, "policy.tools"),
+        ({"mail": {"allow": [{"to": "a"}] * (policies.RULES + 1)}}, "policy.tools.mail.allow"),
+    ],
+)
+def test_more_rules_than_are_read_are_refused_with_what_to_write_instead(tools: Any, place: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"has 2001 \w+, of which 2000 are read; \w+") as caught:
+        policies.read({"tools": tools})
+    assert caught.value.facts["parameter"] == place
+
+
+def test_as_many_rules_as_are_read_are_taken() -> None:
+    assert len(policies.read({"tools": {f"t{n}": "ask" for n in range(policies.RULES)}})["tools"]) == policies.RULES
+
+
 def test_a_word_alone_is_what_becomes_of_doubts() -> None:
     assert policy("refuse") == Policy(untrusted="refuse")
 

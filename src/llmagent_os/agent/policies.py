@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -12,6 +12,9 @@ from ..core.records import Json, Policy, Rule, Verdict
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 SHORT: Mapping[str, Json] = {"ask": {"ask": "always"}, "allow": {"allow": [{}]}, "refuse": {"refuse": [{}]}}
 """A rule in one word: what it says of every call of the tool."""
+
+RULES = 2000
+"""Of one policy, and cases of one rule: every call of an agent is judged by them, and every start reads them."""
 
 _ALIKE = {
     "deny": "refuse", "denied": "refuse", "forbid": "refuse", "block": "refuse", "never": "refuse", "no": "refuse",
@@ -39,6 +42,7 @@ def read(data: Any, place: str = "policy") -> Json:
         names = tools if isinstance(tools, Sequence) and not isinstance(tools, str) else [tools]
         example = next((each for each in names if isinstance(each, str)), "send_mail")
         raise _wrong(f"{place}.tools", f"is a mapping from tools to rules; {_FORM % example}")
+    _few(tools or (), "rules", f"{place}.tools", "what holds for all other tools is `untrusted`")
     rules = {name: rule(each, str(name), f"{place}.tools.{name}") for name, each in (tools or {}).items()}
     return dict(data) | ({} if tools is None else {"tools": rules})
 
@@ -61,6 +65,11 @@ def rule(data: Any, tool: str, place: str) -> Json:
     return whole
 
 
+def _few(found: Sized, kind: str, place: str, instead: str) -> None:
+    if len(found) > RULES:
+        raise _wrong(place, f"has {len(found)} {kind}, of which {RULES} are read; {instead}")
+
+
 def _asked(said: Any, place: str) -> str | None:
     if said in (True, "always", None):
         return None if said is None else "always"
@@ -74,6 +83,7 @@ def _cases(said: Any, tool: str, place: str) -> Json:
         word = place.rpartition(".")[2]
         form = f"a list of cases, each from arguments to patterns: {word}: [{{to: ['*@example.org']}}]"
         raise _wrong(place, f"is {said!r}; write {form}; for every call, write {tool}: {word}")
+    _few(cases, "cases", place, "put their patterns together in one: {to: ['*@a.example', '*@b.example']}")
     return [{name: [each] if isinstance(each, str) else each for name, each in case.items()} for case in cases]
 
 

@@ -12,7 +12,7 @@ import asyncio
 import math
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from ..core import codec
 from ..core.errors import ContextOverflow, Unsupported, from_data
@@ -43,6 +43,7 @@ TOKEN = 4
 DIMENSION = 64
 """Length of an embedding: hashed counts of the text's words, scaled to length 1."""
 
+_LONG = 1 << 15  # characters of texts whose vectors are made in a thread
 _BREATHER = 64  # pieces, after which others have their turn
 PIECES = 4096  # of an answer at most, unless its script wants time between them
 _WORD = re.compile(r"\w+")
@@ -97,7 +98,11 @@ class ScriptedEngine:
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Return unit vectors of length 64, near for texts that share words."""
         tokens = sum(_count(text) for text in request.texts)
-        return Embeddings(tuple(map(_vector, request.texts)), priced(self.info, tokens, 0), self.info.model)
+        if sum(map(len, request.texts)) > _LONG:
+            vectors = await asyncio.to_thread(_vectors, request.texts)
+        else:
+            vectors = _vectors(request.texts)
+        return Embeddings(vectors, priced(self.info, tokens, 0), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """The prompt's length in four-character tokens; tools and roles are not counted."""
@@ -227,6 +232,10 @@ def _prompt_tokens(request: GenerateRequest) -> int:
     if request.prompt is not None:
         return max(1, _count(request.prompt))
     return max(1, sum(_count(m.text) + sum(_count(c.name) for c in m.tool_calls) for m in request.messages))
+
+
+def _vectors(texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(_vector, texts))
 
 
 def _vector(text: str) -> tuple[float, ...]:
