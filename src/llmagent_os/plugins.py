@@ -69,6 +69,10 @@ class Hooks:
         """Programs that processes may run: name -> `kernel.process.Program`."""
 
     @hookspec
+    def functions(self) -> Mapping[str, Callable[[Any], Any]]:  # type: ignore[empty-body]
+        """Pure functions that nodes of flows may call: name -> value -> JSON data."""
+
+    @hookspec
     def tools(self) -> Mapping[str, Tool]:  # type: ignore[empty-body]
         """Tools that agents may be given, by name."""
 

@@ -64,3 +64,4 @@ class Circles:
             senders = [message.sender for message in asked if message.reply_to]
             todo += [int(sender[4:]) for sender in senders if sender.startswith("pid/")]
             todo += [asker for receiver, asker, _ in self._sending if receiver == each.pid]
+            todo.append(each.parent)  # whoever started it waits for its end

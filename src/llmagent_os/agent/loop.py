@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
@@ -57,6 +57,8 @@ AGAIN = (
     "not done again: {tool} did this before, with the same arguments, and returned: {result}\n"
     "[answer with that; if the user wants it more than once, call it again]"
 )
+
+Find = Callable[[str], AgentSpec]
 
 
 @dataclass(slots=True)
@@ -121,8 +123,11 @@ class Agent:
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
         self._outward = {name for name in spec.tools if name in tools and _acts_outside(tools[name])}
 
-    def check(self) -> None:
-        """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by."""
+    def check(self, find: Find) -> None:
+        """Raise InvalidRequest, naming what is wrong, for a definition that no message could be answered by.
+
+        `find` gives the definition of another agent, or raises NotFound.
+        """
         self._prompt()
         said.sampling(self.spec.sampling)
 

@@ -28,7 +28,7 @@ from ..core.errors import (
 )
 from ..core.holdings import Holdings, everything, lacking, too_nice
 from ..core.ports import Facts, Tool
-from ..core.records import DEFAULT, SHARED, Call, Envelope, Json, Ticket, owned, personal
+from ..core.records import DEFAULT, SHARED, Budget, Call, Envelope, Json, Ticket, owned, personal
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -148,6 +148,7 @@ class AgentManager:
         spec = self._check(_over(old.spec.data(), changes))
         new = {"spec": spec.lean(), "version": old.version + 1}
         processes = [self._kernel.table.get(pid) for pid in self._pids(name)]
+        processes = [each for each in processes if each.program == PROGRAM]  # and not tools that work for it
         await asyncio.gather(  # at once, so that all of it is one commit
             *(self._try(self._reconfigure(process, spec, new)) for process in processes)
         )
@@ -178,7 +179,7 @@ class AgentManager:
         self._within(spec)
         if spec.loop not in self._loops:
             raise not_found("loop", spec.loop, self._loops)
-        self._loops[spec.loop](spec, self._tools).check()
+        self._loops[spec.loop](spec, self._tools).check(lambda name: self.get(name).spec)
         for tool in spec.grant.policy.tools:
             if tool.startswith(AGENT):
                 text = (
@@ -336,6 +337,21 @@ class AgentManager:
         for each in helpers:  # after it, so that agents may ask one another
             await self._one(each.spec.name, SHARED, partial(self._spawn, each, each.spec.name, SHARED))
         return pid
+
+    async def hire(self, name: str, body: Json) -> tuple[dict[str, Any], tuple[Budget, ...]]:
+        """What a process of an agent is started with, as somebody else's child that answers one message and ends; and
+        on which accounts it draws. Raises NotFound.
+        """
+        defined = self.get(name)
+        spec = defined.spec
+        for each in spec.asks:
+            await self._one(each, SHARED, partial(self._spawn, self.get(each), each, SHARED))
+        wanted = {
+            "program": PROGRAM, "args": {"spec": spec.lean(), "version": defined.version, "once": True},
+            "name": f"{name}~once-", "supervision": spec.supervision.supervision(True), "nice": spec.nice,
+            "grant": spec.granted(), "first": {"body": body},
+        }  # fmt: skip
+        return codec.loads(codec.canonical(wanted)), spec.drawn(name, self.person)
 
     async def monitor(self, name: str) -> dict[str, Json]:
         """An agent's definition, its processes with their states and usage, and the sum of that usage.

@@ -75,6 +75,8 @@ class AgentSpec(BaseModel):
     agents that it may send to are those of `tools` where it names none; its `policy` may stand beside it, in the
     forms of `agent.policies`. `shared`: its sessions and its workspace are everybody's in the tenant; without it
     each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
+    `flow` is a graph (see the how-to about flows): what it is sent is answered by that, and it holds what its `grant`
+    says, of tools, models and agents too (none: everything).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -102,6 +104,7 @@ class AgentSpec(BaseModel):
     needs: Needs | None = None
     grant: Grant = Grant()
     shared: bool = False
+    flow: dict[str, Any] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +112,12 @@ class AgentSpec(BaseModel):
         """Take a policy in the forms that people write; it may stand beside the grant, too."""
         if not isinstance(data, Mapping):
             return data
+        if data.get("flow") is not None:
+            if data.get("loop", "flow") != "flow":
+                raise InvalidRequest(
+                    "agent definition: a flow is run by the loop `flow`; leave `loop` out", parameter="loop"
+                )
+            data = {**data, "loop": "flow"}
         grant = data.get("grant")
         if isinstance(grant, Mapping) and "policy" in grant:
             if "policy" in data:
@@ -127,6 +136,8 @@ class AgentSpec(BaseModel):
     def granted(self) -> Grant:
         """What a process of the agent holds: of tools, models and agents only what the definition names."""
         given = self.grant
+        if self.flow is not None:  # each of its nodes holds less
+            return replace(given, shared=self.shared or given.shared)
         models = (self.model,) if given.models is None else given.models
         agents = self.asks if given.agents is None else given.agents
         return replace(given, tools=tuple(self.tools), models=models, agents=agents, shared=self.shared or given.shared)

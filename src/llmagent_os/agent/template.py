@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..core.errors import InvalidRequest
 from ..core.records import RELAYED, GenerateRequest, Part, Sampling
 from ..core.sys import Sys
-from .loop import Agent, Turn
+from .loop import Agent, Find, Turn
 from .prompt import PromptTemplate, variables_of
 from .window import shorten
 
@@ -29,7 +29,7 @@ class TemplateAgent(Agent):
             request = self._filled(message.text, turn)
         return request
 
-    def check(self) -> None:
+    def check(self, find: Find) -> None:
         """The prompt has one variable that the definition gives no value: the message's."""
         self._prompt_for("")
 

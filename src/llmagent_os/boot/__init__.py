@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..agent.circles import Circles
 from ..agent.manager import AgentManager
@@ -16,8 +16,9 @@ from ..agent.spec import AgentSpec
 from ..agent.stand_ins import StandIns
 from ..config import Config, PageBudget
 from ..core.ports import Engine, Facts, Filter, Personal, Tool
-from ..core.records import DEFAULT, Call, Hidden, Json, ModelSpec, Retention
+from ..core.records import DEFAULT, Budget, Call, Hidden, Json, ModelSpec, Retention
 from ..core.sys import Sys
+from ..flow.steps import Steps
 from ..kernel.budget import budgets
 from ..kernel.feed import FeedReader
 from ..kernel.kernel import Kernel
@@ -160,7 +161,12 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             facts,
             keep=lambda tenant, agent, reason: quarantine(kernel, tenant, agent, reason),
         )  # fmt: skip
-        registry, tools, loops = load_plugins(config, plugins, sandbox)
+
+        async def hire(call: Call, name: str, body: Json) -> tuple[dict[str, Any], Sequence[Budget]]:
+            return await (await acting(call)).hire(name, body)
+
+        steps = Steps(lambda: kernel, hire)
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:

@@ -8,8 +8,12 @@ from ..agent.loop import Agent, program
 from ..agent.spec import AgentSpec
 from ..agent.template import TemplateAgent
 from ..config import Config
-from ..core.ports import DecodingStrategy, Tool
-from ..core.records import Traits
+from ..core.errors import Unsupported
+from ..core.ports import DecodingStrategy, Syscall, Tool
+from ..core.records import Budget, Traits
+from ..flow.functions import FUNCTIONS, Function
+from ..flow.steps import APPROVE, LOOP, PROGRAMS, Approve, Steps
+from ..kernel.kernel import Kernel
 from ..kernel.process import Program
 from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
@@ -17,15 +21,18 @@ from ..plugins import OpenEngine, Plugins, hookimpl
 from ..tools.builtin import builtin_tools
 from ..tools.code import code_tools
 from ..tools.sandbox import Sandbox
+from .flows import with_functions
 
 
 class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
     def __init__(
-        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox
-    ) -> None:
+        self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
+        functions: Mapping[str, Function], steps: Steps,
+    ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
+        self._functions, self._steps = functions, steps
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -34,19 +41,30 @@ class Builtin:
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
-        """The interaction loop of agents."""
-        return {"agent": program(self._tools, self._loops)}
+        """The interaction loop of agents, and what the tools of flows run in."""
+        return {"agent": program(self._tools, self._loops), **PROGRAMS}
+
+    @hookimpl
+    def syscalls(self) -> Mapping[str, Syscall]:
+        """What flows ask of the kernel."""
+        return self._steps.table()
+
+    @hookimpl
+    def functions(self) -> Mapping[str, Function]:
+        """Pure functions for flows."""
+        return FUNCTIONS
 
     @hookimpl
     def tools(self) -> Mapping[str, Tool]:
         """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox."""
         root, tools = self._config.data / "workspaces", self._config.tools
-        return {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
+        found = {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
+        return {**found, APPROVE: Approve()}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
-        """The chat loop, and the one of bare causal models."""
-        return {"default": Agent, "template": TemplateAgent}
+        """The chat loop, the one of bare causal models, and the one of flows."""
+        return {"default": Agent, "template": TemplateAgent, LOOP: with_functions(self._functions)}
 
     @hookimpl
     def strategies(self) -> Mapping[str, DecodingStrategy]:
@@ -63,16 +81,19 @@ class Builtin:
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object] = (), sandbox: Sandbox | None = None
+    config: Config, plugins: Sequence[object] = (), sandbox: Sandbox | None = None, steps: Steps | None = None
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
-    builtin = Builtin(config, tools, loops, sandbox or Sandbox(config.tools.sandbox))
+    functions: dict[str, Function] = {}
+    made = sandbox or Sandbox(config.tools.sandbox)
+    builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents))
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
     tools.update(registry.mapping("tools"))
+    functions.update(registry.mapping("functions"))
     loops.update(registry.mapping("loops"))
     return registry, tools, loops
 
@@ -81,3 +102,11 @@ def traits(tools: Mapping[str, Tool], name: str) -> Traits:
     """What a tool declares; of one that there is not, the most careful."""
     tool = tools.get(name)
     return tool.traits if tool is not None else Traits()
+
+
+def _no_kernel() -> Kernel:
+    raise Unsupported("no system runs here, so a flow starts nothing")
+
+
+async def _no_agents(call: object, name: str, body: object) -> tuple[dict[str, object], Sequence[Budget]]:
+    raise Unsupported(f"no system runs here, so {name} cannot be started")

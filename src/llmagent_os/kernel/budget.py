@@ -28,24 +28,24 @@ async def budgets(call: Call, process: Process, proceed: Proceed) -> Any:
 def _check(call: Call, draft: Draft, process: Process) -> None:
     limit, account = draft.budget, draft.account
     if limit.steps is not None:
-        _refuse(draft, "steps", account.gone("steps") + 1, limit.steps)
+        refuse(draft, "steps", account.gone("steps") + 1, limit.steps)
         account.reserve(call, "steps", 1)
     if call.syscall.spends:
-        _refuse(draft, "money", account.used.get("money", 0.0), limit.money, spent=True)
-        _refuse(draft, "tokens", account.used.get("tokens", 0.0), limit.tokens, spent=True)
+        refuse(draft, "money", account.used.get("money", 0.0), limit.money, spent=True)
+        refuse(draft, "tokens", account.used.get("tokens", 0.0), limit.tokens, spent=True)
     if limit.seconds is not None:
         began = min(each.turn_began or time.monotonic() for each in (draft.holder, process))
         seconds = account.used.get("seconds", 0.0) + time.monotonic() - began
-        _refuse(draft, "seconds", seconds, limit.seconds, spent=True)
+        refuse(draft, "seconds", seconds, limit.seconds, spent=True)
         call.deadline = min(call.deadline, limit.seconds - seconds)
         if call.clock is not None:  # it is made with that deadline else
             call.clock.within(limit.seconds - seconds)
     if call.name in ("spawn", "spawn_many"):
-        _refuse(draft, "depth", draft.above + 1, limit.depth)
+        refuse(draft, "depth", draft.above + 1, limit.depth)
 
 
-def _refuse(draft: Draft, resource: str, used: float, limit: float | None, spent: bool = False) -> None:
-    """`spent`: `used` is what is gone already, so reaching the limit is enough."""
+def refuse(draft: Draft, resource: str, used: float, limit: float | None, spent: bool = False) -> None:
+    """Raise BudgetExceeded over a limit. `spent`: `used` is what is gone already, so reaching the limit is enough."""
     if limit is None or used < limit or (used == limit and not spent):
         return
     budget, name = draft.budget, draft.account.name.removeprefix(f"{draft.holder.tenant}/")
@@ -61,7 +61,7 @@ def pay(call: Call, process: Process, cost: Usage, sure: bool = True) -> None:
     for draft in call.ledger.drawn(process, call.principal):
         for resource, amount in (("money", cost.money), ("tokens", cost.input_tokens)):
             if amount and (limit := getattr(draft.budget, resource)) is not None:
-                _refuse(draft, resource, draft.account.gone(resource) + sure * amount, limit, spent=not sure)
+                refuse(draft, resource, draft.account.gone(resource) + sure * amount, limit, spent=not sure)
                 draft.account.reserve(call, resource, amount)
 
 
@@ -83,7 +83,7 @@ async def reserve(
         if not (account := draft.account).pending:
             least = priced(engine.info, prompt, 1)
             wanted = times * (least.money if resource == "money" else prompt + 1)
-            _refuse(draft, resource, account.gone(resource) + wanted, getattr(draft.budget, resource), spent=True)
+            refuse(draft, resource, account.gone(resource) + wanted, getattr(draft.budget, resource), spent=True)
         account.settled = account.settled or asyncio.Event()
         await account.settled.wait()
     if found[0] < (request.sampling.max_tokens or inf):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -182,13 +182,17 @@ class Builtins:
 
     async def spawn(self, call: Call, process: Process) -> int:
         """Make a child process; it starts once its row is durable."""
-        return self._child(call, process, call.args)
+        return self.child(call, process, call.args)
 
     async def spawn_many(self, call: Call, process: Process) -> list[int]:
         """Make several children in one commit: all of them, or none."""
-        return [self._child(call, process, wanted) for wanted in call.args["children"]]
+        return [self.child(call, process, wanted) for wanted in call.args["children"]]
 
-    def _child(self, call: Call, process: Process, wanted: Mapping[str, Any]) -> int:
+    def child(self, call: Call, process: Process, wanted: Mapping[str, Any], drawn: tuple[Any, ...] = (),
+              origins: Sequence[str] | None = None) -> int:  # fmt: skip
+        """Make a child process. A service's syscall says on which accounts it draws too, and whose words its arguments
+        are made of (None: all that its parent is made of).
+        """
         name, programs = wanted["program"], self.kernel.programs
         if name not in programs:
             raise not_found("program", name, programs)
@@ -197,11 +201,11 @@ class Builtins:
         if process.service is None and any(each.account for each in budgets):
             raise PermissionDenied(f"process {process.pid} may give its children budgets of their own only")
         child = self.kernel.table.create(
-            name, wanted.get("args"), wanted.get("name"), process, budgets,
+            name, wanted.get("args"), wanted.get("name"), process, (*budgets, *drawn),
             codec.supervision(wanted.get("supervision")), parked, principal=call.principal,
             grant=codec.grant(wanted.get("grant") or {}),
         )  # fmt: skip
-        child.origins["args"] = process.made_of()
+        child.origins["args"] = process.made_of() if origins is None else list(origins)
         child.nice = _niceness(wanted.get("nice", child.nice), process)
         child.owner_turn = process.turn + 1 if wanted.get("owner") != "process" and child.parent else None
         call.writes.append(("process.add", child.values(self.kernel.journal.pack(child.args, call.writes))))

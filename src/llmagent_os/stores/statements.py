@@ -127,6 +127,8 @@ READS = {
     f"{NAMED} > ?2 || '~' AND name < ?2 || char(127)) WHERE {THEIRS} ORDER BY +pid",
     "past.meant": "SELECT pid FROM (SELECT pid, name, principal FROM process WHERE tenant = ?1 ORDER BY pid DESC "
     f"LIMIT 10000) WHERE {THEIRS} AND ({MEANT}) ORDER BY pid",
+    "past.runs": "SELECT pid FROM (SELECT pid, name, principal FROM process WHERE tenant = ?1 ORDER BY pid DESC "
+    f"LIMIT 10000) WHERE {THEIRS} AND substr(name, 1, length(?2)) = ?2 ORDER BY pid DESC LIMIT ?4",
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",

@@ -1,0 +1,261 @@
+"""Runs a graph inside a process: one loop that begins what may begin, waits for an end, and tells the state of it.
+
+The process keeps nothing but the graph and its input: after a crash the loop runs again, and what was begun and what
+ended, and in which order, is answered from the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from ..core.errors import (
+    BudgetExceeded,
+    Conflict,
+    DeadlineExceeded,
+    JournalDamaged,
+    JournalUnavailable,
+    LLMAgentOSError,
+    ProcessFailed,
+    not_found,
+)
+from ..core.records import Hidden, Json, Usage
+from ..core.sys import Sys
+from . import values
+from .functions import Function
+from .graph import Graph
+from .state import IN_PROCESS, Job, Run
+from .steps import AGENT, APPROVE
+from .trace import UNDO
+
+OURS = (BudgetExceeded, JournalUnavailable, JournalDamaged)
+"""What ends the process itself: no node is to blame."""
+SOON = 0.001  # seconds: the shortest wait
+
+
+@dataclass(slots=True)
+class Made:
+    """What came of a run: its result, and what its agents consumed as they say."""
+
+    value: Json
+    usage: Usage = field(default_factory=Usage)
+
+
+class Runner:
+    """One run. `known` are results by piece of work, with their origins, that are taken over from an earlier one."""
+
+    def __init__(
+        self, sys: Sys, graph: Graph, functions: Mapping[str, Function],
+        known: Mapping[str, tuple[Json, Sequence[str]]] | None = None,
+    ) -> None:  # fmt: skip
+        self._sys, self._graph, self._functions, self._known = sys, graph, functions, known or {}
+        self._pids: dict[int, Job] = {}
+        self._due: dict[int, float] = {}  # when a child is given up, by pid
+        self._later: list[tuple[float, Job]] = []  # tries that wait
+        self._usage = Usage()
+
+    async def run(self, value: Json, origins: Iterable[str] = ()) -> Made:
+        """Run the graph; raises ProcessFailed, which names the node, and what was undone and what could not be."""
+        run = Run(self._graph, value, origins)
+        while run.failure is None:
+            await self._begin(run)
+            if run.failure is not None or not (self._pids or self._later):
+                break
+            await self._wait(run)
+        if run.failure is None:
+            made = run.result()
+            wrong = values.valid(self._graph.gives, made) if self._graph.gives else None
+            if wrong is None:
+                return Made(made, self._usage)
+            run.failure = f"its result is not what it gives: {wrong}"
+        await self._end(run, list(self._pids.values()))
+        undone, left = await self._undo(run)
+        told = [
+            run.failure,
+            f"undone: {', '.join(undone)}" if undone else "",
+            f"NOT undone: {', '.join(left)}" if left else "",
+        ]
+        raise ProcessFailed("; ".join(filter(None, told)), pid=self._sys.pid, node=run.failed_at, reason=run.failure,
+                            undone=undone, not_undone=left)  # fmt: skip
+
+    # -- beginning
+
+    async def _begin(self, run: Run) -> None:
+        """Begin everything that may begin, and what follows from functions, until only children are waited for."""
+        while True:
+            jobs, losers = run.take(), set(run.losers())
+            await self._end(run, [job for job in self._pids.values() if job.label in losers])
+            if not jobs or run.failure is not None:
+                return
+            rest = []
+            for job in jobs:
+                if job.piece in self._known and not job.attempt:
+                    run.done(job, *self._known[job.piece])
+                else:
+                    rest.append(job)
+            if waiting := [job for job in rest if job.wait]:
+                now = await self._sys.now()
+                self._later += [(now + job.wait, job) for job in waiting]
+            await self._launch(run, [job for job in rest if not job.wait])
+
+    async def _launch(self, run: Run, jobs: Sequence[Job]) -> None:
+        await self._call(run, [job for job in jobs if job.work.kind == "function"])
+        for job in jobs:
+            if job.work.kind == "similar":
+                await self._liken(run, job)
+        rest = [job for job in jobs if job.work.kind not in IN_PROCESS]
+        await self._start(run, [job for job in rest if run.running.get(job.label) is job])  # or nobody needs it now
+
+    async def _call(self, run: Run, jobs: Sequence[Job], before: str = "") -> list[str | None]:
+        """Call functions, in one step where their results are kept; returns their errors."""
+        kept = [job for job in jobs if job.node.keep]
+        found: dict[int, list[Json]] = {}
+        if kept:
+            work = Hidden([partial(self._function, job.work.name, job.input) for job in kept])
+            results = await self._sys.syscall("flow_step", nodes=[before + job.label for job in kept], work=work)
+            found = dict(zip(map(id, kept), results, strict=True))
+        errors = []
+        for job in jobs:
+            value, *error = found[id(job)] if id(job) in found else self._tried(job)
+            errors.append(next(iter(error), None))
+            if before:
+                continue
+            run.failed(job, error[0]) if error else run.done(job, value)
+        return errors
+
+    def _function(self, name: str, value: Json) -> Json:
+        if name not in self._functions:
+            raise not_found("function", name, self._functions)
+        return self._functions[name](value)
+
+    def _tried(self, job: Job) -> list[Json]:
+        try:
+            return [self._function(job.work.name, job.input)]
+        except Exception as error:  # other people's code
+            return [None, f"{type(error).__name__}: {error}"]
+
+    async def _liken(self, run: Run, job: Job) -> None:
+        """Which of some descriptions is nearest to a text."""
+        choices = job.work.choices or {}
+        try:
+            texts = [values.text(job.input) or " ", *choices.values()]
+            (about, *others) = (await self._sys.embed(job.work.name, texts)).vectors
+        except OURS:
+            raise
+        except LLMAgentOSError as error:
+            return run.failed(job, error.message)
+        near = [sum(a * b for a, b in zip(about, each, strict=True)) for each in others]
+        run.done(job, [*choices][near.index(max(near))])
+
+    async def _start(self, run: Run, jobs: Sequence[Job], before: str = "") -> list[str | None]:
+        """Start children for jobs, all in one commit; returns the errors of those that could not be started."""
+        if not jobs:
+            return []
+        children = [self._child(job, before, run.results) for job in jobs]
+        names = [before + job.label for job in jobs]
+        pids = await self._sys.syscall("flow_start", nodes=names, children=Hidden(children))
+        timed = [job.node.timeout for job in jobs if job.node.timeout]
+        now = await self._sys.now() if timed else 0.0
+        errors: list[str | None] = []
+        for job, pid in zip(jobs, pids, strict=True):
+            errors.append(None if isinstance(pid, int) else pid)
+            if not isinstance(pid, int):
+                run.failed(job, pid)
+                continue
+            self._pids[pid] = job
+            if job.node.timeout:
+                self._due[pid] = now + job.node.timeout
+        return errors
+
+    def _child(self, job: Job, before: str, results: Mapping[str, Json]) -> dict[str, Any]:
+        """What the child of a job is asked to do."""
+        work, body = job.work, job.input
+        kind, name, ask = "tool", work.name, work.ask
+        if work.kind == "human":
+            asked = {"input": job.input, "item": job.value}
+            body = {"question": values.fill(work.name, {**results, **asked}), "value": job.input}
+            name, ask = APPROVE, True
+        elif work.kind == "agent":
+            kind, body = AGENT, {"text": values.text(job.input) or " ", "input": job.input}
+            if job.node.gives is not None and not before and not job.second:
+                body["options"] = {"schema": job.node.gives}
+        return {"node": before + job.label, "kind": kind, "name": name, "body": body, "ask": ask,
+                "budget": job.node.budget, "origins": job.origins}  # fmt: skip
+
+    # -- waiting
+
+    async def _wait(self, run: Run) -> None:
+        """Wait for the next end, or until something is due, and tell of it."""
+        times = [*self._due.values(), *(at for at, _ in self._later)]
+        left = max(SOON, min(times) - await self._sys.now()) if times else None
+        try:
+            if self._pids:
+                for each in await self._collect(left):
+                    self._tell(run, self._pids.pop(each["pid"]), each)
+                return
+            await self._sys.sleep(left or SOON)
+        except DeadlineExceeded:
+            pass
+        now = await self._sys.now()
+        late = [self._pids[pid] for pid, at in self._due.items() if at <= now + SOON]
+        for job in await self._end(run, late):
+            run.failed(job, f"it had no result after {job.node.timeout:g} s")
+        ready = [job for at, job in self._later if at <= now + SOON and run.running.get(job.label) is job]
+        self._later = [(at, job) for at, job in self._later if at > now + SOON]
+        await self._launch(run, ready)
+
+    async def _collect(self, deadline: float | None = None, of: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        pids = Hidden(list(self._pids) if of is None else of)
+        found: list[dict[str, Any]] = await self._sys.syscall("flow_collect", deadline, of=pids)
+        for each in found:
+            self._due.pop(each["pid"], None)
+            usage = each.get("usage") or {}
+            self._usage += Usage(
+                usage.get("input_tokens", 0), usage.get("output_tokens", 0), money=usage.get("money", 0.0)
+            )
+        return found
+
+    def _tell(self, run: Run, job: Job, ended: Mapping[str, Any]) -> None:
+        if "error" in ended:
+            run.failed(job, ended["error"])
+        else:
+            run.done(job, ended["value"], ended.get("origins", ()))
+
+    async def _end(self, run: Run, jobs: Sequence[Job]) -> list[Job]:
+        """End the children of some jobs. What one did that ended well in this moment counts; returns the others."""
+        unwanted = set(map(id, jobs))
+        pids = {pid: job for pid, job in self._pids.items() if id(job) in unwanted}
+        for pid in pids:
+            del self._pids[pid]
+            try:
+                await self._sys.kill(pid, "its flow does not need it any more")
+            except Conflict:
+                continue
+        left, ended = dict(pids), list[Job]()
+        while left:
+            for each in await self._collect(None, list(left)):
+                job = left.pop(each["pid"])
+                if "error" in each:
+                    ended.append(job)
+                else:
+                    run.done(job, each["value"], each.get("origins", ()))
+        return ended
+
+    # -- giving up
+
+    async def _undo(self, run: Run) -> tuple[list[str], list[str]]:
+        """Undo what was finished, the last first, one at a time; returns what was undone and what was not, and why."""
+        undone, left = list[str](), list[str]()
+        for job in [replace(each, node=replace(each.node, gives=None, timeout=None)) for each in run.undoing()]:
+            if job.work.kind == "function":
+                error = (await self._call(run, [job], UNDO))[0]
+            else:
+                error = (await self._start(run, [job], UNDO))[0]
+                if error is None:
+                    (ended,) = await self._collect()
+                    del self._pids[ended["pid"]]
+                    error = ended.get("error")
+            undone.append(job.piece) if error is None else left.append(f"{job.piece} ({error})")
+        return undone, left

@@ -1,0 +1,185 @@
+"""What a flow asks of the kernel beyond what every program may: children with the origins of what they are given.
+
+Four syscalls. Each row of them names nodes and holds results; what a node is given stands in its own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..core import codec
+from ..core import declared as by
+from ..core.errors import InvalidRequest, LLMAgentOSError, PermissionDenied
+from ..core.errors import text as words
+from ..core.ports import Syscall, own, uncovered
+from ..core.records import Budget, Call, Grant, Json, Rule, Ticket, ToolSpec, Traits
+from ..core.sys import Sys
+from ..kernel import budget
+from ..kernel.kernel import Kernel
+from ..kernel.process import Process, Program
+from ..kernel.syscalls import Builtins
+from .trace import Trace
+
+LOOP = "flow"
+"""The loop of agents that are flows."""
+AGENT, TOOL = "agent", "flow_tool"
+"""The programs of a flow's children."""
+APPROVE = "approve"
+"""The tool by which a person is asked."""
+MONTH = 30 * 86400.0
+Hire = Callable[[Call, str, Json], Awaitable[tuple[dict[str, Any], Sequence[Budget]]]]
+"""What a process of an agent is started with, that answers one message; and on which accounts it draws."""
+
+
+class Steps:
+    """The syscalls. `hire` knows the agents."""
+
+    def __init__(self, kernel: Callable[[], Kernel], hire: Hire) -> None:
+        self._kernel, self._hire = kernel, hire
+
+    def table(self) -> dict[str, Syscall]:
+        """The rows of the syscall table."""
+        return {
+            "flow_step": Syscall(self.step, 60.0, uncovered, own, spends=False, prompt=True),
+            "flow_start": Syscall(self.start, 60.0, _hired, own, spends=False, prompt=True),
+            "flow_collect": Syscall(self.collect, MONTH, uncovered, own, words=by.answered, spends=False, prompt=True),
+            "flow_recall": Syscall(self.recall, 60.0, uncovered, own, spends=False, prompt=True, words=by.answered,
+                                   takes={"pid": by.WHOLE, "without": (list,)}),
+        }  # fmt: skip
+
+    async def step(self, call: Call, process: Process) -> list[list[Json]]:
+        """Call functions, one after the other: of each `[result]`, or `[null, error]`."""
+        return [_called(work) for work in call.args["work"].value]
+
+    async def start(self, call: Call, process: Process) -> list[Json]:
+        """Start children in one commit: of each the pid, or why it cannot be started."""
+        for draft in call.ledger.drawn(process, call.principal):
+            budget.refuse(draft, "depth", draft.above + 1, draft.budget.depth)
+        return [await self._started(call, process, each) for each in call.args["children"].value]
+
+    async def _started(self, call: Call, process: Process, child: Mapping[str, Any]) -> Json:
+        drawn: Sequence[Budget] = ()
+        try:
+            if child["kind"] == AGENT:
+                wanted, drawn = await self._hire(call, child["name"], child["body"])
+            else:
+                wanted = _tool(process, child)
+            wanted["name"] += f"{process.pid}.{child['node']}"
+            wanted["nice"] = max(wanted.get("nice", 0), process.nice)
+        except LLMAgentOSError as error:
+            return words(error.message)
+        if child["budget"]:
+            wanted["budget"] = dict(child["budget"])
+        made_of = [*process.origins.get("args", ()), *process.origins.get("state", ()), *child["origins"]]
+        origins = list(dict.fromkeys(made_of)) if _is_flow(process) else None
+        return Builtins(self._kernel()).child(call, process, wanted, tuple(drawn), origins)
+
+    async def collect(self, call: Call, process: Process) -> list[dict[str, Json]]:
+        """Wait until one of some children has ended; what became of each that has."""
+        kernel, of = self._kernel(), call.args["of"].value
+        process.doing = "waiting"
+        try:
+            while not (ended := [row for pid in of if (row := kernel.table.get(pid)).life.ended]):
+                await kernel.mail.news([f"end/{pid}" for pid in of])
+        finally:
+            process.doing = "running"
+        call.origins = tuple(dict.fromkeys(o for row in ended for o in row.origins.get("result", ())))
+        return [self._outcome(row) for row in ended]
+
+    def _outcome(self, row: Process) -> dict[str, Json]:
+        told: dict[str, Json] = {"pid": row.pid}
+        if whose := row.origins.get("result"):
+            told["origins"] = whose
+        result = self._kernel().journal.unpack(row.result) if row.life.phase == "done" else None
+        if row.life.phase != "done":
+            return told | {"error": row.reason or "it was stopped"}
+        if row.program != AGENT:
+            return told | {"value": result}
+        if not isinstance(result, Mapping) or "error" in result:
+            return told | {"error": result["error"]["message"] if result else "it gave no answer"}
+        return told | {"value": result.get("output", result.get("text")), "usage": result.get("usage")}
+
+    async def recall(self, call: Call, process: Process) -> dict[str, Json]:
+        """What an earlier run of the same flow, for the same person, was given, and what its pieces of work made.
+
+        Raises NotFound, and InvalidRequest for what is no such run.
+        """
+        kernel, pid = self._kernel(), call.args["pid"]
+        row = kernel.table.of(pid, call.tenant, call.principal)
+        if not _is_flow(row) or not _is_flow(process) or row.args["spec"]["name"] != process.args["spec"]["name"]:
+            raise InvalidRequest(f"process {pid} is no run of this flow", parameter="retry")
+        found = Trace(kernel.journal.rows(pid), kernel.journal.unpack).recalled(call.args["without"])
+        call.origins = tuple(dict.fromkeys(o for _, whose in found["known"].values() for o in whose))
+        return found
+
+
+def _called(work: Callable[[], Json]) -> list[Json]:
+    """What a function returns, if that is data; whatever it raises is its own."""
+    try:
+        result = work()
+        codec.dumps(result)
+    except Exception as error:  # other people's code
+        return [None, f"{type(error).__name__}: {words(error)}"]
+    return [result]
+
+
+def _hired(args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The agents that are started; a tool's process holds that tool alone, and is judged by itself."""
+    return [("agents", each["name"]) for each in args["children"].value if each["kind"] == AGENT]
+
+
+def _is_flow(process: Process) -> bool:
+    """Whether a process runs a graph, and nothing else: then what it passes on is made of what it says."""
+    spec = process.args.get("spec") if process.program == AGENT and isinstance(process.args, Mapping) else None
+    return isinstance(spec, Mapping) and spec.get("loop") == LOOP
+
+
+def _tool(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
+    """What the process of a tool is started with: it holds that one tool, under the policy of the flow."""
+    tool = child["name"]
+    if not isinstance(child["body"], Mapping):
+        raise InvalidRequest(f"tool {tool} takes arguments by name, not {type(child['body']).__name__}")
+    policy = process.grant.policy
+    if child["ask"]:
+        rule = replace(policy.tools.get(tool, Rule()), ask="always")
+        policy = replace(policy, tools={**policy.tools, tool: rule})
+    grant = Grant((tool,), models=(), agents=(), syscalls=(), policy=policy, shared=process.grant.shared)
+    home = (process.name or "flow").split("@")[0].split("~")[0]
+    return {"program": TOOL, "args": {"tool": tool, "arguments": child["body"]}, "name": f"{home}~",
+            "grant": codec.loads(codec.canonical(grant))}  # fmt: skip
+
+
+async def tool(sys: Sys, args: Json, state: Json) -> Json:
+    """The program of a tool's process: call it, and end with its result.
+
+    Of the tool that asks a person the result says what they said, and the value as they left it.
+    """
+    if args["tool"] != APPROVE:
+        return await sys.call(args["tool"], args["arguments"])
+    try:
+        found = await sys.call(APPROVE, args["arguments"])
+    except PermissionDenied as error:
+        return {"approved": False, "why": error.message}
+    return found.get("result", found)
+
+
+PROGRAMS: Mapping[str, Program] = {TOOL: Program(tool)}
+
+
+class Approve:
+    """The tool `approve`: it does nothing, but its call is asked about; the policy of a flow's process has it so."""
+
+    spec = ToolSpec(
+        APPROVE, "Ask a person. For flows: it works only where a policy has every call of it asked about.",
+        {"type": "object", "properties": {"question": {"type": "string"}, "value": {}}, "required": ["question"]},
+    )  # fmt: skip
+    traits = Traits("read", idempotent=True, trusted=True)
+
+    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
+        """Say that it was approved; raises InvalidRequest where nobody was asked."""
+        rule = ticket.grant.policy.tools.get(APPROVE)
+        if rule is None or rule.ask != "always":
+            raise InvalidRequest("approve works only where the policy says `approve: {ask: always}`: nobody was asked")
+        return {"approved": True, "value": arguments.get("value")}
