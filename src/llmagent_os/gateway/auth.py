@@ -36,17 +36,19 @@ _HELD = {
     "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
+    "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
-    "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools, GET /v1/tenants",
+    "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools, GET /v1/tenants, "
+    "GET /v1/flows, GET /v1/flows/{name}, POST /v1/flows/check",
     "tenants": "GET /v1/tenants/{name}, PUT /v1/tenants/{name}, DELETE /v1/tenants/{name}",
     "agents:write": "POST /v1/agents, PUT /v1/agents/{name}, PATCH /v1/agents/{name}, DELETE /v1/agents/{name}, "
     "POST /v1/agents/{name}/deploy, POST /v1/agents/{name}/scale, POST /v1/agents/{name}/pause, "
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
     "POST /v1/tools/{name}",
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
-    "POST /v1/processes/{pid}/replay, GET /v1/anomalies",
+    "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
     "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "
     "DELETE /v1/anomalies/{name}",

@@ -26,6 +26,7 @@ COMMANDS = {
     "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
+    "flow": ("flows", "Check, run, watch and draw flows."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "tenants": ("tenants", "See and say what a tenant may use."),

@@ -30,6 +30,7 @@ from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_events import Events
 from .rest_files import Files
+from .rest_flows import Flows
 from .rest_identity import Identity
 from .rest_login import Entrance
 from .rest_pages import Pages
@@ -72,7 +73,7 @@ def rest_app() -> FastAPI:
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     parts = (
-        Agents, Files, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
+        Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
         Anomalous, Accounts, Tools,
     )  # fmt: skip
     for part in parts:

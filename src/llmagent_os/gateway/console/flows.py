@@ -1,0 +1,192 @@
+"""`flow`: graphs of agents, tools, functions and people: check, run, watch, draw, and run again from a node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ...core import documents
+from ...core.errors import InvalidRequest
+from ..client import Client
+from .options import AsJson, Data, ask, examples, group
+from .output import ago, emit, say, short, show, table
+
+app, flow = group("flow", "Check, run, watch and draw flows.")
+
+LOOK = 0.2  # seconds between two looks at a run
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML or JSON: a flow, and agents it names.")]
+Target = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A file with a flow, or a flow's name.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Tell of each node as it begins and ends.")]
+
+
+@flow.command(epilog=examples("flow check desk.yaml"))
+def check(file: File, as_json: AsJson = False, data: Data = None) -> None:
+    """Say what is wrong with the flows of a file, by node and line; exit code 1 if anything is.
+
+    Nothing is stored or run."""
+    found = ask(data, lambda client: _checked(client, file))
+    for each in found:
+        if as_json:
+            emit(each)
+        elif not each["faults"]:
+            print(f"{each['name']}: nothing is wrong")
+        for fault in each["faults"] if not as_json else ():
+            print(f"{file}: {fault}")
+    if any(each["faults"] for each in found):
+        raise typer.Exit(1)
+
+
+async def _checked(client: Client, file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.post("/v1/flows/check", {"text": file.read_text()}))["flows"]
+    if not found:
+        raise InvalidRequest(f"{file} has no definition with a `flow` in it", parameter="file")
+    return found
+
+
+@flow.command(epilog=examples("flow run desk.yaml --watch 'My order 7 is broken'", "flow run desk '{\"order\": 7}'"))
+def run(
+    target: Target,
+    given: Annotated[str, typer.Argument(metavar="[INPUT]", help="What it is given: text, or JSON.")] = "",
+    watch: Watch = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Run a flow and print its result; of a file, after its definitions are put in place."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        name = await _placed(client, Path(target)) if Path(target).is_file() else target
+        begun = await client.post(f"/v1/flows/{name}/runs", {"text": given, "wait": 0} if given else {"wait": 0})
+        return await _followed(client, begun, watch)
+
+    _ended(ask(data, work), as_json)
+
+
+async def _placed(client: Client, file: Path) -> str:
+    """Put the definitions of a file in place; the name of its last flow. Raises InvalidRequest with every fault."""
+    if wrong := [fault for each in await _checked(client, file) for fault in each["faults"]]:
+        raise InvalidRequest(f"{file}: {'; '.join(wrong)}", parameter="file")
+    found = documents.read(file.read_bytes(), str(file))
+    definitions = [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+    for each in definitions:
+        await client.put(f"/v1/agents/{each['name']}", each)
+    return next(str(each["name"]) for each in reversed(definitions) if each.get("flow") is not None)
+
+
+async def _followed(client: Client, begun: dict[str, Any], watch: bool) -> dict[str, Any]:
+    """The run at its end; with `watch`, and where a person is asked, what happens meanwhile is told."""
+    last: dict[str, str] = {}
+    async for found in _looks(client, begun):
+        for name, node in found["nodes"].items():
+            if node["state"] != last.get(name) and (watch or node["state"] == "asks"):
+                say(_line(name, node))
+            last[name] = node["state"]
+        begun = found
+    return begun
+
+
+async def _looks(client: Client, found: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    yield found
+    while not found["done"]:
+        await asyncio.sleep(LOOK)
+        found = await client.get(f"/v1/runs/{found['pid']}")
+        yield found
+
+
+def _line(name: str, node: dict[str, Any]) -> str:
+    told = [f"{name:<20} {node['state']}"]
+    told += [f"{node['seconds']:.1f} s"] if node["seconds"] else []
+    told += [f"{node['tokens']} tokens"] if node["tokens"] else []
+    told += [f"${node['money']:.4f}"] if node["money"] else []
+    told += [f"try {node['tries']}"] if node["tries"] > 1 else []
+    told += [node["error"]] if node["error"] else []
+    told += ["answer with: llmagent-os approvals list"] if node["state"] == "asks" else []
+    return "  ".join(told)
+
+
+def _ended(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(found)
+    elif found["error"] is None:
+        output = found["output"]
+        print(
+            output if isinstance(output, str) else yaml.safe_dump(output, sort_keys=False, allow_unicode=True).rstrip()
+        )
+    if found["error"] is not None:
+        say(f"run {found['pid']} failed: {found['error']}")
+        raise typer.Exit(1)
+
+
+@flow.command("show", epilog=examples("flow show desk", "flow show 17"))
+def shown(
+    target: Annotated[str, typer.Argument(metavar="NAME|PID", help="A flow's name, or the number of a run.")],
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Draw a flow in Mermaid's words; of a run, with how far each node is."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        run = await client.get(f"/v1/runs/{target}") if target.isdecimal() else None
+        found: dict[str, Any] = await client.get(f"/v1/flows/{run['flow'] if run else target}")
+        return found | ({"nodes": run["nodes"], "mermaid": run["mermaid"]} if run else {})
+
+    found = ask(data, work)
+    emit(found) if as_json else print(found["mermaid"], end="")
+
+
+@flow.command("list", epilog=examples("flow list"))
+def listed(as_json: AsJson = False, data: Data = None) -> None:
+    """List the flows."""
+    found = ask(data, lambda client: client.get("/v1/flows", limit=1000))["flows"]
+    if as_json:
+        for each in found:
+            emit(each)
+        return
+    show(
+        table(
+            ("NAME", "VERSION", "NODES", "DESCRIPTION"),
+            ([each[key] for key in ("name", "version", "nodes", "description")] for each in found),
+        )
+    )
+
+
+@flow.command(epilog=examples("flow history desk"))
+def history(
+    name: Annotated[str, typer.Argument(help="The flow's name.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """List the newest runs of a flow, the last first."""
+    found = ask(data, lambda client: client.get(f"/v1/flows/{name}/runs", limit=limit))["runs"]
+    if as_json:
+        for each in found:
+            emit(each)
+        return
+    rows = ((each["pid"], each["version"], each["status"], ago(each["created"]),
+             short(each["error"] or each["output"], 60))
+            for each in found)  # fmt: skip
+    show(table(("PID", "VERSION", "STATUS", "AGE", "RESULT"), rows))
+
+
+@flow.command(epilog=examples("flow retry 17 --from pay"))
+def retry(
+    pid: Annotated[int, typer.Argument(help="The number of a run.")],
+    node: Annotated[str, typer.Option("--from", metavar="NODE", help="The node from which on it is done again.")],
+    watch: Watch = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Run a flow again as an earlier run, from a node on.
+
+    What the earlier run finished and is not after that node is taken over, and not done again."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        begun = await client.post(f"/v1/runs/{pid}/retry", {"from": node, "wait": 0})
+        return await _followed(client, begun, watch)
+
+    _ended(ask(data, work), as_json)

@@ -1,0 +1,202 @@
+"""REST: flows, what is wrong with one, and their runs."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, model_validator
+
+from ..agent.manager import PROGRAM
+from ..agent.spec import AgentSpec, parse, stored
+from ..boot.flows import check, graph_of, world
+from ..core.errors import InvalidRequest, LLMAgentOSError, not_found
+from ..core.records import Json
+from ..flow import compose, graph
+from ..flow.draw import mermaid, progress
+from ..flow.steps import LOOP
+from ..kernel.process import Process
+from .desk import Desk, Here
+from .rest_agents import LONGEST, WAIT, Names, Strict
+
+RUNS = 100
+
+
+class Text(Strict):
+    """Definitions as they stand in a file: YAML or JSON, of flows and of agents that they name."""
+
+    text: str
+
+
+class Given(Strict):
+    """What a run is given: any `input`, or `text`, which is read as JSON where the flow does not take text."""
+
+    input: Any = None
+    text: str | None = None
+    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for its end; 0 answers at once")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Given:
+        if self.text is not None and self.input is not None:
+            raise ValueError("send either input or text")
+        return self
+
+
+class Again(Strict):
+    """From which node on a run is done again, with what it was given."""
+
+    from_: str = Field(alias="from")
+    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for its end; 0 answers at once")
+
+
+class Newest(Strict):
+    """How many runs."""
+
+    limit: int = Field(20, ge=1, le=RUNS)
+
+
+class Run(BaseModel):
+    """A run: what it has made or why it failed, and how far each node is."""
+
+    pid: int
+    flow: str
+    version: int
+    status: str
+    done: bool
+    output: Any = None
+    error: str | None = None
+    created: float
+    mermaid: str = Field("", description="the graph as a picture, with these states")
+    nodes: dict[str, dict[str, Any]] = Field(
+        description="by node: state (waiting, running, asks, done, failed, undone, not done), tries, seconds, tokens, "
+        "money, error, pids"
+    )
+
+
+class Flows:
+    """The handlers."""
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["flows"])
+        router.get("/v1/flows")(self.list)
+        router.post("/v1/flows/check")(self.check)
+        router.get("/v1/flows/{name}")(self.get)
+        router.post("/v1/flows/{name}/runs", status_code=201)(self.run)
+        router.get("/v1/flows/{name}/runs")(self.history)
+        router.get("/v1/runs/{pid}")(self.state)
+        router.post("/v1/runs/{pid}/retry", status_code=201)(self.retry)
+        return router
+
+    async def list(self, here: Here, page: Annotated[Names, Query()]) -> dict[str, Any]:
+        """The flows by name, with version, description and how many nodes each has. Flows are agents."""
+        found = []
+        for name in here.agents.names():
+            if name > page.after and (defined := here.agents.get(name)).spec.flow is not None:
+                told = {"name": name, "version": defined.version, "description": defined.spec.description}
+                found.append(told | {"nodes": len(graph_of(defined.spec).nodes)})
+        return {"flows": found[: page.limit]}
+
+    async def check(self, here: Here, body: Text) -> dict[str, Any]:
+        """What is wrong with the flows of a file, each fault with its node and line; nothing is stored."""
+        definitions = graph.load(body.text, "the file")
+        specs = {each.name: each for each in map(parse, definitions)}
+
+        def find(name: str) -> AgentSpec:
+            if name in specs:
+                return specs[name]
+            if not here.agents.knows(name):
+                raise not_found("agent", name, [*specs, *here.agents.near(name)])
+            return here.agents.get(name).spec
+
+        flows = [(specs[each["name"]], each["flow"]) for each in definitions if each.get("flow") is not None]
+        return {"flows": [{"name": spec.name, "faults": list(_faults(here, spec, data, find))} for spec, data in flows]}
+
+    async def get(self, here: Here, name: str) -> dict[str, Any]:
+        """A flow's graph: as JSON, for an editor, and as a picture in Mermaid's words."""
+        defined = here.agents.get(name)
+        found = graph_of(defined.spec)
+        return {"name": name, "version": defined.version, "graph": found.data(), "mermaid": mermaid(found)}
+
+    async def run(self, here: Here, name: str, body: Given) -> Run:
+        """Run a flow, in a process of its own, and wait for its end."""
+        graph_of(here.agents.get(name).spec)
+        said = {"text": body.text} if body.text is not None else {"input": body.input}
+        return await self._begun(here, name, said, body.wait)
+
+    async def retry(self, here: Here, pid: int, body: Again) -> Run:
+        """Run a flow again as an earlier run, from a node on: what is not after it is taken over."""
+        name = _spec(here.process(pid)).name
+        return await self._begun(here, name, {"retry": pid, "from": body.from_}, body.wait)
+
+    async def _begun(self, here: Desk, name: str, said: Json, wait: float) -> Run:
+        pid, task = await here.agents.once(name, said, uuid.uuid4().hex)
+        with suppress(TimeoutError, LLMAgentOSError):  # the run says how it stands
+            await here.agents.reply(task, wait)
+        for _ in range(100):  # its reply is there a moment before its end
+            if wait == 0 or here.process(pid).life.ended or here.process(pid).status != "running":
+                break
+            await asyncio.sleep(0.01)
+        return await self.state(here, pid)
+
+    async def history(self, here: Here, name: str, query: Annotated[Newest, Query()]) -> dict[str, Any]:
+        """The newest runs of a flow that had a process of their own, the last first."""
+        graph_of(here.agents.get(name).spec)
+        store, sight = here.system.kernel.store, here.caller.sight
+        pids = await asyncio.to_thread(store.scan, "past.runs", here.caller.tenant, f"{name}~once-", sight, query.limit)
+        found = [here.process(pid) for (pid,) in pids]
+        return {"runs": [_told(here, each) for each in found if each.parent == 0 and _is_run(each)]}
+
+    async def state(self, here: Here, pid: int) -> Run:
+        """A run with the state of each node, live."""
+        process = here.process(pid)
+        made, kernel = graph_of(_spec(process)), here.system.kernel
+        rows = await asyncio.to_thread(kernel.journal.rows, pid)
+
+        def child(number: int) -> Mapping[str, Any] | None:
+            found = kernel.table.find(number)
+            return found.info() if found is not None else None
+
+        nodes = progress(made, rows, kernel.journal.unpack, child, process.life.phase != "running")
+        return Run(**_told(here, process), nodes=nodes, mermaid=mermaid(made, nodes))
+
+
+def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:
+    system = here.system
+    try:
+        made = compose.read(data)
+    except InvalidRequest as error:
+        yield error.message
+        return
+    functions = system.plugins.mapping("functions")
+    yield from map(str, check(made, world(spec, system.tools, functions, find)))
+
+
+def _is_run(process: Process) -> bool:
+    spec = process.args.get("spec") if process.program == PROGRAM and isinstance(process.args, Mapping) else None
+    return isinstance(spec, Mapping) and spec.get("loop") == LOOP
+
+
+def _spec(process: Process) -> AgentSpec:
+    if not _is_run(process):
+        raise InvalidRequest(
+            f"process {process.pid} is no run of a flow; `flow history NAME` lists them", parameter="pid"
+        )
+    return stored(process.args["spec"])
+
+
+def _told(here: Desk, process: Process) -> dict[str, Any]:
+    result = here.system.kernel.journal.unpack(process.result)
+    error = process.reason if process.life.ended and process.life.phase != "done" else None
+    if isinstance(result, Mapping) and "error" in result:
+        error = result["error"]["message"]
+    output = result.get("output") if isinstance(result, Mapping) else None
+    return {
+        "pid": process.pid, "flow": process.args["spec"]["name"], "version": process.args.get("version", 0),
+        "status": process.status, "done": process.life.ended, "output": output, "error": error,
+        "created": process.created,
+    }  # fmt: skip
