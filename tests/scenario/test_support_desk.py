@@ -1,0 +1,61 @@
+"""The example with a support desk, on the scripted engine: sorted, approved of, paid, answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from llmagent_os.core.records import GenerateRequest, ModelSpec
+from llmagent_os.llm.scripted import ScriptedEngine
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk.py"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("support_desk", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def script(request: GenerateRequest) -> str:
+    """What a model that understands would say."""
+    said = request.messages[-1].text
+    if said.startswith("Is this message"):
+        return '"refund"' if "money back" in said else '"question"'
+    if said.startswith("Which order"):
+        found = re.search(r"order (\d+)", said)
+        return f'{{"order": {found[1] if found else 0}}}'
+    return re.split(r"Notes: |\n\nWrite", said)[1]
+
+
+ENGINE = ScriptedEngine(ModelSpec("desk-model", "scripted"), script)
+REFUND = "I want my money back for order 7."
+
+
+def test_a_refund_is_approved_of_and_paid_once(example: ModuleType, tmp_path: Path) -> None:
+    seen = example.play([REFUND, "When are you open?"], "desk-model", engine=ENGINE, data=tmp_path)
+    assert seen.asked == ["Refund 30 for order 7 (a lamp) to Ada?"]
+    assert seen.refunds == [(7, 30)]
+    assert seen.answers == [
+        "the refund of 30 for a lamp is on its way.",
+        "the shop is open from 9 to 17 o'clock, Monday to Friday.",
+    ]
+
+
+def test_without_a_yes_nothing_is_paid(example: ModuleType, tmp_path: Path) -> None:
+    seen = example.play([REFUND], "desk-model", lambda question: False, ENGINE, tmp_path)
+    assert seen.refunds == [] and seen.answers == ["order 7 is not refunded. Offer help."]
+
+
+def test_an_order_that_there_is_not_is_asked_about_nobody(example: ModuleType, tmp_path: Path) -> None:
+    seen = example.play(["money back for order 99"], "desk-model", engine=ENGINE, data=tmp_path)
+    assert seen.asked == [] and seen.answers == ["there is no such order. Ask for the order number."]
