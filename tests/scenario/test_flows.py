@@ -96,7 +96,7 @@ async def test_the_first_of_several_wins_and_the_others_are_ended(team: Team) ->
     ]
     await team.flow("f", {"parallel": {"branches": branches, "wait": "first"}})
     pid, task = await team.begin("f", 1)
-    assert (await team.system.agents.reply(task, 10))["output"] == "q"
+    assert (await team.system.agents.reply(task, 60))["output"] == "q"
     await until(lambda: team.system.kernel.table.get(pid).life.ended)
     assert team.below(pid) == []
     rows = team.system.kernel.table.listed(pid)
@@ -128,9 +128,9 @@ async def test_a_flow_is_a_node_a_tool_of_an_agent_and_an_agent_by_name(team: Te
     await team.flow("inner", {"takes": {"type": "integer"}, "nodes": {"a": {"function": "double"}}})
     await team.flow("outer", {"nodes": {"a": {"agent": "inner"}, "b": {"function": "double"}}, "edges": ["a -> b"]})
     assert await team.run("outer", 3) == 12
-    assert (await team.system.agents.ask("inner", "21", timeout=10))["text"] == "42"
+    assert (await team.system.agents.ask("inner", "21", timeout=60))["text"] == "42"
     await team.agent("boss", lambda request: _asks(request, "ask_inner", {"message": "4"}), tools=["agent:inner"])
-    assert "8" in (await team.system.agents.ask("boss", "go", timeout=10))["text"]
+    assert "8" in (await team.system.agents.ask("boss", "go", timeout=60))["text"]
 
 
 def _asks(request: GenerateRequest, tool: str, arguments: dict[str, Any]) -> Reply:
@@ -143,7 +143,7 @@ async def test_an_input_that_the_flow_does_not_take_is_refused(team: Team) -> No
     with pytest.raises(InvalidRequest, match="does not take this input"):
         await team.run("f", "x")
     with pytest.raises(InvalidRequest, match="takes JSON"):
-        await team.system.agents.ask("f", "not a number", timeout=10)
+        await team.system.agents.ask("f", "not a number", timeout=60)
 
 
 async def test_a_bad_flow_is_refused_when_it_is_made_with_all_that_is_wrong(team: Team) -> None:
@@ -170,7 +170,7 @@ async def test_a_node_is_tried_again_then_something_else_is(team: Team) -> None:
 async def test_a_node_that_takes_too_long_is_given_up(team: Team) -> None:
     await team.flow("f", {"nodes": {"a": {"tool": "hold", "input": {}, "timeout": 0.2, "fallback": {"value": "late"}}}})
     pid, task = await team.begin("f")
-    assert (await team.system.agents.reply(task, 10))["output"] == "late"
+    assert (await team.system.agents.reply(task, 60))["output"] == "late"
     assert team.below(pid) == []
 
 
@@ -215,7 +215,7 @@ async def test_cancelling_a_run_cancels_its_tree(team: Team) -> None:
     await team.system.agents.cancel(task)
     await until(lambda: all(team.system.kernel.table.get(each).life.ended for each in inside))
     with pytest.raises(LLMAgentOSError):
-        await team.system.agents.reply(task, 10)
+        await team.system.agents.reply(task, 60)
 
 
 async def test_a_nodes_budget_holds_for_it_and_the_flows_for_all(team: Team) -> None:
@@ -263,7 +263,7 @@ async def test_a_flow_that_asks_an_agent_that_asks_the_flow_does_not_wait_for_ev
     await team.system.agents.configure("first", {"tools": ["agent:f"]})
     team.system.add_engine("again", await _engine("again", lambda request: _asks(request, "ask_f", {"message": "x"})))
     await team.system.agents.configure("first", {"model": "again"})
-    assert "waits for an answer from here" in (await team.system.agents.ask("f", "x", timeout=10))["text"]
+    assert "waits for an answer from here" in (await team.system.agents.ask("f", "x", timeout=60))["text"]
 
 
 async def _engine(name: str, script: Any) -> Any:
@@ -287,7 +287,7 @@ async def test_after_a_stop_nothing_that_was_finished_is_done_again(team: Team) 
     await team.start()
     await until(lambda: team.calls.get("hold h") == 2)
     team.gate.set()
-    assert (await team.system.agents.reply(task, 10))["output"] == ["a", 8, "held h", "z"]
+    assert (await team.system.agents.reply(task, 60))["output"] == ["a", 8, "held h", "z"]
     assert team.ledger == ["a", "z"] and team.calls["double"] == 1
     kernel = team.system.kernel
     await until(lambda: kernel.table.get(pid).life.ended)
@@ -306,7 +306,7 @@ async def test_a_stop_in_the_middle_of_undoing_undoes_each_once(team: Team) -> N
     await until(lambda: team.calls.get("hold u") == 2)
     team.gate.set()
     with pytest.raises(ProcessFailed, match="undone: c, b, a"):
-        await team.system.agents.reply(task, 10)
+        await team.system.agents.reply(task, 60)
     assert team.ledger == ["a", "b", "c", "-c", "-a"]
 
 
@@ -314,7 +314,7 @@ async def test_a_row_of_a_function_node_is_small_and_holds_no_state(team: Team) 
     nodes = {f"n{i}": {"function": "pass"} for i in range(100)}
     await team.flow("f", {"nodes": nodes, "edges": [" -> ".join(nodes)]})
     pid, task = await team.begin("f", "a value of some length")
-    await team.system.agents.reply(task, 10)
+    await team.system.agents.reply(task, 60)
     kernel = team.system.kernel
     rows = [row for row in kernel.journal.rows(pid) if row.name == "flow_step"]
     assert len(rows) == 100
@@ -341,7 +341,7 @@ async def test_what_a_tool_nobody_vouches_for_says_is_asked_about_where_it_arriv
     assert team.paid == ["Ann"]  # whom the user named, after the page was read: nobody was asked
     await answer(team, asked["id"], False)
     with pytest.raises(ProcessFailed, match="nobody approved of it"):
-        await team.system.agents.reply(task, 10)
+        await team.system.agents.reply(task, 60)
     assert team.paid == ["Ann"]
 
 
@@ -355,7 +355,7 @@ async def test_origins_stay_with_results_over_a_stop(team: Team) -> None:
     await team.start()
     team.gate.set()
     with pytest.raises(ProcessFailed, match="pay was refused"):
-        await team.system.agents.reply(task, 10)
+        await team.system.agents.reply(task, 60)
     assert team.paid == []
 
 
@@ -410,7 +410,7 @@ async def test_a_person_is_asked_once_across_a_stop_and_the_flow_goes_on_with_wh
     (after,) = team.system.approvals.waiting()
     assert after["id"] == before["id"]
     await answer(team, after["id"], True)
-    assert (await team.system.agents.reply(task, 10))["output"] == "20" and team.ledger == ["20"]
+    assert (await team.system.agents.reply(task, 60))["output"] == "20" and team.ledger == ["20"]
 
 
 async def test_a_person_may_correct_or_refuse(team: Team) -> None:
@@ -420,7 +420,7 @@ async def test_a_person_may_correct_or_refuse(team: Team) -> None:
         await until(team.system.approvals.waiting)
         (asked,) = team.system.approvals.waiting()
         await answer(team, asked["id"], allow, **put)
-        assert (await team.system.agents.reply(task, 10))["output"] == expected
+        assert (await team.system.agents.reply(task, 60))["output"] == expected
     assert team.ledger == ["5"]
 
 
@@ -430,7 +430,7 @@ async def test_a_tool_that_is_to_ask_asks_and_the_tool_approve_alone_approves_of
     await until(team.system.approvals.waiting)
     assert team.ledger == []
     await answer(team, team.system.approvals.waiting()[0]["id"], True)
-    await team.system.agents.reply(task, 10)
+    await team.system.agents.reply(task, 60)
     assert team.ledger == ["x"]
     await team.flow("g", {"nodes": {"a": {"tool": "approve", "input": {"question": "really?"}}}})
     with pytest.raises(ProcessFailed, match="nobody was asked"):
@@ -448,10 +448,10 @@ async def test_a_retry_takes_over_what_is_not_after_the_node(team: Team) -> None
     await team.flow("f", flow, policy={"untrusted": "refuse"})
     pid, task = await team.begin("f", "what it was given")
     with pytest.raises(ProcessFailed, match="node 'b'"):
-        await team.system.agents.reply(task, 10)
+        await team.system.agents.reply(task, 60)
     _, again = await team.system.agents.once("f", {"retry": pid, "from": "b"})
     with pytest.raises(ProcessFailed, match=r"node 'pay': .*pay was refused"):  # the page's words are still the page's
-        await team.system.agents.reply(again, 10)
+        await team.system.agents.reply(again, 60)
     assert team.ledger == ["a"] and team.calls["fails"] == 2 and team.paid == []
 
 
@@ -464,9 +464,9 @@ async def test_nobody_retries_what_is_not_theirs_or_no_run(team: Team) -> None:
                               ("f", {"retry": pid, "from": "nothing"}, InvalidRequest)):  # fmt: skip
         _, task = await team.system.agents.once(name, body)
         with pytest.raises(error):
-            await team.system.agents.reply(task, 10)
+            await team.system.agents.reply(task, 60)
     sys = await team.system.kernel.service("gateway", "eve")
     _, task = await team.system.agents.acting(sys).once("f", {"retry": pid, "from": "pay"})
     with pytest.raises(NotFound):
-        await team.system.agents.acting(sys).reply(task, 10)
+        await team.system.agents.acting(sys).reply(task, 60)
     assert team.ledger == [] and len(team.system.approvals.waiting(Caller("default", "owner", SCOPES, "k"))) == 1

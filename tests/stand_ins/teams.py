@@ -102,7 +102,7 @@ class Team:
         """A flow."""
         await self.system.agents.create({"name": name, "flow": flow, **more})
 
-    async def run(self, name: str, given: Json = None, timeout: float = 10) -> Json:
+    async def run(self, name: str, given: Json = None, timeout: float = 60) -> Json:
         """The result of a run; raises what it failed with."""
         _, task = await self.begin(name, given)
         return (await self.system.agents.reply(task, timeout))["output"]

@@ -133,6 +133,22 @@ def test_each_kind_of_fault(text: str, expected: str) -> None:
     assert any(expected in each for each in found), found
 
 
+def test_flows_that_ask_one_twice_each_are_looked_at_once() -> None:
+    """Forty deep; were each looked at as often as it is asked, this would not end."""
+    asked = []
+
+    def nested(name: str) -> About:
+        if name == "outer":
+            return agent(name)
+        asked.append(name)
+        below = str(int(name) - 1) if name != "0" else "outer"
+        return About(graph=read({"nodes": {"a": {"agent": below}, "b": {"agent": below}}}))
+
+    world = World(agent=nested, name="outer")
+    (told,) = check(read({"nodes": {"a": {"agent": "40"}}}), world)
+    assert "'40' leads back to this flow" in told.text and len(asked) < 100
+
+
 @pytest.mark.parametrize(
     ("grant", "expected"),
     [

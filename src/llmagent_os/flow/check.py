@@ -103,7 +103,7 @@ def _missing(graph: Graph, world: World) -> Iterator[Fault]:
                     world.agent(work.name)
                 except NotFound as error:
                     yield Fault(node.id, error.message, node.line)
-            if work.kind == "agent" and _calls_itself(work.name, world, {world.name} - {""}):
+            if work.kind == "agent" and _calls_itself(work.name, world):
                 yield Fault(
                     node.id, f"{work.name!r} leads back to this flow: it would call itself without end", node.line
                 )
@@ -116,14 +116,17 @@ def _about(world: World, name: str) -> About | None:
         return None
 
 
-def _calls_itself(agent: str, world: World, above: set[str]) -> bool:
-    if agent in above:
-        return True
-    found = _about(world, agent)
-    if found is None or found.graph is None:
-        return False
-    inner = [work.name for node in found.graph.nodes for work in works(node) if work.kind == "agent"]
-    return any(_calls_itself(each, world, above | {agent}) for each in inner)
+def _calls_itself(agent: str, world: World) -> bool:
+    """Whether the flow is among what an agent leads to; each of those is looked at once."""
+    seen, todo = set[str](), [agent]
+    while todo:
+        if (each := todo.pop()) in seen:
+            continue
+        seen.add(each)
+        found = _about(world, each)
+        if found is not None and found.graph is not None:
+            todo += [work.name for node in found.graph.nodes for work in works(node) if work.kind == "agent"]
+    return world.name in seen
 
 
 def _cycles(graph: Graph) -> Iterator[Fault]:

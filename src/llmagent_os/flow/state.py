@@ -147,12 +147,12 @@ class Run:
             self._part(job, value, whose)
         self._settle()
 
-    def failed(self, job: Job, error: str, final: bool = False) -> None:
+    def failed(self, job: Job, error: str) -> None:
         """A piece of work has failed: it is tried again, or something else is, or the flow goes on without or stops."""
         if not self._leaves(job):
             return
         node = job.node
-        if not final and not job.second and job.attempt < node.retry:
+        if not job.second and job.attempt < node.retry:
             self._enqueue(replace(job, attempt=job.attempt + 1, wait=node.delay * 2**job.attempt))
         elif node.fallback is not None and not job.second:
             given = self._given(node, node.fallback, job.value)
