@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from llmagent_os.core import codec
 from llmagent_os.core.errors import InvalidRequest
@@ -15,6 +15,7 @@ from llmagent_os.flow.graph import Edge, Node, Work, load
 from tests.stand_ins.flows import definitions
 
 
+@settings(deadline=None)
 @given(definitions())
 def test_yaml_to_graph_to_json_to_graph_is_the_identity(data: dict[str, Any]) -> None:
     (written,) = load(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), "a file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmagent_os.core.records import Json
@@ -159,6 +159,7 @@ def test_origins_go_with_values_and_with_nothing_else() -> None:
 # -- properties of random graphs
 
 
+@settings(deadline=None)
 @given(layers(), st.data())
 def test_random_graphs_whatever_ends_first(data: dict[str, Any], choose: st.DataObject) -> None:
     """Every node runs at most once a try, with what the edges brought; a failure undoes in order."""
