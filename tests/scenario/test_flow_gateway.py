@@ -95,3 +95,5 @@ async def test_what_is_wrong_with_a_file_is_told_by_line(api: Gate) -> None:
     _, found = await api.post("/v1/flows/check", {"text": FLOW.replace("agent: writer", "agnt: writer")})
     assert "line 9: node 'draft': unknown field 'agnt'; did you mean 'agent'?" in found["flows"][0]["faults"][0]
     assert (await api.post("/v1/flows/check", {"text": "a: ["}))[0] == 400
+    status, answer = await api.post("/v1/flows/check", {"text": "- {}\n" * 150_000})  # more than is read in 2 s
+    assert status == 400 and "make it smaller" in answer["error"]["message"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmagent_os.core.errors import not_found
+from llmagent_os.core.errors import InvalidRequest, not_found
 from llmagent_os.core.records import Budget, Grant
 from llmagent_os.flow.check import About, World, check
 from llmagent_os.flow.compose import read
@@ -204,3 +204,38 @@ def test_what_may_not_be_done_costs_nothing() -> None:
 def test_a_nodes_own_budget() -> None:
     text = "nodes:\n  a: {tool: pay, input: {to: x, amount: 1}, budget: {money: 1}}"
     assert faults(text) == ["line 2: node 'a': its budget cannot suffice: 2 money are the least"]
+
+
+def deep(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"value": 1}
+    for _ in range(levels):
+        found = {"chain": [found]}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flow", "expected"),
+    [
+        ({"chain": [{"value": 1}] * 100_000}, "at most 1,000 nodes"),
+        ({"chain": [{"parallel": [{"value": 1}] * 200}] * 6}, "at most 1,000 nodes"),
+        ({"nodes": {f"n{n}": {"value": 1} for n in range(1001)}}, "at most 1,000 nodes"),
+        ({"nodes": {"a": {"value": 1}, "b": {"value": 1}}, "edges": ["a -> b"] * 5001}, "at most 5,000 edges"),
+        (
+            {
+                "nodes": {f"n{n}": {"value": 1} for n in range(52)},
+                "edges": [{"from": f"n{n + 1}", "to": f"n{n}", "limit": 2} for n in range(51)],
+            },
+            "of which 50 lead back",
+        ),
+        (deep(600), "flatten it"),
+    ],
+)
+def test_what_is_larger_than_anybody_could_look_at_is_refused(flow: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidRequest, match=expected):
+        read(flow)
+
+
+def test_a_thousand_nodes_with_templates_are_read() -> None:
+    nodes = {f"n{n}": {"value": f"${{n{n - 1}}} ${{n{n // 2}}}" if n else 1} for n in range(1000)}
+    graph = read({"nodes": nodes})
+    assert {(edge.source, edge.target) for edge in graph.edges} == {(f"n{n - 1}", f"n{n}") for n in range(1, 1000)}

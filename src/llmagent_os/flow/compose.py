@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from ..core import codec
+from ..core.errors import InvalidRequest
 from .graph import (
     AT_ONCE,
     OTHERWISE,
@@ -24,6 +26,7 @@ from .graph import (
     wrong,
 )
 
+MOST_NODES, MOST_EDGES, MOST_LOOPS = 1000, 5000, 50  # of a definition: it is looked at as a whole, and by people
 COMPOSED = ("chain", "parallel", "select")
 _SETTINGS = ("result", "takes", "gives", "at_once")
 When = Mapping[str, Any] | Literal["else"] | None
@@ -47,6 +50,8 @@ class _Build:
 
     def add(self, node: Node, tails: Sequence[Tail]) -> list[Tail]:
         """Put a node after others: of several, of which one comes, it takes what comes first."""
+        if len(self.nodes) == MOST_NODES:
+            raise _too_many()
         taken = {each.id for each in self.nodes}
         name, number = node.id, 2
         while node.id in taken:
@@ -176,12 +181,25 @@ def read(data: Any) -> Graph:
         raise wrong("`takes` and `gives` are JSON schemas", line_of(data, "takes"))
     if "nodes" not in data:
         composition = {name: data[name] for name in COMPOSED if name in data}
-        return graph(_step(composition, 0, "flow"), at_once=at_once, **given)
-    nodes, listed = tuple(nodes_of(data["nodes"])), data.get("edges") or []
+        try:
+            return graph(_step(composition, 0, "flow"), at_once=at_once, **given)
+        except RecursionError:
+            raise wrong("a composition lies in so many others that it cannot be read; flatten it") from None
+    nodes, listed = tuple(islice(nodes_of(data["nodes"]), MOST_NODES + 1)), data.get("edges") or []
+    if len(nodes) > MOST_NODES:
+        raise _too_many()
     if not nodes or not isinstance(listed, list | tuple):
         raise wrong("`nodes` has some, and `edges` is a list", line_of(data, "nodes"))
-    edges = tuple(edge for n, each in enumerate(listed) for edge in edges_of(each, line_of(listed, n)))
+    found = (edge for n, each in enumerate(listed) for edge in edges_of(each, line_of(listed, n)))
+    edges = tuple(islice(found, MOST_EDGES + 1))
+    loops = sum(edge.limit is not None for edge in edges)
+    if len(edges) > MOST_EDGES or loops > MOST_LOOPS:
+        raise wrong(f"a flow has at most {MOST_EDGES:,} edges, of which {MOST_LOOPS} lead back")
     return linked(Graph(nodes, edges, at_once=at_once, **given))
+
+
+def _too_many() -> InvalidRequest:
+    return wrong(f"a flow has at most {MOST_NODES:,} nodes; make a flow of a part of it, and a node of that")
 
 
 def _step(data: Any, line: int, name: str) -> Step:
@@ -207,6 +225,8 @@ def _name(data: Mapping[str, Any]) -> str:
 def _steps(data: Any, line: int, what: str) -> list[Step]:
     if not isinstance(data, list | tuple) or not data:
         raise wrong(f"`{what}` is a list of steps", line)
+    if len(data) > MOST_NODES:
+        raise _too_many()
     return [_step(each, line_of(data, n) or line, what) for n, each in enumerate(data)]
 
 

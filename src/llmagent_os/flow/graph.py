@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -125,12 +126,7 @@ class Graph:
         after: dict[str, list[str]] = {}
         for edge in self.forward() if edges is None else edges:
             after.setdefault(edge.source, []).append(edge.target)
-        found, todo = set[str](), [start]
-        while todo:
-            if (each := todo.pop()) not in found:
-                found.add(each)
-                todo += after.get(each, ())
-        return found
+        return _reached(start, after)
 
     def region(self, back: Edge) -> set[str]:
         """What is done again when an edge that leads back is taken."""
@@ -146,23 +142,38 @@ class Graph:
 
 
 def linked(graph: Graph) -> Graph:
-    """The graph with an edge to each node from those that its templates name, where none leads there."""
+    """The graph with an edge to each node from those that its templates name, where none leads there.
+
+    None is needed from a node that comes before it anyhow, or to one in a loop, whose beginning has them all.
+    """
     known, edges = graph.by_id, list(graph.edges)
     direct = {(edge.source, edge.target) for edge in edges}
+    loops = {edge.target for edge in edges if edge.limit is not None}
+    before, forward = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for edge in edges:
+        before[edge.target].append(edge.source)
+        if edge.limit is None:
+            forward[edge.target].append(edge.source)
     for node in graph.nodes:
-        for source in dict.fromkeys(wants(node)):
-            if source not in known or source == node.id or (source, node.id) in direct:
-                continue
-            if not _leads(graph, edges, source, node.id):
+        wanted = [each for each in dict.fromkeys(wants(node)) if each in known and (each, node.id) not in direct]
+        above = _reached(node.id, forward) if wanted else set()
+        for source in wanted:
+            if source not in above and loops.isdisjoint(_reached(node.id, before) if loops else ()):
                 edges.append(Edge(source, node.id, line=node.line))
+                before[node.id].append(source)
+                forward[node.id].append(source)
+                above |= _reached(source, forward)
     return replace(graph, edges=tuple(edges))
 
 
-def _leads(graph: Graph, edges: list[Edge], source: str, target: str) -> bool:
-    """Whether one node comes before another, or is in a loop that begins with it."""
-    if target in graph.below(source, [edge for edge in edges if edge.limit is None]):
-        return True
-    return any(edge.limit is not None and target in graph.below(edge.target, edges) for edge in edges)
+def _reached(start: str, ways: Mapping[str, Sequence[str]]) -> set[str]:
+    """All that can be come to from a place, itself included."""
+    found, todo = set[str](), [start]
+    while todo:
+        if (each := todo.pop()) not in found:
+            found.add(each)
+            todo += ways.get(each, ())
+    return found
 
 
 def wants(node: Node) -> Iterator[str]:

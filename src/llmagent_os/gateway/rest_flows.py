@@ -15,6 +15,7 @@ from ..agent.manager import PROGRAM
 from ..agent.spec import AgentSpec, parse, stored
 from ..boot.flows import check, graph_of, world
 from ..core.errors import InvalidRequest, LLMAgentOSError, not_found
+from ..core.outside import outside
 from ..core.records import Json
 from ..flow import compose, graph
 from ..flow.draw import mermaid, progress
@@ -103,7 +104,7 @@ class Flows:
 
     async def check(self, here: Here, body: Text) -> dict[str, Any]:
         """What is wrong with the flows of a file, each fault with its node and line; nothing is stored."""
-        definitions = graph.load(body.text, "the file")
+        definitions = await outside(graph.load, body.text, "the file", source="the file")
         specs = {each.name: each for each in map(parse, definitions)}
 
         def find(name: str) -> AgentSpec:
