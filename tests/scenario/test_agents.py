@@ -19,6 +19,7 @@ from llmagent_os.core.errors import (
     EngineFailed,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
     ProcessFailed,
 )
 from llmagent_os.core.records import GenerateRequest, Json, ModelSpec, Needs, ToolCall
@@ -56,6 +57,13 @@ class Shouting(Agent):
         turn.answer = type(turn.answer)(turn.answer.text.upper())
 
 
+class Reaching(Agent):
+    """A loop that calls a tool whatever its definition names."""
+
+    async def post_process(self, sys: Sys, turn: Turn) -> None:
+        await sys.call("add", {"a": 2, "b": 3})
+
+
 class Plugin:
     """What a third party would bring."""
 
@@ -65,7 +73,7 @@ class Plugin:
 
     @hookimpl
     def loops(self) -> dict[str, type[Agent]]:
-        return {"shouting": Shouting}
+        return {"shouting": Shouting, "reaching": Reaching}
 
 
 Start = Callable[..., Awaitable[System]]
@@ -104,6 +112,18 @@ async def test_a_wrong_argument_or_tool_is_told_to_the_model(start: Start) -> No
     await system.agents.create({"name": "sums", "model": "script", "tools": ["add"]})
     reply = await system.agents.ask("sums", 'call add with {"a": "x", "c": 1}', timeout=20)
     assert "add: a:" in reply["text"] or "add: c:" in reply["text"]
+
+
+async def test_an_agent_holds_the_tools_that_its_definition_names_and_no_other(start: Start) -> None:
+    system = await start()
+    await system.agents.create({"name": "drawer", "model": "script", "tools": ["draw"]})
+    reply = await system.agents.ask("drawer", 'call add with {"a": 2, "b": 3}', timeout=20)
+    assert "5" not in reply["text"] and "add" in reply["text"]
+    for tools in ([], ["draw"]):  # not even a loop of somebody's own reaches another
+        name = "reaches" + "".join(tools)
+        await system.agents.create({"name": name, "model": "script", "loop": "reaching", "tools": tools})
+        with pytest.raises(PermissionDenied, match="add"):
+            await system.agents.ask(name, "good day", timeout=20)
 
 
 async def test_a_session_remembers_and_replicas_do_not(start: Start) -> None:
