@@ -47,6 +47,7 @@ _MOST = 1 << 23  # characters that any model there is could read, where nobody s
 
 _OURS = frozenset({"model", "adapter", "role", "service", "needs", "strategy", "scorer", "type"})
 """Fields that say which of our own parts does the work, or of what form something is."""
+_SILENT = frozenset({type(None), bool, int, float})  # kinds of values in which nothing is said
 _NAMES = frozenset({"name", "id", "tool_call_id", "tool_choice"})
 """Fields in which servers take letters, digits, `_` and `-` only: a token stands there without its brackets."""
 _PICTURES = frozenset({"url", "data", "file_data"})
@@ -202,7 +203,8 @@ class Passage:
         if names := _fields(value.__class__):
             changes = {}
             for each in names:
-                if (part := getattr(value, each)) is not None and (new := self.record(part, each)) is not part:
+                part = getattr(value, each)
+                if part.__class__ not in _SILENT and (new := self.record(part, each)) is not part:
                     changes[each] = new
             return replace(value, **changes) if changes else value
         return self.json(value) if isinstance(value, Mapping) else value
