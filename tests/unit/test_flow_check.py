@@ -8,7 +8,7 @@ import pytest
 
 from llmagent_os.core.errors import InvalidRequest, not_found
 from llmagent_os.core.records import Budget, Grant
-from llmagent_os.flow.check import About, World, check
+from llmagent_os.flow.check import SHOWN, About, World, check
 from llmagent_os.flow.compose import read
 from llmagent_os.flow.functions import FUNCTIONS
 from llmagent_os.flow.graph import load
@@ -239,3 +239,20 @@ def test_a_thousand_nodes_with_templates_are_read() -> None:
     nodes = {f"n{n}": {"value": f"${{n{n - 1}}} ${{n{n // 2}}}" if n else 1} for n in range(1000)}
     graph = read({"nodes": nodes})
     assert {(edge.source, edge.target) for edge in graph.edges} == {(f"n{n - 1}", f"n{n}") for n in range(1, 1000)}
+
+
+def test_of_each_kind_of_fault_the_first_are_told() -> None:
+    nodes = {f"n{n}": {"function": "pass"} for n in range(1000)}
+    missing = read({"nodes": nodes, "edges": [f"n{n} -> m{n}" for n in range(1000)]})
+    assert len(check(missing, World(functions=["pass"]))) == SHOWN
+    assert len(check(read({"nodes": nodes}), World())) == SHOWN
+
+
+@pytest.mark.parametrize("wrong", [{"type": 5}, {"enum": 5}, {"properties": [1]}, {"type": "object", "required": 5}])
+@pytest.mark.parametrize("place", ["flow", "node"])
+def test_a_schema_that_is_none_is_a_fault_and_no_more(wrong: dict[str, Any], place: str) -> None:
+    node: dict[str, Any] = {"function": "pass", "input": "${input}"}
+    flow: dict[str, Any] = {"nodes": {"a": node, "b": {"function": "pass"}}, "edges": ["a -> b"]}
+    (flow if place == "flow" else node)["takes"] = wrong
+    (flow if place == "flow" else node)["gives"] = wrong
+    assert any("takes" in fault.text for fault in check(read(flow), World(functions=["pass"])))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.records import Json
+from llmagent_os.flow import values
 from llmagent_os.flow.compose import read
 from llmagent_os.flow.graph import Graph
 from llmagent_os.flow.state import Job, Run
@@ -224,3 +227,11 @@ def _taken(graph: Graph, made: Run, source: str, target: str) -> bool:
     if own.when is None or isinstance(own.when, dict):
         return own.when is None or own.when["."] == value
     return not any(edge.when["."] == value for edge in said if isinstance(edge.when, dict))
+
+
+def test_texts_that_double_from_node_to_node_end_before_they_fill_the_memory() -> None:
+    text = "x" * 1000
+    with pytest.raises(InvalidRequest, match="pass less on"):
+        for _ in range(30):
+            text = values.fill("${a}${a}", {"a": text})
+    assert len(text) <= values.LONGEST and values.fill("${a.%s}" % ("9" * 5000), {"a": [1]}) is None

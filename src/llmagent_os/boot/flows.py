@@ -76,7 +76,7 @@ def _again(graph: Graph, node: Any) -> list[str]:
     known = graph.by_id
     if node is None:
         return sorted(known)
-    if node not in known:
+    if not isinstance(node, str) or node not in known:
         raise InvalidRequest(f"the flow has no node {node!r}; {nearest(str(node), known)}", parameter="from")
     return sorted(graph.below(node))
 

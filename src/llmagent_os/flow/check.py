@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from itertools import islice
 
 from ..core import schemas
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
@@ -14,6 +16,7 @@ from . import values
 from .graph import RESERVED, Edge, Graph, Node, Work, wants
 from .steps import APPROVE
 
+SHOWN = 20  # faults of a kind: nobody reads more at once, and each takes a search for what may have been meant
 FEW = 500  # nodes, up to which every pair of them is looked at
 
 
@@ -56,21 +59,19 @@ class Fault:
 
 
 def check(graph: Graph, world: World) -> list[Fault]:
-    """All that is wrong with a graph; nothing is run."""
-    ends = list(_ends(graph))
+    """What is wrong with a graph, of each kind the first `SHOWN`; nothing is run."""
+    world = replace(world, agent=cache(world.agent))
+    ends = list(islice(_ends(graph), SHOWN))
     if ends:  # what follows needs a graph whose edges lead somewhere
         return ends
-    cycles = list(_cycles(graph))
-    found = [*_missing(graph, world), *cycles, *_schemas(graph)]
+    cycles, unclear = list(_cycles(graph)), list(islice(_schemas(graph), SHOWN))
+    kinds = [_missing(graph, world), cycles, unclear, _capabilities(graph, world)]
     if not cycles:
-        found += [
-            *_loops(graph),
-            *_references(graph),
-            *_unreachable(graph),
-            *_types(graph, world),
-            *_budget(graph, world),
-        ]
-    return sorted(dict.fromkeys([*found, *_capabilities(graph, world)]), key=lambda each: each.line)
+        kinds += [_loops(graph), _references(graph), _budget(graph, world)]
+        if not unclear:
+            kinds += [_unreachable(graph), _types(graph, world)]
+    found = dict.fromkeys(fault for kind in kinds for fault in islice(kind, SHOWN))
+    return sorted(found, key=lambda each: each.line)
 
 
 def demand(graph: Graph, world: World) -> None:
@@ -93,6 +94,7 @@ def _ends(graph: Graph) -> Iterator[Fault]:
 
 
 def _missing(graph: Graph, world: World) -> Iterator[Fault]:
+    leads_back = cache(lambda name: _calls_itself(name, world))
     for node in graph.nodes:
         for work in works(node):
             known: Collection[str] | None = {"tool": world.tools, "function": world.functions}.get(work.kind)
@@ -103,7 +105,7 @@ def _missing(graph: Graph, world: World) -> Iterator[Fault]:
                     world.agent(work.name)
                 except NotFound as error:
                     yield Fault(node.id, error.message, node.line)
-            if work.kind == "agent" and _calls_itself(work.name, world):
+            if work.kind == "agent" and leads_back(work.name):
                 yield Fault(
                     node.id, f"{work.name!r} leads back to this flow: it would call itself without end", node.line
                 )
@@ -149,11 +151,12 @@ def _loops(graph: Graph) -> Iterator[Fault]:
     known = graph.by_id
     for back in (edge for edge in graph.edges if edge.limit is not None):
         region = graph.region(back)
+        inner = region - {back.source}
         if not region:
             text = f"its edge to {back.target!r} has a limit, and leads to nothing that comes before it"
             yield Fault(back.source, text, back.line or known[back.source].line)
         for edge in graph.forward():
-            if edge.source in region - {back.source} and edge.target not in region:
+            if edge.source in inner and edge.target not in region:
                 text = f"its edge to {edge.target!r} leaves the loop of {back.source!r}; leave it from there"
                 yield Fault(edge.source, text, edge.line or known[edge.source].line)
 
@@ -238,13 +241,15 @@ def _ordered(graph: Graph) -> list[Node]:
 
 
 def _schemas(graph: Graph) -> Iterator[Fault]:
-    for node in graph.nodes:
-        for name, schema in (("takes", node.takes), ("gives", node.gives)):
+    typed = [(node.id, node.takes, node.gives, node.line) for node in graph.nodes]
+    for place, takes, gives, line in (("flow", graph.takes, graph.gives, 0), *typed):
+        for name, schema in (("takes", takes), ("gives", gives)):
             if schema is not None:
                 try:
                     schemas.meant(schema, f"`{name}`", name)
                 except InvalidRequest as error:
-                    yield Fault(node.id, error.message, node.line)
+                    yield Fault(place, error.message, line)
+    for node in graph.nodes:
         if node.work.kind == "similar" and not node.work.choices:
             yield Fault(node.id, "`similar` has no choices", node.line)
 

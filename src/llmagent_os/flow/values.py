@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import codec
+from ..core.errors import InvalidRequest
 from ..core.records import Json
 from ..core.validity import Unknown, fault, same
 
 _NAME = re.compile(r"\$\{([A-Za-z_][\w-]*)((?:\.[\w-]+)*)\}")
-_GONE = object()
+_GONE, _DIGITS = object(), 10
+LONGEST = 4_000_000  # characters that names bring into one text: each node could double what it is given
 WHOLE = "."
 """The path of a value itself."""
 
@@ -31,12 +33,22 @@ def named(template: Json) -> Iterator[str]:
 def fill(template: Json, scope: Mapping[str, Json]) -> Json:
     """A template with every `${NAME.PATH}` replaced by what it names; one that stands alone keeps its type.
 
-    What is not there is null, and no text within a text.
+    What is not there is null, and no text within a text. Raises InvalidRequest for a text beyond `LONGEST`.
     """
     if isinstance(template, str):
         if alone := _NAME.fullmatch(template):
             return _named(alone, scope)
-        return _NAME.sub(lambda found: text(_named(found, scope)), template)
+        room = LONGEST
+
+        def put(found: re.Match[str]) -> str:
+            nonlocal room
+            said = text(_named(found, scope))
+            room -= len(said)
+            if room < 0:
+                raise InvalidRequest(f"a template came to more than {LONGEST:,} characters; pass less on")
+            return said
+
+        return _NAME.sub(put, template)
     if isinstance(template, Mapping):
         return {name: fill(each, scope) for name, each in template.items()}
     return [fill(each, scope) for each in template] if isinstance(template, Sequence) else template
@@ -52,7 +64,7 @@ def at(value: Json, path: str) -> Any:
     for name in path.split(".") if path not in ("", WHOLE) else ():
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
+        elif isinstance(value, list | tuple) and name.isdecimal() and len(name) < _DIGITS and int(name) < len(value):
             value = value[int(name)]
         else:
             return _GONE

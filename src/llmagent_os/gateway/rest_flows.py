@@ -95,12 +95,14 @@ class Flows:
 
     async def list(self, here: Here, page: Annotated[Names, Query()]) -> dict[str, Any]:
         """The flows by name, with version, description and how many nodes each has. Flows are agents."""
-        found = []
+        found: list[dict[str, Any]] = []
         for name in here.agents.names():
+            if len(found) == page.limit:
+                break
             if name > page.after and (defined := here.agents.get(name)).spec.flow is not None:
                 told = {"name": name, "version": defined.version, "description": defined.spec.description}
                 found.append(told | {"nodes": len(graph_of(defined.spec).nodes)})
-        return {"flows": found[: page.limit]}
+        return {"flows": found}
 
     async def check(self, here: Here, body: Text) -> dict[str, Any]:
         """What is wrong with the flows of a file, each fault with its node and line; nothing is stored."""
