@@ -470,3 +470,11 @@ async def test_nobody_retries_what_is_not_theirs_or_no_run(team: Team) -> None:
     with pytest.raises(NotFound):
         await team.system.agents.acting(sys).reply(task, 60)
     assert team.ledger == [] and len(team.system.approvals.waiting(Caller("default", "owner", SCOPES, "k"))) == 1
+
+
+async def test_a_text_that_grew_too_long_ends_the_flow_and_what_was_done_is_undone(team: Team) -> None:
+    nodes = {"a": note("a"), "b": {"value": "${input}${input}"}}
+    await team.flow("f", {"nodes": nodes, "edges": ["a -> b"]})
+    with pytest.raises(ProcessFailed, match="pass less on; undone: a"):
+        await team.run("f", "x" * 2_100_000)
+    assert team.ledger == ["a", "-a"]

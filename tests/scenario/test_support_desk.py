@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,18 +10,12 @@ import pytest
 
 from llmagent_os.core.records import GenerateRequest, ModelSpec
 from llmagent_os.llm.scripted import ScriptedEngine
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk.py"
+from tests.stand_ins.examples import loaded
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("support_desk", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded("support_desk")
 
 
 def script(request: GenerateRequest) -> str:

@@ -15,6 +15,7 @@ from ..core.errors import (
     BudgetExceeded,
     Conflict,
     DeadlineExceeded,
+    InvalidRequest,
     JournalDamaged,
     JournalUnavailable,
     LLMAgentOSError,
@@ -59,17 +60,20 @@ class Runner:
     async def run(self, value: Json, origins: Iterable[str] = ()) -> Made:
         """Run the graph; raises ProcessFailed, which names the node, and what was undone and what could not be."""
         run = Run(self._graph, value, origins)
-        while run.failure is None:
-            await self._begin(run)
-            if run.failure is not None or not (self._pids or self._later):
-                break
-            await self._wait(run)
-        if run.failure is None:
-            made = run.result()
-            wrong = values.valid(self._graph.gives, made) if self._graph.gives else None
-            if wrong is None:
-                return Made(made, self._usage)
-            run.failure = f"its result is not what it gives: {wrong}"
+        try:
+            while run.failure is None:
+                await self._begin(run)
+                if run.failure is not None or not (self._pids or self._later):
+                    break
+                await self._wait(run)
+            if run.failure is None:
+                made = run.result()
+                wrong = values.valid(self._graph.gives, made) if self._graph.gives else None
+                if wrong is None:
+                    return Made(made, self._usage)
+                run.failure = f"its result is not what it gives: {wrong}"
+        except InvalidRequest as error:  # a text beyond what may be passed on: what was done is undone all the same
+            run.failure = error.message
         await self._end(run, list(self._pids.values()))
         undone, left = await self._undo(run)
         told = [

@@ -73,7 +73,7 @@ class Steps:
         if child["budget"]:
             wanted["budget"] = dict(child["budget"])
         made_of = [*process.origins.get("args", ()), *process.origins.get("state", ()), *child["origins"]]
-        origins = list(dict.fromkeys(made_of)) if _is_flow(process) else None
+        origins = list(dict.fromkeys(made_of)) if is_flow(process) else None
         return Builtins(self._kernel()).child(call, process, wanted, tuple(drawn), origins)
 
     async def collect(self, call: Call, process: Process) -> list[dict[str, Json]]:
@@ -108,7 +108,7 @@ class Steps:
         """
         kernel, pid = self._kernel(), call.args["pid"]
         row = kernel.table.of(pid, call.tenant, call.principal)
-        if not _is_flow(row) or not _is_flow(process) or row.args["spec"]["name"] != process.args["spec"]["name"]:
+        if not is_flow(row) or not is_flow(process) or row.args["spec"]["name"] != process.args["spec"]["name"]:
             raise InvalidRequest(f"process {pid} is no run of this flow", parameter="retry")
         found = Trace(kernel.journal.rows(pid), kernel.journal.unpack).recalled(call.args["without"])
         call.origins = tuple(dict.fromkeys(o for _, whose in found["known"].values() for o in whose))
@@ -130,7 +130,7 @@ def _hired(args: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("agents", each["name"]) for each in args["children"].value if each["kind"] == AGENT]
 
 
-def _is_flow(process: Process) -> bool:
+def is_flow(process: Process) -> bool:
     """Whether a process runs a graph, and nothing else: then what it passes on is made of what it says."""
     spec = process.args.get("spec") if process.program == AGENT and isinstance(process.args, Mapping) else None
     return isinstance(spec, Mapping) and spec.get("loop") == LOOP

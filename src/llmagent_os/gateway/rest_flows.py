@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
 
-from ..agent.manager import PROGRAM
 from ..agent.spec import AgentSpec, parse, stored
 from ..boot.flows import check, graph_of, world
 from ..core.errors import InvalidRequest, LLMAgentOSError, not_found
@@ -19,7 +18,7 @@ from ..core.outside import outside
 from ..core.records import Json
 from ..flow import compose, graph
 from ..flow.draw import mermaid, progress
-from ..flow.steps import LOOP
+from ..flow.steps import is_flow
 from ..kernel.process import Process
 from .desk import Desk, Here
 from .rest_agents import LONGEST, WAIT, Names, Strict
@@ -33,12 +32,17 @@ class Text(Strict):
     text: str
 
 
-class Given(Strict):
+class Waited(Strict):
+    """For how long somebody waits for a run."""
+
+    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for its end; 0 answers at once")
+
+
+class Given(Waited):
     """What a run is given: any `input`, or `text`, which is read as JSON where the flow does not take text."""
 
     input: Any = None
     text: str | None = None
-    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for its end; 0 answers at once")
 
     @model_validator(mode="after")
     def _one_of(self) -> Given:
@@ -47,11 +51,10 @@ class Given(Strict):
         return self
 
 
-class Again(Strict):
+class Again(Waited):
     """From which node on a run is done again, with what it was given."""
 
     from_: str = Field(alias="from")
-    wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for its end; 0 answers at once")
 
 
 class Newest(Strict):
@@ -152,7 +155,7 @@ class Flows:
         store, sight = here.system.kernel.store, here.caller.sight
         pids = await asyncio.to_thread(store.scan, "past.runs", here.caller.tenant, f"{name}~once-", sight, query.limit)
         found = [here.process(pid) for (pid,) in pids]
-        return {"runs": [_told(here, each) for each in found if each.parent == 0 and _is_run(each)]}
+        return {"runs": [_told(here, each) for each in found if each.parent == 0 and is_flow(each)]}
 
     async def state(self, here: Here, pid: int) -> Run:
         """A run with the state of each node, live."""
@@ -179,13 +182,8 @@ def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:
     yield from map(str, check(made, world(spec, system.tools, functions, find)))
 
 
-def _is_run(process: Process) -> bool:
-    spec = process.args.get("spec") if process.program == PROGRAM and isinstance(process.args, Mapping) else None
-    return isinstance(spec, Mapping) and spec.get("loop") == LOOP
-
-
 def _spec(process: Process) -> AgentSpec:
-    if not _is_run(process):
+    if not is_flow(process):
         raise InvalidRequest(
             f"process {process.pid} is no run of a flow; `flow history NAME` lists them", parameter="pid"
         )

@@ -14,7 +14,7 @@ from ...core import documents
 from ...core.errors import InvalidRequest
 from ..client import Client
 from .options import AsJson, Data, ask, examples, group
-from .output import ago, emit, say, short, show, table
+from .output import ago, emit, emitted, say, short, show, table
 
 app, flow = group("flow", "Check, run, watch and draw flows.")
 
@@ -142,9 +142,7 @@ def shown(
 def listed(as_json: AsJson = False, data: Data = None) -> None:
     """List the flows."""
     found = ask(data, lambda client: client.get("/v1/flows", limit=1000))["flows"]
-    if as_json:
-        for each in found:
-            emit(each)
+    if emitted(found, as_json):
         return
     show(
         table(
@@ -163,9 +161,7 @@ def history(
 ) -> None:
     """List the newest runs of a flow, the last first."""
     found = ask(data, lambda client: client.get(f"/v1/flows/{name}/runs", limit=limit))["runs"]
-    if as_json:
-        for each in found:
-            emit(each)
+    if emitted(found, as_json):
         return
     rows = ((each["pid"], each["version"], each["status"], ago(each["created"]),
              short(each["error"] or each["output"], 60))
