@@ -25,6 +25,7 @@ from llmagent_os.gateway.rest import rest_app
 from llmagent_os.kernel.syscalls import Builtins
 from llmagent_os.plugins import Hooks
 from llmagent_os.security.administration import ACTS
+from llmagent_os.triggers.spec import TriggerSpec, Webhook
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- made by scripts/docs_reference.py; do not edit -->\n\n"
@@ -200,6 +201,13 @@ def agent() -> str:
     return "".join(parts) + "".join(record(f"`{title}`", cls) for title, cls in records.items())
 
 
+def trigger() -> str:
+    """The fields of a trigger's definition."""
+    about = doc(TriggerSpec).removeprefix("A trigger's definition: ")
+    text = f"# A trigger's definition\n\nIt is {about}\n\n{fields(TriggerSpec)}"
+    return text + section("`webhook`", Webhook)
+
+
 def shown(annotation: Any) -> str:
     """A type as a reader would write it."""
     if annotation is type(None):
@@ -274,6 +282,7 @@ def rest() -> str:
 def pages() -> dict[Path, str]:
     """Every generated page by its file."""
     made = {"cli": cli, "syscalls": syscalls, "hooks": hooks, "configuration": configuration, "agent": agent,
+            "trigger": trigger,
             "errors": errors, "rest": rest}  # fmt: skip
     return {FOLDER / f"{name}.md": MADE + make() for name, make in made.items()}
 

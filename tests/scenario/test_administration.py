@@ -59,6 +59,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
             await ask("POST", f"/v1/{which}/{verb}")
     for path in ("/v1/agents/bot/nice", f"/v1/processes/{pid}/nice"):
         await ask("POST", path, {"nice": 3})
+    await ask("PUT", "/v1/triggers/daily", {"name": "daily", "agent": "bot", "every": "1d"})
     await ask("PUT", "/v1/anomalies/bot", {"reason": "it was odd"})
     await ask("DELETE", "/v1/anomalies/bot")
     await ask("POST", "/v1/agents/bot/terminate")

@@ -85,6 +85,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/keys": {"scopes": ["chat"], "principal": "ann"},
     "POST /v1/privacy/erase": {"principal": "ann", "prove": ["nothing"]},
     "PUT /v1/anomalies/{name}": {"reason": "x"},
+    "PUT /v1/triggers/{name}": {"name": "{name}", "agent": "{name}", "every": 3600},
+    "POST /v1/triggers/{name}/fire": {"input": "x", "wait": 0},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
 THINGS = {"pid", "response", "conversation", "item", "task", "blob", "name", "key", "question", "path"}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmagent_os.core import templates
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.records import Json
-from llmagent_os.flow import values
 from llmagent_os.flow.compose import read
 from llmagent_os.flow.graph import Graph
 from llmagent_os.flow.state import Job, Run
@@ -233,5 +233,5 @@ def test_texts_that_double_from_node_to_node_end_before_they_fill_the_memory() -
     text = "x" * 1000
     with pytest.raises(InvalidRequest, match="pass less on"):
         for _ in range(30):
-            text = values.fill("${a}${a}", {"a": text})
-    assert len(text) <= values.LONGEST and values.fill("${a.%s}" % ("9" * 5000), {"a": [1]}) is None
+            text = templates.fill("${a}${a}", {"a": text})
+    assert len(text) <= templates.LONGEST and templates.fill("${a.%s}" % ("9" * 5000), {"a": [1]}) is None

@@ -46,12 +46,14 @@ from ..tools.named import NamedFiles
 from ..tools.sandbox import Sandbox
 from ..tools.sources import Sources
 from ..tools.toolkit import Telling
+from ..triggers.calls import Calls
 from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
 from .models import add_models, model_acts, sharing
 from .parts import load_plugins, traits
 from .security import masking, open_audit, open_vault, reviewing
 from .sources import connect, plugin_acts
+from .triggers import trigger_acts
 
 if TYPE_CHECKING:
     from ..security.audit import Audit
@@ -165,8 +167,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         async def hire(call: Call, name: str, body: Json) -> tuple[dict[str, Any], Sequence[Budget]]:
             return await (await acting(call)).hire(name, body)
 
-        steps = Steps(lambda: kernel, hire)
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps)
+        steps, calls = Steps(lambda: kernel, hire), Calls(lambda: kernel, hire, config.data / "workspaces")
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:
@@ -226,7 +228,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("retention", privacy.run())
         administration.takes({
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
-            **plugin_acts(registry, tools, loops), **file_acts(files, acting),
+            **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,

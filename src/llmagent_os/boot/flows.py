@@ -9,7 +9,7 @@ from typing import Any
 from ..agent.loop import Agent, Find, Memory
 from ..agent.said import read as messages_of
 from ..agent.spec import AGENT, AgentSpec
-from ..core import codec
+from ..core import codec, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.ports import Tool
 from ..core.records import Envelope, Json
@@ -58,7 +58,7 @@ class FlowAgent(Agent):
             found = await sys.syscall("flow_recall", pid=body["retry"], without=_again(graph, body.get("from")))
             body, origins, known = found["body"], found["origins"], found["known"]
         made = await Runner(sys, graph, self.functions, known).run(given(graph, body), origins)
-        text = values.text(made.value)
+        text = templates.text(made.value)
         parts = [{"type": "text", "text": text}] if text else []
         usage = codec.loads(codec.dumps(made.usage))
         return {

@@ -21,6 +21,8 @@ from ..plugins import OpenEngine, Plugins, hookimpl
 from ..tools.builtin import builtin_tools
 from ..tools.code import code_tools
 from ..tools.sandbox import Sandbox
+from ..triggers.calls import Calls
+from ..triggers.loop import PROGRAMS as TRIGGERS
 from .flows import with_functions
 
 
@@ -29,10 +31,10 @@ class Builtin:
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
-        functions: Mapping[str, Function], steps: Steps,
+        functions: Mapping[str, Function], steps: Steps, calls: Calls,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
-        self._functions, self._steps = functions, steps
+        self._functions, self._steps, self._calls = functions, steps, calls
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -41,13 +43,13 @@ class Builtin:
 
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
-        """The interaction loop of agents, and what the tools of flows run in."""
-        return {"agent": program(self._tools, self._loops), **PROGRAMS}
+        """The interaction loop of agents, what the tools of flows run in, and triggers."""
+        return {"agent": program(self._tools, self._loops), **PROGRAMS, **TRIGGERS}
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows ask of the kernel."""
-        return self._steps.table()
+        """What flows and triggers ask of the kernel."""
+        return {**self._steps.table(), **self._calls.table()}
 
     @hookimpl
     def functions(self) -> Mapping[str, Function]:
@@ -81,14 +83,19 @@ class Builtin:
 
 
 def load_plugins(
-    config: Config, plugins: Sequence[object] = (), sandbox: Sandbox | None = None, steps: Steps | None = None
+    config: Config,
+    plugins: Sequence[object] = (),
+    sandbox: Sandbox | None = None,
+    steps: Steps | None = None,
+    calls: Calls | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     functions: dict[str, Function] = {}
     made = sandbox or Sandbox(config.tools.sandbox)
-    builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents))
+    builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents),
+                      calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"))  # fmt: skip
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
@@ -105,7 +112,7 @@ def traits(tools: Mapping[str, Tool], name: str) -> Traits:
 
 
 def _no_kernel() -> Kernel:
-    raise Unsupported("no system runs here, so a flow starts nothing")
+    raise Unsupported("no system runs here, so nothing is started")
 
 
 async def _no_agents(call: object, name: str, body: object) -> tuple[dict[str, object], Sequence[Budget]]:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import islice
 
-from ..core import schemas
+from ..core import schemas, templates
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.ports import Tool
 from ..core.records import EVERYTHING, Budget, Grant, Json
@@ -165,7 +165,7 @@ def _references(graph: Graph) -> Iterator[Fault]:
     """Templates name what is there, and what is done by then."""
     known = graph.by_id
     for node in graph.nodes:
-        undo = values.named(node.undo.input) if node.undo is not None else ()
+        undo = templates.named(node.undo.input) if node.undo is not None else ()
         for name in dict.fromkeys((*wants(node), *undo)):
             if name == "item" and node.over is None:
                 yield Fault(node.id, "`${item}` is there only with `over`", node.line)
@@ -178,19 +178,19 @@ def _carried(graph: Graph) -> Iterator[Fault]:
     """The same of templates on edges, and of the result."""
     known, few = graph.by_id, len(graph.nodes) <= FEW
     for edge in graph.edges:
-        for name in values.named(edge.value):
+        for name in templates.named(edge.value):
             if name not in known and name != "input":
                 yield Fault(edge.source, f"`${{{name}}}` of its edge is no node; {nearest(name, known)}", edge.line)
             elif name != "input" and few and edge.source not in graph.below(name):
                 yield Fault(edge.source, f"`${{{name}}}` of its edge is not done by then", edge.line)
-    for name in values.named(graph.result):
+    for name in templates.named(graph.result):
         if name not in known and name != "input":
             yield Fault(name, f"`result` names it, and it is not there; {nearest(name, known)}")
 
 
 def _unreachable(graph: Graph) -> Iterator[Fault]:
     """Nodes to which nothing leads although other nodes are connected, and those that no condition can ever let in."""
-    linked = {end for edge in graph.edges for end in (edge.source, edge.target)} | {*values.named(graph.result)}
+    linked = {end for edge in graph.edges for end in (edge.source, edge.target)} | {*templates.named(graph.result)}
     reached, known, forward = set[str](), graph.by_id, graph.forward_to()
     for node in _ordered(graph):
         into = forward.get(node.id, [])

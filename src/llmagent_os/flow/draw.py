@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core import templates
 from ..core.records import Json
 from ..core.rows import Row
-from . import values
 from .graph import OTHERWISE, Edge, Graph, Node
 from .trace import UNDO, Trace, node_of
 
@@ -53,7 +53,7 @@ def _label(edge: Edge) -> str:
     said: str = OTHERWISE if when == OTHERWISE else ""
     if isinstance(when, Mapping):
         said = ", ".join(
-            values.text(v) if path == values.WHOLE else f"{path}: {values.text(v)}" for path, v in when.items()
+            templates.text(v) if path == templates.WHOLE else f"{path}: {templates.text(v)}" for path, v in when.items()
         )
     return " ".join(filter(None, (said, f"at most {edge.limit}x" if edge.limit else "")))
 

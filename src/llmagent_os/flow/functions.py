@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core import codec
+from ..core import codec, templates
 from ..core.records import Json
-from . import values
 
 Function = Callable[[Json], Json]
 
@@ -44,7 +43,7 @@ def merge(value: Json) -> Json:
 
 def text(value: Json) -> str:
     """Several in words, a paragraph each."""
-    return "\n\n".join(map(values.text, _all(value)))
+    return "\n\n".join(map(templates.text, _all(value)))
 
 
 FUNCTIONS: Mapping[str, Function] = {

@@ -16,10 +16,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from ..core import codec, documents
+from ..core import codec, documents, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import Json
-from . import values
 
 Kind = Literal["agent", "tool", "function", "human", "similar"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -179,8 +178,8 @@ def _reached(start: str, ways: Mapping[str, Sequence[str]]) -> set[str]:
 def wants(node: Node) -> Iterator[str]:
     """What a node's templates name, those of its fallback too."""
     for template in (node.over, node.work.input, node.fallback.input if node.fallback else None):
-        yield from values.named(template)
-    yield from values.named(node.work.name if node.work.kind == "human" else None)
+        yield from templates.named(template)
+    yield from templates.named(node.work.name if node.work.kind == "human" else None)
 
 
 # -- data to records
@@ -350,7 +349,7 @@ def edges_of(data: Any, line: int) -> Iterator[Edge]:
     known_to(data, ("from", "to", "when", "value", "limit"), line, "")
     when, limit = data.get("when"), data.get("limit")
     if when is not None and not isinstance(when, Mapping) and when != OTHERWISE:
-        when = {values.WHOLE: when}
+        when = {templates.WHOLE: when}
     if limit is not None and (type(limit) is not int or limit < 1):
         raise wrong("`limit` of an edge is how often it may be taken, from 1", line, data["from"])
     yield Edge(data["from"], data["to"], when, data.get("value"), limit, line)

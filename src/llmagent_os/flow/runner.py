@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ..core import templates
 from ..core.errors import (
     BudgetExceeded,
     Conflict,
@@ -144,7 +145,7 @@ class Runner:
         """Which of some descriptions is nearest to a text."""
         choices = job.work.choices or {}
         try:
-            texts = [values.text(job.input) or " ", *choices.values()]
+            texts = [templates.text(job.input) or " ", *choices.values()]
             (about, *others) = (await self._sys.embed(job.work.name, texts)).vectors
         except OURS:
             raise
@@ -179,10 +180,10 @@ class Runner:
         kind, name, ask = "tool", work.name, work.ask
         if work.kind == "human":
             asked = {"input": job.input, "item": job.value}
-            body = {"question": values.fill(work.name, {**results, **asked}), "value": job.input}
+            body = {"question": templates.fill(work.name, {**results, **asked}), "value": job.input}
             name, ask = APPROVE, True
         elif work.kind == "agent":
-            kind, body = AGENT, {"text": values.text(job.input) or " ", "input": job.input}
+            kind, body = AGENT, {"text": templates.text(job.input) or " ", "input": job.input}
             if job.node.gives is not None and not before and not job.second:
                 body["options"] = {"schema": job.node.gives}
         return {"node": before + job.label, "kind": kind, "name": name, "body": body, "ask": ask,

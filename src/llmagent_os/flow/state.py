@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..core import codec
+from ..core import codec, templates
 from ..core.records import Json
 from . import values
 from .graph import OTHERWISE, Edge, Graph, Node, Work
@@ -111,7 +111,7 @@ class Run:
     def result(self) -> Json:
         """What the run has made, once nothing is left to do."""
         if self.graph.result is not None:
-            return values.fill(self.graph.result, self.results)
+            return templates.fill(self.graph.result, self.results)
         last = [
             node.id
             for node in self.graph.nodes
@@ -126,7 +126,7 @@ class Run:
             undo = job.node.undo
             assert undo is not None
             scope = ChainMap({job.node.id: value, "item": job.value}, self.results)
-            given = value if undo.input is None else values.fill(undo.input, scope)
+            given = value if undo.input is None else templates.fill(undo.input, scope)
             yield replace(job, work=undo, input=given, origins=(*origins, *self._from(undo.input)), attempt=0)
 
     # -- what has happened
@@ -284,7 +284,7 @@ class Run:
         if node.over is None:
             value, whose = self._given(node, node.work)
             return self._enqueue(Job(node, node.work, value, whose, round_))
-        items = values.fill(node.over, self.results)
+        items = templates.fill(node.over, self.results)
         if not isinstance(items, list | tuple):
             return self._fail(node, "what it is done over is no list")
         if not items:
@@ -308,10 +308,10 @@ class Run:
         if work.input is None:
             return (item, ()) if node.over is not None else self._arrived(node)
         scope = ChainMap({"item": item}, self.results)
-        return values.fill(work.input, scope), self._from(work.input)
+        return templates.fill(work.input, scope), self._from(work.input)
 
     def _from(self, template: Json) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(o for name in values.named(template) for o in self._whose.get(name, ())))
+        return tuple(dict.fromkeys(o for name in templates.named(template) for o in self._whose.get(name, ())))
 
     def _arrived(self, node: Node) -> tuple[Json, tuple[str, ...]]:
         """What comes along the edges: of one its value, of several a mapping of values by their sources."""
@@ -329,7 +329,7 @@ class Run:
     def _carried(self, edge: Edge) -> tuple[Json, tuple[str, ...]]:
         if edge.value is None:
             return self.results[edge.source], self._whose[edge.source]
-        return values.fill(edge.value, self.results), self._from(edge.value)
+        return templates.fill(edge.value, self.results), self._from(edge.value)
 
 
 def typed(job: Job, raw: Json) -> tuple[Json, str | None]:

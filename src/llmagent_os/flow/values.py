@@ -1,81 +1,14 @@
-"""Values on their way through a flow: templates that name them, conditions on them, and whether two types fit."""
+"""Values on their way through a flow: conditions on them, and whether two types fit."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..core import codec
-from ..core.errors import InvalidRequest
 from ..core.records import Json
+from ..core.templates import GONE, NAME, WHOLE, at
 from ..core.validity import Unknown, fault, same
-
-_NAME = re.compile(r"\$\{([A-Za-z_][\w-]*)((?:\.[\w-]+)*)\}")
-_GONE, _DIGITS = object(), 10
-LONGEST = 4_000_000  # characters that names bring into one text: each node could double what it is given
-WHOLE = "."
-"""The path of a value itself."""
-
-
-def named(template: Json) -> Iterator[str]:
-    """The nodes that a template names (and `input`, `item`), in order, each as often as it stands there."""
-    if isinstance(template, str):
-        yield from (found[1] for found in _NAME.finditer(template))
-    elif isinstance(template, Mapping):
-        for each in template.values():
-            yield from named(each)
-    elif isinstance(template, Sequence):
-        for each in template:
-            yield from named(each)
-
-
-def fill(template: Json, scope: Mapping[str, Json]) -> Json:
-    """A template with every `${NAME.PATH}` replaced by what it names; one that stands alone keeps its type.
-
-    What is not there is null, and no text within a text. Raises InvalidRequest for a text beyond `LONGEST`.
-    """
-    if isinstance(template, str):
-        if alone := _NAME.fullmatch(template):
-            return _named(alone, scope)
-        room = LONGEST
-
-        def put(found: re.Match[str]) -> str:
-            nonlocal room
-            said = text(_named(found, scope))
-            room -= len(said)
-            if room < 0:
-                raise InvalidRequest(f"a template came to more than {LONGEST:,} characters; pass less on")
-            return said
-
-        return _NAME.sub(put, template)
-    if isinstance(template, Mapping):
-        return {name: fill(each, scope) for name, each in template.items()}
-    return [fill(each, scope) for each in template] if isinstance(template, Sequence) else template
-
-
-def _named(found: re.Match[str], scope: Mapping[str, Json]) -> Json:
-    value = at(scope.get(found[1]), found[2].lstrip("."))
-    return None if value is _GONE else value
-
-
-def at(value: Json, path: str) -> Any:
-    """What stands at a path such as `order.lines.0`; the whole value for an empty one or `.`."""
-    for name in path.split(".") if path not in ("", WHOLE) else ():
-        if isinstance(value, Mapping) and name in value:
-            value = value[name]
-        elif isinstance(value, list | tuple) and name.isdecimal() and len(name) < _DIGITS and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return _GONE
-    return value
-
-
-def text(value: Json) -> str:
-    """A value in words: text as it is, nothing for null, the rest as JSON."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else codec.dumps(value).decode()
 
 
 def holds(when: Mapping[str, Json], value: Json) -> bool:
@@ -84,7 +17,7 @@ def holds(when: Mapping[str, Json], value: Json) -> bool:
 
 
 def _meets(expected: Json, found: Any) -> bool:
-    if found is _GONE:
+    if found is GONE:
         return False
     if isinstance(expected, Mapping):
         return valid(expected, found) is None
@@ -158,10 +91,10 @@ def under(schema: Mapping[str, Json] | None, path: str) -> Mapping[str, Json] | 
 def type_of(template: Json, types: Mapping[str, Mapping[str, Json] | None]) -> Mapping[str, Json] | None:
     """The type of what a template is filled to, by the types of what it names; None: nobody says."""
     if isinstance(template, str):
-        alone = _NAME.fullmatch(template)
+        alone = NAME.fullmatch(template)
         if alone:
             return under(types.get(alone[1]), alone[2].lstrip("."))
-        return {"type": "string"} if _NAME.search(template) else {"const": template}
+        return {"type": "string"} if NAME.search(template) else {"const": template}
     if isinstance(template, Mapping):
         parts = {name: type_of(each, types) or {} for name, each in template.items()}
         return {"type": "object", "properties": parts, "additionalProperties": False}

@@ -25,6 +25,7 @@ from .messages_api import Messages
 from .openai_api import OpenAI
 from .responses_api import Responses
 from .rest import rest_app
+from .rest_triggers import HOOKS
 
 if TYPE_CHECKING:
     from ..boot import System
@@ -126,12 +127,13 @@ class Gateway:
     async def _serve(self, http: Exchange) -> None:
         path, method = http.scope["path"], http.scope["method"]
         http.scope["system"] = self._system
-        if method == "OPTIONS" or path in OPEN:
+        open_ = path in OPEN or path.startswith(HOOKS)
+        if method == "OPTIONS" or open_:
             check_host(http.scope, self._names)
         if method == "OPTIONS" and (offered := methods(path)):
             await http.empty([(b"allow", ", ".join(offered).encode())])
             return
-        if path in OPEN:
+        if open_:
             await self._rest(http.scope, *http.channels())
             return
         caller = await self._lock.admit(http.scope)

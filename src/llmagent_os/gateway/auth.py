@@ -24,7 +24,7 @@ ANYBODY, KNOWN = "", "*"
 """Scopes of what is served without a key, and to every key."""
 
 _HELD = {
-    ANYBODY: ", ".join(["GET /health", *(f"GET {path}" for path in PAGES)]),
+    ANYBODY: ", ".join(["GET /health", "POST /v1/hooks/{pid}", *(f"GET {path}" for path in PAGES)]),
     KNOWN: "GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
     "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload",
@@ -36,7 +36,7 @@ _HELD = {
     "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
-    "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, "
+    "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/triggers/{name}/fire, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
@@ -48,10 +48,12 @@ _HELD = {
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
     "POST /v1/tools/{name}",
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
-    "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}",
+    "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}, "
+    "GET /v1/triggers, GET /v1/triggers/{name}, GET /v1/triggers/{name}/starts",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
     "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "
-    "DELETE /v1/anomalies/{name}",
+    "DELETE /v1/anomalies/{name}, PUT /v1/triggers/{name}, DELETE /v1/triggers/{name}, "
+    "POST /v1/triggers/{name}/pause, POST /v1/triggers/{name}/resume",
     "approvals": "GET /v1/approvals, GET /v1/approvals/{identifier}, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",

@@ -27,6 +27,7 @@ COMMANDS = {
     "models": ("models", "List, add, fetch and remove models."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "flow": ("flows", "Check, run, watch and draw flows."),
+    "triggers": ("triggers", "Start agents and flows at times, for messages, files and webhooks."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "tenants": ("tenants", "See and say what a tenant may use."),

@@ -39,8 +39,9 @@ from .rest_responses import Conversing
 from .rest_system import Overview
 from .rest_tenants import Tenants
 from .rest_tools import Tools
+from .rest_triggers import HOOKS, Triggers
 
-DESCRIPTION = """An operating system for LLM agents. Every path but `/health` and the pages needs
+DESCRIPTION = """An operating system for LLM agents. Every path but `/health`, the pages and webhooks needs
 `Authorization: Bearer KEY` or `x-api-key: KEY`: the owner's, in the file `key` of the data folder, one minted with
 `POST /v1/keys`, or a token, or the cookie of a login. Errors are
 `{"error": {type, message, facts, param, code}}`, on the OpenAI-compatible paths
@@ -74,7 +75,7 @@ def rest_app() -> FastAPI:
     )
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
-        Anomalous, Accounts, Tools,
+        Anomalous, Accounts, Tools, Triggers,
     )  # fmt: skip
     for part in parts:
         app.include_router(part().router())
@@ -141,7 +142,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     document["paths"].update({path: {"post": _operation(*about)} for path, about in HOT.items()})
-    document["paths"]["/health"]["get"]["security"] = []
+    document["paths"]["/health"]["get"]["security"] = document["paths"][HOOKS + "{pid}"]["post"]["security"] = []
     return document
 
 

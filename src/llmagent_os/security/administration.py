@@ -50,6 +50,7 @@ ACTS: Mapping[str, Act] = {
     "files.put": Act("chat", "Put a file into the workspace of an agent and a person."),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
+    "processes.trigger": Act("processes:write", "Store a trigger, or change one."),
     "processes.nice": Act("processes:write", "Change how a process stands in line."),
     "anomalies.quarantine": Act("processes:write", "Let no process of an agent call a tool or send a message."),
     "anomalies.release": Act("processes:write", "End a quarantine."),

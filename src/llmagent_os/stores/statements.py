@@ -149,6 +149,8 @@ READS = {
     "coalesce(min(sum(seconds) FILTER (WHERE coalesce(labels, '') NOT LIKE '%\"asked:%'), "
     "max(started + seconds) - min(started)), 0.0) FROM call WHERE pid = ?1 AND seq > ?2",
     "call.page_of": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND principal = ? ORDER BY seq LIMIT ?",
+    "call.starts": f"SELECT {CALL} FROM call WHERE pid = ? AND name IN ('trigger_start', 'trigger_skip') "
+    "ORDER BY seq DESC LIMIT ?",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
     "call.newest": "SELECT coalesce(max(n), 0) FROM call",
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -90,3 +91,11 @@ async def reach(where: Address, work: Callable[[Client], Awaitable[T]]) -> T:
     """Do something with the system at an address."""
     async with Client(where.url, where.key) as client:
         return await work(client)
+
+
+def written(text: str) -> Any:
+    """What somebody wrote as a value: JSON where it is some, else their words; None for nothing."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
