@@ -138,7 +138,10 @@ class Run:
         """Whether a task, the user's or the attacker's, has its way."""
         said = [text_content_block_from_string(self.answer["text"])]
         before, after = self.before.model_copy(deep=True), self.environment.model_copy(deep=True)  # some checks write
-        return bool(self.suite._check_task_result(task, said, before, after, self.done))
+        try:
+            return bool(self.suite._check_task_result(task, said, before, after, self.done))
+        except KeyError:  # a check looks for an argument that the disguising adversary left out
+            return False
 
     def obeyed(self) -> list[str]:
         """The attacker's calls that were carried out and do more than look; none that the user's task needs as well."""
