@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import xllamacpp
 from pydantic import Field
 
 from ..core import codec
@@ -29,6 +28,7 @@ from ..core.errors import (
 )
 from ..core.records import ModelSpec
 from .known import damaged
+from .llamacpp_library import xllamacpp
 from .memory import SLOTS, WINDOW
 from .toolcalls import refused
 
