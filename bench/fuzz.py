@@ -1,24 +1,32 @@
-"""What the parsers do with anything at all: coverage-guided fuzzing (atheris), a crash is whatever is not documented.
+"""What the parsers do with anything at all: a crash is whatever is not documented.
 
     python bench/fuzz.py [NAME ...] [--seconds 600] [--json]     # all parsers unless some are named
+    python bench/fuzz.py [NAME ...] --long 40 [--seed 1]         # so many long inputs of each, always the same ones
     python bench/fuzz_worker.py NAME FILE                        # one input again
 
-A hang of ten seconds is a crash, too. The input of a crash is kept in the present folder.
+Half of the time is coverage-guided fuzzing (atheris) with inputs of up to 4 KB, half are inputs of up to 200 KB made by
+chance. A hang of ten seconds is a crash, too. The input of a crash is kept in the present folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from common import Report, load, machine, say
-from fuzz_targets import LONGEST, TARGETS, is_slow
+from fuzz_grown import LARGEST, SLOW, long_inputs
+from fuzz_readers import COVERED, READERS
+from fuzz_targets import LONGEST, is_slow
 
 HANG, MEMORY = 10, 2048  # seconds, megabytes
 _RUNS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
@@ -29,9 +37,11 @@ def fuzz(name: str, seconds: int, report: Report) -> None:
     """Fuzz one parser and report; a crash is told with its traceback."""
     with tempfile.TemporaryDirectory(prefix="llmagent-os-fuzz-") as folder:
         corpus, slow = Path(folder, "corpus"), Path(folder, "slow")
+        seeds = READERS[name].seeds if name in READERS else ()
         corpus.mkdir()
         slow.mkdir()
-        (corpus / "plain").write_bytes(b"")
+        for number, seed in enumerate((b"", *seeds)):
+            (corpus / str(number)).write_bytes(seed)
         options = [
             f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}",
             f"-artifact_prefix={name}-", "-print_final_stats=1", str(corpus),
@@ -48,23 +58,51 @@ def fuzz(name: str, seconds: int, report: Report) -> None:
     report.add(name, "executions", int(runs[1]) if runs else 0, "", at_least=1)
     report.add(name, "branches reached", int(covered[-1]) if covered else 0, "")
     report.add(name, "crashes", int(done.returncode != 0), "", at_most=0)
-    slowest = [data for data in found if is_slow(name, data)]
+    slowest = [data for data in found if is_slow(COVERED[name], data)]
     for data in slowest[:3]:
         say(f"{name}: slow: {base64.b64encode(data).decode()}")
     report.add(name, "inputs above 20 us a byte", len(slowest), "", at_most=0)
 
 
+def grown(name: str, given: argparse.Namespace, enough: Callable[[int], bool], report: Report) -> None:
+    """Give one parser long inputs and report."""
+    outcome = long_inputs(name, given.seed, enough, given.largest)
+    kept = ([outcome.crashed] if outcome.crashed is not None else []) + outcome.slow[:3]
+    for data in kept:
+        file = Path(f"{name}-long-{hashlib.sha1(data).hexdigest()[:10]}")
+        file.write_bytes(data)
+        say(f"{name}: {file}: {len(data)} bytes that begin with {data[:100]!r}")
+    if outcome.trouble is not None:
+        say("".join(traceback.format_exception(outcome.trouble))[-4000:])
+    report.add(name, "long inputs", outcome.inputs, "", at_least=1)
+    report.add(name, "crashes by long inputs", int(outcome.crashed is not None), "", at_most=0)
+    report.add(name, "slowest long input", outcome.slowest * 1e6, "us a byte", at_most=SLOW * 1e6)
+    report.add(name, "long inputs above that", len(outcome.slow), "", at_most=0)
+
+
 def main() -> None:
     """Fuzz what is named, one after another."""
+    names = list(COVERED)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *TARGETS], metavar="NAME", help=", ".join(TARGETS))
+    parser.add_argument("names", nargs="*", choices=[[], *names], metavar="NAME", help=", ".join(names))
     parser.add_argument("--seconds", type=int, default=600, help="for each (600)")
+    parser.add_argument("--long", type=int, help="so many long inputs of each, and nothing by time")
+    parser.add_argument("--largest", type=int, default=LARGEST, help=f"bytes of a long input ({LARGEST})")
+    parser.add_argument("--seed", type=int, default=1, help="of the long inputs (1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args()
     report = Report("fuzz", given.json)
     say(f"fuzz: {machine()}, load {load()}")
-    for name in given.names or TARGETS:
-        fuzz(name, given.seconds, report)
+    for name in given.names or names:
+        if given.long is not None:
+            if name in READERS:
+                grown(name, given, lambda made: made >= given.long, report)
+            continue
+        seconds = given.seconds // 2 if name in READERS else given.seconds
+        fuzz(name, seconds, report)
+        if name in READERS:
+            end = time.monotonic() + seconds
+            grown(name, given, lambda made, end=end: time.monotonic() > end, report)
     sys.exit(report.close())
 
 

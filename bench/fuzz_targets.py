@@ -259,10 +259,10 @@ def _remote(engine: Any, events: Sequence[Json], whole: Json, data: bytes) -> No
     for each in said:
         server.pieces = bender.cut(each)
         with suppress(LLMAgentOSError):
-            straight(_taken(engine, request))
+            straight(taken(engine, request))
 
 
-async def _taken(engine: Any, request: GenerateRequest) -> None:
+async def taken(engine: Any, request: GenerateRequest) -> None:
     last = None
     async for last in engine.generate(request):
         _sendable(last)
@@ -671,7 +671,7 @@ async def _answered(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _connected(pieces: Sequence[bytes]) -> None:
+async def connected(pieces: Sequence[bytes]) -> None:
     config = uvicorn.Config(_answered, ws="none", lifespan="off", log_config=None, log_level="critical")
     config.load()
     made: Any = CorkedProtocol
@@ -699,7 +699,7 @@ def head(data: bytes) -> None:
     """What comes over a connection, cut anywhere: requests, or none."""
     bender = Bender(data)
     said = b"".join(_HEADS[bender.pick(len(_HEADS))] for _ in range(bender.pick(12))) + data[13:]
-    LOOP.run_until_complete(_connected(bender.cut(said)))
+    LOOP.run_until_complete(connected(bender.cut(said)))
 
 
 LOOP = asyncio.new_event_loop()
@@ -718,12 +718,12 @@ def _documented(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
 SLOW, LONGEST = 20e-6, 4096  # seconds a byte, bytes of an input
 
 
-def is_slow(name: str, data: bytes) -> bool:
+def is_slow(target: Callable[[bytes], object], data: bytes) -> bool:
     """Whether a target takes longer than an input of the greatest length may, the third time that it is tried."""
     seconds = []
     for _ in range(3):
         began = time.thread_time()
-        TARGETS[name](data)
+        target(data)
         seconds.append(time.thread_time() - began)
     return min(seconds) > SLOW * LONGEST
 

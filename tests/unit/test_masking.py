@@ -43,7 +43,7 @@ from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.sched.router import Engines
 from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, logged, scrubbed
 from llmagent_os.security.recognisers import recognise
-from llmagent_os.security.vault import Vault, key_file
+from llmagent_os.security.vault import Known, Vault, key_file
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -217,6 +217,37 @@ def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
     recognise(text)
     assert (time.process_time() - began) / len(text) < 15e-6  # per character; it is 0.3 millionths in plain text
+
+
+class Looks(dict[str, Any]):
+    """A mapping that counts how often it is looked into."""
+
+    count = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.count += 1
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize(("text", "most"), [("a" * 20_000, 200), ("a " * 10_000, 1_000_000), ("b" * 20_000, 0)])
+def test_values_that_somebody_made_to_begin_alike_are_looked_for_no_longer(text: str, most: int) -> None:
+    known = Known()
+    for length in range(4, 400):
+        known.add(f"<KEY_{length}>", "a" * length + "x")
+    known._forms = looks = Looks(known._forms)
+    assert list(known.find(text)) == []
+    assert looks.count <= most  # it was as many times their number as the text has letters
+
+
+def test_values_are_found_again_of_any_length_and_whatever_they_begin_with() -> None:
+    values = ["anna", "annabel", "annabelle", "annabellelee", "annabellelee@example.org", "张三", "张三丰", "7" * 40,
+              "eyJ" + "k" * 600]  # fmt: skip
+    known = Known()
+    for number, value in enumerate(values):
+        known.add(f"<KEY_{number}>", value)
+    text = " | ".join(values) + " | Anna-Belle | annabellel | 张 三丰"
+    found = [text[span.start : span.end] for span in known.find(text)]
+    assert sorted(found) == sorted([*values, "Anna-Belle", "张 三丰"])
 
 
 def passage(vault: Vault | None = None, tenant: str = "t") -> Passage:

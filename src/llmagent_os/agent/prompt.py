@@ -15,9 +15,9 @@ class PromptTemplate:
     """
 
     def __init__(self, input_variables: Sequence[str], template: str) -> None:
-        used = variables_of(template)
+        used, known = dict.fromkeys(variables_of(template)), frozenset(input_variables)  # there may be very many
         for name in used:
-            if name not in input_variables:
+            if name not in known:
                 hint = nearest(name, input_variables)
                 raise InvalidRequest(f"the template uses {name!r}, no input variable; {hint}", parameter=name)
         for name in input_variables:
@@ -26,10 +26,11 @@ class PromptTemplate:
         self.input_variables = tuple(input_variables)
         self.template = template
 
-    def format(self, **values: object) -> str:
+    def format(self, /, **values: object) -> str:
         """Fill the template in; raises InvalidRequest naming a variable that is missing or unknown."""
+        known = frozenset(self.input_variables)
         for name in values:
-            if name not in self.input_variables:
+            if name not in known:
                 hint = nearest(name, self.input_variables)
                 raise InvalidRequest(f"the template has no variable {name!r}; {hint}", parameter=name)
         for name in self.input_variables:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -13,14 +14,32 @@ from . import codec
 from .errors import InvalidRequest
 
 DEEPEST, MOST = 100, 1_000_000  # levels, and values with every alias written out
-SMALL = 1 << 20  # bytes that the slower of two parsers is given
+SMALL = 1 << 16  # bytes that the slower of two parsers is given
+_ODD = "found unexpected ':'"  # what the other one says of them
+DIGITS = 400  # characters of a number: what takes more is nobody's value, and long to work out
+MERGED = 100_000  # names that mappings have from others by `<<`
+BROKEN = (yaml.YAMLError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What a parser of YAML raises for a text that is none, or for a value that is not what its tag says."""
 
 
 def read(text: str | bytes, source: str) -> list[Any]:
     """The documents of a YAML text; raises InvalidRequest, which names `source`, for what is none or is not plain."""
+    return [plain(document, source) for document in loaded(text, source, LOADERS)]
+
+
+def loaded(text: str | bytes, source: str, loaders: Sequence[Any], most: int | None = None) -> list[Any]:
+    """The documents of a YAML text (the first `most`), by the first loader, or by the last one what is small and odd.
+
+    That takes `{a/b:}`. Raises InvalidRequest, which names `source`, for what is none.
+    """
     try:
-        return [plain(document, source) for document in yaml.safe_load_all(text)]
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # a date of month 13 is a ValueError
+        try:
+            return list(islice(yaml.load_all(text, loaders[0]), most))
+        except yaml.MarkedYAMLError as error:
+            if error.problem != _ODD or len(text) > SMALL:
+                raise
+            return list(islice(yaml.load_all(text, loaders[-1]), most))
+    except BROKEN as error:
         raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
 
 
@@ -37,20 +56,7 @@ def foreign(text: bytes, source: str) -> Any:
     text = text.removeprefix(b"\xef\xbb\xbf")  # a mark that JSON does not have
     with suppress(ValueError):
         return plain(codec.loads(text), source)  # many times as fast, and most documents are JSON
-    try:
-        return plain(_loaded(text), source)
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
-
-
-def _loaded(text: bytes) -> Any:
-    """By the parser in C where there is one; what is small and beyond that (`{a/b:}`) by the other."""
-    try:
-        return next(iter(yaml.load_all(text, _FOREIGN[0])), None)
-    except yaml.MarkedYAMLError:
-        if len(text) > SMALL:
-            raise
-        return next(iter(yaml.load_all(text, _FOREIGN[-1])), None)
+    return plain(next(iter(loaded(text, source, _FOREIGN, 1)), None), source)
 
 
 class Written(float):
@@ -60,9 +66,59 @@ class Written(float):
 
 
 def _number(loader: Any, node: Any) -> float:
-    found = Written(node.value)
-    found.text = node.value
-    return found if repr(float(found)) != node.value else float(found)
+    said = loader.construct_scalar(node)
+    found = Written(said)
+    found.text = said
+    return found if repr(float(found)) != said else float(found)
+
+
+def _bounded(base: Any) -> Any:
+    """A loader that gives up what has no end: depths, of which parsers hold each with all above it in mind, numbers by
+
+    sixties (one of 200 KB takes seconds to work out), and merges: `{<<: [*a, *a]}` doubles what `a` is, and so on.
+    """
+
+    class Bounded(base):  # type: ignore[misc]
+        depth = merged = 0
+
+        def descend_resolver(self, node: Any, index: Any) -> None:
+            self.depth += 1
+            if self.depth > DEEPEST + 1:
+                raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+            super().descend_resolver(node, index)
+
+        def ascend_resolver(self) -> None:
+            self.depth -= 1
+            super().ascend_resolver()
+
+        def flatten_mapping(self, node: Any) -> None:
+            for each in _merged(node):
+                self.flatten_mapping(each)
+                self.merged += len(each.value)
+                if self.merged > MERGED:
+                    raise ValueError(f"more than {MERGED} names are merged")
+            super().flatten_mapping(node)
+
+    for kind in ("int", "float"):
+        Bounded.add_constructor(f"tag:yaml.org,2002:{kind}", _short(getattr(base, f"construct_yaml_{kind}")))
+    return Bounded
+
+
+def _merged(node: Any) -> Iterator[Any]:
+    """The mappings whose names one has as well."""
+    for key, value in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            found = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (each for each in found if isinstance(each, yaml.MappingNode))
+
+
+def _short(made: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def number(loader: Any, node: Any) -> Any:
+        if len(loader.construct_scalar(node)) > DIGITS:
+            raise ValueError(f"a number has more than {DIGITS} characters")
+        return made(loader, node)
+
+    return number
 
 
 def _foreign(base: Any) -> Any:
@@ -81,7 +137,9 @@ def _foreign(base: Any) -> Any:
     return loader
 
 
-_FOREIGN = [_foreign(base) for base in (getattr(yaml, "CSafeLoader", None), yaml.SafeLoader) if base is not None]
+LOADERS = [_bounded(base) for base in (getattr(yaml, "CSafeLoader", None), yaml.SafeLoader) if base is not None]
+"""For YAML as it is mostly written: by the parser in C where there is one, and by the other."""
+_FOREIGN = [_foreign(base) for base in LOADERS]
 
 
 def plain(value: Any, source: str) -> Any:

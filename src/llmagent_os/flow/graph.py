@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-import yaml
-
 from ..core import codec, documents, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import Json
@@ -197,10 +195,6 @@ class Listed(list[Any]):
     lines: Mapping[Any, int] = {}
 
 
-class _Loader(yaml.SafeLoader):
-    """Keeps lines."""
-
-
 def _mapping(loader: Any, node: Any) -> Iterator[Lined]:
     made = Lined()
     yield made
@@ -216,20 +210,24 @@ def _sequence(loader: Any, node: Any) -> Iterator[Listed]:
 
 
 def _key(key: Any) -> str:
-    return key if isinstance(key, str) else codec.dumps(key).decode()
+    return key if isinstance(key, str) else codec.dumps(documents.plain(key, "the name of a field")).decode()
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(node.value))  # as JSON has it
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_constructor("tag:yaml.org,2002:seq", _sequence)
+def _lined(base: Any) -> Any:
+    """A loader that keeps lines, and dates as they are written, as JSON has them."""
+    loader: Any = type("Lining", (base,), {})
+    loader.add_constructor("tag:yaml.org,2002:timestamp", base.construct_yaml_str)
+    loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+    loader.add_constructor("tag:yaml.org,2002:seq", _sequence)
+    return loader
+
+
+_LOADERS = [_lined(base) for base in documents.LOADERS]
 
 
 def load(text: str | bytes, source: str) -> list[Any]:
     """The definitions in a YAML text (JSON is YAML), with their lines; raises InvalidRequest as `documents.read`."""
-    try:
-        found = [documents.plain(each, source) for each in yaml.load_all(text, _Loader)]
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
+    found = [documents.plain(each, source) for each in documents.loaded(text, source, _LOADERS)]
     return [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
 
 

@@ -58,22 +58,46 @@ def rule(data: Mapping[str, Any]) -> Cue:
     """Read one rule: `match`, `step`, and the reply's `text`, `calls`, `error`, `delay`, `pace`, `piece`.
 
     `calls` are `{name, arguments}`; `error` is a message, or `{type, message}` with a class of `core.errors`.
-    Raises InvalidRequest for an unknown key or a broken pattern.
+    Raises InvalidRequest for an unknown key, a value of another type or a broken pattern.
     """
-    unknown = set(data) - {"match", "step", "text", "calls", "error", "delay", "pace", "piece"}
+    unknown = set(data) - set(_KINDS)
     if unknown:
-        raise InvalidRequest(f"a rule has no {min(unknown)!r}; it has match, step, text, calls, error, delay")
+        raise InvalidRequest(f"a rule has no {min(map(str, unknown))!r}; it has match, step, text, calls, error, delay")
+    for name, value in data.items():
+        kind, said = _KINDS[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InvalidRequest(f"a rule's `{name}` is {said}")
+    if not all(map(_callable, data.get("calls", ()))):
+        raise InvalidRequest("a rule's `calls` are a list of {name: ..., arguments: {...}}")
+    if data.get("piece", 1) < 1 or min(data.get("delay", 0), data.get("pace", 0)) < 0:
+        raise InvalidRequest("a rule's `piece` is 1 or more, and `delay` and `pace` are 0 or more")
     try:
         pattern = re.compile(data["match"], re.DOTALL) if "match" in data else None
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:  # `{99999999999}`, and groups in groups without an end
         raise InvalidRequest(f"the rule's match {data['match']!r} is no regular expression: {error}") from error
     return Cue(_reply(data), pattern, data.get("step"))
+
+
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    "match": (str, "a regular expression"), "step": (int | None, "a whole number"), "text": (str, "a text"),
+    "calls": (list | tuple, "a list"), "error": (str | Mapping, "a message, or {type: ..., message: ...}"),
+    "delay": (int | float, "seconds"), "pace": (int | float, "seconds"), "piece": (int, "a number of tokens"),
+}  # fmt: skip
+
+
+def _callable(call: Any) -> bool:
+    return (
+        isinstance(call, Mapping) and isinstance(call.get("name"), str)
+        and isinstance(call.get("arguments", {}), Mapping)
+    )  # fmt: skip
 
 
 def _reply(data: Mapping[str, Any]) -> Reply:
     error = data.get("error")
     if isinstance(error, str):
         error = {"type": "EngineFailed", "message": error}
+    if error and not (isinstance(error.get("type"), str) and isinstance(error.get("message"), str)):
+        raise InvalidRequest("a rule's `error` is a message, or {type: ..., message: ...}")
     return Reply(
         text=data.get("text", ""),
         calls=tuple((call["name"], call.get("arguments", {})) for call in data.get("calls", ())),
@@ -179,7 +203,7 @@ def _named(text: str, request: GenerateRequest) -> list[Called]:
 def _object_at(text: str, start: int) -> Mapping[str, Json]:
     try:
         value: Mapping[str, Json] = _JSON.raw_decode(text, start)[0]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"after `with` in {text[:start][-40:]!r} there is no JSON object: {error}") from error
     return value
 

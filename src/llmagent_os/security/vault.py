@@ -13,8 +13,7 @@ import hmac
 import os
 import secrets
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -31,6 +30,7 @@ _SEPARATORS: dict[int, int | None] = {
     **{code: None if letter in _BETWEEN else letter for code, letter in PLAIN.items()}, **dict.fromkeys(_BETWEEN)
 }  # fmt: skip
 _NONCE = 12
+_ALIKE, _LENGTHS = 256, 16  # letters that are compared of values that begin alike, and the lengths that they may have
 PUT_BACK = "put vault.key back from the backup that they come from, and start again"
 _KEY = 32
 
@@ -79,44 +79,66 @@ class Known:
         self.values: dict[str, str] = {}
         self.tokens: dict[tuple[str, str], str] = {}  # by kind and value
         self._forms: dict[str, tuple[str, str]] = {}  # a value without separators, in one case: (kind, value)
-        self._lengths: defaultdict[str, set[int]] = defaultdict(set)  # of the forms that begin so
-        self._grams: set[int] = set()  # how many letters begin a form: 4, or 2 Chinese ones
+        self._begins: dict[int, dict[str, set[int]]] = {}  # see `add`
 
     def add(self, token: str, value: str) -> None:
-        """Know a value from now on. Latin ones under four letters are not looked for: they are everywhere."""
+        """Know a value from now on. Latin ones under four letters are not looked for: they are everywhere.
+
+        Its length stands with its first letters: 4 (or 2 Chinese ones), 8, 16 and so on, as many as it has. So those
+        that begin alike are tried only where as much of them is there, and of very many only some: whoever is read
+        could have made them up. The others are recognised by what they are, as the first time.
+        """
         kind = token[1:].partition("_")[0]
         self.values[token], self.tokens[kind, value] = value, token
         form = squeezed(value)
         least = 4 if form[:2].isascii() else 2
-        if len(form) >= least:
-            self._forms.setdefault(form, (kind, value))
-            self._lengths[form[:least]].add(len(form))
-            self._grams.add(least)
+        if len(form) < least:
+            return
+        self._forms.setdefault(form, (kind, value))
+        begins, size, lengths = self._begins.setdefault(least, {}), least, set[int]()
+        while size <= min(len(form), _ALIKE):
+            lengths = begins.setdefault(form[:size], set())
+            size *= 2
+        if len(lengths) < _LENGTHS:
+            lengths.add(len(form))
 
     def find(self, text: str) -> Iterator[Span]:
         """Every place where a known value stands, with or without spaces, dashes, dots and brackets in it.
 
-        One look-up a letter, and a few more where a value may begin: the time does not grow with the number of values.
+        One look-up a letter, and a few more where a word begins as values do: the time does not grow with their number.
         """
-        lengths = self._lengths
-        if not lengths:
-            return
-        form = squeezed(text)
-        grams = tuple(self._grams - {2} if form.isascii() else self._grams)
-        hits = [(p, p + g) for g in grams for p in range(len(form) - g + 1) if form[p : p + g] in lengths]
-        places: list[int] | None = None  # of the letters of `form` in the text
-        for place, upto in hits:
-            for length in sorted(lengths[form[place:upto]], reverse=True):
-                piece = form[place : place + length]  # at the end of the text it is shorter
-                known = self._forms.get(piece)
-                if known is None:
-                    continue
+        form, places = squeezed(text) if self._begins else "", list[int]()
+        for least, begins in tuple(self._begins.items()):  # others may be masking, too
+            if least < 4 and form.isascii():
+                continue
+            for place in [p for p in range(len(form) - least + 1) if form[p : p + least] in begins]:
+                # of the letters of `form` in the text
                 places = places or [n for n, letter in enumerate(text) if _SEPARATORS.get(ord(letter), 0) is not None]
-                start, end = places[place], places[place + len(piece) - 1] + 1
-                alone = not _inside(text, start) and not _inside(text, end)
-                if alone and (known[0] != "NAME" or text[start:end] == known[1]):
-                    yield Span(start, end, known[0])
-                    break
+                if not _inside(text, places[place]):
+                    yield from self._longest(text, form, places, place, _lengths(form, place, begins, least))
+
+    def _longest(
+        self, text: str, form: str, places: Sequence[int], place: int, lengths: Sequence[int]
+    ) -> Iterator[Span]:  # fmt: skip
+        """The longest value that begins at a place of a form, if one does."""
+        for length in lengths:
+            piece = form[place : place + length]  # at the end of the text it is shorter
+            known = self._forms.get(piece)
+            if known is None:
+                continue
+            start, end = places[place], places[place + len(piece) - 1] + 1
+            if not _inside(text, end) and (known[0] != "NAME" or text[start:end] == known[1]):
+                yield Span(start, end, known[0])
+                return
+
+
+def _lengths(form: str, place: int, begins: Mapping[str, Collection[int]], size: int) -> list[int]:
+    """How long the values may be that begin at a place of a form, the longest first."""
+    found: list[int] = []
+    while place + size <= len(form) and (lengths := begins.get(form[place : place + size])) is not None:
+        found += lengths
+        size *= 2
+    return sorted(found, reverse=True)
 
 
 def squeezed(text: str) -> str:

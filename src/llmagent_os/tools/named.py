@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ..core.places import folders, told
 from .aside import marks, plain, walked
 
 MOST = 50  # files that are told one by one
+PATTERNS, LONGEST = 1000, 255  # that are tried on the names of all files, and letters of one
 READ = 1 << 16  # bytes of a file in which names of others are looked for
 CHUNK = 1 << 20
 REST = "(the other files)"
@@ -63,15 +64,19 @@ def _files(folder: Path) -> Iterator[str]:
         yield from (path + name for name in here.others)
 
 
-def _named(paths: Iterable[str], texts: Sequence[str]) -> Iterator[str]:
-    """Those of some paths that texts name."""
+def _named(paths: Sequence[str], texts: Sequence[str]) -> Iterator[str]:
+    """Those of some paths that texts name; all of them where they hold more patterns than anybody writes."""
     words = {word.strip(".") for text in texts for word in _WORD.findall(text)}
     words |= {part for word in words for part in word.split(".")}  # of a dotted name
     patterns = [word for word in words if ("*" in word or "?" in word) and any(map(str.isalnum, word))]
+    if len(patterns) > PATTERNS or any(len(pattern) > LONGEST for pattern in patterns):
+        yield from paths
+        return
+    fits = re.compile("|".join(map(translate, patterns))).match
     for path in paths:
         name = path.rpartition("/")[2]
         odd = not _WORD.fullmatch(name) and any(name in text for text in texts)
-        if odd or _names(path) & words or any(fnmatchcase(name, pattern) for pattern in patterns):
+        if odd or _names(path) & words or (patterns and fits(name)):
             yield path
 
 

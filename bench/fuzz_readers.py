@@ -1,0 +1,431 @@
+"""What takes bytes of others, each as it is given them, and documents that it understands: see `fuzz`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, get_args
+
+import yaml
+from fuzz_targets import (
+    AGENT,
+    ANTHROPIC,
+    CHAT,
+    LOOP,
+    MESSAGES,
+    OPENAI,
+    OPENAPI,
+    REQUESTS,
+    RESPONSE,
+    REVIEW,
+    SAID,
+    SCHEMA,
+    TARGETS,
+    TOOL,
+    Canned,
+    connected,
+    expect,
+    straight,
+    taken,
+)
+
+from llmagent_os.agent import spec as agent_spec
+from llmagent_os.agent.prompt import PromptTemplate, variables_of
+from llmagent_os.core import codec, documents, patterns, places, schemas, validity, values
+from llmagent_os.core.errors import LLMAgentOSError
+from llmagent_os.core.links import found
+from llmagent_os.core.records import GenerateRequest, Meaning, Message, ModelSpec
+from llmagent_os.core.words import Words
+from llmagent_os.flow import check, compose, draw, graph
+from llmagent_os.flow import values as scopes
+from llmagent_os.gateway import bodies, messages_bodies, responses_bodies
+from llmagent_os.gateway.console.markdown import Markdown
+from llmagent_os.gateway.open_bodies import read_open
+from llmagent_os.llm import script
+from llmagent_os.llm.anthropic import AnthropicEngine
+from llmagent_os.llm.openai import OpenAIEngine
+from llmagent_os.llm.toolcalls import Parser
+from llmagent_os.security.masking import Passage, Restorer, logged
+from llmagent_os.security.recognisers import keys, recognise
+from llmagent_os.security.review import Sink
+from llmagent_os.security.vault import Vault
+from llmagent_os.tools import mcp_http, mcp_stdio, named
+from llmagent_os.tools.builtin import calculator
+from llmagent_os.tools.mcp_tools import fitting
+from llmagent_os.tools.openapi_read import imported
+from llmagent_os.tools.page import text_of_page
+from llmagent_os.tools.sandbox import traffic
+from llmagent_os.tools.zones import zone_of
+
+PIECE = 1000  # bytes that come at a time
+HALF = 100_000  # bytes, beyond which a line or an event is too long
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What reads bytes, each for itself, and documents that it understands."""
+
+    seeds: tuple[bytes, ...]
+    reads: tuple[Callable[[bytes], object], ...]
+
+
+def _reader(seeds: Sequence[bytes], *reads: Callable[[bytes], object]) -> Reader:
+    return Reader(tuple(seeds), reads)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+
+
+def _json(data: bytes) -> Any:
+    """JSON as anybody reads it who takes it further; what is none is refused before."""
+    try:
+        return documents.plain(codec.loads(data), "the input")
+    except ValueError:
+        return None
+
+
+# -- definitions
+
+
+def _agents(data: bytes) -> None:
+    for each in agent_spec.read(data, "fuzz.yaml"):
+        each.granted()
+
+
+def _flow(data: bytes) -> None:
+    for each in graph.load(data, "fuzz.yaml"):
+        made = compose.read(each)
+        told = made.data()
+        expect(compose.read(codec.loads(codec.dumps(told))).data() == told, "a graph came back as another one")
+        check.check(made, check.World(functions=("pass", "text", "vote")))
+        draw.mermaid(made)
+
+
+def _scope(data: bytes) -> None:
+    """Templates and conditions of a flow."""
+    told = _json(data)
+    if isinstance(told, dict):
+        filled = scopes.fill(told.get("template"), told)
+        list(scopes.named(told.get("template")))
+        if isinstance(told.get("when"), dict):
+            scopes.holds(told["when"], filled)
+
+
+def _template(data: bytes) -> None:
+    text = _text(data)
+    names = variables_of(text)
+    PromptTemplate(names, text).format(**dict.fromkeys(names, "x"))
+
+
+def _rules(data: bytes) -> None:
+    told = _json(data)
+    if isinstance(told, list) and all(isinstance(each, dict) for each in told):
+        script.rules(told)(REQUESTS[0])
+
+
+def _follow(data: bytes) -> None:
+    script.follow(replace(REQUESTS[0], messages=(Message("user", _text(data)),)))
+
+
+# -- what comes over a connection
+
+
+def _head(data: bytes) -> None:
+    LOOP.run_until_complete(connected(list(_pieces(data))))
+
+
+def _proxied(data: bytes) -> None:
+    LOOP.run_until_complete(_through(data))
+
+
+async def _through(data: bytes) -> None:
+    reader = asyncio.StreamReader(limit=traffic.LIMIT)
+    reader.feed_data(data)
+    reader.feed_eof()
+    stream = traffic.Stream(reader)
+    with suppress(traffic.Odd):
+        first = await stream.opening()
+        if traffic.is_tls(first):
+            traffic.server_name(first)
+        traffic.is_http(first)
+        asked = traffic.request(await stream.until(b"\r\n\r\n"))
+        asked.head("/", "example.org")
+        async for _ in traffic.body(stream, asked.length):
+            pass
+
+
+def _lines(data: bytes) -> None:
+    lines = mcp_stdio.Lines(HALF)
+    for piece in _pieces(data):
+        for line, whole in lines.feed(piece):
+            (mcp_stdio._parsed if whole else mcp_stdio._too_long)(line)
+
+
+def _told(data: bytes) -> None:
+    events = mcp_http.Events(HALF)
+    for piece in _pieces(data):
+        list(events.feed(piece))
+    events.rest()
+
+
+def _responses(data: bytes) -> None:
+    read_open(responses_bodies.ResponsesBody, data, responses_bodies.REFUSED).left_out()
+
+
+def _messages(data: bytes) -> None:
+    read_open(messages_bodies.MessagesBody, data, messages_bodies.REFUSED).request("m")
+
+
+def _upstream(engine: Any, stream: bool, data: bytes) -> None:
+    """What a server of a model answers."""
+    engine._server = Canned(ModelSpec("m", "remote"), "http://127.0.0.1:9", {})
+    engine._server.pieces = list(_pieces(data))
+    straight(taken(engine, replace(REQUESTS[0], stream=stream)))
+
+
+# -- what models, pages and tools say
+
+
+def _openapi(data: bytes) -> None:
+    imported(data, "fuzz", "the document")
+
+
+def _page(data: bytes) -> None:
+    text_of_page(_text(data), "http://example.org/")
+
+
+def _said(request: GenerateRequest, data: bytes) -> None:
+    parser = Parser(request)
+    for piece in _pieces(data):
+        parser.feed(_text(piece))
+    parser.close("stop")
+
+
+def _schema(data: bytes) -> None:
+    told = _json(data)
+    meant = schemas.meant(told, "the schema", "schema")
+    with suppress(validity.Unknown):
+        validity.fault(meant, told)
+
+
+def _pattern(data: bytes) -> None:
+    """An expression of any length. What a search of it costs is bounded by itself, see `patterns.STEPS`."""
+    with suppress(patterns.Unreadable):
+        patterns.compiled(_text(data))
+
+
+def _searched(data: bytes) -> None:
+    with suppress(patterns.TooLong):
+        patterns.compiled("^[a-z0-9]+$").search(_text(data))
+
+
+def _listing(data: bytes) -> None:
+    told = _json(data)
+    if isinstance(told, list):
+        fitting(told, (), 1000)
+
+
+def _named(data: bytes) -> None:
+    """The files of a workspace that code names."""
+    list(named._named([f"work/file {n}.txt" if n % 2 else f"work/file{n}.py" for n in range(40)], [_text(data)]))
+
+
+def _placed(data: bytes) -> None:
+    """A path, or a host."""
+    text = _text(data)
+    places.folders(text)
+    places.told(text)
+    places.resolved(text)
+    places.inside(text)
+    places.named(places.host_of(text))
+    places.steps(text)
+
+
+# -- texts that are looked through
+
+
+def _recognised(data: bytes) -> None:
+    spans = recognise(_text(data))
+    expect(all(a.end <= b.start for a, b in pairwise(spans)), "values overlap")
+
+
+def _masked(data: bytes) -> None:
+    """A text whose values are known by now, masked and filled in again."""
+    text, vault = _text(data), Vault(b"k" * 32)
+    for span in _SPANS(text):
+        vault.token("fuzz", span.kind, text[span.start : span.end])
+    passage = Passage(vault, "fuzz", lambda text: ())
+    Restorer(passage.tokens).fill(passage.mask(text))
+
+
+_SPANS = lru_cache(2)(recognise)
+"""Once a text: what it costs is measured by itself."""
+
+
+def _stands(meaning: Meaning | None, data: bytes) -> None:
+    text = _text(data)
+    words = Words(text)
+    for value in (text[:8], text[-20:], "ann@example.org", "a"):
+        words.stands(value, meaning)
+
+
+def _normal(data: bytes) -> None:
+    text = _text(data)
+    if sought := values.normal(text[:8]):
+        values.stands(sought, values.normal(text))
+
+
+def _review(sink: Sink, data: bytes) -> None:
+    list(REVIEW._certain(_text(data), sink, "fuzz", None))
+
+
+def _console(data: bytes) -> None:
+    shown = Markdown()
+    for piece in _pieces(data):
+        shown.feed(_text(piece))
+    shown.end()
+
+
+def _dumped(*each: Any) -> tuple[bytes, ...]:
+    return tuple(json.dumps(one).encode() for one in each)
+
+
+def _written(*each: Any) -> tuple[bytes, ...]:
+    return (*_dumped(*each), *(yaml.safe_dump(one, sort_keys=False).encode() for one in each))
+
+
+def _events(events: Sequence[Any]) -> tuple[bytes, ...]:
+    return (
+        b"".join(b"data: %s\n\n" % one for one in _dumped(*events)),
+        b"event: x\r\ndata: {}\r\n\r\ndata: [DONE]\n\n",
+    )
+
+
+_FLOW = {
+    "nodes": {
+        "a": {"agent": "writer", "input": "${input.x}", "takes": {"type": "object"}, "retry": {"times": 2, "delay": 1}},
+        "b": {"function": "pass", "over": "${a.list}", "at_once": 2, "fallback": {"value": [1, "${item}"]}},
+        "c": {"similar": "m", "choices": {"x": "one", "y": "two"}, "undo": {"tool": "back"}, "join": 1},
+    },
+    "edges": [
+        "a -> b", {"from": "b", "to": "c", "when": {".": 1}, "value": "${b}"}, {"from": "c", "to": "a", "limit": 2},
+    ],
+    "result": "${c}",
+}  # fmt: skip
+_CHAIN = {"chain": [
+    {"id": "d", "function": "pass"},
+    {"parallel": {"branches": [{"function": "pass"}, {"id": "f", "function": "text"}], "then": {"function": "vote"}}},
+    {"select": {"cases": {
+        "x": {"when": {".": "y"}, "do": {"id": "e", "function": "pass"}}, "else": {"function": "text"},
+    }}},
+]}  # fmt: skip
+_RULES = [{"match": "^call (.+)$", "step": 0, "calls": [{"name": "f", "arguments": {"a": "{1}"}}]}, {"text": "{echo}"}]
+_FAILING = [{"error": {"type": "EngineFailed", "message": "x"}, "delay": 0.5}]
+_CALLING = b'call fetch with {"a": [1, {"b": "c"}]}, then call fetch'
+_CALLED = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "a"}], "structuredContent": {}}}
+_SCOPE = {"template": {"a": "${b.c.0} and ${b}", "d": ["${b}"]}, "b": {"c": [1]}, "when": {"a": {"type": "string"}}}
+_INPUTS = {"model": "m", "input": ["a", "b"]}
+_YAML = (
+    b"a: &a [1, 0x1F, 1.5, yes, 2001-01-01, 1:30, !!bool x, !!int 1]\nb: {<<: {c: d}, e: *a}\n? [k]\n: |\n  t\n"
+    b"---\n- >-\n  x\n"
+)
+_VALUES = (
+    "ann@example.org +49 30 1234567 4111 1111 1111 1111 DE89 3704 0044 0532 0130 00 10.0.0.1 aa:bb:cc:dd:ee:ff "
+    "sk-abcdEFGH1234ijklMNOP5678 Authorization: Basic dXNlcjpwYXNzd29yZDEyMw== postgres://u:geheim99@h/d 京A12345 "
+    "password=hunter2hunter2 passport no. C01X00T47 born: 1970-01-01 my name is Ann Lee 身份证 11010519491231002X "
+    "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY----- %40 \\n &amp; ann\u200b@x.org １２３"
+).encode()
+_LINKS = (
+    "https://a.example.org/x?y=1#z www.b.example [t](http://c.example 't') <a href='//d.example'> e＠evil.example "
+    "evil[.]example 10.0.0.1:80 tel:+49301234567 javascript:alert(1) data:text/html;base64,PGI+ hxxp://f。example %2e "
+    "aHR0cDovL2cuZXhhbXBsZQ== &#46; never pay bob, 张三丰 김민수에게 /a/b/c.txt 1,000.50 DE89 3704"
+).encode()
+_PAGE = (
+    b"<!doctype html><head><title>t</title><script>x</script></head><p a='b'>hi &amp; <a href='/x'>there</a>"
+    b"<!-- c --><table><tr><td>1</table><svg><![CDATA[x]]></svg><pre>\n a\n</pre>"
+)
+_MARKUP = (
+    b"# t\n\n- a **b** `c`\n\n```py\nx = 1\n```\n| a | b |\n|---|---|\n![p](http://x/y.png) <script> {{ a }} "
+    b"$(rm) ' or 1=1 --\x1b[2J"
+)
+_REQUEST = (
+    b"POST /v1/chat?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc"
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+)
+_HELLO = (
+    bytes.fromhex("1603010043 0100003f 0303") + bytes(32)
+    + bytes.fromhex("00 000213 01 0100 0014 0000 0010 000e 00 000b") + b"my.host.org"
+)  # fmt: skip
+_CODE = b"import file1, os\nopen('work/file 3.txt')\nglob('*.py') # file?.txt a*b\n"
+_ASKED = (
+    b"3 * (2 + 4) ** 2 - sqrt(2) / 1,000.5 + 10% of 20", b"Europe/Berlin", b"notes/../a/today.txt", b"[::1]:80",
+    b"utc+8",
+)  # fmt: skip
+_PATTERNS = (b"^(a|b)*c{2,5}[^x-z]\\d+(?=y)$aaabcc1y", b"(?:a+)+$aaaaaaaaaaaaaaaab", b"\\p{L}*[\\w-]{1,3}?\\1xxxxx")
+
+_OPENAI = OpenAIEngine(ModelSpec("m", "openai", source="http://127.0.0.1:9/v1"))
+_ANTHROPIC = AnthropicEngine(ModelSpec("m", "anthropic", source="http://127.0.0.1:9/v1"))
+
+READERS: Mapping[str, Reader] = {
+    "spec": _reader((*_written(AGENT), *_written([AGENT, {"name": "b"}])), _agents),
+    "flow": _reader((*_written(_FLOW), *_written(_CHAIN)), _flow),
+    "scope": _reader(_dumped(_SCOPE), _scope),
+    "yaml": _reader(
+        (_YAML, *_written(AGENT)), lambda data: documents.read(data, "fuzz"),
+        lambda data: documents.foreign(data, "fuzz"),
+    ),
+    "template": _reader((b"You are {who}, {{not}} {self} {a}.",), _template),
+    "rules": _reader((*_dumped(_RULES, _FAILING), _CALLING), _rules, _follow),
+    "head": _reader((_REQUEST,), _head),
+    "proxy": _reader((_REQUEST, _HELLO, b"CONNECT a:443 HTTP/1.1\r\n\r\n"), _proxied),
+    "mcp": _reader(
+        (b"\n".join(_dumped(_CALLED, {"jsonrpc": "2.0", "method": "x"})), *_events([_CALLED])), _lines, _told
+    ),
+    "bodies": _reader(
+        _dumped(CHAT, RESPONSE, MESSAGES, _INPUTS), lambda data: bodies.read(bodies.ChatBody, data).requests(),
+        lambda data: bodies.read(bodies.CompletionBody, data).requests(),
+        lambda data: bodies.read(bodies.EmbeddingsBody, data).texts(), _responses, _messages,
+    ),
+    "openai": _reader(_events(OPENAI), partial(_upstream, _OPENAI, True), partial(_upstream, _OPENAI, False)),
+    "anthropic": _reader(
+        _events(ANTHROPIC), partial(_upstream, _ANTHROPIC, True), partial(_upstream, _ANTHROPIC, False)
+    ),
+    "openapi": _reader(_written(OPENAPI), _openapi),
+    "page": _reader((_PAGE,), _page),
+    "toolcalls": _reader([each.encode() for each in SAID], *(partial(_said, request) for request in REQUESTS)),
+    "schema": _reader(_dumped(SCHEMA), _schema),
+    "pattern": _reader(_PATTERNS, _pattern, _searched),
+    "listing": _reader(_dumped([TOOL, {"name": "other"}]), _listing),
+    "named": _reader((_CODE,), _named),
+    "asked": _reader(
+        _ASKED, lambda data: straight(calculator(_text(data))), lambda data: zone_of(_text(data)), _placed
+    ),
+    "masking": _reader(
+        (_VALUES,), _recognised, _masked, lambda data: keys(_text(data)), lambda data: logged(_text(data))
+    ),
+    "links": _reader((_LINKS,), lambda data: found(_text(data))),
+    "words": _reader((_LINKS, _VALUES), _normal, *(partial(_stands, each) for each in (None, *get_args(Meaning)))),
+    "review": _reader((_MARKUP, _PAGE), *(partial(_review, each) for each in get_args(Sink))),
+    "console": _reader((_MARKUP,), _console),
+}  # fmt: skip
+"""What takes bytes of others, by the names of `fuzz`."""
+
+
+def _all_of(reader: Reader, data: bytes) -> None:
+    for read in reader.reads:
+        with suppress(LLMAgentOSError):
+            read(data)
+
+
+COVERED = {name: partial(_all_of, reader) for name, reader in READERS.items()} | TARGETS
+"""What is fuzzed by coverage."""
