@@ -38,7 +38,7 @@ class World:
     """A system that may be started again; `ran` has what was in the file that `run` was told to run."""
 
     def __init__(self, data: Path) -> None:
-        self._data, self.bank, self.ran = data, Bank(PAGE, "page"), list[str]()
+        self._data, self.bank, self.ran, self.caps = data, Bank(PAGE, "page"), list[str](), list[str]()
         self.questions: list[Question] = []
         self.prompts: list[GenerateRequest] = []
         self.system: System
@@ -47,6 +47,12 @@ class World:
         def rates() -> str:
             """Name who gives the best rate."""
             return "Bob"
+
+        @self.bank.kit.add(meanings={"to": "recipient", "amount": "amount"}, idempotent=True)
+        def cap(to: str, amount: float) -> str:
+            """Say how much somebody may be paid."""
+            self.caps.append(to)
+            return "capped"
 
         @self.bank.kit.add(effect="write", meanings={"command": "code"})
         async def run(command: str, ticket: Ticket) -> str:
@@ -230,6 +236,26 @@ async def test_a_no_holds_for_who_is_asked_by_another_agent_too(world: World) ->
     await world.answer(False)
     await asking
     assert len(world.questions) == 1 and world.bank.paid == []
+
+
+async def test_a_yes_holds_for_the_turn_where_doing_it_twice_is_as_doing_it_once(world: World) -> None:
+    async def twice(sys: Sys, args: Json, state: Json) -> None:
+        await sys.call("page")
+        for _ in range(2):
+            await sys.call(args["tool"], {"to": EVIL, "amount": 5})
+
+    world.system.kernel.programs["twice"] = Program(twice)
+    for tool, asked in (("cap", 1), ("pay", 2)):
+        world.questions.clear()
+        pid = await world.system.sys.spawn("twice", {"tool": tool})
+        waiting = asyncio.ensure_future(world.system.sys.wait(pid, timeout=20))
+        while not waiting.done():
+            for each in world.system.approvals.waiting():
+                await world.system.sys.act("approvals.answer", id=each["id"], allow=True)
+            await asyncio.sleep(0.01)
+        await waiting
+        assert len(world.questions) == asked, tool
+    assert world.caps == [EVIL] * 2 and world.bank.paid == [(EVIL, 5)] * 2
 
 
 async def test_a_yes_to_an_agent_is_for_one_of_its_calls_in_the_users_turn(world: World) -> None:

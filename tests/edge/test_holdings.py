@@ -11,6 +11,7 @@ import pytest
 
 from llmagent_os.boot.models import add_route
 from llmagent_os.config import Routing
+from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.holdings import ORDINARY
 from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.scripted import open_engine
@@ -226,9 +227,11 @@ async def test_a_tenant_has_so_many_replicas_of_all_its_agents_together(api: Gat
     await api.ask("PUT", "/v1/tenants/acme", json={"replicas": 1})
     for replicas, expected in ((2, 200), (3, 403), (0, 200)):  # fewer is fine, though still too many
         assert (await admin.ask("POST", "/v1/agents/one/scale", {"replicas": replicas}))[0] == expected
-    for replicas in (-1, 1001, 10**9):
+    for replicas in (1001, 10**9, -1):
         status, answer = await api.post("/v1/agents/assistant/scale", {"replicas": replicas})
-        assert (status == 400 and "1000" in answer["error"]["message"]) or replicas < 0
+        assert status == 400 and "replicas" in answer["error"]["message"], replicas
+        with pytest.raises(InvalidRequest, match="0 to 1000"):  # whoever asks, over HTTP or not
+            await api.system.agents.scale("assistant", replicas)
 
 
 async def test_processes_of_a_tenant_go_before_nobody_elses(api: Gate) -> None:

@@ -384,3 +384,51 @@ async def test_a_turn_that_goes_on_after_a_stop_knows_what_it_had_read(world: Wo
     await world.start()
     await world.sys.send(pid, "go on")
     assert "refused" in await world.sys.wait(pid, timeout=20) and world.paid == []
+
+
+# -- what a process holds
+
+
+async def look(sys: Sys) -> None:
+    await sys.generate(GenerateRequest("scripted", (Message("user", "x"),)))
+
+
+async def pays(sys: Sys) -> None:
+    await sys.call("pay", {"to": account(await sys.call("page"))})
+
+
+BEYOND: dict[str, tuple[Grant, Any, str]] = {
+    "tools": (Grant(tools=("page",)), lambda sys: sys.call("pay", {"to": "Ann"}), "the tool 'pay'"),
+    "paths": (Grant(paths=("public/*",)), lambda sys: sys.call("open", {"path": "mine/x"}), "the path 'mine/x'"),
+    "hosts": (Grant(hosts=("our.example",)), lambda sys: sys.call("go", {"url": "https://evil.example"}), "the url 'e"),
+    "models": (Grant(models=("small",)), look, "the model 'scripted'"),
+    "agents": (Grant(agents=("child",)), lambda sys: sys.spawn("other"), "the agent 'other'"),
+    "syscalls": (Grant(syscalls=("other",)), lambda sys: sys.syscall("lookup"), "the syscall 'lookup'"),
+    "the policy": (GRANT, pays, "refused"),
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+async def test_a_child_holds_nothing_that_its_parent_does_not_whatever_it_is_given(world: World, what: str) -> None:
+    held, does, said = BEYOND[what]
+
+    async def child(sys: Sys, args: Json, state: Json) -> None:
+        await does(sys)
+
+    async def parent(sys: Sys, args: Json, state: Json) -> Json:
+        everything = Grant(policy=Policy(untrusted="allow"))
+        return await sys.wait(await sys.spawn("child", grant=everything))
+
+    @world.tools.add(effect="read", meanings={"path": "path"})
+    def open(path: str) -> str:
+        return path
+
+    @world.tools.add(effect="read", meanings={"url": "url"})
+    def go(url: str) -> str:
+        return url
+
+    world.syscalls = {"lookup": Syscall(lookup, 1.0, uncovered, own)}
+    world.program(child)
+    world.programs["other"] = world.programs["child"]
+    assert said in await world.run(parent, grant=held)
+    assert world.paid == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,18 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from llmagent_os.core import codec, documents, values
 from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, ToolFailed
 from llmagent_os.core.records import Chunk, GenerateRequest, Message, Ticket, ToolSpec
-from llmagent_os.llm import http, openai_reader
+from llmagent_os.llm import constrain, http, openai_reader
 from llmagent_os.llm.constrain import HEAVY, grammar, grammar_of
 from llmagent_os.llm.scripted import PIECES
+from llmagent_os.tools import builtin_web, openapi
 from llmagent_os.tools.builtin_files import Workspaces
+from llmagent_os.tools.builtin_web import Web
 from llmagent_os.tools.charsets import decoded
 from llmagent_os.tools.mcp_tools import MOST, fitting
+from llmagent_os.tools.settings import Document
 from tests.edge.test_gateway import chat
+from tests.stand_ins.elsewhere import elsewhere
 from tests.stand_ins.gateway import Gate, gate
+from tests.stand_ins.server import serving
 
 HELD = 0.7  # seconds of CPU in one turn of the loop: what was mended took more, or many times as much
 COST = 3.0  # seconds of CPU for one input
@@ -260,3 +267,41 @@ async def test_a_large_grammar_is_the_same_as_a_small_one_and_made_elsewhere() -
 
 def test_json_of_another_maker_is_plain_all_the_same() -> None:
     assert documents.foreign(json.dumps({"a": [1, {"b": None}]}).encode(), "it") == {"a": [1, {"b": None}]}
+
+
+# -- what could take for ever
+
+
+async def a_page(folder: Path) -> Any:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<p>hi</p>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    async with serving(app) as url:
+        return await Web(["*"], ["*"]).fetch(url, TICKET)
+
+
+async def a_document(folder: Path) -> Any:
+    (folder / "document").write_text("{}")
+    return await openapi.openapi_tools("it", Document(str(folder / "document")), folder)
+
+
+async def a_grammar(folder: Path) -> Any:
+    tool = ToolSpec("t", "", {"type": "object", "properties": {f"p{n}": {"enum": ["a" * 20]} for n in range(1000)}})
+    return await constrain.grammar_of(GenerateRequest("m", (Message("user", "x"),), tools=(tool,)))
+
+
+READ: list[tuple[Any, Any, str]] = [
+    (a_page, builtin_web, "text_of_page"), (a_document, openapi, "imported"), (a_grammar, constrain, "grammar"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reads", "module", "name"), READ, ids=[name for _, _, name in READ])
+async def test_what_could_take_for_ever_is_read_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Any, module: Any, name: str
+) -> None:
+    monkeypatch.setattr(module, name, elsewhere)
+    with pytest.raises(InvalidRequest, match="read by process") as told:
+        await reads(tmp_path)
+    assert told.value.message != f"read by process {os.getpid()}"

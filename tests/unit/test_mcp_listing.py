@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import jsonschema
@@ -13,7 +14,9 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCResponse, ListToolsResult
 
 from llmagent_os.core import codec
+from llmagent_os.tools import mcp_listing
 from llmagent_os.tools.mcp_listing import Listing
+from tests.stand_ins.elsewhere import elsewhere
 from tests.unit.test_openapi_features import JUNK, places
 
 TOOL: dict[str, Any] = {
@@ -46,3 +49,12 @@ async def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
                 if (packed := codec.dumps(each["inputSchema"])) not in seen:
                     seen.add(packed)
                     jsonschema.Draft202012Validator.check_schema(each["inputSchema"])
+
+
+async def test_a_long_listing_is_looked_through_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_listing, "fitting", elsewhere)
+    listing = Listing()
+    told = JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": [{"name": f"t{n}"} for n in range(40_000)]})
+    await listing.clean(SessionMessage(told))
+    said = listing.left_out["the listing"]
+    assert said.startswith("read by process") and said != f"read by process {os.getpid()}"
