@@ -36,7 +36,7 @@ from fuzz_targets import (
 
 from llmagent_os.agent import spec as agent_spec
 from llmagent_os.agent.prompt import PromptTemplate, variables_of
-from llmagent_os.core import codec, documents, patterns, places, schemas, validity, values
+from llmagent_os.core import codec, documents, patterns, places, schemas, templates, validity, values
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.links import found
 from llmagent_os.core.records import GenerateRequest, Meaning, Message, ModelSpec
@@ -115,8 +115,8 @@ def _scope(data: bytes) -> None:
     """Templates and conditions of a flow."""
     told = _json(data)
     if isinstance(told, dict):
-        filled = scopes.fill(told.get("template"), told)
-        list(scopes.named(told.get("template")))
+        filled = templates.fill(told.get("template"), told)
+        list(templates.named(told.get("template")))
         if isinstance(told.get("when"), dict):
             scopes.holds(told["when"], filled)
 
