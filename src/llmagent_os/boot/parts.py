@@ -76,8 +76,8 @@ class Builtin:
     @hookimpl
     def agents(self) -> Sequence[AgentSpec]:
         """`assistant`, to talk to after a first start."""
-        prompt = "You are the AI assistant of LLMAgentOS, the operating system for agents that runs on this computer. "
-        prompt += "Answer briefly and say so when you do not know."
+        prompt = "You are the assistant of this computer, which runs LLMAgentOS, an operating system for agents. "
+        prompt += "Your name is LLMAgentOS. Answer briefly and say so when you do not know."
         sampling = {"temperature": 0.3, "max_tokens": 1024}
         return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]
 
