@@ -72,6 +72,27 @@ async def test_runs_over_rest(api: Gate) -> None:
     assert (await api.get("/v1/runs/1"))[0] == 400 and (await api.get("/v1/flows/writer"))[0] == 400
 
 
+async def test_a_run_of_a_planner_tells_its_nodes_and_what_was_decided(api: Gate) -> None:
+    nodes = {"say": {"agent": "writer"}, "check": {"tool": "fails", "input": {"times": 1}}}
+    made = {"agents": ["writer"], "tries": 0, "templates": {"t": {"flow": {"nodes": nodes, "result": "${say}"}}}}
+    await api.post("/v1/agents", {"name": "writer", "model": "scripted"})
+    status, told = await api.post("/v1/agents", {"name": "p", "model": "scripted", "plan": made})
+    assert status == 201, told
+    status, run = await api.post("/v1/flows/p/runs", {"text": "ab"})
+    assert (status, run["error"], run["done"]) == (201, None, True)
+    assert run["output"].startswith('{"goal":"ab"}\n\nSources:\n') and run["plan"]["by"] == "template t"
+    assert [(each["step"], each["act"]) for each in run["plan"]["decisions"]] == [("check", "retry")]
+    assert {name: (node["state"], node["tries"]) for name, node in run["nodes"].items()} == {
+        "say": ("done", 1), "check": ("done", 2),
+    }  # fmt: skip
+    assert (await api.get(f"/v1/runs/{run['pid']}"))[1]["plan"] == run["plan"] and "classDef done" in run["mermaid"]
+    assert [each["pid"] for each in (await api.get("/v1/flows/p/runs"))[1]["runs"]] == [run["pid"]]
+    status, _ = await api.post(f"/v1/runs/{run['pid']}/retry", {"from": "check"})
+    assert status == 400
+    _, answer = await api.post("/v1/chat/completions", {"model": "p", "messages": user("cd")})
+    assert answer["choices"][0]["message"]["content"].startswith('{"goal":"cd"}')
+
+
 async def test_a_failed_run_is_run_again_from_a_node(api: Gate) -> None:
     nodes = {"draft": {"agent": "writer"}, "check": {"tool": "fails", "input": {"times": 1}},
              "twice": {"function": "double", "input": "${draft}"}}  # fmt: skip

@@ -76,7 +76,8 @@ class AgentSpec(BaseModel):
     forms of `agent.policies`. `shared`: its sessions and its workspace are everybody's in the tenant; without it
     each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
     `flow` is a graph (see the how-to about flows): what it is sent is answered by that, and it holds what its `grant`
-    says, of tools, models and agents too (none: everything).
+    says, of tools, models and agents too (none: everything). `plan` makes it a planner (see the how-to about planning),
+    which holds the same; `skills` are what planners choose it by.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -105,6 +106,8 @@ class AgentSpec(BaseModel):
     grant: Grant = Grant()
     shared: bool = False
     flow: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
+    skills: list[str] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -112,12 +115,12 @@ class AgentSpec(BaseModel):
         """Take a policy in the forms that people write; it may stand beside the grant, too."""
         if not isinstance(data, Mapping):
             return data
-        if data.get("flow") is not None:
-            if data.get("loop", "flow") != "flow":
-                raise InvalidRequest(
-                    "agent definition: a flow is run by the loop `flow`; leave `loop` out", parameter="loop"
-                )
-            data = {**data, "loop": "flow"}
+        for field, loop in (("flow", "flow"), ("plan", "planner")):
+            if data.get(field) is not None:
+                if data.get("loop", loop) != loop:
+                    text = f"agent definition: a {field} is run by the loop `{loop}`; leave `loop` out"
+                    raise InvalidRequest(text, parameter="loop")
+                data = {**data, "loop": loop}
         grant = data.get("grant")
         if isinstance(grant, Mapping) and "policy" in grant:
             if "policy" in data:
@@ -136,7 +139,7 @@ class AgentSpec(BaseModel):
     def granted(self) -> Grant:
         """What a process of the agent holds: of tools, models and agents only what the definition names."""
         given = self.grant
-        if self.flow is not None:  # each of its nodes holds less
+        if self.flow is not None or self.plan is not None:  # each of its nodes holds less
             return replace(given, shared=self.shared or given.shared)
         models = (self.model,) if given.models is None else given.models
         agents = self.asks if given.agents is None else given.agents

@@ -25,6 +25,7 @@ from ..kernel.kernel import Kernel
 from ..llm import catalog
 from ..llm.decoding import decoded
 from ..monitoring.metrics import Metrics
+from ..planner.steps import Watch
 from ..plugins import Plugins
 from ..security.administration import Administration, processes
 from ..security.anomaly import Anomalies
@@ -47,6 +48,7 @@ from ..tools.sandbox import Sandbox
 from ..tools.sources import Sources
 from ..tools.toolkit import Telling
 from ..triggers.calls import Calls
+from . import planning
 from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
 from .models import add_models, model_acts, sharing
@@ -168,7 +170,11 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             return await (await acting(call)).hire(name, body)
 
         steps, calls = Steps(lambda: kernel, hire), Calls(lambda: kernel, hire, config.data / "workspaces")
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls)
+        watch = Watch(
+            lambda: kernel, planning.about(lambda call: acting(call)),
+            planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
+        )  # fmt: skip
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:

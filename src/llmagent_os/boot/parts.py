@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..agent.loop import Agent, program
 from ..agent.spec import AgentSpec
@@ -17,12 +18,14 @@ from ..kernel.kernel import Kernel
 from ..kernel.process import Program
 from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
+from ..planner.steps import Watch
 from ..plugins import OpenEngine, Plugins, hookimpl
 from ..tools.builtin import builtin_tools
 from ..tools.code import code_tools
 from ..tools.sandbox import Sandbox
 from ..triggers.calls import Calls
 from ..triggers.loop import PROGRAMS as TRIGGERS
+from . import planning
 from .flows import with_functions
 
 
@@ -31,10 +34,10 @@ class Builtin:
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
-        functions: Mapping[str, Function], steps: Steps, calls: Calls,
+        functions: Mapping[str, Function], steps: Steps, calls: Calls, watch: Watch,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
-        self._functions, self._steps, self._calls = functions, steps, calls
+        self._functions, self._steps, self._calls, self._watch = functions, steps, calls, watch
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -48,8 +51,8 @@ class Builtin:
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows and triggers ask of the kernel."""
-        return {**self._steps.table(), **self._calls.table()}
+        """What flows, planners and triggers ask of the kernel."""
+        return {**self._steps.table(), **self._watch.table(), **self._calls.table()}
 
     @hookimpl
     def functions(self) -> Mapping[str, Function]:
@@ -65,8 +68,9 @@ class Builtin:
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
-        """The chat loop, the one of bare causal models, and the one of flows."""
-        return {"default": Agent, "template": TemplateAgent, LOOP: with_functions(self._functions)}
+        """The chat loop, the one of bare causal models, those of flows and of planners."""
+        ours = {LOOP: with_functions(self._functions), planning.LOOP: planning.planning(self._functions)}
+        return {"default": Agent, "template": TemplateAgent, **ours}
 
     @hookimpl
     def strategies(self) -> Mapping[str, DecodingStrategy]:
@@ -88,6 +92,7 @@ def load_plugins(
     sandbox: Sandbox | None = None,
     steps: Steps | None = None,
     calls: Calls | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
@@ -95,7 +100,8 @@ def load_plugins(
     functions: dict[str, Function] = {}
     made = sandbox or Sandbox(config.tools.sandbox)
     builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents),
-                      calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"))  # fmt: skip
+                      calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"),
+                      watch or Watch(_no_kernel, _nothing_known, _nothing_known))  # fmt: skip
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
@@ -117,3 +123,7 @@ def _no_kernel() -> Kernel:
 
 async def _no_agents(call: object, name: str, body: object) -> tuple[dict[str, object], Sequence[Budget]]:
     raise Unsupported(f"no system runs here, so {name} cannot be started")
+
+
+async def _nothing_known(*about: object) -> Any:
+    raise Unsupported("no system runs here, so nothing is planned")

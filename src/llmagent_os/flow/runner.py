@@ -6,7 +6,7 @@ ended, and in which order, is answered from the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -46,7 +46,12 @@ class Made:
 
 
 class Runner:
-    """One run. `known` are results by piece of work, with their origins, that are taken over from an earlier one."""
+    """One run. `known` are results by piece of work, with their origins, that are taken over from an earlier one.
+
+    What watches runs has a state of its own: `state` makes one of a graph, its input, and whose words that is.
+    """
+
+    state: Callable[[Graph, Json, Iterable[str]], Run] = Run
 
     def __init__(
         self, sys: Sys, graph: Graph, functions: Mapping[str, Function],
@@ -60,7 +65,7 @@ class Runner:
 
     async def run(self, value: Json, origins: Iterable[str] = ()) -> Made:
         """Run the graph; raises ProcessFailed, which names the node, and what was undone and what could not be."""
-        run = Run(self._graph, value, origins)
+        run = self.state(self._graph, value, origins)
         try:
             while run.failure is None:
                 await self._begin(run)

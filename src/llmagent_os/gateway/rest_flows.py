@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from ..agent.spec import AgentSpec, parse, stored
 from ..boot.flows import check, graph_of, world
+from ..boot.planning import is_planner, planned, settings_of
 from ..core.errors import InvalidRequest, LLMAgentOSError, not_found
 from ..core.outside import outside
 from ..core.records import Json
@@ -64,7 +65,7 @@ class Newest(Strict):
 
 
 class Run(BaseModel):
-    """A run: what it has made or why it failed, and how far each node is."""
+    """A run: what it has made or why it failed, and how far each node is; of a planner also what it decided."""
 
     pid: int
     flow: str
@@ -74,6 +75,9 @@ class Run(BaseModel):
     output: Any = None
     error: str | None = None
     created: float
+    plan: dict[str, Any] | None = Field(
+        None, description="of a planner: by (whom the plan is), sources, missing, notes, decisions with their reasons"
+    )
     mermaid: str = Field("", description="the graph as a picture, with these states")
     nodes: dict[str, dict[str, Any]] = Field(
         description="by node: state (waiting, running, asks, done, failed, undone, not done), tries, seconds, tokens, "
@@ -129,8 +133,8 @@ class Flows:
         return {"name": name, "version": defined.version, "graph": found.data(), "mermaid": mermaid(found)}
 
     async def run(self, here: Here, name: str, body: Given) -> Run:
-        """Run a flow, in a process of its own, and wait for its end."""
-        graph_of(here.agents.get(name).spec)
+        """Run a flow, or a planner, in a process of its own, and wait for its end."""
+        _runs(here.agents.get(name).spec)
         said = {"text": body.text} if body.text is not None else {"input": body.input}
         return await self._begun(here, name, said, body.wait)
 
@@ -151,24 +155,31 @@ class Flows:
 
     async def history(self, here: Here, name: str, query: Annotated[Newest, Query()]) -> dict[str, Any]:
         """The newest runs of a flow that had a process of their own, the last first."""
-        graph_of(here.agents.get(name).spec)
+        _runs(here.agents.get(name).spec)
         store, sight = here.system.kernel.store, here.caller.sight
         pids = await asyncio.to_thread(store.scan, "past.runs", here.caller.tenant, f"{name}~once-", sight, query.limit)
         found = [here.process(pid) for (pid,) in pids]
-        return {"runs": [_told(here, each) for each in found if each.parent == 0 and is_flow(each)]}
+        return {
+            "runs": [_told(here, each) for each in found if each.parent == 0 and (is_flow(each) or is_planner(each))]
+        }
 
     async def state(self, here: Here, pid: int) -> Run:
         """A run with the state of each node, live."""
         process = here.process(pid)
-        made, kernel = graph_of(_spec(process)), here.system.kernel
-        rows = await asyncio.to_thread(kernel.journal.rows, pid)
+        kernel, flow = here.system.kernel, None if is_planner(process) else graph_of(_spec(process))
+        rows, told = await asyncio.to_thread(kernel.journal.rows, pid), _told(here, process)
+        made, decisions = (flow, None) if flow is not None else planned(rows, kernel.journal.unpack)
+        if flow is None:
+            told["plan"] = told["plan"] or {"decisions": decisions}
+        if made is None:
+            return Run(**told, nodes={})
 
         def child(number: int) -> Mapping[str, Any] | None:
             found = kernel.table.find(number)
             return found.info() if found is not None else None
 
         nodes = progress(made, rows, kernel.journal.unpack, child, process.life.phase != "running")
-        return Run(**_told(here, process), nodes=nodes, mermaid=mermaid(made, nodes))
+        return Run(**told, nodes=nodes, mermaid=mermaid(made, nodes))
 
 
 def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:
@@ -180,6 +191,11 @@ def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:
         return
     functions = system.plugins.mapping("functions")
     yield from map(str, check(made, world(spec, system.tools, functions, find)))
+
+
+def _runs(spec: AgentSpec) -> None:
+    """Raise InvalidRequest for an agent that is neither a flow nor a planner."""
+    graph_of(spec) if spec.plan is None else settings_of(spec)
 
 
 def _spec(process: Process) -> AgentSpec:
@@ -195,9 +211,9 @@ def _told(here: Desk, process: Process) -> dict[str, Any]:
     error = process.reason if process.life.ended and process.life.phase != "done" else None
     if isinstance(result, Mapping) and "error" in result:
         error = result["error"]["message"]
-    output = result.get("output") if isinstance(result, Mapping) else None
+    said = result if isinstance(result, Mapping) else {}
     return {
         "pid": process.pid, "flow": process.args["spec"]["name"], "version": process.args.get("version", 0),
-        "status": process.status, "done": process.life.ended, "output": output, "error": error,
-        "created": process.created,
+        "status": process.status, "done": process.life.ended, "output": said.get("output", said.get("text")),
+        "error": error, "created": process.created, "plan": said.get("plan"),
     }  # fmt: skip

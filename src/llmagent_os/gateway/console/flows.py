@@ -1,4 +1,4 @@
-"""`flow`: graphs of agents, tools, functions and people: check, run, watch, draw, and run again from a node."""
+"""`flow`: graphs of agents, tools, functions and people: check, run, plan, watch, draw, and again from a node."""
 
 from __future__ import annotations
 
@@ -80,7 +80,12 @@ async def _placed(client: Client, file: Path) -> str:
 async def _followed(client: Client, begun: dict[str, Any], watch: bool) -> dict[str, Any]:
     """The run at its end; with `watch`, and where a person is asked, what happens meanwhile is told."""
     last: dict[str, str] = {}
+    decided = 0
     async for found in _looks(client, begun):
+        decisions = (found["plan"] or {}).get("decisions", [])
+        for each in decisions[decided:] if watch else ():
+            say(f"{each['act']}: {each['reason']}")
+        decided = len(decisions)
         for name, node in found["nodes"].items():
             if node["state"] != last.get(name) and (watch or node["state"] == "asks"):
                 say(_line(name, node))
@@ -121,6 +126,53 @@ def _ended(found: dict[str, Any], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+@flow.command(epilog=examples("flow plan 'What do the files say about costs?' --agents reader,writer --watch"))
+def plan(
+    goal: Annotated[str, typer.Argument(help="What is to be reached.")],
+    agents: Annotated[str, typer.Option(help="Who may do steps: names, with commas.")],
+    template: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Flows to fill in where the model makes no plan, and agents."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="The model that plans.")] = "default",
+    steps: Annotated[int, typer.Option(min=1, max=50, help="How many steps a plan has at most.")] = 8,
+    tries: Annotated[
+        int, typer.Option(min=0, max=20, help="How often the model may try to make a plan; 0: a template is filled in.")
+    ] = 2,
+    name: Annotated[str, typer.Option(help="The planner's name; one of that name is changed.")] = "planner",
+    watch: Watch = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Have a goal planned, done by a team of agents, and answered with the sources.
+
+    A step that fails is tried again, given to another agent, or the rest is planned anew."""
+    team = [each.strip() for each in agents.split(",") if each.strip()]
+
+    async def work(client: Client) -> dict[str, Any]:
+        templates = await _templates(client, template) if template is not None else {}
+        made = {"agents": team, "steps": steps, "tries": tries, "templates": templates}
+        await client.put(f"/v1/agents/{name}", {"name": name, "model": model, "plan": made})
+        begun = await client.post(f"/v1/flows/{name}/runs", {"text": goal, "wait": 0})
+        return await _followed(client, begun, watch)
+
+    _ended(ask(data, work), as_json)
+
+
+async def _templates(client: Client, file: Path) -> dict[str, Any]:
+    """The flows of a file, as templates; its agents are put in place. Raises InvalidRequest where there is none."""
+    found = [each for each in documents.read(file.read_bytes(), str(file)) if each is not None]
+    definitions = [one for each in found for one in (each if isinstance(each, list) else [each])]
+    for each in definitions:
+        if each.get("flow") is None:
+            await client.put(f"/v1/agents/{each['name']}", each)
+    flows = {each["name"]: {"about": each.get("description", ""), "flow": each["flow"]}
+             for each in definitions if each.get("flow") is not None}  # fmt: skip
+    if not flows:
+        raise InvalidRequest(f"{file} has no definition with a `flow` in it", parameter="template")
+    return flows
+
+
 @flow.command("show", epilog=examples("flow show desk", "flow show 17"))
 def shown(
     target: Annotated[str, typer.Argument(metavar="NAME|PID", help="A flow's name, or the number of a run.")],
@@ -131,6 +183,8 @@ def shown(
 
     async def work(client: Client) -> dict[str, Any]:
         run = await client.get(f"/v1/runs/{target}") if target.isdecimal() else None
+        if run is not None and run["plan"] is not None:
+            return run
         found: dict[str, Any] = await client.get(f"/v1/flows/{run['flow'] if run else target}")
         return found | ({"nodes": run["nodes"], "mermaid": run["mermaid"]} if run else {})
 
