@@ -41,8 +41,9 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.sched.router import Engines
+from llmagent_os.security.folding import STRETCH, fold
 from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, logged, scrubbed
-from llmagent_os.security.recognisers import recognise
+from llmagent_os.security.recognisers import _starts, recognise
 from llmagent_os.security.vault import Known, Vault, key_file
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
@@ -248,6 +249,18 @@ def test_values_are_found_again_of_any_length_and_whatever_they_begin_with() -> 
     text = " | ".join(values) + " | Anna-Belle | annabellel | 张 三丰"
     found = [text[span.start : span.end] for span in known.find(text)]
     assert sorted(found) == sorted([*values, "Anna-Belle", "张 三丰"])
+
+
+@pytest.mark.parametrize("row", ["1 ", "(1)", "1-", "1.", "１ "])
+def test_in_a_row_of_single_digits_a_value_begins_with_the_first_and_with_no_other(row: str) -> None:
+    text = fold(row * 4000).text
+    assert len(_starts(text, text, 0)) <= 2  # else all that a value may be is tried at each of them
+
+
+def test_others_have_a_turn_after_every_stretch_that_was_looked_through() -> None:
+    turns: list[int] = []
+    recognise("1 " * 40_000, lambda: turns.append(1))
+    assert len(turns) >= 80_000 // STRETCH
 
 
 def passage(vault: Vault | None = None, tenant: str = "t") -> Passage:

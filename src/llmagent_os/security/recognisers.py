@@ -637,6 +637,7 @@ def _candidates(text: str, between: Callable[[], object]) -> Iterator[Span]:
                     done = max(done, span.end)
                     yield span
             between()
+        between()  # where nothing begins, too
 
 
 def recognise(text: str, between: Callable[[], object] = int) -> list[Span]:
