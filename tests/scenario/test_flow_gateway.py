@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.core import codec
 from tests.stand_ins.gateway import Gate, gate, user
 from tests.stand_ins.teams import Team
 
@@ -118,3 +119,101 @@ async def test_what_is_wrong_with_a_file_is_told_by_line(api: Gate) -> None:
     assert (await api.post("/v1/flows/check", {"text": "a: ["}))[0] == 400
     status, answer = await api.post("/v1/flows/check", {"text": "- {}\n" * 150_000})  # more than is read in 2 s
     assert status == 400 and "make it smaller" in answer["error"]["message"]
+
+
+# -- a run as it goes, runs that are compared, and runs from a point on
+
+
+async def followed(api: Gate, pid: int, last: str | None = None, most: int = 1000) -> list[tuple[str, str, Any]]:
+    """The events of a run as (id, name, data), at most so many; the client goes then."""
+    found: list[tuple[str, str, Any]] = []
+    headers = {"Last-Event-ID": last} if last is not None else {}
+    async with api.session.get(f"{api.running.url}/v1/runs/{pid}/events", headers=headers) as response:
+        assert response.status == 200, await response.text()
+        identifier = name = ""
+        async for line in response.content:
+            field, _, value = line.decode().rstrip("\n").partition(": ")
+            identifier, name = value if field == "id" else identifier, value if field == "event" else name
+            if field == "data":
+                found.append((identifier, name, codec.loads(value)))
+                if len(found) == most:
+                    break
+    return found
+
+
+def happened(events: list[tuple[str, str, Any]]) -> list[str]:
+    return [f"{each['node']} {each['state']}" for _, name, data in events if name == "nodes" for each in data["nodes"]]
+
+
+async def test_a_run_is_followed_and_taken_up_again_after_a_break(tmp_path: Path, models_folder: Path) -> None:
+    team = Team(tmp_path)
+    async with gate(tmp_path / "data", team) as api:
+        nodes = {"draft": {"agent": "writer"}, "wait": {"tool": "hold", "input": {}}, "twice": {"function": "double"}}
+        await place(api, {"nodes": nodes, "edges": ["draft -> wait -> twice"], "result": "${twice}"})
+        _, run = await api.post("/v1/flows/f/runs", {"input": "ab", "wait": 0})
+        first = await followed(api, run["pid"], most=2)
+        assert first[0][1] == "nodes" and happened(first)[0] == "draft running"
+        team.gate.set()
+        rest = await followed(api, run["pid"], first[-1][0])
+        assert happened(first + rest) == [
+            "draft running", "draft done", "wait running", "wait done", "twice done",
+        ]  # fmt: skip
+        assert rest[-1][1] == "end" and rest[-1][2]["output"] == "held held " and rest[-1][2]["done"]
+        whole = await followed(api, run["pid"])
+        assert happened(whole) == happened(first + rest)
+        assert [each[0] for each in whole] == sorted({each[0] for each in whole}, key=int)
+        assert [name for _, name, _ in await followed(api, run["pid"], whole[-1][0])] == ["end"]
+        for last, status in (("x", 400), ("-1", 400)):
+            headers = {"Last-Event-ID": last}
+            assert (await api.get(f"/v1/runs/{run['pid']}/events", headers=headers))[0] == status
+        assert (await api.get("/v1/runs/1/events"))[0] == 400 and (await api.get("/v1/runs/99999/events"))[0] == 404
+
+
+LISTED = {
+    "nodes": {
+        "draft": {"agent": "writer"},
+        "note": {"tool": "note", "input": {"what": "${draft}"}},
+        "each": {"function": "double", "over": "${input.items}"},
+        "both": {"function": "text", "input": ["${note}", "${each}"]},
+    },
+    "edges": ["draft -> note -> each -> both"],
+}
+
+
+async def test_a_run_is_forked_from_a_node_with_another_input(tmp_path: Path, models_folder: Path) -> None:
+    team = Team(tmp_path)
+    async with gate(tmp_path / "data", team) as api:
+        await place(api, LISTED)
+        _, run = await api.post("/v1/flows/f/runs", {"input": {"items": ["a", "b"]}})
+        assert run["error"] is None, run
+        before = await api.get(f"/v1/runs/{run['pid']}")
+        status, fork = await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "each", "input": ["x"]})
+        assert status == 201 and fork["error"] is None and fork["pid"] != run["pid"], fork
+        assert "xx" in str(fork["output"]) and "aa" not in str(fork["output"])
+        assert len(team.ledger) == 1 and await api.get(f"/v1/runs/{run['pid']}") == before  # nothing is done again
+        _, other = await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "note", "input": {"what": "another"}})
+        assert team.ledger[1:] == ["another"] and "another" in str(other["output"]) and "aa" in str(other["output"])
+        _, again = await api.post(f"/v1/runs/{fork['pid']}/retry", {"from": "both"})
+        assert again["output"] == fork["output"]  # of a fork what it made is taken over
+        _, other = await api.post(f"/v1/runs/{fork['pid']}/fork", {"from": "each", "input": ["y", "z"]})
+        assert "yy" in str(other["output"]) and "xx" not in str(other["output"])
+        for body in ({"from": "nothing", "input": 1}, {"from": "each"}, {"from": ["each"], "input": 1}):
+            found = await api.post(f"/v1/runs/{run['pid']}/fork", body)
+            assert found[0] == 400 or "no node 'nothing'" in found[1]["error"], found
+        _, wrong = await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "each", "input": 7})
+        assert "is no list" in wrong["error"]
+
+
+async def test_two_runs_are_compared(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data", Team(tmp_path)) as api:
+        await place(api, LISTED)
+        _, one = await api.post("/v1/flows/f/runs", {"input": {"items": ["a", "b"]}})
+        _, two = await api.post(f"/v1/runs/{one['pid']}/fork", {"from": "each", "input": ["a", "c", "d"]})
+        _, found = await api.get(f"/v1/runs/{one['pid']}/diff?other={two['pid']}")
+        assert [each["pid"] for each in found["runs"]] == [one["pid"], two["pid"]] and found["same"] == 3
+        assert {piece: [each and each["value"] for each in pair] for piece, pair in found["differs"].items()} == {
+            "each[1]": ["bb", "cc"], "each[2]": [None, "dd"], "both": [one["output"], two["output"]],
+        }  # fmt: skip
+        _, same = await api.get(f"/v1/runs/{one['pid']}/diff?other={one['pid']}")
+        assert same["differs"] == {} and same["same"] == 5
+        assert (await api.get(f"/v1/runs/{one['pid']}/diff?other=1"))[0] == 400

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..flow.check import About, World, check, demand
 from ..flow.functions import FUNCTIONS, Function
 from ..flow.graph import Graph
 from ..flow.runner import Runner
+from ..flow.state import Value
+from ..flow.trace import forked
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +39,8 @@ class FlowAgent(Agent):
     """The loop of flows: a message is a run of the graph.
 
     Its input is the body's `input`, else its text (of a conversation the last message), read as JSON where the graph
-    takes no text. With `retry` (a pid) and `from` (a node) the run takes over what an earlier one finished.
+    takes no text. With `retry` (a pid) and `from` (a node) the run takes over what an earlier one finished; `input` is
+    then what that node is given instead.
     """
 
     functions: Mapping[str, Function] = FUNCTIONS
@@ -53,11 +56,12 @@ class FlowAgent(Agent):
     async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
         """Run the graph; the reply has the result as `output`, and in words."""
         graph, body, origins = graph_of(self.spec), envelope.body, envelope.origins
-        known: dict[str, tuple[Json, Sequence[str]]] = {}
+        known, instead = dict[str, Value](), dict[str, Value]()
         if isinstance(body, Mapping) and "retry" in body:
             found = await sys.syscall("flow_recall", pid=body["retry"], without=_again(graph, body.get("from")))
+            instead = found.get("instead", {}) | forked(body, origins)
             body, origins, known = found["body"], found["origins"], found["known"]
-        made = await Runner(sys, graph, self.functions, known).run(given(graph, body), origins)
+        made = await Runner(sys, graph, self.functions, known, instead).run(given(graph, body), origins)
         text = templates.text(made.value)
         parts = [{"type": "text", "text": text}] if text else []
         usage = codec.loads(codec.dumps(made.usage))

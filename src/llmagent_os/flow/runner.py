@@ -28,7 +28,7 @@ from ..core.sys import Sys
 from . import values
 from .functions import Function
 from .graph import Graph
-from .state import IN_PROCESS, Job, Run
+from .state import IN_PROCESS, Job, Run, Value
 from .steps import AGENT, APPROVE
 from .trace import UNDO
 
@@ -46,7 +46,8 @@ class Made:
 
 
 class Runner:
-    """One run. `known` are results by piece of work, with their origins, that are taken over from an earlier one.
+    """One run. `known` are results by piece of work, with their origins, that are taken over from an earlier one;
+    `instead` is what nodes are given in place of what their templates say.
 
     What watches runs has a state of its own: `state` makes one of a graph, its input, and whose words that is.
     """
@@ -55,9 +56,10 @@ class Runner:
 
     def __init__(
         self, sys: Sys, graph: Graph, functions: Mapping[str, Function],
-        known: Mapping[str, tuple[Json, Sequence[str]]] | None = None,
+        known: Mapping[str, Value] | None = None, instead: Mapping[str, Value] | None = None,
     ) -> None:  # fmt: skip
-        self._sys, self._graph, self._functions, self._known = sys, graph, functions, known or {}
+        self._sys, self._graph, self._functions = sys, graph, functions
+        self._known, self._instead = known or {}, instead or {}
         self._pids: dict[int, Job] = {}
         self._due: dict[int, float] = {}  # when a child is given up, by pid
         self._later: list[tuple[float, Job]] = []  # tries that wait
@@ -65,7 +67,8 @@ class Runner:
 
     async def run(self, value: Json, origins: Iterable[str] = ()) -> Made:
         """Run the graph; raises ProcessFailed, which names the node, and what was undone and what could not be."""
-        run = self.state(self._graph, value, origins)
+        plain = partial(Run, instead=self._instead) if self._instead else self.state
+        run = plain(self._graph, value, origins)
         try:
             while run.failure is None:
                 await self._begin(run)

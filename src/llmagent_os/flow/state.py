@@ -19,6 +19,8 @@ Stage = Literal["waiting", "running", "done", "skipped", "failed", "ended"]
 """Of a node: `skipped` where no edge to it is taken, `ended` where nobody needs it any more."""
 IN_PROCESS = ("function", "similar")
 """Kinds of work that need no process of their own."""
+Value = tuple[Json, Sequence[str]]
+"""A value, and whose words, that nobody vouches for, it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Job:
 class Run:
     """A run. `take` says what to begin, `losers` whom to end; tell it of each end with `done` or `failed`."""
 
-    def __init__(self, graph: Graph, value: Json, origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self, graph: Graph, value: Json, origins: Iterable[str] = (), instead: Mapping[str, Value] | None = None
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.results: dict[str, Json] = {"input": value}
         self.stages: dict[str, Stage] = dict.fromkeys(graph.by_id, "waiting")
@@ -63,6 +67,7 @@ class Run:
         self.failure: str | None = None
         self.failed_at = ""
         self._nodes = graph.by_id
+        self._instead = dict(instead or {})  # until a node begins for the first time
         self._whose: dict[str, tuple[str, ...]] = {"input": tuple(origins)}
         self._into: dict[str, list[int]] = defaultdict(list)
         self._out: dict[str, list[int]] = defaultdict(list)
@@ -280,19 +285,19 @@ class Run:
 
     def _begin(self, node: Node) -> None:
         self.stages[node.id] = "running"
-        round_ = self._rounds[node.id]
+        round_, instead = self._rounds[node.id], self._instead.pop(node.id, None)
         if node.over is None:
-            value, whose = self._given(node, node.work)
-            return self._enqueue(Job(node, node.work, value, whose, round_))
-        items = templates.fill(node.over, self.results)
+            value, whose = instead or self._given(node, node.work)
+            return self._enqueue(Job(node, node.work, value, tuple(whose), round_))
+        items, origins = instead or (templates.fill(node.over, self.results), self._from(node.over))
         if not isinstance(items, list | tuple):
             return self._fail(node, "what it is done over is no list")
         if not items:
-            return self._finish(node, [], self._from(node.over))
+            return self._finish(node, [], tuple(origins))
         jobs = deque[Job]()
         for n, item in enumerate(items):
             value, whose = self._given(node, node.work, item)
-            jobs.append(Job(node, node.work, value, (*whose, *self._from(node.over)), round_, n, value=item))
+            jobs.append(Job(node, node.work, value, (*whose, *origins), round_, n, value=item))
         self._parts[node.id], self._items[node.id], self._totals[node.id] = {}, jobs, len(jobs)
         for _ in range(min(node.at_once, len(jobs))):
             self._enqueue(jobs.popleft())

@@ -59,47 +59,83 @@ class Trace:
         self.origins: Sequence[str] = ()
         self.error: str | None = None
         self.known: dict[str, list[Any]] = {}
+        self.instead: dict[str, list[Any]] = {}  # what nodes were given in place of what their templates say
         self._by_pid: dict[int, Try] = {}
+        self._unpack = unpack
         for row in rows:
-            if row.outcome == "ok" and row.result is not None and row.name in _READ:
-                _READ[row.name](self, row, unpack(row.args), unpack(row.result))
+            self.take(row)
 
-    def _received(self, row: Row, args: Json, result: Json) -> None:
-        body = result.get("body")
-        self.given, self.origins = body, result.get("origins", ())
+    def take(self, row: Row) -> list[Try]:
+        """Read one more row; the tries that it begins or ends."""
+        if row.outcome == "ok" and row.result is not None and row.name in _READ:
+            return _READ[row.name](self, row, self._unpack(row.args), self._unpack(row.result))
+        return []
+
+    def _received(self, row: Row, args: Json, result: Json) -> list[Try]:
+        self.given, self.origins = result.get("body"), result.get("origins", ())
         self.tries, self.known, self._by_pid = [], {}, {}  # another message, another run
+        self.instead = forked(self.given, self.origins)
+        return []
 
-    def _recalled(self, row: Row, args: Json, result: Json) -> None:
+    def _recalled(self, row: Row, args: Json, result: Json) -> list[Try]:
         self.given, self.origins, self.known = result["body"], result["origins"], result["known"]
+        self.instead = result.get("instead", {}) | self.instead
+        return []
 
-    def _stepped(self, row: Row, args: Json, result: Json) -> None:
-        for label, (value, *error) in zip(args["nodes"], result, strict=True):
-            self.tries.append(Try(label, row.started, None, row.started + row.seconds, next(iter(error), None), value))
+    def _stepped(self, row: Row, args: Json, result: Json) -> list[Try]:
+        found = [
+            Try(label, row.started, None, row.started + row.seconds, next(iter(error), None), value)
+            for label, (value, *error) in zip(args["nodes"], result, strict=True)
+        ]
+        self.tries += found
+        return found
 
-    def _started(self, row: Row, args: Json, result: Json) -> None:
+    def _started(self, row: Row, args: Json, result: Json) -> list[Try]:
+        found = []
         for label, pid in zip(args["nodes"], result, strict=True):
             made = Try(label, row.started, pid if isinstance(pid, int) else None)
             if isinstance(pid, int):
                 self._by_pid[pid] = made
             else:
                 made.ended, made.error = row.started, pid
-            self.tries.append(made)
+            found.append(made)
+        self.tries += found
+        return found
 
-    def _collected(self, row: Row, args: Json, result: Json) -> None:
+    def _collected(self, row: Row, args: Json, result: Json) -> list[Try]:
+        found = []
         for each in result:
             made = self._by_pid[each["pid"]]
             made.ended, made.error = row.started + row.seconds, each.get("error")
             made.value, made.origins = each.get("value"), each.get("origins", ())
+            found.append(made)
+        return found
+
+    def pieces(self) -> dict[str, dict[str, Json]]:
+        """How each piece of work came out in its last try: `state`, `value`, `error`; what was taken over is done."""
+        found: dict[str, dict[str, Json]] = {
+            piece: {"state": "done", "value": value, "error": None} for piece, (value, _) in self.known.items()
+        }
+        for each in self.tries:
+            if not each.label.startswith(UNDO):
+                found[each.piece] = {"state": each.state, "value": each.value, "error": each.error}
+        return found
 
     def recalled(self, without: Sequence[str]) -> dict[str, Json]:
         """What a later run takes over but for some nodes: the message and its origins, results by piece of work."""
         done = [each for each in self.tries if each.state == "done" and not each.label.startswith(UNDO)]
         known = self.known | {each.piece: [each.value, list(each.origins)] for each in done}
         kept = {piece: found for piece, found in known.items() if node_of(piece) not in without}
-        return {"body": self.given, "origins": list(self.origins), "known": kept}
+        return {"body": self.given, "origins": list(self.origins), "known": kept, "instead": self.instead}
 
 
-_READ: Mapping[str, Callable[[Trace, Row, Any, Any], None]] = {
+def forked(body: Json, origins: Sequence[str]) -> dict[str, list[Any]]:
+    """What a message has a node given in place of what its template says, with the origins of that."""
+    is_fork = isinstance(body, Mapping) and body.keys() >= {"retry", "input"} and isinstance(body.get("from"), str)
+    return {body["from"]: [body["input"], list(origins)]} if is_fork else {}
+
+
+_READ: Mapping[str, Callable[[Trace, Row, Any, Any], list[Try]]] = {
     "receive": Trace._received, "flow_recall": Trace._recalled, "flow_step": Trace._stepped,
     "flow_start": Trace._started, "flow_collect": Trace._collected,
 }  # fmt: skip

@@ -36,7 +36,8 @@ _HELD = {
     "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
-    "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/triggers/{name}/fire, "
+    "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/runs/{pid}/fork, "
+    "POST /v1/triggers/{name}/fire, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",
@@ -49,6 +50,7 @@ _HELD = {
     "POST /v1/tools/{name}",
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
     "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}, "
+    "GET /v1/runs/{pid}/events, GET /v1/runs/{pid}/diff, "
     "GET /v1/triggers, GET /v1/triggers/{name}, GET /v1/triggers/{name}/starts",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
     "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "

@@ -26,6 +26,9 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 REST = 0.05  # seconds between two events' packets: what came meanwhile is one
 
 
+LIFE = Field(15.0, ge=1, le=300, description="seconds without an event after which there is a sign of life")
+
+
 class Wanted(Strict):
     """Where to begin, and of what."""
 
@@ -33,9 +36,7 @@ class Wanted(Strict):
     pid: int | None = Field(None, ge=0, lt=2**63, description="of this process only")
     tenant: str | None = Field(None, description="another tenant's, or `*` for every one's: takes the scope `tenants`")
     follow: bool = Field(True, description="wait for more; without it the stream ends with what there is now")
-    heartbeat: float = Field(
-        15.0, ge=1, le=300, description="seconds without an event after which there is a sign of life"
-    )
+    heartbeat: float = LIFE
 
 
 class Events:

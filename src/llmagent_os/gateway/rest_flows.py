@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field, model_validator
 
 from ..agent.spec import AgentSpec, parse, stored
@@ -20,9 +20,12 @@ from ..core.records import Json
 from ..flow import compose, graph
 from ..flow.draw import mermaid, progress
 from ..flow.steps import is_flow
+from ..flow.trace import Trace
 from ..kernel.process import Process
 from .desk import Desk, Here
 from .rest_agents import LONGEST, WAIT, Names, Strict
+from .rest_events import LIFE
+from .rest_runs import RunStream
 
 RUNS = 100
 
@@ -56,6 +59,24 @@ class Again(Waited):
     """From which node on a run is done again, with what it was given."""
 
     from_: str = Field(alias="from")
+
+
+class Fork(Again):
+    """The same with another input for that node, whatever its template says."""
+
+    input: Any
+
+
+class Alive(Strict):
+    """How often a run that is followed shows that it is there."""
+
+    heartbeat: float = LIFE
+
+
+class Other(Strict):
+    """With which run one is compared."""
+
+    other: int
 
 
 class Newest(Strict):
@@ -98,6 +119,9 @@ class Flows:
         router.get("/v1/flows/{name}/runs")(self.history)
         router.get("/v1/runs/{pid}")(self.state)
         router.post("/v1/runs/{pid}/retry", status_code=201)(self.retry)
+        router.post("/v1/runs/{pid}/fork", status_code=201)(self.fork)
+        router.get("/v1/runs/{pid}/diff")(self.diff)
+        router.get("/v1/runs/{pid}/events", response_class=Response)(self.events)
         return router
 
     async def list(self, here: Here, page: Annotated[Names, Query()]) -> dict[str, Any]:
@@ -142,6 +166,34 @@ class Flows:
         """Run a flow again as an earlier run, from a node on: what is not after it is taken over."""
         name = _spec(here.process(pid)).name
         return await self._begun(here, name, {"retry": pid, "from": body.from_}, body.wait)
+
+    async def fork(self, here: Here, pid: int, body: Fork) -> Run:
+        """Run a flow again as an earlier run, which stays as it is, from a node on that is given something else."""
+        name = _spec(here.process(pid)).name
+        return await self._begun(here, name, {"retry": pid, "from": body.from_, "input": body.input}, body.wait)
+
+    async def diff(self, here: Here, pid: int, query: Annotated[Other, Query()]) -> dict[str, Any]:
+        """Two runs of a flow: where their work came out otherwise, and how much of it is the same."""
+        journal, both = here.system.kernel.journal, [await self.state(here, each) for each in (pid, query.other)]
+
+        def pieces() -> list[dict[str, dict[str, Json]]]:
+            return [Trace(journal.rows(each.pid), journal.unpack).pieces() for each in both]
+
+        one, two = await asyncio.to_thread(pieces)
+        differs = {piece: [one.get(piece), two.get(piece)] for piece in one | two if one.get(piece) != two.get(piece)}
+        runs = [each.model_dump(exclude={"mermaid"}) for each in both]
+        return {"runs": runs, "differs": differs, "same": len(one | two) - len(differs)}
+
+    async def events(
+        self, here: Here, pid: int, query: Annotated[Alive, Query()],
+        last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+    ) -> Response:  # fmt: skip
+        """Follow a run until its end, from its beginning on: an event `nodes` whenever some of them begin or end, at
+        last `end`. After a break `Last-Event-ID` goes on after that one.
+        """
+        process = here.process(pid)
+        _spec(process)
+        return RunStream(here, process, query.heartbeat, last_event_id or 0, lambda: _told(here, process))
 
     async def _begun(self, here: Desk, name: str, said: Json, wait: float) -> Run:
         pid, task = await here.agents.once(name, said, uuid.uuid4().hex)

@@ -13,7 +13,7 @@ import yaml
 from ...core import documents
 from ...core.errors import InvalidRequest
 from ..client import Client
-from .options import AsJson, Data, ask, examples, group
+from .options import AsJson, Data, ask, examples, group, written
 from .output import ago, emit, emitted, say, short, show, table
 
 app, flow = group("flow", "Check, run, watch and draw flows.")
@@ -186,7 +186,7 @@ def shown(
         if run is not None and run["plan"] is not None:
             return run
         found: dict[str, Any] = await client.get(f"/v1/flows/{run['flow'] if run else target}")
-        return found | ({"nodes": run["nodes"], "mermaid": run["mermaid"]} if run else {})
+        return found | {key: run[key] for key in ("nodes", "mermaid")} if run else found
 
     found = ask(data, work)
     emit(found) if as_json else print(found["mermaid"], end="")
@@ -240,3 +240,51 @@ def retry(
         return await _followed(client, begun, watch)
 
     _ended(ask(data, work), as_json)
+
+
+@flow.command(epilog=examples("flow fork 17 --from pay --input '{\"amount\": 20}'"))
+def fork(
+    pid: Annotated[int, typer.Argument(help="The number of a run.")],
+    node: Annotated[str, typer.Option("--from", metavar="NODE", help="The node from which on it is done again.")],
+    given: Annotated[str, typer.Option("--input", metavar="INPUT", help="What that node is given: JSON, or text.")],
+    watch: Watch = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Run a flow again as an earlier run, from a node on that is given something else.
+
+    What is not after that node is taken over, and not done again; the earlier run stays as it is. Of a node that is
+    done over a list, the input is that list."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        begun = await client.post(f"/v1/runs/{pid}/fork", {"from": node, "input": written(given), "wait": 0})
+        return await _followed(client, begun, watch)
+
+    _ended(ask(data, work), as_json)
+
+
+@flow.command(epilog=examples("flow diff 17 21"))
+def diff(
+    pid: Annotated[int, typer.Argument(help="The number of a run.")],
+    other: Annotated[int, typer.Argument(help="The number of another.")],
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Show where the work of two runs came out otherwise; exit code 1 where it did."""
+    found = ask(data, lambda client: client.get(f"/v1/runs/{pid}/diff", other=other))
+    if as_json:
+        emit(found)
+    else:
+        rows = [(piece, *map(_came_out, each)) for piece, each in found["differs"].items()]
+        if rows:
+            show(table(("WORK", f"RUN {pid}", f"RUN {other}"), rows))
+        say(f"{found['same']} pieces of work came out the same, {len(rows)} otherwise")
+    if found["differs"]:
+        raise typer.Exit(1)
+
+
+def _came_out(piece: dict[str, Any] | None) -> str:
+    """How a piece of work came out, in short."""
+    if piece is None:
+        return "not done"
+    return short(f"{piece['state']}: {piece['error']}" if piece["error"] else piece["value"], 60)
