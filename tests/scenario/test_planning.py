@@ -115,8 +115,9 @@ async def test_who_did_well_before_is_chosen_and_the_plan_says_why(team: Team) -
                 await team.system.agents.reply(task, 60)
             except LLMAgentOSError:
                 assert name == "bad"
-    await until(lambda: all(row["status"] != "running" for row in team.system.kernel.table.listed(0)
-                            if "~once" in str(row["name"])))  # fmt: skip
+    table = team.system.kernel.table
+    runs = [row["pid"] for row in table.listed(0) if "~once" in str(row["name"])]
+    await until(lambda: len(runs) == 4 and all(table.get(pid).life.ended for pid in runs))
     await planner(team, thinks(plans(step("read a", "read"))), ["bad", "good"])
     made = await reach(team)
     (source,) = made["sources"]
