@@ -65,15 +65,6 @@ async def test_a_chat_takes_four_commits(api: Gate) -> None:
     assert seen["commits"] <= 4
 
 
-async def test_it_takes_no_more_with_tools_whose_schemas_would_fill_a_small_window(api: Gate) -> None:
-    tools = ["calculator", "clock", "read_file", "write_file", "edit_file", "list_files", "search_files", "query_sql"]
-    await api.system.agents.create(AgentSpec(name="handy", model="scripted", tools=tools))
-    await chat(api, "handy")
-    with counted(api) as seen:
-        assert await chat(api, "handy") == 200
-    assert seen["commits"] <= 4
-
-
 async def test_a_chat_and_a_wrong_name_cost_the_same_with_a_thousand_agents(api: Gate) -> None:
     rows = []
     for first, last in ((0, 50), (50, 1000)):

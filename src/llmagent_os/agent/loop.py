@@ -182,8 +182,7 @@ class Agent:
             grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
         else:
             grown = sum(map(weight, request.messages)) + len(str(self.tools))
-        loose = sum(map(weight, (*history, turn.message)))  # what could be left out
-        if grown < (memory.window or SMALLEST) * (ROOM - 1) // ROOM or loose <= SMALLEST // ROOM:
+        if grown < (memory.window or SMALLEST) * (ROOM - 1) // ROOM:
             return request
         return await self._fit(sys, turn, request, len(request.messages) - len(history) - 1)
 
