@@ -1,7 +1,8 @@
 """Hostile inputs of up to 2 MB through every way in: does anybody else have to wait, and what does each cost?
 
 While one is worked on, another client asks for `/health` and for a small chat every few milliseconds. Reported are the
-longest that it waited, and the CPU of the server and its children, without what that client's own requests cost.
+longest that it waited, and the CPU of the server and its children, without what that client's own requests cost. Beside
+each stands how long that client waited just before, with nothing hostile sent: what a busy machine makes of the bench.
 
     python bench/stall.py [--json] [--only WORDS] [--longest 60]
 """
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -54,6 +56,7 @@ HERE = Path(__file__).parent
 TICK = os.sysconf("SC_CLK_TCK")
 WAIT, CPU = 0.1, 2.0  # seconds: the most that others wait, and that an input costs
 AFTER = 0.15  # seconds after its answer in which an input still counts
+IDLE = 0.5  # seconds before it in which nothing is sent
 TURNS = 40  # of the conversation that is replayed
 CHAT = "/v1/chat/completions"
 ACTED_ON = ("names", "links", "dots")  # results after which the agent is made to act
@@ -84,6 +87,7 @@ class Watcher:
         command = [sys.executable, str(HERE / "stall_watch.py"), url, key]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._waits: list[tuple[float, float]] = []
+        self._costs: list[float] = []
         self.failed = 0
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -97,6 +101,11 @@ class Watcher:
     def between(self, began: float, ended: float) -> list[float]:
         """What was waited by requests that were on their way at any time between two moments."""
         return [took for at, took in self._waits if at <= ended and at + took >= began]
+
+    def learned(self, used: float, asked: int) -> float:
+        """What one of its requests costs the server, by all the times in which nothing else was done."""
+        self._costs.append(used / max(1, asked))
+        return statistics.median(self._costs)
 
     def stop(self) -> None:
         """End it."""
@@ -190,8 +199,11 @@ class Siege:
             each.set()
         reader: Json = {"name": "reader", "model": "caller", "tools": ["given", "act", "fetch"]}
         reader["policy"] = {"untrusted": "refuse"}
+        if self.held:  # which keeps everybody waiting while it is opened, and is its owner's act
+            await self.send("/v1/models", {"name": "held", "engine": "llamacpp", "source": self.held})
         for agent in ({"name": "plain", "model": "echo"}, {"name": "far", "model": "remote"}, reader):
             await self.send("/v1/agents", agent)
+        await self.files()
         for number in range(TURNS):
             await self.send(
                 "/v1/agents/plain/messages", {"text": f"{number} {filled('word ', 2000)}", "session": "long"}
@@ -274,8 +286,6 @@ class Siege:
         """Grammars, where there is a model that is held to them."""
         if not self.held:
             return
-        model = {"name": "held", "engine": "llamacpp", "source": self.held}
-        yield "a model to be opened", partial(self.send, "/v1/models", model)
         bodies: dict[str, dict[str, Any]] = {
             "tools": {"tools": [tool(n) for n in range(1000)]},
             "a long choice": {"choices": ["a" * 300, "b" * 300]},
@@ -306,11 +316,10 @@ async def besieged(report: Report, server: Server, siege: Siege, options: argpar
     await siege.models()
     watcher = Watcher(siege.url, siege.key)
     try:
+        if "STALL_TRACE" in os.environ:
+            await siege.call("given", {"name": "dots"})
         await asyncio.sleep(1.0)
-        began, before = time.monotonic(), cpu_of_all(server.pid)
-        await asyncio.sleep(2.0)
-        one = (cpu_of_all(server.pid) - before) / max(1, len(watcher.between(began, time.monotonic())))
-        try_out = partial(_each, report, server, watcher, one, options)
+        try_out = partial(_each, report, server, watcher, options)
         if review:
             await try_out(siege.reviews())
             return
@@ -323,18 +332,21 @@ async def besieged(report: Report, server: Server, siege: Siege, options: argpar
 
 
 async def _each(
-    report: Report, server: Server, watcher: Watcher, each: float, options: argparse.Namespace,
-    works: Iterable[tuple[str, Work]],
-) -> None:  # fmt: skip
+    report: Report, server: Server, watcher: Watcher, options: argparse.Namespace, works: Iterable[tuple[str, Work]]
+) -> None:
     for name, work in works:
         if options.only in name:
-            await _measured(report, server, watcher, each, name, work, options.longest)
+            await _measured(report, server, watcher, name, work, options.longest)
 
 
 async def _measured(
-    report: Report, server: Server, watcher: Watcher, each: float, name: str, work: Work, longest: float
+    report: Report, server: Server, watcher: Watcher, name: str, work: Work, longest: float
 ) -> None:  # fmt: skip
+    idle, rested = time.monotonic(), cpu_of_all(server.pid)
+    await asyncio.sleep(IDLE)
     began, before = time.monotonic(), cpu_of_all(server.pid)
+    unbothered = watcher.between(idle, began)
+    control, each = max(unbothered, default=0.0), watcher.learned(before - rested, len(unbothered))
     try:
         async with asyncio.timeout(longest):
             await work()
@@ -346,8 +358,10 @@ async def _measured(
     await asyncio.sleep(AFTER)
     waits = watcher.between(began, ended + AFTER)
     used = cpu_of_all(server.pid) - before - each * len(waits)
-    say(f"{name}: {ended - began:.2f} s, waited {max(waits, default=0):.3f}, CPU {used:.2f}")
-    report.add(name, "longest wait", max(waits, default=0.0), "s", at_most=WAIT)
+    waited = max(waits, default=0.0)
+    say(f"{name}: {ended - began:.2f} s, waited {waited:.3f} (idle {control:.3f}), CPU {used:.2f}")
+    report.add(name, "longest wait", waited, "s", at_most=WAIT)
+    report.add(name, "longest wait before it, idle", control, "s")
     report.add(name, "CPU", max(0.0, used), "s", at_most=CPU)
 
 

@@ -1,6 +1,6 @@
 """A plugin for `stall.py`: tools whose results are hostile.
 
-`STALL_TRACE` names a file to which the stack of the event loop is written while it stands still.
+`STALL_TRACE` names a file to which the stack of the event loop is written while it stands still, and for how much CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from llmagent_os.core.records import Json, Ticket, ToolSpec, Traits
 from llmagent_os.plugins import hookimpl
 
 STILL = 0.08  # seconds
+HELD = 0.05  # seconds of CPU that the loop's thread works without a turn for others
 
 
 class Given:
@@ -57,10 +58,14 @@ def watch() -> None:
     """Write down where the event loop is while it does not go round."""
     if _WATCHING:
         return
-    loop, main, seen = asyncio.get_running_loop(), threading.main_thread().ident, [time.monotonic()]
+    loop, main, seen = asyncio.get_running_loop(), threading.main_thread().ident, [0.0, 0.0]
 
     def beat() -> None:
-        seen[0] = time.monotonic()
+        seen[0], worked = time.monotonic(), time.thread_time()
+        if worked - seen[1] > HELD:
+            with open(os.environ["STALL_TRACE"], "a", encoding="utf-8") as file:
+                file.write(f"--- {seen[0]:.2f} held for {worked - seen[1]:.3f} s of CPU\n")
+        seen[1] = worked
         loop.call_later(0.005, beat)
 
     def look() -> None:
@@ -71,9 +76,10 @@ def watch() -> None:
                 if still > STILL:
                     frame = sys._current_frames()[main or 0]
                     file.write(f"--- {time.monotonic():.2f} still for {still:.2f} s\n")
-                    file.write("".join(traceback.format_stack(frame)[-9:]))
+                    file.write("".join(traceback.format_stack(frame)[-24:]))
                     file.flush()
 
+    seen[:] = time.monotonic(), time.thread_time()
     loop.call_soon(beat)
     _WATCHING.append(threading.Thread(target=look, daemon=True))
     _WATCHING[0].start()
