@@ -150,7 +150,7 @@ async def test_what_is_wrong_a_thousand_times_is_told_once_and_at_once(api: Gate
 async def test_a_body_of_more_values_than_anybody_means_is_refused(api: Gate) -> None:
     for path in (CHAT, AGENTS):
         status, answer = await api.post(path, {"model": "scripted", "messages": [[]] * 600_000})
-        assert status == 400 and "more than 250000 values" in answer["error"]["message"]
+        assert status == 400 and "more than 100000 values" in answer["error"]["message"]
 
 
 async def test_a_name_without_end_is_neither_compared_nor_repeated(api: Gate) -> None:

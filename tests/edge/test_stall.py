@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,11 +20,27 @@ import pytest
 from aiohttp import web
 
 from llmagent_os.core import codec, documents, values
+from llmagent_os.core import files as files_in_results
 from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, ToolFailed
-from llmagent_os.core.records import Chunk, GenerateRequest, Message, Ticket, ToolSpec
+from llmagent_os.core.records import (
+    Chunk,
+    GenerateRequest,
+    Generation,
+    Message,
+    Policy,
+    Ticket,
+    ToolSpec,
+    Traits,
+    Usage,
+)
+from llmagent_os.core.words import Words
+from llmagent_os.gateway import reading, rest_identity
+from llmagent_os.gateway.answering import AT_ONCE, Answerers
 from llmagent_os.llm import constrain, http, openai_reader
 from llmagent_os.llm.constrain import HEAVY, grammar, grammar_of
 from llmagent_os.llm.scripted import PIECES
+from llmagent_os.security.decision import CALL, JUDGED, TOLD, decide
+from llmagent_os.security.labels import LOOKED, NOWHERE, Sight, Source, beside
 from llmagent_os.tools import builtin_web, openapi
 from llmagent_os.tools.builtin_files import Workspaces
 from llmagent_os.tools.builtin_web import Web
@@ -80,7 +97,7 @@ class Cheap:
 BODIES: dict[str, Callable[[], Any]] = {
     "messages": lambda: {"model": "scripted", "messages": [{"role": "user", "content": "a"}] * 9_000},
     "names": lambda: {"model": "scripted", **{f"name_{n}": 1 for n in range(60_000)}},
-    "values": lambda: chat(metadata={"a": [[1]] * 120_000}),
+    "values": lambda: chat(metadata={"a": [[1]] * 45_000}),
     "a long text": lambda: chat(text="word " * 300_000),
 }
 
@@ -155,6 +172,29 @@ def test_calls_in_many_pieces_take_time_by_their_length() -> None:
         piece("{}", index=openai_reader.CALLS + 1)
 
 
+async def test_empty_lines_without_an_end_leave_others_their_turns() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    assert await http.fed(http.Lines(), b"\n" * (20 * http.PIECE) + b"data: {}\n\n") == [b"{}"]
+    counting.cancel()
+    assert turns >= 20
+
+
+def test_of_log_probabilities_as_many_are_read_as_a_text_can_have() -> None:
+    rows = [{"token": "a", "logprob": -1, "top_logprobs": []}] * 5000
+    event = {"choices": [{"delta": {"content": "ab"}, "logprobs": {"content": rows}}]}
+    reader = openai_reader.Reader(GenerateRequest("m", (Message("user", "x"),)), False)
+    assert len(reader.piece(event).logprobs) == 8 + openai_reader.SPECIAL
+
+
 # -- pages, files, databases, servers of tools
 
 
@@ -215,6 +255,48 @@ def test_a_long_listing_of_a_server_is_cut_and_told() -> None:
     assert "past the first" in left_out[f"t{MOST + 5}"] and left_out["..."] == "and what comes after it"
 
 
+# -- answers
+
+
+async def test_many_answers_of_one_request_do_not_begin_in_one_turn() -> None:
+    begun, most = 0, 0
+
+    class Slow(Answerers):
+        def __init__(self) -> None:
+            """It answers without a system."""
+
+        async def answer(self, request: GenerateRequest, stream: Any = None, waits: Any = None) -> Generation:
+            nonlocal begun
+            begun += 1
+            return Generation("a", (), "stop", Usage())
+
+    async def turns() -> None:
+        nonlocal begun, most
+        while True:
+            most, begun = max(most, begun), 0
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(turns())
+    assert len(await Slow().all([GenerateRequest("m", prompt="a")] * 1000)) == 1000
+    counting.cancel()
+    assert 0 < most <= 2 * AT_ONCE
+
+
+async def test_a_long_line_of_an_export_is_sent_in_pieces() -> None:
+    long = {"text": "x" * 500_000}
+    pieces = [piece async for piece in rest_identity._lines([long, {"a": 1}])]
+    assert max(map(len, pieces)) <= rest_identity.PIECE and len(pieces) >= 8
+    assert [json.loads(line) for line in b"".join(pieces).splitlines()] == [long, {"a": 1}]
+
+
+def test_a_file_is_looked_for_only_where_one_is_named() -> None:
+    large = [[[1]] * 10 for _ in range(1000)]
+    assert files_in_results.named(large, lambda data: "") is large and files_in_results.found(large) == []
+    kept = files_in_results.named([large, {"$file": {"name": "a", "data": "YQ=="}}], lambda data: data.decode())
+    assert kept == [large, {"$file": {"name": "a", "blob": "a"}}]
+    assert files_in_results.found(kept) == [{"name": "a", "blob": "a"}]
+
+
 # -- data and words
 
 
@@ -267,6 +349,55 @@ async def test_a_large_grammar_is_the_same_as_a_small_one_and_made_elsewhere() -
 
 def test_json_of_another_maker_is_plain_all_the_same() -> None:
     assert documents.foreign(json.dumps({"a": [1, {"b": None}]}).encode(), "it") == {"a": [1, {"b": None}]}
+
+
+@pytest.mark.parametrize(("value", "wrong"), [([[1]] * 50_001, "50000 lists"), ([1] * 100_001, "100000 values")])
+def test_a_body_of_more_than_anybody_means_is_refused_as_it_is_read(value: Any, wrong: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"more than {wrong}"):
+        reading.received(json.dumps(value).encode())
+
+
+# -- the gate
+
+
+PAGE, USER = Source("page", False, "evil.example " * 10), Source("user", True, "do it")
+
+
+def test_a_call_with_more_values_than_are_judged_is_in_doubt_as_a_whole() -> None:
+    arguments = {f"a{n}": f"evil{n}" for n in range(8 * JUDGED)}
+    found = decide(Policy(), "act", Traits("external"), arguments, Sight([USER, PAGE]))
+    assert found.verdict != "allow" and CALL in found.origins and len(found.origins) == JUDGED + 1
+    assert found.why.count("evil") + found.why.count("from context") <= 2 * TOLD and "and 951 more" in found.why
+    assert decide(Policy(), "act", Traits("external"), arguments, Sight([USER])).verdict == "allow"
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("refuse", "refuse"), ("allow", "ask")])
+def test_a_value_with_more_parts_than_are_judged_is_refused_and_not_allowed_by_a_case(kind: str, verdict: str) -> None:
+    policy = codec.grant({"policy": {"tools": {"act": {kind: [{"to": ["a*"]}], "ask": "always"}}}}).policy
+    many = {"to": ["b", *["a"] * JUDGED]}
+    assert decide(policy, "act", Traits("external"), many, Sight()).verdict == verdict
+
+
+def test_where_a_value_may_come_from_is_looked_for_in_so_much_text_and_no_more() -> None:
+    sight = Sight([USER, *(Source(f"page {n}", False, f"{n} " + "x" * 1000) for n in range(50))])
+    assert sight.origin("yyyy") == NOWHERE and sight.left < LOOKED - 50_000
+    sight.left = 0
+    assert sight.origin("x" * 1000) == NOWHERE and sight.quotes("x" * 1000) is not None
+
+
+async def test_values_are_looked_for_in_much_text_in_a_thread() -> None:
+    async def where(sight: Sight, looked: Any = None) -> bool:
+        return await beside(threading.current_thread, sight, looked) is threading.current_thread()
+
+    small, large = Sight([PAGE]), Sight([Source("page", False, [["x" * 100]] * 1000)])
+    assert await where(small) and not await where(large) and not await where(small, ["x" * 60_000])
+
+
+def test_a_value_that_stands_in_many_longer_ones_is_tried_a_bounded_number_of_times() -> None:
+    with Cheap():
+        assert not Words("1234" * 500_000).stands("1234")
+        assert not values.stands("a", "." * 100_000 + "a." * 100_000)
+    assert Words("x1234, " * 1000 + "1234").stands("1234") and values.stands("a", "..." + "a" + "...")
 
 
 # -- what could take for ever

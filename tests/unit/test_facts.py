@@ -13,7 +13,7 @@ import pytest
 
 from llmagent_os.core.errors import JournalFull
 from llmagent_os.kernel.journal import Journal
-from llmagent_os.security.vault import Vault
+from llmagent_os.security.vault import TOGETHER, Vault
 from llmagent_os.stores.facts import StoredFacts
 from llmagent_os.stores.sqlite import SQLiteStore
 
@@ -83,6 +83,14 @@ async def test_new_masked_values_are_one_commit(store: Counting, facts: StoredFa
     tokens = {vault.token("t", "EMAIL", f"p{n}@example.org") for n in range(50)}
     await asyncio.gather(vault.kept(), vault.kept())
     assert store.commits == 1
+    assert Vault(KEY, facts).known("t").values.keys() == tokens
+
+
+async def test_very_many_new_masked_values_are_several_commits(store: Counting, facts: StoredFacts) -> None:
+    vault = Vault(KEY, facts)
+    tokens = {vault.token("t", "EMAIL", f"p{n}@example.org") for n in range(3 * TOGETHER)}
+    await vault.kept()
+    assert store.commits >= 3
     assert Vault(KEY, facts).known("t").values.keys() == tokens
 
 

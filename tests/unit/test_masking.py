@@ -8,6 +8,7 @@ import json
 import logging
 import random
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -41,8 +42,21 @@ from llmagent_os.kernel.kernel import Kernel
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.sched.router import Engines
+from llmagent_os.security import masking
 from llmagent_os.security.folding import STRETCH, fold
-from llmagent_os.security.masking import TOKEN, CleanLogs, Masking, Passage, Presidio, Restorer, logged, scrubbed
+from llmagent_os.security.masking import (
+    FEW,
+    TOKEN,
+    CleanLogs,
+    Masking,
+    Passage,
+    Presidio,
+    Restorer,
+    aside,
+    logged,
+    recognised,
+    scrubbed,
+)
 from llmagent_os.security.recognisers import _starts, recognise
 from llmagent_os.security.vault import Known, Vault, key_file
 from llmagent_os.stores.facts import StoredFacts
@@ -190,7 +204,7 @@ def takes_turns(text: str) -> None:
     gc.freeze()  # else a collection of what all tests left is in the time
     try:
         spent = [time.thread_time()]
-        recognise(text, lambda: spent.append(time.thread_time()))
+        recognise(text, lambda places: spent.append(time.thread_time()))
         spent.append(time.thread_time())
     finally:
         gc.unfreeze()
@@ -259,8 +273,37 @@ def test_in_a_row_of_single_digits_a_value_begins_with_the_first_and_with_no_oth
 
 def test_others_have_a_turn_after_every_stretch_that_was_looked_through() -> None:
     turns: list[int] = []
-    recognise("1 " * 40_000, lambda: turns.append(1))
+    recognise("1 " * 40_000, lambda places: turns.append(places))
     assert len(turns) >= 80_000 // STRETCH
+
+
+async def test_a_short_text_that_is_all_numbers_is_looked_through_in_a_thread() -> None:
+    threads = list[threading.Thread]()
+
+    def work() -> int:
+        threads.append(threading.current_thread())
+        return len(recognised("4111 " * (FEW + 64)))
+
+    assert await aside(work, 5 * FEW) == 0
+    assert threads[0] is threading.current_thread() and len(threads) == 2 and threads[1] is not threads[0]
+    assert await aside(lambda: recognised("4111 " * 50), 250) == [] and len(threads) == 2
+
+
+async def test_a_text_where_values_may_begin_everywhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "PLACES", 2000)
+    assert await aside(lambda: recognised("4111 " * 1990), 10_000) == []
+    with pytest.raises(InvalidRequest, match="more than 2,000 places"):
+        await aside(lambda: recognised("4111 " * 3000), 15_000)
+    with pytest.raises(InvalidRequest, match="send it in parts"):  # as many in many texts, which are one call's
+        await aside(lambda: [recognised("4111 " * 100) for _ in range(30)], 15_000)
+
+
+def test_a_text_with_very_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "VALUES", 20)
+    mails = [f"p{n}@example.org" for n in range(21)]
+    assert len(TOKEN.findall(passage().mask(" ".join(mails[:20] * 3)))) == 60
+    with pytest.raises(InvalidRequest, match="more than 20 values"):
+        passage().mask(" ".join(mails))
 
 
 def passage(vault: Vault | None = None, tenant: str = "t") -> Passage:
@@ -661,7 +704,7 @@ def test_logs_carry_no_keys(caplog: pytest.LogCaptureFixture) -> None:
             log.exception("it failed")
     finally:
         caplog.handler.removeFilter(clean)
-    assert len(logged("1 " * 30_000)) < 21_000 and logged("1 " * 30_000).endswith("(40,000 characters more)")
+    assert len(logged("1 " * 30_000)) < 4100 and logged("1 " * 30_000).endswith("(56,000 characters more)")
     assert "user <EMAIL> with <KEY>" in caplog.text and "password: <KEY>" in caplog.text
     assert "hunter2" not in caplog.text and "do not fit" in caplog.text
 

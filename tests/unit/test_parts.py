@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.core.parts import CHUNK, MARK, SMALL, join, pressed, split
+from llmagent_os.core.parts import CHUNK, MANY, MARK, SMALL, join, pressed, split
 
 
 class Kept(dict[str, bytes]):
@@ -147,3 +147,22 @@ def test_numbers_stay_together() -> None:
     kept, vectors = Kept(), [[n / 7 + m for n in range(384)] for m in range(3)]
     split(orjson.dumps({"vectors": vectors}), kept)
     assert len(kept) == 3
+
+
+@pytest.mark.parametrize("odd", [1, "a" * 300, MARK + "s", [[2]], {"text": "b" * 2000}])
+def test_a_very_long_list_is_said_some_items_at_a_time(odd: Any) -> None:
+    items: list[Any] = [[n] for n in range(3 * MANY)]
+    items[MANY] = odd
+    kept: dict[str, bytes] = {}
+
+    def keep(content: bytes) -> str:
+        name = hashlib.blake2b(content, digest_size=16).hexdigest()
+        kept[name] = content
+        return name
+
+    assert join(split(orjson.dumps({"a": items}), keep), kept.__getitem__) == {"a": items}
+    before = len(kept)
+    assert before < 3 * MANY / 50
+    items.append("one more")
+    assert join(split(orjson.dumps({"a": items}), keep), kept.__getitem__) == {"a": items}
+    assert len(kept) - before <= 3  # what it begins with is shared

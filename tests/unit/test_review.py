@@ -13,6 +13,7 @@ import pytest
 from llmagent_os.core.errors import PermissionDenied
 from llmagent_os.core.life import Life
 from llmagent_os.core.records import NOTHING, Answer, Call, Chunk, GenerateRequest, Generation, Message, Question, Usage
+from llmagent_os.security import review as reviewing
 from llmagent_os.security.recognisers import recognise
 from llmagent_os.security.review import Action, Finding, Review, Rules, Sink
 from llmagent_os.security.vault import Vault
@@ -245,3 +246,29 @@ async def test_what_an_agent_sends_is_edited_on_its_way_and_kept_as_it_was() -> 
 
 def test_no_secret_of_an_edit_is_left() -> None:
     assert not recognise("use <KEY> now")
+
+
+@pytest.mark.parametrize("text", ["![" * 300_000, "[" * 600_000, "![a" * 200_000, "[a](" * 150_000, "](" * 300_000])
+async def test_brackets_that_only_open_cost_nothing(text: str) -> None:
+    began = time.process_time()
+    found = [each for each in reviewing._markdown(text, ()) if "more than" not in each.why]
+    assert not found and time.process_time() - began < 2.0  # it was some thousand steps a bracket
+
+
+def test_more_links_than_anybody_reads_are_refused_as_they_cannot_be_looked_at() -> None:
+    found = list(reviewing._markdown("[a](b)" * (reviewing._LINKS + 1), ()))
+    assert [each.why for each in found] == ["more than 20,000 links"] and found[0].end == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("![a](http://e.example/x)", ["![a](http://e.example/x)"]), ("![a][b]", ["![a][b]"]), ("[a](/b)", []),
+        ("![a \\[b](//e.example/x) [c](javascript:d)", ["![a \\[b](//e.example/x)", "[c](javascript:d)"]),
+        ("![![a](//e.example/x)", ["![![a](//e.example/x)"]), ("![a](b)![c](//d.example)", ["![c](//d.example)"]),
+        (f"![{'a' * 501}](//e.example/x)", []), (f"![{'a' * 500}](//e.example/x)", [f"![{'a' * 500}](//e.example/x)"]),
+        ("![a] (//e.example/x)", []), ("[a]b](data:c)", []), ("![](//e.example/x)", ["![](//e.example/x)"]),
+    ],
+)  # fmt: skip
+def test_pictures_and_links_that_run_are_found_by_where_their_text_ends(text: str, found: list[str]) -> None:
+    assert [text[each.start : each.end] for each in reviewing._markdown(text, ())] == found

@@ -17,6 +17,7 @@ from ..core.errors import InvalidRequest, nearest
 from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs, Period, ServiceClass, Supervision
 from . import policies
 
+VARIABLES = 1000  # of a definition
 AGENT = "agent:"
 """What stands before an agent's name among tools."""
 
@@ -88,7 +89,7 @@ class AgentSpec(BaseModel):
     prompt: str = (
         "You are the helpful AI assistant of LLMAgentOS, the operating system for agents that runs on this computer."
     )
-    variables: dict[str, str] = Field(default_factory=dict)
+    variables: dict[str, str] = Field(default_factory=dict, max_length=VARIABLES)
     tools: list[str] = Field(default_factory=list)
     sampling: dict[str, Any] = Field(default_factory=dict)
     answer_schema: dict[str, Any] | None = Field(None, alias="schema")

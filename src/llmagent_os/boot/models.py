@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from ..config import Config, Routing, Sharing
@@ -23,7 +24,7 @@ def model_acts(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, D
     """What does the acts about models."""
 
     async def add(call: Call, by: Caller) -> Hidden:
-        added = catalog.add(call.args["spec"].value, registry.mapping("engines"))
+        added = await asyncio.to_thread(catalog.add, call.args["spec"].value, registry.mapping("engines"))
         add_model(kernel, config, registry, added)
         return Hidden(added)
 

@@ -40,7 +40,7 @@ async def outside(
     Raises what `work` does, where that is an error of ours; InvalidRequest, which names `source`, where it raises
     anything else, takes more than `seconds`, `cpu` of them of work, or too much memory. Cancelled, it ends the process.
     """
-    job = _Job(pickle.dumps((work, args, cpu)), seconds)
+    job = _Job((work, args, cpu), seconds)
     try:
         told, error = await asyncio.get_running_loop().run_in_executor(_THREADS, job.do)
     except asyncio.CancelledError:
@@ -71,13 +71,14 @@ class _Worked(Exception):
 class _Job:
     """One piece of work; `do` is called in a thread, `stop` in any."""
 
-    def __init__(self, packed: bytes, seconds: float) -> None:
-        self._packed, self._seconds = packed, seconds
+    def __init__(self, work: tuple[Callable[..., Any], tuple[Any, ...], float], seconds: float) -> None:
+        self._work, self._seconds = work, seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def do(self) -> Any:
         """A result, or an error as data or in words; raises TimeoutError, or _Worked or EOFError where it ended."""
+        packed = pickle.dumps(self._work)
         try:
             process = _IDLE.pop()
         except IndexError:
@@ -86,7 +87,7 @@ class _Job:
         try:
             if self._stopped:
                 raise EOFError
-            answer = self._asked(process)
+            answer = self._asked(process, packed)
         except EOFError:
             _end(process)
             if process.returncode == -signal.SIGPROF:
@@ -107,11 +108,11 @@ class _Job:
         if self._process is not None:
             self._process.kill()
 
-    def _asked(self, process: subprocess.Popen[bytes]) -> bytes:
+    def _asked(self, process: subprocess.Popen[bytes], packed: bytes) -> bytes:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(len(self._packed).to_bytes(_LENGTH) + self._packed)
+            process.stdin.write(len(packed).to_bytes(_LENGTH) + packed)
             process.stdin.flush()
         except BrokenPipeError:
             raise EOFError from None

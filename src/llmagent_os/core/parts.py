@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -25,6 +25,7 @@ TEXT_FROM = 256  # characters: a longer text is a part of its own
 CHUNK = 512  # bytes: of a record that is a part of its own, of a list's items under one name
 SMALL = 8192  # bytes: to press so much, a window of that size does
 LARGE = 1 << 16  # bytes of a list, from which on more of it is under one name
+MANY = 4096  # items of a list, from which on those that are short are said some at a time
 MARK = "\x7f"  # begins what is named instead of said, and stands once more before a text that begins with it
 TEXT, LIST, VALUE = MARK + "s", MARK + "l", MARK + "v"  # no hexadecimal digit: it would blur the name that follows
 _MARK, _LIST = MARK.encode(), LIST.encode()
@@ -92,9 +93,9 @@ def _chain(items: list[Any], keep: Keep) -> bytes:
     """The last items of a list, after the name of those before. Numbers are not worth a name each."""
     if not any(isinstance(item, str | list | dict) for item in items):
         return orjson.dumps(items)
-    said = [(item, orjson.dumps(item)) for item in items]
-    parts = [data if len(data) < TEXT_FROM and _MARK not in data else _part(item, keep) for item, data in said]
-    most = CHUNK if sum(map(len, parts)) < LARGE else 8 * CHUNK
+    parts = list(_short(items, keep) if len(items) > MANY else _each(items, keep))
+    size = sum(map(len, parts))
+    most = CHUNK if size < LARGE else 8 * CHUNK if size < 8 * LARGE else 64 * CHUNK
     last: list[bytes] = []
     size = 0
     for part in parts:
@@ -103,6 +104,27 @@ def _chain(items: list[Any], keep: Keep) -> bytes:
         last.append(part)
         size += len(part)
     return _list(last)
+
+
+def _each(items: list[Any], keep: Keep) -> Iterator[bytes]:
+    """The items of a list as they stand in it."""
+    for item in items:
+        data = orjson.dumps(item)
+        yield data if len(data) < TEXT_FROM and _MARK not in data else _part(item, keep)
+
+
+def _short(items: list[Any], keep: Keep) -> Iterator[bytes]:
+    """The items of a very long list, _TOGETHER at a time where all of them are short: one by one takes its time."""
+    for first in range(0, len(items), _TOGETHER):
+        some = items[first : first + _TOGETHER]
+        data = orjson.dumps(some)
+        if len(data) < _TOGETHER * TEXT_FROM >> 2 and _MARK not in data:
+            yield data[1:-1]
+        else:
+            yield from _each(some, keep)
+
+
+_TOGETHER = 64
 
 
 def _list(parts: list[bytes]) -> bytes:

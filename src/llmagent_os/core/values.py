@@ -15,6 +15,7 @@ _ZEROS = re.compile(r"(?<![\w.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
 _COMMA = re.compile(r"\d,\d")
 _JOINTS = ".-+@/\\"
 TRIES = 2000  # places at which a value is looked for in a text
+_FAR = 50  # characters that join words, in a row
 
 
 def written(value: Json) -> str:
@@ -90,9 +91,12 @@ def _inside(text: str, at: int) -> bool:
 
 
 def _joined(text: str, at: int, step: int) -> bool:
-    """Whether a word's character is next in a direction, past what joins words to an address."""
+    """Whether a word's character is next in a direction, past what joins words to an address; so many join anything."""
+    far = at + step * _FAR
     while 0 <= at < len(text) and text[at] in _JOINTS:
         at += step
+        if at == far:
+            return True
     return 0 <= at < len(text) and _of_word(text[at])
 
 

@@ -29,6 +29,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|www\.|[\w-]+(?:\.[\w-]+)+[/?
 _WEB = re.compile(r"(https?)://", re.I)
 _TAIL = re.compile(r"[/?#\\]")
 _LONG = 4_000  # characters of a value beyond which its likenesses are not looked for
+_TRIES = 5_000  # places at which a value is looked at: one that stands in so many longer ones is not found
 
 # what joins words to a longer address, before a value and after it
 _BEFORE: dict[Kind, str] = {
@@ -236,10 +237,10 @@ def _even(text: str) -> str:
 
 def _found(value: str, text: str) -> Iterator[int]:
     """Where a value is found; given up where that, of one that overlaps itself, would take too long."""
-    at, left = text.find(value), 8 * len(text) + 100_000
+    at, left = text.find(value), min(_TRIES, 8 * len(text) // max(1, len(value)) + 100)
     while at >= 0 and left > 0:
         yield at
-        left -= len(value)
+        left -= 1
         at = text.find(value, at + 1)
 
 

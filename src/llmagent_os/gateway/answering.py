@@ -18,6 +18,7 @@ from .lookout import lookout
 from .notices import Notice
 
 LONGEST = 600.0  # seconds that an agent may take to answer
+AT_ONCE = 16  # answers of one request that begin in one turn of the loop
 PATTERNED = frozenset("*?[")  # characters of names that are patterns
 
 Stream = Callable[[Chunk], None]
@@ -222,11 +223,12 @@ async def follow(
         task.cancelled() or task.exception()  # noticed, also where an earlier error was the one to raise
         pieces.put_nowait(task)
 
-    tasks = [asyncio.ensure_future(one(i, request)) for i, request in enumerate(requests)]
-    for task in tasks:
-        task.add_done_callback(ended)
-    left = len(tasks)
+    tasks: list[asyncio.Future[None]] = []
+    left = len(requests)
     try:
+        async for i, request in _some_at_a_time(requests):
+            tasks.append(asyncio.ensure_future(one(i, request)))
+            tasks[-1].add_done_callback(ended)
         while left:
             batch = [await pieces.get()]
             while not pieces.empty():
@@ -240,3 +242,11 @@ async def follow(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _some_at_a_time(requests: Sequence[GenerateRequest]) -> AsyncGenerator[tuple[int, GenerateRequest]]:
+    """Requests by number, AT_ONCE in a turn of the loop: each has a turn's work to do before it first waits."""
+    for i, request in enumerate(requests):
+        if i and i % AT_ONCE == 0:
+            await asyncio.sleep(0)
+        yield i, request

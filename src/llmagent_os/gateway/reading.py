@@ -40,7 +40,8 @@ _LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that the journal keeps
 LONGEST = 40  # letters of a name that is compared with others
 _NEAR = 0.8  # likeness of two names from which on one is taken for the other, mistyped
 MANY = 100  # names of a body that are compared so; what is unknown beyond that is left out
-VALUES = 250_000  # in a body: what has more keeps everybody waiting while it is looked at
+VALUES = 100_000  # in a body: what has more keeps everybody waiting while it is looked at
+HOLDERS = 50_000  # of them lists and objects, which cost every reader many times as much
 MESSAGES = 10_000  # of a conversation, which every part of the system goes through
 
 
@@ -135,7 +136,7 @@ def received(data: bytes) -> Json:
 
 def _keepable(value: Json) -> bool:
     """Whether neither depth nor numbers are beyond what the journal keeps; in levels, as this is on every request."""
-    level, count = [value], 0
+    level, count, holders = [value], 0, 0
     for _ in range(documents.DEEPEST + 1):
         count += len(level)
         if count > VALUES:
@@ -145,10 +146,15 @@ def _keepable(value: Json) -> bool:
             kind = type(each)
             if kind is dict:
                 inner += each.values()
+                holders += 1
             elif kind is list:
                 inner += each
+                holders += 1
             elif (kind is int and not _LEAST <= each <= _MOST) or (kind is float and not math.isfinite(each)):
                 return False
+        if holders > HOLDERS:
+            text = f"the body holds more than {HOLDERS} lists and objects; send less at a time"
+            raise InvalidRequest(text, parameter=None)
         if not inner:
             return True
         level = inner

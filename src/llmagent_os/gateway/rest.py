@@ -14,15 +14,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from ..core import codec, documents
+from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
 from .asgi import LONG
 from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
-from .errors import TooLarge, explained, headers, models_in
+from .errors import explained, headers, models_in
 from .forms import absent, form_of
 from .messages_bodies import CountBody, MessagesBody
-from .reading import received
 from .responses_bodies import ResponsesBody
 from .rest_accounts import Accounts
 from .rest_agents import Agents
@@ -40,6 +39,7 @@ from .rest_system import Overview
 from .rest_tenants import Tenants
 from .rest_tools import Tools
 from .rest_triggers import HOOKS, Triggers
+from .routes import checked
 
 DESCRIPTION = """An operating system for LLM agents. Every path but `/health`, the pages and webhooks needs
 `Authorization: Bearer KEY` or `x-api-key: KEY`: the owner's, in the file `key` of the data folder, one minted with
@@ -118,12 +118,12 @@ async def _plain(request: Request) -> None:
 
     Where a route takes no body, nobody reads what is sent as one, least of all of who has shown no key.
     """
-    takes = bool(request.scope["route"].dependant.body_params)
+    takes = bool(request.scope["route"].dependant.body_params) and not getattr(request, "checked", False)
     if takes and "json" in request.headers.get("content-type", "") and (data := await request.body()):
         if len(data) <= LONG:
-            documents.plain(received(data), "the body")
+            checked(data)
         else:
-            await asyncio.to_thread(lambda: documents.plain(received(data), "the body"))
+            await asyncio.to_thread(checked, data)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _models(request: Request) -> Iterable[type[BaseModel]]:
 async def _no_route(app: FastAPI, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
-    if error.status_code == 400 and isinstance(error.__cause__, TooLarge):
+    if error.status_code == 400 and isinstance(error.__cause__, LLMAgentOSError):
         return _answer(request, error.__cause__)
     if error.status_code == 400:
         return _answer(request, InvalidRequest(f"the body of {where} cannot be read as JSON: {error.detail}"))

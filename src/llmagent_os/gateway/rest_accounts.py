@@ -12,6 +12,7 @@ from ..core.accounts import PERIODS
 from ..core.records import Budget
 from .desk import Desk, Here
 from .rest_agents import Strict
+from .routes import Route
 
 Resource = Literal["tokens", "money", "steps", "seconds"]
 
@@ -40,7 +41,7 @@ class Accounts:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["accounts"])
+        router = APIRouter(route_class=Route, tags=["accounts"])
         router.get("/v1/accounts")(self.listed)
         router.post("/v1/accounts", status_code=204)(self.credit)
         return router

@@ -21,6 +21,7 @@ from .desk import Desk, Here
 from .errors import rest_body
 from .lookout import lookout, standing
 from .notices import Notice
+from .routes import Route
 
 WAIT = 60.0  # seconds
 LONGEST = 3600.0  # seconds
@@ -169,7 +170,7 @@ class Agents:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, one = APIRouter(tags=["agents"]), "/v1/agents/{name}"
+        router, one = APIRouter(route_class=Route, tags=["agents"]), "/v1/agents/{name}"
         router.get("/v1/agents")(self.list)
         router.post("/v1/agents", status_code=201)(self.create)
         router.get(one)(self.monitor)

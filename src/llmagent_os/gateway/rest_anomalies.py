@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from .desk import Here
 from .rest_agents import Strict
+from .routes import Route
 
 
 class Seen(BaseModel):
@@ -40,7 +41,7 @@ class Anomalous:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["anomalies"])
+        router = APIRouter(route_class=Route, tags=["anomalies"])
         router.get("/v1/anomalies")(self.listed)
         router.put("/v1/anomalies/{name}", status_code=204)(self.quarantine)
         router.delete("/v1/anomalies/{name}", status_code=204)(self.release)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from ..core.records import Hidden
 from .desk import Here
 from .rest_agents import Strict
+from .routes import Route
 
 
 class Asked(BaseModel):
@@ -50,7 +51,7 @@ class Approving:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["approvals"])
+        router = APIRouter(route_class=Route, tags=["approvals"])
         router.get("/v1/approvals")(self.waiting)
         router.get("/v1/approvals/{identifier}")(self.one)
         router.post("/v1/approvals/{identifier}")(self.answer)

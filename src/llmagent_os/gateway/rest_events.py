@@ -19,6 +19,7 @@ from ..kernel.journal import MARKS, Row
 from .asgi import Exchange
 from .desk import Desk, Here
 from .rest_agents import Strict
+from .routes import Route
 
 PART = 200  # rows at a time
 BREATH = 0.005  # seconds between two parts of what lies in the past: the calls go first
@@ -44,7 +45,7 @@ class Events:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["system"])
+        router = APIRouter(route_class=Route, tags=["system"])
         router.get("/v1/events", response_class=Response)(self.events)
         return router
 

@@ -14,6 +14,7 @@ from .asgi import BODY_LIMIT
 from .desk import Desk, Here
 from .errors import TooLarge
 from .rest_agents import Whose
+from .routes import Route
 
 
 class Wanted(Whose):
@@ -35,7 +36,7 @@ class Files:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, every = APIRouter(tags=["files"]), "/v1/agents/{name}/files"
+        router, every = APIRouter(route_class=Route, tags=["files"]), "/v1/agents/{name}/files"
         router.get(every)(self.list)
         router.get(every + "/{path:path}", response_class=Response)(self.get)
         router.put(every + "/{path:path}", openapi_extra=_BYTES)(self.put)

@@ -26,6 +26,7 @@ from .desk import Desk, Here
 from .rest_agents import LONGEST, WAIT, Names, Strict
 from .rest_events import LIFE
 from .rest_runs import RunStream
+from .routes import Route
 
 RUNS = 100
 
@@ -111,7 +112,7 @@ class Flows:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["flows"])
+        router = APIRouter(route_class=Route, tags=["flows"])
         router.get("/v1/flows")(self.list)
         router.post("/v1/flows/check")(self.check)
         router.get("/v1/flows/{name}")(self.get)

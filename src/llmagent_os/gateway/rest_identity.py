@@ -17,6 +17,7 @@ from ..core.records import Hidden, Json
 from ..security.identity import shown
 from .desk import Desk, Here
 from .rest_agents import Strict
+from .routes import Route
 
 _DAY = 86400.0  # seconds
 
@@ -57,7 +58,7 @@ class Identity:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, privacy = APIRouter(tags=["identity"]), "/v1/privacy"
+        router, privacy = APIRouter(route_class=Route, tags=["identity"]), "/v1/privacy"
         router.get("/v1/keys")(self.keys)
         router.post("/v1/keys", status_code=201)(self.mint)
         router.delete("/v1/keys/{identifier}")(self.revoke)
@@ -114,10 +115,20 @@ class Identity:
         return await here.sys.act("privacy.tidy")
 
 
+PIECE = 1 << 16  # bytes of an answer that are sent at once
+
+
 async def _lines(exported: Iterable[Json]) -> AsyncIterator[bytes]:
+    """An object a line; made in a thread, and handed on in pieces, for a line may be of any length."""
     found = iter(exported)
-    while (each := await asyncio.to_thread(next, found, None)) is not None:
-        yield codec.dumps(each) + b"\n"
+
+    def line() -> bytes | None:
+        each = next(found, None)
+        return None if each is None else codec.dumps(each) + b"\n"
+
+    while (told := await asyncio.to_thread(line)) is not None:
+        for begin in range(0, len(told), PIECE):
+            yield told[begin : begin + PIECE]
 
 
 def _person(here: Desk, whose: Whose) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from .desk import Here
 from .login import Logins
+from .routes import Route
 
 
 class Entrance:
@@ -13,7 +14,7 @@ class Entrance:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["identity"])
+        router = APIRouter(route_class=Route, tags=["identity"])
         router.post("/v1/login", status_code=204)(self.enter)
         router.delete("/v1/login", status_code=204)(self.leave)
         return router

@@ -20,6 +20,7 @@ from ..monitoring.names import pids_named
 from ..monitoring.replay import replay
 from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
+from .routes import Route
 
 MOST = 8 << 20  # bytes of values in one answer; a single call may have more
 _AGENTS = re.compile("[@~]")  # what follows in the name of an agent's process
@@ -70,7 +71,7 @@ class Processes:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, one = APIRouter(tags=["processes"]), "/v1/processes/{pid}"
+        router, one = APIRouter(route_class=Route, tags=["processes"]), "/v1/processes/{pid}"
         router.get("/v1/processes")(self.list)
         router.post("/v1/processes", status_code=201)(self.spawn)
         router.get(one)(self.get)

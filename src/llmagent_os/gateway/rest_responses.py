@@ -16,6 +16,7 @@ from .open_bodies import Open
 from .reading import ListOf
 from .responses_api import as_it_is
 from .responses_items import messages
+from .routes import Route
 
 PAGE = 100  # items at most
 
@@ -48,7 +49,7 @@ class Conversing:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["openai"])
+        router = APIRouter(route_class=Route, tags=["openai"])
         at = "/v1/responses/{response}"
         router.get(at)(self.response)
         router.delete(at)(self.forget)

@@ -15,6 +15,7 @@ from .answering import PATTERNED, Answerers
 from .bodies import ChatBody
 from .desk import Desk, Here
 from .rest_agents import Strict
+from .routes import Route
 
 if TYPE_CHECKING:
     from ..boot import System
@@ -56,7 +57,7 @@ class Overview:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["system"])
+        router = APIRouter(route_class=Route, tags=["system"])
         router.get("/health", response_model=Health, responses={503: {"model": Health}})(self.health)
         router.get("/metrics", response_class=Response)(self.metrics)
         router.get("/v1/top")(self.top)

@@ -12,6 +12,7 @@ from ..core.holdings import LOCAL, ORDINARY
 from ..core.records import DEFAULT
 from .desk import Desk, Here
 from .rest_agents import Strict
+from .routes import Route
 
 Patterns = list[Annotated[str, Field(min_length=1, max_length=200)]]
 
@@ -46,7 +47,7 @@ class Tenants:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, one = APIRouter(tags=["identity"]), "/v1/tenants/{name}"
+        router, one = APIRouter(route_class=Route, tags=["identity"]), "/v1/tenants/{name}"
         router.get("/v1/tenants")(self.listed)
         router.get(one)(self.get)
         router.put(one)(self.grant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from ..core.errors import InvalidRequest, ToolFailed
@@ -13,6 +13,7 @@ from ..core.ports import Tool
 from ..core.records import Json
 from .desk import Here
 from .rest_agents import Strict
+from .routes import Route, told
 
 
 class Arguments(Strict):
@@ -24,8 +25,8 @@ class Arguments(Strict):
 def described(name: str, tool: Tool) -> dict[str, Json]:
     """A tool: its name, source and description, what it declares (`core.records.Traits`), and the schema it takes."""
     about = getattr(tool, "told", tool.spec.description)
-    told = {"name": name, "source": getattr(tool, "source", "plugin"), "description": about}
-    return {**told, **asdict(tool.traits), "parameters": tool.spec.parameters}
+    known = {"name": name, "source": getattr(tool, "source", "plugin"), "description": about}
+    return {**known, **asdict(tool.traits), "parameters": tool.spec.parameters}
 
 
 class Tools:
@@ -33,14 +34,14 @@ class Tools:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(tags=["tools"])
-        router.get("/v1/tools")(self.listed)
-        router.post("/v1/tools/{name}")(self.run)
+        router = APIRouter(route_class=Route, tags=["tools"])
+        router.get("/v1/tools", response_model=dict[str, list[dict[str, Any]]])(self.listed)
+        router.post("/v1/tools/{name}", response_model=dict[str, Any])(self.run)
         router.get("/v1/plugins")(self.plugins)
         router.post("/v1/plugins/reload")(self.reload)
         return router
 
-    async def listed(self, here: Here) -> dict[str, list[dict[str, Any]]]:
+    async def listed(self, here: Here) -> Response:
         """Every tool that the tenant holds: where it is from, what it does, what it declares, and the schema it takes.
 
         `missing` says of plugins and sources what is wrong with them, and of single tools why they are left out, to who
@@ -48,7 +49,7 @@ class Tools:
         """
         held = here.system.holdings.of(here.caller.tenant)
         tools = [described(name, tool) for name, tool in sorted(here.system.tools.items()) if held.tool(name)]
-        return {"tools": tools, "missing": here.system.missing() if held.tools is None else []}
+        return told({"tools": tools, "missing": list(here.system.missing()) if held.tools is None else []})
 
     async def plugins(self, here: Here) -> dict[str, Any]:
         """The plugins that are there, and what is wrong with which."""
@@ -61,9 +62,9 @@ class Tools:
         """
         return await here.system.reload(here.sys)
 
-    async def run(self, here: Here, name: str, body: Arguments) -> dict[str, Any]:
+    async def run(self, here: Here, name: str, body: Arguments) -> Response:
         """Call a tool as an agent would, in a workspace of its own."""
         try:
-            return {"result": await here.sys.call(name, body.arguments)}
+            return told({"result": await here.sys.call(name, body.arguments)})
         except ToolFailed as error:  # of whoever tries it: nothing here is broken
             raise InvalidRequest(error.message, **error.facts) from error

@@ -23,6 +23,7 @@ from ..triggers.spec import TriggerSpec, stored
 from .desk import Desk, Here
 from .errors import TooLarge, TooManyRequests
 from .rest_flows import Newest, Waited
+from .routes import Route
 
 HOOKS = "/v1/hooks/"
 LONGEST = 1 << 20  # bytes that a webhook may send
@@ -40,7 +41,7 @@ class Triggers:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router, one = APIRouter(tags=["triggers"]), "/v1/triggers/{name}"
+        router, one = APIRouter(route_class=Route, tags=["triggers"]), "/v1/triggers/{name}"
         router.get("/v1/triggers")(self.list)
         router.get(one)(self.get)
         router.put(one)(self.put)

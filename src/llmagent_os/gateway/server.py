@@ -9,6 +9,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ async def serve(
     with _signals(stopping):  # from before it is announced until all is closed
         async with running(config, plugins, stopping=stopping) as system:
             spare_the_collector()
+            sys.setswitchinterval(TURN)
             opening = asyncio.create_task(_open_default(system.system)) if warm else None
             if on_ready is not None:
                 on_ready(system)
@@ -98,6 +100,9 @@ def _issuer(config: Config) -> Any:
     if config.oidc is None:
         return None
     return extras.imported(".oidc", "oidc", "reading tokens", __package__).Issuer(config.oidc).caller
+
+
+TURN = 0.001  # seconds that a thread which looks through something long may keep the loop from its next step
 
 
 def spare_the_collector() -> None:

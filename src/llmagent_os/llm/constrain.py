@@ -36,7 +36,7 @@ async def grammar_of(request: GenerateRequest) -> str | None:
         return grammar(request)
     key = hashlib.blake2b(packed).digest()
     if key not in _LATE:
-        text = await outside(grammar, request, source="what the answer is held to", seconds=COMPILING, cpu=COMPILING)
+        text = await outside(grammar, request, source="what the answer is held to", seconds=COMPILING)
         while len(_LATE) >= FEW:
             del _LATE[next(iter(_LATE))]
         _LATE[key] = text
@@ -44,7 +44,7 @@ async def grammar_of(request: GenerateRequest) -> str | None:
 
 
 HEAVY = 1 << 14  # bytes of what an answer is held to, from which on it is compiled elsewhere
-COMPILING = 30.0  # seconds that this may take
+COMPILING = 30.0  # seconds that this may take, on a machine that has others too
 FEW = 16
 _LATE: dict[bytes, str | None] = {}
 """The last few large grammars, by what they are made of: the next turn of an agent has the same one."""

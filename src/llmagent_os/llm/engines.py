@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import math
 import re
@@ -25,7 +26,8 @@ DRIVERS: dict[str, tuple[str, str]] = {
 
 async def open_engine(spec: ModelSpec) -> Engine:
     """Open the engine a spec describes. Raises NotFound for an unknown driver, MissingExtra with the pip command."""
-    engine: Engine = await driver(spec.engine).open_engine(spec)
+    module = await asyncio.to_thread(driver, spec.engine)  # which is imported the first time, and that takes a second
+    engine: Engine = await module.open_engine(spec)
     return engine
 
 

@@ -31,6 +31,7 @@ _BY_TYPE: dict[str | int, int] = {
 DONE = b"[DONE]"
 """The data of the event after which a stream of OpenAI's API has nothing more to say."""
 LARGEST = 16 << 20  # bytes of an event
+PIECE = 1 << 13  # bytes of what came at once that are taken apart in one turn of the loop
 MANY = 256  # events that come at once before they are put together
 LINGER_SECONDS = 1.0  # that a connection may stay open after it
 _WHITE = b" \t\r\n"
@@ -92,7 +93,7 @@ class Server:
                 yield [whole] if whole.lstrip(_BLANK).startswith(b"{") else lines.feed(whole + b"\n\n")
                 return
             async for block in response.content.iter_any():
-                found = lines.feed(block)
+                found = await fed(lines, block)
                 if lines.size > LARGEST:
                     raise EngineFailed(
                         f"{self._base} sent an event of more than {LARGEST} bytes", engine=self._spec.name
@@ -251,6 +252,15 @@ class Lines:
         self._data, self._said = [], 0
         if said := data.strip(_WHITE):
             events.append(DONE if said == DONE else data)
+
+
+async def fed(lines: Lines, block: bytes) -> list[bytes]:
+    """What `lines` make of a block, PIECE bytes in one turn of the loop: it may be all lines, or all empty events."""
+    found = lines.feed(block[:PIECE])
+    for begin in range(PIECE, len(block), PIECE):
+        await asyncio.sleep(0)
+        found += lines.feed(block[begin : begin + PIECE])
+    return found
 
 
 def api_key(spec: ModelSpec) -> str:

@@ -128,7 +128,12 @@ class LlamaCpp:
         return work
 
     async def encode(self, request: GenerateRequest) -> list[int]:
-        """The token ids of the prompt after the chat template, and of what was said already."""
+        """The token ids of the prompt after the chat template, and of what was said already.
+
+        Raises ContextOverflow, before the template and the tokens are made, where it surely does not fit.
+        """
+        if (least := _least(request)) > self.info.window:
+            raise too_long(least, self.info.window)
         text = request.prompt
         if text is None:
             messages = toolcalls.render(schemas.fitted(request), self._manner)
@@ -207,8 +212,9 @@ class LlamaCpp:
         return Embeddings(vectors, Usage(answer["usage"]["prompt_tokens"]), self.info.model)
 
     async def count_tokens(self, request: GenerateRequest) -> int:
-        """The exact length of the prompt after the chat template."""
-        return len(await self.encode(request))
+        """The exact length of the prompt after the chat template; of one that is far too long a length that it has."""
+        least = _least(request)
+        return least if least > self.info.window else len(await self.encode(request))
 
     def health(self) -> str | None:
         """None while the engine can serve; see `Workers.health`."""
@@ -239,6 +245,15 @@ class LlamaCpp:
         if adapter is not None and adapter not in names:
             raise not_found("adapter", adapter, names)
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
+
+
+def _least(request: GenerateRequest) -> int:
+    """Tokens that a prompt has at the least: the template and the tokenizer keep everybody waiting meanwhile."""
+    size = len(request.prompt or "") + sum(len(message.text) for message in request.messages)
+    return (size + (len(codec.dumps(request.tools)) if request.tools else 0)) // _WIDEST
+
+
+_WIDEST = 16  # characters of a token
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _FINISH: dict[str, FinishReason] = {
 """How servers say why they ended; all else is "stop"."""
 
 CALLS = 1000  # of one answer
+SPECIAL = 64  # tokens of a piece that are not of its text
 LOOKS = 64  # at whether the arguments of a call are whole before its server says so
 
 
@@ -102,8 +103,8 @@ class Reader:
         return Chunk()
 
     def _take(self, choice: Mapping[str, Any], message: Mapping[str, Any]) -> Chunk:
-        said = message.get("content") or message.get("refusal") or choice.get("text")
-        text = self._passed(self._halves.add(words(said)))
+        said = words(message.get("content") or message.get("refusal") or choice.get("text"))
+        text = self._passed(self._halves.add(said))
         calls = message.get("tool_calls") or ()
         for part in [calls] if isinstance(calls, Mapping) else calls:
             if part:
@@ -112,7 +113,7 @@ class Reader:
             self._add_old(old)
         if reason := choice.get("finish_reason"):
             self.finish = _FINISH.get(text_of(reason).lower(), "stop")
-        return Chunk(text, _logprobs(choice.get("logprobs")))
+        return Chunk(text, _logprobs(choice.get("logprobs"), 4 * len(said) + SPECIAL))
 
     def _passed(self, text: str) -> str:
         """What is passed on of a text at once: nothing of a choice, which comes wrapped."""
@@ -201,18 +202,19 @@ class Reader:
         return unwrapped("".join(self._kept), self._choices) if self._choices else text
 
 
-def _logprobs(data: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
+def _logprobs(data: Mapping[str, Any] | None, most: int) -> tuple[TokenLogprob, ...]:
+    """The tokens of a piece, `most` of them: there are no more than its text has bytes, and a few without text."""
     if not data:
         return ()
     if "tokens" in data:
-        return _raw_logprobs(data)
+        return _raw_logprobs(data)[:most]
     return tuple(
         TokenLogprob(
             text_of(row["token"]),
             likelihood(row["logprob"]),
             tuple((text_of(t["token"]), likelihood(t["logprob"])) for t in row.get("top_logprobs") or ()),
         )
-        for row in data.get("content") or ()
+        for row in (data.get("content") or ())[:most]
     )
 
 

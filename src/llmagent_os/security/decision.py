@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ..core.places import host_of, resolved
@@ -17,6 +18,8 @@ from .acts import NOTHING, Act, Before, acts, numbers
 from .labels import NOWHERE, Sight, Source
 
 NO_RULE, NO_TRAITS = Rule(), Traits()
+JUDGED = 1000  # values of one call: what is given more is in doubt as a whole
+TOLD = 50  # arguments that are named, of those in doubt
 CALL = "the call itself"
 """What is in doubt where no argument of a call alone is."""
 _UP = re.compile(r"(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)", re.I)
@@ -68,7 +71,8 @@ def decide(
     done = _again(rule, traits, whole, before) if sight.doubted else None
     if not origins and not done and rule.ask is None:
         return ALLOWED
-    told = ", ".join(_told(name, arguments, whole, origin) for name, origin in origins.items())
+    told = ", ".join(_told(name, arguments, whole, origin) for name, origin in islice(origins.items(), TOLD))
+    told += f", and {len(origins) - TOLD} more" if len(origins) > TOLD else ""
     doubt = f"not from you or its definition: {told}" if told else ""
     if done:
         doubt = "; ".join(filter(None, (f"{done}, and that it is done again is not from you", doubt)))
@@ -148,14 +152,17 @@ def _doubts(
     """
     meanings = meanings_of(rule, traits)
     blind = not meanings and traits.effect != "read"  # a tool that declares nothing is judged by all it is given
-    seen = False
+    seen, judged = False, 0
     for name, value in arguments.items():
         meaning = meanings.get(name, "text")
         all_of_it = blind or (bool(names) and name not in names and traits.effect != "read")  # what is it for, then?
         judge = sight.leads if meaning == "text" and not all_of_it else partial(_stands, sight, meaning)
         whole = {name: value} if all_of_it else value  # a name that the tool does not know is one more value
         for each in _sinks(whole, meaning, all_of_it, traits.effect, names):
-            seen = seen or meaning != "text" or blind
+            seen, judged = seen or meaning != "text" or blind, judged + 1
+            if judged > JUDGED:
+                yield CALL, _somebody(sight)
+                return
             if (origin := judge(each)) is not None:
                 yield name, origin
                 break
@@ -238,8 +245,12 @@ def _alike(new: _Parts, old: _Parts) -> bool:
 
 
 def _share(new: frozenset[str], old: frozenset[str]) -> bool:
-    """Whether a value is in both, or a part of one in the other."""
-    return bool(new & old) or any(stands(a, b) or stands(b, a) for a in new for b in old)
+    """Whether a value is in both, or a part of one in the other. Of very many, nobody can tell that none is."""
+    return (
+        bool(new & old)
+        or len(new) * len(old) > 10 * JUDGED
+        or any(stands(a, b) or stands(b, a) for a in new for b in old)
+    )
 
 
 def _stands(sight: Sight, meaning: Meaning, value: str) -> str | None:
@@ -260,9 +271,16 @@ def _fits(
     case: Mapping[str, Sequence[str]], arguments: Mapping[str, Json], parts: Callable[[Iterator[bool]], bool],
     match: Callable[[str, str], bool],
 ) -> bool:  # fmt: skip
-    """Whether every argument of a case matches one of its patterns, in `parts` (all or any) of its parts."""
+    """Whether every argument of a case matches one of its patterns, in `parts` (all or any) of its parts.
+
+    One with more than JUDGED parts is like what is refused, and unlike what is allowed.
+    """
     for name, patterns in case.items():
-        values = list(leaves(arguments.get(name), ()))
+        values = list(islice(leaves(arguments.get(name), ()), JUDGED + 1))
+        if len(values) > JUDGED:
+            if parts is all:
+                return False
+            continue
         if not values or not parts(any(match(value, pattern) for pattern in patterns) for value in values):
             return False
     return True

@@ -11,17 +11,21 @@ the same spirit, through code that a model writes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from ..core import codec
 from ..core.links import found
 from ..core.ports import Syscall
 from ..core.records import Json, Meaning, Part
 from ..core.values import leaves, normal, stands, written
 from ..core.words import Words
 from ..kernel.process import Process
+
+T = TypeVar("T")
 
 NOWHERE = "context"
 """The origin of a value that stands nowhere, while untrusted words are in sight: the model made it of those."""
@@ -32,6 +36,8 @@ MODEL = "the model"
 DIGITS = 3
 PENDING = 256  # calls whose words are kept unread
 NEWEST = 200  # sources that nobody trusts in which a value is looked for, to tell a person where it stands
+LONG = 50_000  # characters in sight, from which on a thread looks for values in them
+LOOKED = 1 << 27  # characters in which the values of one call are looked for, to tell a person where they stand
 
 
 @dataclass(slots=True)
@@ -64,11 +70,12 @@ class Source:
 class Sight:
     """What a process has in sight now: the sources of this turn, and whose words it has seen at all."""
 
-    __slots__ = ("_known", "begun", "doubtful", "pending", "recalled", "seen", "trusted", "turn")
+    __slots__ = ("_known", "begun", "doubtful", "left", "pending", "recalled", "seen", "size", "trusted", "turn")
 
     def __init__(self, sources: Iterable[Source] = (), seen: Collection[str] = (), turn: int = -1) -> None:
         """`seen` are the untrusted origins that the kernel keeps (`Process.seen`), also of what has no text here."""
         self.seen, self.turn = seen, turn
+        self.size, self.left = 0, LOOKED  # characters in sight, and how many are still looked through for one call
         self.begun = self.recalled = False  # what it was made with, and what it was told in earlier turns, is there
         self.trusted: list[Source] = []
         self.doubtful: list[Source] = []
@@ -83,6 +90,7 @@ class Sight:
             if (source.text, source.trusted) in self._known:
                 return
             self._known.add((source.text, source.trusted))
+        self.size += len(source.text if isinstance(source.text, str) else codec.dumps(source.text))
         (self.trusted if source.trusted else self.doubtful).append(source)
 
     @property
@@ -129,13 +137,19 @@ class Sight:
         """Whose untrusted words a piece of an answer stands in; None: in nobody's, or in trusted ones as well."""
         if not self.doubted or any(source.read().stands(piece) is not False for source in self.trusted):
             return None
+        self.left = LOOKED  # what is quoted is marked, however much there is
         return self._copied(piece)
 
     def _copied(self, value: str) -> str | None:
-        """In whose untrusted words a value stands, or one like it."""
+        """In whose untrusted words a value stands, or one like it, as far as anybody looks."""
+        if self.left <= 0:
+            return None
         sought = normal(value)
-        newest = self.doubtful[: -NEWEST - 1 : -1]
-        return next((source.origin for source in newest if source.holds(sought)), None)
+        for source in self.doubtful[: -NEWEST - 1 : -1]:
+            if source.holds(sought):
+                return source.origin
+            self.left -= len(source.plain or "")
+        return None
 
     def stands(self, value: str) -> str:
         """Where a value stands, in the words of somebody trusted if in any."""
@@ -202,14 +216,20 @@ class Labels:
         sight = self._sight(process)
         if process.seen:
             self._read(process, sight)
+        sight.left = LOOKED
         return sight
 
-    def sources(self, process: Process, arguments: Mapping[str, Json]) -> dict[str, str]:
+    async def sources(self, process: Process, arguments: Mapping[str, Json]) -> dict[str, str]:
         """Where each argument stands, for people: in whose words, or in nobody's, so that the model made it up."""
         sight = self._sight(process)
         self._read(process, sight)
-        told = {name: dict.fromkeys(map(sight.stands, leaves(value))) for name, value in arguments.items()}
-        return {name: ", ".join(where) or MODEL for name, where in told.items()}
+        sight.left = LOOKED
+
+        def told() -> dict[str, str]:
+            found = {name: dict.fromkeys(map(sight.stands, leaves(value))) for name, value in arguments.items()}
+            return {name: ", ".join(where) or MODEL for name, where in found.items()}
+
+        return await beside(told, sight, arguments)
 
     def _read(self, process: Process, sight: Sight) -> None:
         if not sight.begun:
@@ -247,6 +267,13 @@ class Labels:
         if sight is None or sight.turn != process.turn:
             sight = self._sights[process] = Sight((), process.seen, process.turn)
         return sight
+
+
+async def beside(work: Callable[[], T], sight: Sight, looked: Json = None) -> T:
+    """What comes of looking for values in what is in sight: in a thread, where either is long."""
+    if sight.size > LONG or len(codec.dumps(looked)) > LONG:
+        return await asyncio.to_thread(work)
+    return work()
 
 
 def _made_with(process: Process) -> Source:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core import extras
-from ..core.errors import ContextOverflow
+from ..core.errors import ContextOverflow, InvalidRequest
 from ..core.ports import Proceed
 from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, ToolCall
 from ..core.remembered import remembered
@@ -40,6 +40,10 @@ Said = TypeVar("Said", Chunk, Generation)
 T = TypeVar("T")
 _LARGE = 10**8  # a number from here on may be an account or a phone number
 LONG = 20_000  # characters, from which on a thread does the looking
+FEW = 512  # places of a shorter text that are tried on the loop: one that is all numbers goes to the thread, too
+PLACES = 40_000  # of one call, at which a value may begin: with more a text takes seconds, and is refused
+VALUES = 5000  # of one call: each that is new is encrypted and kept
+LOGGED = 4000  # characters of a log record
 _REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
 _LARGEST = 1 << 16  # characters of one of them
 _WIDEST = 16  # characters a token: what has more of them than its window has tokens for cannot fit
@@ -59,25 +63,55 @@ _PICTURES = frozenset({"url", "data", "file_data"})
 _ASIDE = ThreadPoolExecutor(2, "masking")  # no more: they all take turns at one interpreter
 
 
-class _Rests:
-    """Lets other threads have their turn after some two milliseconds of work."""
+class _Few:
+    """Counts the places that are tried on the loop."""
 
     def __init__(self) -> None:
+        self._left = FEW
+
+    def __call__(self, places: int) -> None:
+        self._left -= places
+        if self._left < 0:
+            raise _Elsewhere
+
+
+class _Elsewhere(Exception):
+    """There are more places to try than the loop has time for."""
+
+
+class _Rests:
+    """Counts the places that are tried in a thread, and lets others have their turn after some two milliseconds."""
+
+    def __init__(self) -> None:
+        self._left = PLACES
         self._since = time.monotonic()
 
-    def __call__(self) -> None:
+    def __call__(self, places: int) -> None:
+        self._left -= places
+        if self._left < 0:
+            text = f"the text has more than {PLACES:,} places where a number, a key or a name may begin, which is more"
+            raise InvalidRequest(f"{text} than can be looked through for what is private; send it in parts")
         if time.monotonic() - self._since > 0.002:
             time.sleep(0.0005)
             self._since = time.monotonic()
 
 
-_between: contextvars.ContextVar[Callable[[], object]] = contextvars.ContextVar("between", default=int)
+_between: contextvars.ContextVar[Callable[[int], object]] = contextvars.ContextVar("between", default=int)
 
 
 async def aside(work: Callable[[], T], size: int) -> T:
-    """Do what takes longer the larger a text is: from LONG characters on in a thread that leaves the loop its turns."""
+    """Do what takes longer the larger a text is: where it is long, or all numbers, in a thread that leaves the loop its
+
+    turns, and from the beginning. Raises InvalidRequest for a text in which values may begin at too many places.
+    """
     if size <= LONG:
-        return work()
+        counted = _between.set(_Few())
+        try:
+            return work()
+        except _Elsewhere:
+            pass
+        finally:
+            _between.reset(counted)
     context = contextvars.copy_context()
     context.run(_between.set, _Rests())
     return await asyncio.get_running_loop().run_in_executor(_ASIDE, context.run, work)
@@ -171,6 +205,8 @@ class Passage:
             value = text[span.start : span.end]
             token = self._vault.token(self._tenant, span.kind, value)
             self.tokens[token] = value
+            if len(self.tokens) > VALUES:
+                raise InvalidRequest(f"the text has more than {VALUES:,} values to be masked; send it in parts")
             parts += [text[end : span.start], token]
             end = span.end
         return "".join(parts) + text[end:] if parts else text
@@ -347,7 +383,8 @@ def scrubbed(text: str, spare: Sequence[str] = ("NAME",)) -> str:
 
 def logged(text: str) -> str:
     """What of a text goes into a log: no values, and of a long one the beginning, for it is looked through at once."""
-    return scrubbed(text) if len(text) <= LONG else f"{scrubbed(text[:LONG])}... ({len(text) - LONG:,} characters more)"
+    more = len(text) - LOGGED
+    return scrubbed(text) if more <= 0 else f"{scrubbed(text[:LOGGED])}... ({more:,} characters more)"
 
 
 class CleanLogs(logging.Filter):

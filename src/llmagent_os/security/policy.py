@@ -28,7 +28,7 @@ from .asking import Asking, TooMany, given, question
 from .decision import ALLOWED, NO_RULE, Ruling, decide, meanings_of, settled
 from .forms import Forms
 from .grants import covered, within
-from .labels import Labels, Sight
+from .labels import Labels, Sight, beside
 from .masking import changed
 from .turnstile import Turnstile
 
@@ -193,7 +193,8 @@ class Gate:
     async def _trusting(self, call: Call, process: Process, tool: str, proceed: Proceed) -> Any:
         """Call a trusted tool: what it says, also where it fails, may direct as far as what it was asked may."""
         arguments = given(call)
-        directs = self.labels.directs(self.labels.of(process), process, tool, arguments)
+        sight = self.labels.of(process)
+        directs = await beside(lambda: self.labels.directs(sight, process, tool, arguments), sight, arguments)
         try:
             return await proceed(call)
         finally:
@@ -210,7 +211,8 @@ class Gate:
             whole = {**form.defaults, **arguments} if form.defaults else arguments
             within(holder, tool, whole, meanings_of(rule, traits))
             if terms.arguments is None:
-                decision = decide(policy, tool, traits, arguments, sight, form.names, form, before)
+                judge = partial(decide, policy, tool, traits, arguments, sight, form.names, form, before)
+                decision = await beside(judge, sight, arguments)
             else:  # these are a person's own
                 decision = settled(rule, tool, whole, traits, before) or ALLOWED
             if decision.rule:
@@ -280,7 +282,7 @@ class Gate:
             times = of + (f"-{call.times}" if call.times else "")
         four_eyes = any(holder.grant.policy.says(tool, "four_eyes") for holder in process.lineage())
         asked = question(about, times, call, process, tool, decision.why, decision.origins, four_eyes)
-        sources = self.labels.sources(process, given(call))
+        sources = await self.labels.sources(process, given(call))
         asked = replace(asked, editable=True, sources=sources, files=terms.files)
         most = min(holder.grant.policy.approvals for holder in process.lineage())
         try:

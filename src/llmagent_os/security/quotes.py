@@ -14,7 +14,7 @@ from ..core.ports import Proceed
 from ..core.records import Call, GenerateRequest, Json, Message
 from ..core.values import links
 from ..kernel.process import Process
-from .labels import Labels
+from .labels import Labels, Sight, beside
 from .masking import changed
 
 QUOTE = 20  # characters: shorter pieces of an answer stand anywhere by chance
@@ -81,15 +81,16 @@ class Quotes:
         call.labels += tuple(f"from:{origin}" for origin in sorted(process.seen))
         answer = not isinstance(to, str) or to.startswith(("task/", "pid/"))
         said = body.get("text") if answer and isinstance(body, dict) else None
-        found = self._found(said, process) if isinstance(said, str) else None
+        found = None
+        if isinstance(said, str):
+            sight = self._labels.of(process)
+            found = await beside(lambda: _found(said, sight), sight, said)
         return await (changed(call, proceed, body=body | {"untrusted": found}) if found else proceed(call))
 
-    def _found(self, text: str, process: Process) -> dict[str, str]:
-        """The sentences, lines and links of an answer that nobody trusted said, with where they stand."""
-        pieces = [piece.strip() for line in text.splitlines() for piece in line.split(". ")]
-        pieces, addresses = [piece for piece in pieces if len(piece) >= QUOTE], links(text)
-        if not pieces and not addresses:
-            return {}
-        sight = self._labels.of(process)
-        quoted = {piece: origin for piece in pieces if (origin := sight.quotes(piece.rstrip("."))) is not None}
-        return quoted | {link: origin for link in addresses if (origin := sight.leads(link)) is not None}
+
+def _found(text: str, sight: Sight) -> dict[str, str]:
+    """The sentences, lines and links of an answer that nobody trusted said, with where they stand."""
+    pieces = [piece.strip() for line in text.splitlines() for piece in line.split(". ")]
+    pieces, addresses = [piece for piece in pieces if len(piece) >= QUOTE], links(text)
+    quoted = {piece: origin for piece in pieces if (origin := sight.quotes(piece.rstrip("."))) is not None}
+    return quoted | {link: origin for link in addresses if (origin := sight.leads(link)) is not None}

@@ -94,8 +94,11 @@ _TAG = re.compile(r"<[a-z/!?]", re.I)
 _HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\u200b-\u200f\u2060\ufeff]|(?<=[a-z])[\t\r\n](?=[a-z:])", re.I)
 _RUNS = re.compile(rf"=[\s\"']*{_SCHEME}", re.I)
 _LOADS = re.compile(r"[\s/\"'](?:src|srcset|poster|background)\s*=[\s\"']*([^\s\"'>]{1,4000})", re.I)
-_PICTURE = re.compile(r"!\[([^\]]{0,500}+)\](?:\(\s*+<?([^)\s>]{1,4000}+)[^)]{0,500}+\)|\[[^\]]{0,200}+\])")
-_LINK = re.compile(rf"\[([^\]]{{0,500}})\]\(\s*<?\s*{_SCHEME}[^)]{{0,4000}}\)", re.I)
+_SHOWN = 500  # characters between the brackets of a link
+_LINKS = 20_000  # of a text that are looked at: no reader wants more
+_JOINT = re.compile(r"\][(\[]")
+_TARGET = re.compile(r"\(\s*+<?([^)\s>]{1,4000}+)[^)]{0,500}+\)|\[[^\]]{0,200}+\]")
+_RUN = re.compile(rf"\(\s*+<?\s*+{_SCHEME}[^)]{{0,4000}}+\)", re.I)
 _QUOTED = re.compile(r"'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\"|`[^`]*`|\$(\w{0,64})\$.{0,2048}?\$\1\$", re.DOTALL)
 _MOST_SQL = 1 << 16  # characters of a statement that are judged
 _ACTS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -156,11 +159,22 @@ def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def _markdown(text: str, hosts: Sequence[str]) -> Iterator[Finding]:
-    for match in matches(_PICTURE, text, _SEEN):
-        if match[2] is None or re.match(_SCHEME, match[2], re.I) or not _allowed(match[2], hosts):
-            yield Finding("markdown", "a picture loaded from elsewhere", match.start(), match.end(), match[1])
-    for match in matches(_LINK, text, _SEEN):
-        yield Finding("markdown", "a link that runs code", match.start(), match.end(), match[1])
+    """Looked for from where a link's text ends: brackets that only open are many, and cost nothing."""
+    pictured = linked = 0
+    for number, joint in enumerate(matches(_JOINT, text, 1)):
+        if number == _LINKS:
+            yield Finding("markdown", f"more than {_LINKS:,} links")
+            return
+        place = joint.start()
+        begin = max(place - _SHOWN, 0)
+        begin = max(begin, text.rfind("]", begin, place) + 1)
+        if (at := text.find("![", max(begin - 2, pictured), place)) >= 0 and (to := _TARGET.match(text, place + 1)):
+            pictured = to.end()
+            if to[1] is None or re.match(_SCHEME, to[1], re.I) or not _allowed(to[1], hosts):
+                yield Finding("markdown", "a picture loaded from elsewhere", at, to.end(), text[at + 2 : place])
+        if (at := text.find("[", max(begin - 1, linked), place)) >= 0 and (to := _RUN.match(text, place + 1)):
+            linked = to.end()
+            yield Finding("markdown", "a link that runs code", at, to.end(), text[at + 1 : place])
 
 
 def _html(text: str, hosts: Sequence[str]) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ _NONCE = 12
 _ALIKE, _LENGTHS = 256, 16  # letters that are compared of values that begin alike, and the lengths that they may have
 PUT_BACK = "put vault.key back from the backup that they come from, and start again"
 _KEY = 32
+TOGETHER = 100  # tokens that are kept in one commit: others have their turn between two
 
 
 def key_file(path: Path) -> bytes:
@@ -218,16 +219,18 @@ class Vault:
         return token
 
     async def kept(self) -> None:
-        """Wait until every token made so far is durable, in one commit. Raises JournalFull; then it is tried again."""
-        with self._lock:
-            new, self._new = self._new, []
-        self._writing |= {asyncio.ensure_future(self._keep(*each)) for each in new}
-        if not self._writing:
-            return
-        done, _ = await asyncio.wait(self._writing)
-        self._writing -= done
-        for each in done:
-            each.result()
+        """Wait until every token made so far is durable, TOGETHER of them at a time.
+
+        Raises JournalFull; then it is tried again.
+        """
+        while self._new or self._writing:
+            with self._lock:
+                new, self._new = self._new[:TOGETHER], self._new[TOGETHER:]
+            self._writing |= {asyncio.ensure_future(self._keep(*each)) for each in new}
+            done, _ = await asyncio.wait(self._writing)
+            self._writing -= done
+            for each in done:
+                each.result()
 
     async def _keep(self, tenant: str, token: str, sealed: str) -> None:
         assert self._facts is not None  # else nothing is new
