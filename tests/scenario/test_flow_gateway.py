@@ -217,3 +217,13 @@ async def test_two_runs_are_compared(tmp_path: Path, models_folder: Path) -> Non
         _, same = await api.get(f"/v1/runs/{one['pid']}/diff?other={one['pid']}")
         assert same["differs"] == {} and same["same"] == 5
         assert (await api.get(f"/v1/runs/{one['pid']}/diff?other=1"))[0] == 400
+
+
+async def test_a_run_is_drawn_as_an_image(api: Gate) -> None:
+    await place(api, TWICE)
+    _, run = await api.post("/v1/flows/f/runs", {"input": "ab"})
+    assert run["svg"] is None
+    _, shown = await api.get(f"/v1/runs/{run['pid']}?svg=true")
+    assert shown["svg"].startswith("<svg ") and "fill:#cfe8cf" in shown["svg"] and "agent writer" in shown["svg"]
+    _, flow = await api.get("/v1/flows/f?svg=true")
+    assert flow["svg"].startswith("<svg ") and "fill:#cfe8cf" not in flow["svg"]

@@ -18,7 +18,7 @@ _SHAPES = {
     "human": ("{{", "}}"),
     "similar": ("{", "}"),
 }
-_COLOURS = {
+COLOURS = {
     "done": "fill:#cfe8cf", "running": "fill:#fff0b3", "asks": "fill:#ffd9a0", "failed": "fill:#f4c2c2",
     "not done": "fill:#eeeeee", "waiting": "fill:#ffffff", "undone": "fill:#d9d2e9",
 }  # fmt: skip
@@ -29,33 +29,36 @@ def mermaid(graph: Graph, nodes: Mapping[str, Mapping[str, Json]] | None = None)
     lines = ["flowchart TD"]
     for node in graph.nodes:
         before, after = _SHAPES[node.work.kind]
-        lines.append(f'    {node.id}{before}"{_escaped(_said(node, (nodes or {}).get(node.id)))}"{after}')
+        words = "<br/>".join(map(_escaped, said(node, (nodes or {}).get(node.id))))
+        lines.append(f'    {node.id}{before}"{words}"{after}')
     for edge in graph.edges:
-        said, arrow = _escaped(_label(edge)), "-.->" if edge.limit is not None else "-->"
-        words = '|"' + said + '"|' if said else ""
+        words, arrow = _escaped(label(edge)), "-.->" if edge.limit is not None else "-->"
+        words = '|"' + words + '"|' if words else ""
         lines.append(f"    {edge.source} {arrow}{words} {edge.target}")
     states = {name: str(told["state"]) for name, told in (nodes or {}).items()}
     for state in dict.fromkeys(states.values()):
         name = state.replace(" ", "_")
-        lines.append(f"    classDef {name} {_COLOURS[state]}")
+        lines.append(f"    classDef {name} {COLOURS[state]}")
         lines.append(f"    class {','.join(each for each, its in states.items() if its == state)} {name}")
     return "\n".join(lines) + "\n"
 
 
-def _said(node: Node, told: Mapping[str, Json] | None) -> str:
+def said(node: Node, told: Mapping[str, Json] | None) -> list[str]:
+    """What a node says of itself, by lines; `told` is how far it is."""
     name = "a person" if node.work.kind == "human" else f"{node.work.kind} {node.work.name}"
-    more = "" if told is None else f"<br/>{told['state']}" + (f", {told['seconds']:.1f} s" if told["seconds"] else "")
-    return f"{node.id}<br/>{name}{more}"
+    more = [] if told is None else [f"{told['state']}" + (f", {told['seconds']:.1f} s" if told["seconds"] else "")]
+    return [node.id, name, *more]
 
 
-def _label(edge: Edge) -> str:
+def label(edge: Edge) -> str:
+    """What an edge says of itself: its condition, and how often it is gone; empty where it has neither."""
     when = edge.when
-    said: str = OTHERWISE if when == OTHERWISE else ""
+    words: str = OTHERWISE if when == OTHERWISE else ""
     if isinstance(when, Mapping):
-        said = ", ".join(
+        words = ", ".join(
             templates.text(v) if path == templates.WHOLE else f"{path}: {templates.text(v)}" for path, v in when.items()
         )
-    return " ".join(filter(None, (said, f"at most {edge.limit}x" if edge.limit else "")))
+    return " ".join(filter(None, (words, f"at most {edge.limit}x" if edge.limit else "")))
 
 
 def _escaped(text: str) -> str:

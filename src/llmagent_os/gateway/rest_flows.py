@@ -20,6 +20,7 @@ from ..core.records import Json
 from ..flow import compose, graph
 from ..flow.draw import mermaid, progress
 from ..flow.steps import is_flow
+from ..flow.svg import svg
 from ..flow.trace import Trace
 from ..kernel.process import Process
 from .desk import Desk, Here
@@ -80,6 +81,12 @@ class Other(Strict):
     other: int
 
 
+class Drawn(Strict):
+    """As what it is drawn beside Mermaid's words."""
+
+    svg: bool = Field(False, description="as an SVG image too")
+
+
 class Newest(Strict):
     """How many runs."""
 
@@ -101,6 +108,7 @@ class Run(BaseModel):
         None, description="of a planner: by (whom the plan is), sources, missing, notes, decisions with their reasons"
     )
     mermaid: str = Field("", description="the graph as a picture, with these states")
+    svg: str | None = Field(None, description="the same as an image, where `svg` was asked for")
     nodes: dict[str, dict[str, Any]] = Field(
         description="by node: state (waiting, running, asks, done, failed, undone, not done), tries, seconds, tokens, "
         "money, error, pids"
@@ -151,11 +159,12 @@ class Flows:
         flows = [(specs[each["name"]], each["flow"]) for each in definitions if each.get("flow") is not None]
         return {"flows": [{"name": spec.name, "faults": list(_faults(here, spec, data, find))} for spec, data in flows]}
 
-    async def get(self, here: Here, name: str) -> dict[str, Any]:
-        """A flow's graph: as JSON, for an editor, and as a picture in Mermaid's words."""
+    async def get(self, here: Here, name: str, query: Annotated[Drawn, Query()]) -> dict[str, Any]:
+        """A flow's graph: as JSON, for an editor, and as a picture in Mermaid's words, or as an image."""
         defined = here.agents.get(name)
         found = graph_of(defined.spec)
-        return {"name": name, "version": defined.version, "graph": found.data(), "mermaid": mermaid(found)}
+        told = {"name": name, "version": defined.version, "graph": found.data(), "mermaid": mermaid(found)}
+        return told | ({"svg": await asyncio.to_thread(svg, found)} if query.svg else {})
 
     async def run(self, here: Here, name: str, body: Given) -> Run:
         """Run a flow, or a planner, in a process of its own, and wait for its end."""
@@ -175,14 +184,14 @@ class Flows:
 
     async def diff(self, here: Here, pid: int, query: Annotated[Other, Query()]) -> dict[str, Any]:
         """Two runs of a flow: where their work came out otherwise, and how much of it is the same."""
-        journal, both = here.system.kernel.journal, [await self.state(here, each) for each in (pid, query.other)]
+        journal, both = here.system.kernel.journal, [await self._state(here, each) for each in (pid, query.other)]
 
         def pieces() -> list[dict[str, dict[str, Json]]]:
             return [Trace(journal.rows(each.pid), journal.unpack).pieces() for each in both]
 
         one, two = await asyncio.to_thread(pieces)
         differs = {piece: [one.get(piece), two.get(piece)] for piece in one | two if one.get(piece) != two.get(piece)}
-        runs = [each.model_dump(exclude={"mermaid"}) for each in both]
+        runs = [each.model_dump(exclude={"mermaid", "svg"}) for each in both]
         return {"runs": runs, "differs": differs, "same": len(one | two) - len(differs)}
 
     async def events(
@@ -204,7 +213,7 @@ class Flows:
             if wait == 0 or here.process(pid).life.ended or here.process(pid).status != "running":
                 break
             await asyncio.sleep(0.01)
-        return await self.state(here, pid)
+        return await self._state(here, pid)
 
     async def history(self, here: Here, name: str, query: Annotated[Newest, Query()]) -> dict[str, Any]:
         """The newest runs of a flow that had a process of their own, the last first."""
@@ -216,8 +225,11 @@ class Flows:
             "runs": [_told(here, each) for each in found if each.parent == 0 and (is_flow(each) or is_planner(each))]
         }
 
-    async def state(self, here: Here, pid: int) -> Run:
+    async def state(self, here: Here, pid: int, query: Annotated[Drawn, Query()]) -> Run:
         """A run with the state of each node, live."""
+        return await self._state(here, pid, query.svg)
+
+    async def _state(self, here: Desk, pid: int, drawn: bool = False) -> Run:
         process = here.process(pid)
         kernel, flow = here.system.kernel, None if is_planner(process) else graph_of(_spec(process))
         rows, told = await asyncio.to_thread(kernel.journal.rows, pid), _told(here, process)
@@ -232,7 +244,8 @@ class Flows:
             return found.info() if found is not None else None
 
         nodes = progress(made, rows, kernel.journal.unpack, child, process.life.phase != "running")
-        return Run(**told, nodes=nodes, mermaid=mermaid(made, nodes))
+        image = await asyncio.to_thread(svg, made, nodes) if drawn else None
+        return Run(**told, nodes=nodes, mermaid=mermaid(made, nodes), svg=image)
 
 
 def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:

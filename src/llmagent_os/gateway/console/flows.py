@@ -173,23 +173,25 @@ async def _templates(client: Client, file: Path) -> dict[str, Any]:
     return flows
 
 
-@flow.command("show", epilog=examples("flow show desk", "flow show 17"))
+@flow.command("show", epilog=examples("flow show desk", "flow show 17 --svg > run.svg"))
 def shown(
     target: Annotated[str, typer.Argument(metavar="NAME|PID", help="A flow's name, or the number of a run.")],
+    svg: Annotated[bool, typer.Option("--svg", help="As an SVG image, on standard output.")] = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Draw a flow in Mermaid's words; of a run, with how far each node is."""
+    """Draw a flow, in Mermaid's words or as an image; of a run, with how far each node is."""
+    query = {"svg": "true"} if svg else {}
 
     async def work(client: Client) -> dict[str, Any]:
-        run = await client.get(f"/v1/runs/{target}") if target.isdecimal() else None
+        run = await client.get(f"/v1/runs/{target}", **query) if target.isdecimal() else None
         if run is not None and run["plan"] is not None:
             return run
-        found: dict[str, Any] = await client.get(f"/v1/flows/{run['flow'] if run else target}")
-        return found | {key: run[key] for key in ("nodes", "mermaid")} if run else found
+        found: dict[str, Any] = await client.get(f"/v1/flows/{run['flow'] if run else target}", **query)
+        return found | {key: run[key] for key in ("nodes", "mermaid", *query)} if run else found
 
     found = ask(data, work)
-    emit(found) if as_json else print(found["mermaid"], end="")
+    emit(found) if as_json else print(found["svg" if svg else "mermaid"] or "", end="")
 
 
 @flow.command("list", epilog=examples("flow list"))
