@@ -9,11 +9,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmagent_os.core.places import meant, told
 from llmagent_os.core.trees import Closed, below, contents, remove, walk
+from llmagent_os.tools.sandbox import watch
 from llmagent_os.tools.sandbox.watch import overfull, survey
 from tests.stand_ins.deep import deepen
 
@@ -165,3 +167,27 @@ def test_an_ordinary_user_gets_into_closed_folders_of_their_own(tmp_path: Path) 
         assert not top.exists()
 
     ordinary(work)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes")
+def test_where_folders_move_while_they_are_counted_it_is_the_disk_that_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d").mkdir()
+
+    def moved(folder: Path, shut: Any, unlock: int) -> Iterator[Any]:
+        for here in walk(folder, shut, unlock=unlock):
+            yield here
+            for name in here.folders:
+                (folder / name).rename(folder / ("e" if name == "d" else "d"))
+
+    monkeypatch.setattr(watch, "walk", moved)
+    assert overfull(tmp_path, os.getpid(), 1 << 30, (1 << 30) + 1)
+    assert not overfull(tmp_path, os.getpid(), 1 << 30, 1 << 30)
+
+
+def test_a_folder_of_any_depth_is_counted_to_its_end(tmp_path: Path) -> None:
+    deepen(tmp_path, 3000, data=os.urandom(100_000))
+    shut = Closed()
+    assert survey(tmp_path, shut=shut) > 3000 * 4096 + 90_000 and shut.count == 0
+    remove(tmp_path)
