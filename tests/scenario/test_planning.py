@@ -268,7 +268,7 @@ async def test_a_model_that_makes_no_plan_fills_in_a_template_and_that_is_said(t
     assert made["answer"] == "lamp for the goal" and team.ledger == ["lamp"] and made["by"] == "template notes"
     assert made["slots"] == {"word": "lamp", "goal": "the goal"}
     assert [each["agent"] for each in made["sources"]] == ["note", "reader"]
-    assert len(made["notes"]) == 3 and "template 'notes' was filled in" in reply["text"]
+    assert len(made["notes"]) == 3 and made["replans"] == 0 and "template 'notes' was filled in" in reply["text"]
 
 
 async def test_without_tries_the_model_is_not_asked_for_a_plan_and_one_of_several_templates_is_chosen(
@@ -330,7 +330,7 @@ async def test_what_a_step_read_that_nobody_vouches_for_is_asked_about_where_a_l
 
     await team.agent("reader", reads, skills=["read"], tools=["page"])
     await team.agent("payer", lambda request: Reply(calls=(("pay", {"to": EVIL}),)), skills=["pay"], tools=["pay"])
-    await planner(team, thinks(plans(step("read it", "read"), step("pay", "pay", 1))), ["reader", "payer"])
+    await planner(team, thinks(plans(step("read it", "read"), step("pay them", "pay", 1))), ["reader", "payer"])
     _, task = await team.system.agents.once("planner", {"text": "x"})
     await until(team.system.approvals.waiting)
     (asked,) = team.system.approvals.waiting()

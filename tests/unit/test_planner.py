@@ -30,7 +30,7 @@ def plan(*steps: dict[str, Any]) -> dict[str, Any]:
 def test_steps_are_numbered_and_may_come_in_any_order() -> None:
     made = steps_of(plan(step("sum  it\nup", 2, needs="write"), step("read a")), NEEDS, 5)
     assert made == [Step(1, "sum it up", "write", (2,)), Step(2, "read a", "read")]
-    more = steps_of(plan(step("read b", 1), step("write", 4, 1)), NEEDS, 5, done=[1], first=4)
+    more = steps_of(plan(step("read b", 1), step("write it", 4, 1)), NEEDS, 5, done=made[:1], first=4)
     assert [each.id for each in more] == ["s4", "s5"] and more[1].after == (1, 4)
 
 
@@ -46,6 +46,7 @@ def test_steps_are_numbered_and_may_come_in_any_order() -> None:
         (plan(step("read a", 3), step("read b")), "step 1 comes after 3, which is no other step"),
         (plan(step("read a", 2), step("read b", 1)), "steps 1, 2 wait for one another"),
         (plan(step("read a"), step("Read A")), "step 2 is step 1 once more"),
+        (plan(step("read a"), step("Write.")), "step 2 says only what it needs"),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said(data: Any, told: str) -> None:
@@ -55,7 +56,7 @@ def test_what_is_wrong_with_a_plan_is_said(data: Any, told: str) -> None:
 
 def test_the_schema_takes_what_is_read_and_nothing_longer() -> None:
     form = schema(NEEDS, 2, 2)
-    assert fault(form, plan(step("read a"), step("write", 1, needs="write"))) is None
+    assert fault(form, plan(step("read a"), step("write it", 1, needs="write"))) is None
     assert fault(form, plan(*[step(f"read {n}") for n in range(3)])) is not None
 
 

@@ -138,7 +138,7 @@ def misfit(form: Mapping[str, Json], value: Json) -> str:
         return str(error)
 
 
-def steps_of(data: Json, needs: Sequence[str], most: int, done: Iterable[int] = (), first: int = 1) -> list[Step]:
+def steps_of(data: Json, needs: Sequence[str], most: int, done: Iterable[Step] = (), first: int = 1) -> list[Step]:
     """The steps of a plan, numbered from `first`; raises InvalidRequest with what is wrong with them.
 
     They may come after one another, without a circle, and after those that are `done`.
@@ -150,18 +150,20 @@ def steps_of(data: Json, needs: Sequence[str], most: int, done: Iterable[int] = 
         Step(number, " ".join(each["do"].split()), each["needs"], tuple(sorted({*each["after"]})))
         for number, each in enumerate(listed, first)
     ]
-    faults = [*_twice(found), *_loose(found, {*done})] or list(_circle(found))
+    faults = [*_empty(found, needs), *_loose(found, {each.number for each in done})] or list(_circle(found))
     if faults:
         raise InvalidRequest("; ".join(faults))
     return found
 
 
-def _twice(steps: Sequence[Step]) -> Iterable[str]:
+def _empty(steps: Sequence[Step], needs: Sequence[str]) -> Iterable[str]:
     seen: dict[tuple[str, str], int] = {}
     for step in steps:
         before = seen.setdefault((step.do.casefold(), step.needs), step.number)
         if before != step.number:
             yield f"step {step.number} is step {before} once more"
+        if step.do.rstrip(".").casefold() in {each.casefold() for each in needs}:
+            yield f"step {step.number} says only what it needs; say in a sentence what is to be done"
 
 
 def _loose(steps: Sequence[Step], done: set[int]) -> Iterable[str]:

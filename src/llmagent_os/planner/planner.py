@@ -103,13 +103,12 @@ class Planner:
         said = words.goal_and_team(goal, self.known, needs)
         if self.failed:
             said += words.for_the_rest(done, results, self.failed)
-        said += words.for_a_plan(most, first)
+        said += words.for_a_plan(most, needs, first)
         messages = [Message("system", self.prompt or words.SYSTEM), Message("user", said)]
-        numbers = [step.number for step in done]
         for _ in range(self.settings.tries):
             text = await self._ask(messages, schema(needs, most, first + most - 1))
             try:
-                steps = [self._given(each) for each in steps_of(_read(text), needs, most, numbers, first)]
+                steps = [self._given(each) for each in steps_of(_read(text), needs, most, done, first)]
             except InvalidRequest as error:
                 wrong = error.message
             else:
@@ -170,7 +169,7 @@ class Planner:
             raise ProcessFailed(f"template {name!r} cannot be run: {'; '.join(faults)}", pid=self.sys.pid)
         why = "the model made no plan that can be run" if self.settings.tries else "the model was not asked for a plan"
         self.notes.append(f"{why}: template {name!r} was filled in")
-        self.replans = self.settings.replans  # there is no other plan
+        self.settings = replace(self.settings, replans=0)  # there is no other plan
         ran = await self.run(template.flow, given, {}, self._judge)
         self.usage += ran.usage
         did, missing = (
@@ -180,9 +179,8 @@ class Planner:
         return self._told(words.said(ran.value), f"template {name}", did, missing, given)
 
     async def _chosen(self, goal: str, templates: Mapping[str, Template]) -> str:
-        form = {"type": "string", "enum": list(templates)}
         asked = words.for_a_choice(goal, {name: each.about for name, each in templates.items()})
-        found = _read(await self._ask([Message("user", asked)], form))
+        found = _read(await self._ask([Message("user", asked)], {"type": "string", "enum": list(templates)}))
         return found if isinstance(found, str) and found in templates else next(iter(templates))
 
     async def _filled(self, goal: str, template: Template) -> dict[str, Json]:
@@ -209,8 +207,7 @@ class Planner:
         last = [step.id for step in done if step.number not in before]
         if len(last) == 1:
             return words.said(results[last[0]])
-        asked = words.for_an_answer(goal, {each: results[each] for each in last})
-        return await self._ask([Message("user", asked)])
+        return await self._ask([Message("user", words.for_an_answer(goal, {each: results[each] for each in last}))])
 
     def _told(self, answer: str, by: str, sources: list[Json], missing: list[Json], slots: Json = None) -> Json:
         return {"answer": answer, "by": by, "notes": self.notes, "slots": slots, "sources": sources,
