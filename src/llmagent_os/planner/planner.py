@@ -103,7 +103,7 @@ class Planner:
         said = words.goal_and_team(goal, self.known, needs)
         if self.failed:
             said += words.for_the_rest(done, results, self.failed)
-        said += words.for_a_plan(most, needs, first)
+        said += words.for_a_plan(most, first)
         messages = [Message("system", self.prompt or words.SYSTEM), Message("user", said)]
         for _ in range(self.settings.tries):
             text = await self._ask(messages, schema(needs, most, first + most - 1))

@@ -27,14 +27,12 @@ def goal_and_team(goal: str, known: Sequence[Known], needs: Sequence[str]) -> st
     return f"Goal: {goal}\n\nWhat a step may need:\n" + "\n".join(lines)
 
 
-def for_a_plan(most: int, needs: Sequence[str], first: int = 1) -> str:
-    """What a plan is to be, whose steps are counted from `first`."""
-    like = {"do": "Say in one sentence what the report of May says about the price of steel.", "needs": needs[0]}
+def for_a_plan(most: int, first: int = 1) -> str:
+    """What a plan is to be, whose steps are counted from `first`. No example: a weak model plans that."""
     return (
         f"\n\nMake a plan of at most {most} steps. Of each step say in `do`, in one sentence that can be understood "
         "alone, what is to be done; in `needs` what it takes, as listed; in `after` the numbers of the steps, counted "
-        f"from {first}, whose results it needs. The last step gives what the goal asks for. A step may look like "
-        f"{codec.dumps(like | {'after': []}).decode()}."
+        f"from {first}, whose results it needs. The last step gives what the goal asks for."
     )
 
 
