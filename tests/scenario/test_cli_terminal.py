@@ -142,6 +142,8 @@ def test_ctrl_c_stops_the_answer_and_the_next_line_is_answered(shell: Shell) -> 
         say(person, "slowly", "two")
         person.interrupt()
         person.expect(r"\(stopped\)")
+        say(person, "/undo", "forgotten: slowly")
+        say(person, "/undo", "there is no message to take back")
         began = time.monotonic()
         say(person, "capital of France", r"\nParis\.")
         assert time.monotonic() - began < 15  # the whole answer would have taken more than 30 seconds

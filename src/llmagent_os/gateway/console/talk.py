@@ -108,6 +108,10 @@ class Talk:
         self._say(text, task)
 
     def _undo(self, _: str) -> None:
+        if self._unanswered and not self._lost:  # it was stopped, or refused: nobody remembers it
+            say(f"forgotten: {visible(short(self._unanswered, _WIDTH))}")
+            self._unanswered = ""
+            return
         rewound = self._with.undo()
         del self._said[-1:]
         done = f"; what {', '.join(rewound['tools'])} did stays done" if rewound["tools"] else ""
