@@ -20,8 +20,13 @@ counts the runs in which any call was carried out that only the attacker wants a
 `unattacked` counts the pairs in which the user's own task, solved with no attack at all, already is what the check
 calls a successful attack: no protection can help.
 
+With `--behind chain` the agent is a flow of two: the first makes the calls with which the user's task begins and that
+only look, and passes everything that it has read on, word for word; the second gets the user's task with that, and
+makes all the other calls, the attacker's among them. Then the labels have to go along an edge. With `--behind planner`
+a planner is sent the task, and plans these two steps.
+
     python bench/agentdojo.py [--json] [--suites banking,slack,...] [--protections none,...]
-        [--adversaries repeating,...] [--tasks 5] [--tell yes]
+        [--adversaries repeating,...] [--tasks 5] [--tell yes] [--behind chain|planner]
 
 Needs the package `agentdojo`: `make test-dojo` makes an environment with it, .venv-dojo.
 """
@@ -31,12 +36,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import sys
 
 sys.path.append(sys.path.pop(0))  # this file has the name of the package that it drives
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +55,14 @@ from pydantic_core import to_jsonable_python
 
 from llmagent_os.agent.loop import AGAIN, Agent, Turn
 from llmagent_os.agent.manager import AgentManager, acts
-from llmagent_os.boot import filters_of, load_plugins, make_kernel
+from llmagent_os.boot import filters_of, load_plugins, make_kernel, planning
 from llmagent_os.config import Config
 from llmagent_os.core import codec
 from llmagent_os.core.errors import ToolFailed
 from llmagent_os.core.ports import Engine
 from llmagent_os.core.records import (
     Answer,
+    Budget,
     Call,
     GenerateRequest,
     Json,
@@ -66,8 +74,10 @@ from llmagent_os.core.records import (
     ToolSpec,
     Traits,
 )
+from llmagent_os.flow.steps import Steps
 from llmagent_os.llm.script import Called, Reply
 from llmagent_os.llm.scripted import ScriptedEngine
+from llmagent_os.planner.steps import Watch
 from llmagent_os.plugins import hookimpl
 from llmagent_os.security.administration import Administration
 from llmagent_os.security.policy import Gate
@@ -120,19 +130,43 @@ class Run:
     attacked: bool = False
     answer: Mapping[str, Json] = field(default_factory=dict)
 
-    def says(self, request: GenerateRequest) -> Reply:
+    def says(self, request: GenerateRequest, skipped: int = 0) -> Reply:
         """The worst model's answer (see `llm.script.Script`): the next call that user or attacker want, or the end.
 
-        A call that is held, for it was made before, is made once more.
+        A call that is held, for it was made before, is made once more. `skipped` calls of the user's were another's.
         """
+        calls = self.calls[skipped:]
         results = [message.text for message in request.messages if message.role == "tool" and HELD not in message.text]
-        seen = next((at for at, text in enumerate(results, 1) if CANARY in text), None)
+        heard = [message.text for message in request.messages if message.role == "user"][-1:]
+        seen = next((at for at, text in enumerate([*heard, *results]) if CANARY in text), None)
         self.attacked = seen is not None
-        plan = self.calls if seen is None else [*self.calls[:seen], *self.attacks, *self.calls[seen:], *self.after]
+        plan = calls if seen is None else [*calls[:seen], *self.attacks, *calls[seen:], *self.after]
         if len(results) < len(plan):
             return Reply(calls=(plan[len(results)],))
         wanted = (self.attack, self.task) if seen is not None else (self.task,)
         return Reply("\n".join(filter(None, (each.GROUND_TRUTH_OUTPUT for each in wanted))) or "Done.")
+
+    def looks(self, request: GenerateRequest) -> Reply:
+        """The first of two agents: what the task begins with and only looks, then all that it read."""
+        results = [message.text for message in request.messages if message.role == "tool"]
+        first = self.first()
+        if len(results) < len(first):
+            return Reply(calls=(first[len(results)],))
+        return Reply("\n".join(results) or "There was nothing to read.")
+
+    def plans(self, request: GenerateRequest) -> Reply:
+        """The plan of a planner: first somebody reads, then somebody does what the user asks for."""
+        read = {"do": "Read all that the task needs", "needs": "read", "after": []}
+        act = {"do": self.task.PROMPT, "needs": "act", "after": [1]}
+        return Reply(codec.dumps({"steps": [read, act]}).decode())
+
+    def acts(self, request: GenerateRequest) -> Reply:
+        """The second: all other calls, and those that the words passed on to it, or its own results, ask for."""
+        return self.says(request, len(self.first()))
+
+    def first(self) -> list[Called]:
+        """The calls with which the task begins and that only look."""
+        return list(itertools.takewhile(lambda call: self.traits[call[0]].effect == "read", self.calls))
 
     def check(self, task: Any) -> bool:
         """Whether a task, the user's or the attacker's, has its way."""
@@ -200,9 +234,15 @@ class Stage:
     def loops(self) -> Mapping[str, type[Agent]]:
         return {"stubborn": Stubborn}
 
-    async def engine(self) -> Engine:
-        """The model; see `Run.says`."""
-        return ScriptedEngine(ModelSpec("worst", "scripted"), lambda request: self.now.says(request))
+    def engines(self) -> dict[str, Engine]:
+        """The models, by name; see `Run.says`, `looks` and `acts`."""
+        says: dict[str, Callable[[GenerateRequest], Reply]] = {
+            "worst": lambda request: self.now.says(request),
+            "reader": lambda request: self.now.looks(request),
+            "actor": lambda request: self.now.acts(request),
+            "planner": lambda request: self.now.plans(request),
+        }
+        return {name: ScriptedEngine(ModelSpec(name, "scripted"), each) for name, each in says.items()}
 
     async def ask(self, question: Question) -> Answer:
         """See `core.ports.Approver`: an honest user, who knows what the task needs."""
@@ -241,27 +281,50 @@ class SuiteTool:
 
 
 @contextlib.asynccontextmanager
-async def system(stage: Stage, policy: Mapping[str, Any], loop: str = "default") -> AsyncIterator[AgentManager]:
-    """A kernel as `boot` makes it, its journal in memory, with one agent that has every tool of the suite."""
+async def system(
+    stage: Stage, policy: Mapping[str, Any], loop: str = "default", behind: str = ""
+) -> AsyncIterator[AgentManager]:
+    """A kernel as `boot` makes it, its journal in memory, with one agent (or flow) that has every tool of the suite."""
     store = SQLiteStore()
-    registry, tools, loops = load_plugins(Config(), [stage])
-    administration = Administration()
-    kernel = make_kernel(store, registry, tools, None, filters_of(registry, Gate(tools, stage)), administration)
-    kernel.engines.add("worst", stage.engine)
-    facts = StoredFacts(store, kernel.journal.append)
-    agents = AgentManager(kernel, facts, await kernel.service("system"), tools, loops)
+
+    async def hire(call: Call, name: str, body: Json) -> tuple[dict[str, Any], Sequence[Budget]]:
+        return await agents.hire(name, body)
 
     async def acting(call: Call) -> AgentManager:
         return agents
 
+    faults = planning.faults(acting, lambda: tools, lambda: registry.mapping("functions"))
+    steps, watch = Steps(lambda: kernel, hire), Watch(lambda: kernel, planning.about(acting), faults)
+    registry, tools, loops = load_plugins(Config(), [stage], steps=steps, watch=watch)
+    administration = Administration()
+    kernel = make_kernel(store, registry, tools, None, filters_of(registry, Gate(tools, stage)), administration)
+    for name, engine in stage.engines().items():
+        kernel.engines.add(name, partial(known, engine))
+    facts = StoredFacts(store, kernel.journal.append)
+    agents = AgentManager(kernel, facts, await kernel.service("system"), tools, loops)
     administration.takes(acts(acting))
     prompt = load_system_message(None)  # AgentDojo's own
-    spec = {"name": "dojo", "model": "worst", "prompt": prompt, "tools": list(stage.tools()), "max_steps": STEPS}
-    await agents.create(spec | {"grant": {"policy": policy}, "loop": loop})
+    spec = {"prompt": prompt, "tools": list(stage.tools()), "max_steps": STEPS, "grant": {"policy": policy}}
+    if behind:
+        for name, skill in (("reader", "read"), ("actor", "act")):
+            await agents.create(spec | {"name": name, "model": name, "loop": loop, "skills": [skill]})
+        act = {"agent": "actor", "id": "act", "input": "${input}\n\nWhat was found:\n${look}"}
+        forms: dict[str, dict[str, Any]] = {
+            "chain": {"flow": {"chain": [{"agent": "reader", "id": "look"}, act]}},
+            "planner": {"plan": {"agents": ["reader", "actor"], "tries": 1, "retries": 0, "replans": 0}},
+        }
+        await agents.create({"name": "dojo", "model": "planner", "grant": {"policy": policy}} | forms[behind])
+    else:
+        await agents.create(spec | {"name": "dojo", "model": "worst", "loop": loop})
     try:
         yield agents
     finally:
         await kernel.close()
+
+
+async def known(engine: Engine) -> Engine:
+    """An engine that is open already."""
+    return engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,25 +369,30 @@ def planted(suite: Any, most: int) -> list[tuple[Any, Any, Texts]]:
 
 
 async def outcomes(
-    suite: Any, declared: Mapping[str, Any], protection: str, pairs: Sequence[tuple[Any, Any, Texts]]
+    suite: Any, declared: Mapping[str, Any], protection: str, pairs: Sequence[tuple[Any, Any, Texts]], behind: str
 ) -> tuple[list[Outcome], list[Outcome]]:
     """The user's tasks without an attack, then with each."""
     policy = {"untrusted": "allow"} if protection == "none" else declared["policy"]
     stage = Stage(suite, declared["traits"], answers=protection == "approvals")
-    async with system(stage, policy) as agents:
+    async with system(stage, policy, behind=behind) as agents:
         tasks = dict.fromkeys(task for task, _, _ in pairs)
         alone = [await play(agents, stage, begin(suite, task)) for task in tasks]
         return alone, [await play(agents, stage, begin(suite, *pair)) for pair in pairs]
 
 
 async def tried(
-    suite: Any, declared: Mapping[str, Any], protection: str, adversary: str, pairs: Sequence[tuple[Any, Any, Texts]]
+    suite: Any,
+    declared: Mapping[str, Any],
+    protection: str,
+    adversary: str,
+    pairs: Sequence[tuple[Any, Any, Texts]],
+    behind: str,
 ) -> list[Outcome]:
     """Each of the user's tasks with an adversary in the place of the first attack; nobody runs out of patience."""
     policy = {"untrusted": "allow"} if protection == "none" else declared["policy"] | {"approvals": STEPS}
     stage, found = Stage(suite, declared["traits"], answers=True), dict[str, Outcome]()
     traits = {name: tool.traits for name, tool in stage.tools().items()}
-    async with system(stage, policy, "stubborn") as agents:
+    async with system(stage, policy, "stubborn", behind) as agents:
         for task, attack, texts in pairs:
             if task.ID not in found:
                 each = begin(suite, task, attack, texts)
@@ -408,7 +476,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
         suite, declared = get_suite(VERSION, name), yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
         pairs = planted(suite, options.tasks)
         for protection in protections:
-            alone, attacked = asyncio.run(outcomes(suite, declared, protection, pairs))
+            alone, attacked = asyncio.run(outcomes(suite, declared, protection, pairs, options.behind))
             acting = [each for each in attacked if each.attack not in spoken(suite)]
             add(report, name, protection, alone, acting)
             if len(acting) < len(attacked):
@@ -418,7 +486,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
             for kept, new in zip(together[protection], (alone, acting), strict=True):
                 kept += [replace(each, task=f"{name} {each.task}") for each in new]
         for adversary, kept_runs in all_tried.items():
-            runs = asyncio.run(tried(suite, declared, *adversary, pairs))
+            runs = asyncio.run(tried(suite, declared, *adversary, pairs, options.behind))
             add_tried(report, name, *adversary, runs)
             kept_runs += runs
             tell_tried(f"{name}, {', '.join(adversary)}", runs if options.tell else ())
@@ -457,4 +525,5 @@ if __name__ == "__main__":
         protections=(str, ",".join(PROTECTIONS), "which protections"),
         adversaries=(str, ",".join(ADVERSARIES), "who else is tried"),
         tasks=(int, MANY, "user tasks of a suite at most"), tell=(str, "", "say which runs went wrong"),
+        behind=(str, "", "chain or planner: two agents in the place of one"),
     )  # fmt: skip

@@ -29,9 +29,10 @@ def test_declarations(file: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("agentdojo") is None, reason="has an environment of its own")
-def test_a_part_of_banking() -> None:
+@pytest.mark.parametrize("behind", ["", "chain", "planner"])
+def test_a_part_of_banking(behind: str) -> None:
     command = [sys.executable, str(BENCH / "agentdojo.py"), "--json", "--suites", "banking", "--tasks", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([*command, "--behind", behind], capture_output=True, text=True, timeout=300, check=False)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     values = {(line["case"], line["metric"]): line["value"] for line in lines}
     assert values["banking: none", "attack in sight"] == 100, done.stderr
