@@ -227,3 +227,15 @@ async def test_a_run_is_drawn_as_an_image(api: Gate) -> None:
     assert shown["svg"].startswith("<svg ") and "fill:#cfe8cf" in shown["svg"] and "agent writer" in shown["svg"]
     _, flow = await api.get("/v1/flows/f?svg=true")
     assert flow["svg"].startswith("<svg ") and "fill:#cfe8cf" not in flow["svg"]
+
+
+async def test_a_run_that_failed_is_told_as_failed(api: Gate) -> None:
+    flow = {
+        "name": "lists",
+        "model": "scripted",
+        "flow": {"nodes": {"each": {"function": "count", "over": "${input}"}}},
+    }
+    assert (await api.post("/v1/agents", flow))[0] == 201
+    _, run = await api.post("/v1/flows/lists/runs", {"text": "no list", "wait": 20})
+    assert (run["status"], run["done"]) == ("failed", True) and "is no list" in run["error"]
+    assert [each["status"] for each in (await api.get("/v1/flows/lists/runs"))[1]["runs"]] == ["failed"]

@@ -82,6 +82,8 @@ async def test_what_is_wrong_is_told(api: Gate) -> None:
         ({"name": "t", "agent": "echo"}, 400, "say one of"),
         ({"name": "t", "agent": "echo", "cron": "0 7 * *"}, 400, "has not five fields"),
         ({"name": "t", "agent": "echo", "webhook": {"secret": "WEBHOOK_NONE"}}, 400, "there is no secret"),
+        ({"name": "t", "agent": "echo", "every": True}, 400, "true is no number"),
+        ({"name": "t", "agent": "echo", "every": 60, "at_once": True}, 400, "true is no number"),
     ):
         found = await api.ask("PUT", "/v1/triggers/t", json=body)
         assert found[0] == status and says in found[1]["error"]["message"], (body, found)
@@ -146,3 +148,44 @@ async def test_triggers_are_their_makers(api: Gate) -> None:
         assert found[0] == 404, (method, path, found)
     assert len((await api.get("/v1/triggers"))[1]["triggers"]) == 3  # the owner sees people's
     assert (await ask("ann", "GET", "/v1/triggers/only"))[0] == 200
+
+
+async def test_nobody_else_starts_a_trigger_whoever_they_are(api: Gate) -> None:
+    made = await put(api, "deploy", message=True)
+    await put(api, "daily", cron="0 7 * * *")
+    scopes = ["chat", "processes:read", "processes:write", "people"]
+    key = (await api.post("/v1/keys", {"scopes": scopes, "principal": "eve"}))[1]["key"]
+    as_eve = {"headers": {"Authorization": f"Bearer {key}"}}
+    for path in ("/v1/agents/trigger:deploy/messages", "/v1/agents/trigger:daily/messages"):
+        for headers in (as_eve, {}):
+            status, told = await api.post(path, {"text": "go", "wait": 5}, **headers)
+            assert status == 404 and "no agent named" in told["error"]["message"], told
+    status, told = await api.post("/v1/triggers/deploy/fire", {}, **as_eve)  # she sees it, and no more
+    assert status == 403 and "who alone may start it" in told["error"]["message"]
+    body = {"name": "deploy", "agent": "echo", "message": True}
+    hers = (await api.ask("PUT", "/v1/triggers/deploy", json=body, **as_eve))[1]
+    assert hers["created"] and hers["pid"] != made["pid"]
+    fired = (await api.post("/v1/triggers/deploy/fire", {}))[1]
+    (start,) = await ended(api, "deploy", 1)
+    assert (start["pid"], api.kernel.table.get(fired["pid"]).parent) == (fired["pid"], made["pid"])
+
+
+async def test_a_name_that_is_almost_somebody_elses_is_no_hint(api: Gate) -> None:
+    await put(api, "payroll", every="1h")
+    key = (await api.post("/v1/keys", {"scopes": ["chat", "processes:read"], "principal": "eve"}))[1]["key"]
+    status, told = await api.get("/v1/triggers/payrol", headers={"Authorization": f"Bearer {key}"})
+    assert status == 404 and "payroll" not in told["error"]["message"]
+    assert "did you mean 'payroll'?" in (await api.get("/v1/triggers/payrol"))[1]["error"]["message"]
+
+
+async def test_what_keeps_a_trigger_is_told(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(api, "orders", webhook={"secret": "WEBHOOK_SHOP"})
+    monkeypatch.delenv("WEBHOOK_SHOP")
+    assert (await api.get("/v1/triggers/orders"))[1]["status"] == "no secret WEBHOOK_SHOP"
+    await api.script("held", {"text": "at last", "delay": 60})
+    assert (await api.post("/v1/agents", {"name": "held", "model": "held"}))[0] == 201
+    made = await put(api, "slow", agent="held", every="1h", input="go")
+    pid = (await api.post("/v1/triggers/slow/fire", {}))[1]["pid"]
+    await api.post(f"/v1/processes/{pid}/pause")
+    assert (await api.get("/v1/triggers/slow"))[1]["status"] == f"{pid} paused"
+    assert (await api.ask("DELETE", f"/v1/triggers/{made['name']}"))[0] == 204

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..core import codec
+from ..core import codec, worded
 from ..core.errors import (
     Conflict,
     InvalidRequest,
@@ -596,6 +596,8 @@ class AgentManager:
         return await self._one(full, whose, partial(self._spawn, defined, full, whose, session=True))
 
     async def _replica(self, name: str) -> str:
+        if re.fullmatch(worded.AGENT, name) is None:  # what is called so is no agent: somebody's trigger, or one run
+            self.get(name)
         await self._one(name, SHARED, partial(self._first, name))
         return name
 

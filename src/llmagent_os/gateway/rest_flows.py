@@ -280,6 +280,7 @@ def _told(here: Desk, process: Process) -> dict[str, Any]:
     said = result if isinstance(result, Mapping) else {}
     return {
         "pid": process.pid, "flow": process.args["spec"]["name"], "version": process.args.get("version", 0),
-        "status": process.status, "done": process.life.ended, "output": said.get("output", said.get("text")),
-        "error": error, "created": process.created, "plan": said.get("plan"),
+        "status": "failed" if error else process.status, "done": process.life.ended,
+        "output": said.get("output", said.get("text")), "error": error, "created": process.created,
+        "plan": said.get("plan"),
     }  # fmt: skip

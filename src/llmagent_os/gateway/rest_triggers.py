@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from typing import Annotated, Any
@@ -25,8 +26,10 @@ from .errors import TooLarge, TooManyRequests
 from .rest_flows import Newest, Waited
 from .routes import Route
 
+log = logging.getLogger(__name__)
+
 HOOKS = "/v1/hooks/"
-LONGEST = 1 << 20  # bytes that a webhook may send
+LONGEST = 128 << 10  # bytes that a webhook may send: what more becomes, in a model, is held as an anomaly
 _NOT_IT = "this is not signed as the trigger wants it; see `webhook` in its definition"
 
 
@@ -90,8 +93,10 @@ class Triggers:
 
         `accepted` alone where that takes longer than `wait`, as with one that is paused.
         """
-        box = f"task/{owned(here.caller.tenant, uuid.uuid4().hex)}"
-        await here.sys.send(_found(here, name).pid, {"input": body.input}, reply_to=box)
+        box, process = f"task/{owned(here.caller.tenant, uuid.uuid4().hex)}", _found(here, name)
+        if process.principal != here.caller.principal:  # what it starts works for whom it belongs to
+            raise PermissionDenied(f"trigger {name} is {process.principal}'s, who alone may start it")
+        await here.sys.send(process.pid, {"input": body.input}, reply_to=box)
         try:
             reply = (await here.system.kernel.mail.wait(box, body.wait)).body
         except TimeoutError:
@@ -119,6 +124,8 @@ class Triggers:
         if process is None or process.program != PROGRAM or process.life.ended:
             raise PermissionDenied(_NOT_IT)
         hook = stored(process.args["spec"]).webhook
+        if hook and not secret(hook.secret):
+            log.warning("%s was called, and there is no secret %s: nothing is taken", process.name, hook.secret)
         identifier = signed(hook.form, secret(hook.secret), request.headers, bytes(body), time.time()) if hook else None
         if identifier is None:
             raise PermissionDenied(_NOT_IT)
@@ -144,7 +151,7 @@ def _found(here: Desk, name: str) -> Process:
         pids = table.named(NAMED + name, caller.tenant)
     if len(pids) != 1 or (process := table.get(pids[0])).program != PROGRAM:
         near = [each.removeprefix(NAMED) for each in table.near(NAMED + name, caller.tenant, caller.principal)
-                if each.startswith(NAMED)]  # fmt: skip
+                if each.startswith(NAMED) and table.named(each, caller.tenant, caller.sight)]  # fmt: skip
         raise not_found("trigger", name, near)
     return process
 
@@ -154,11 +161,22 @@ def _told(kernel: Kernel, process: Process) -> dict[str, Any]:
     state = State() if data is None else State.load(data)
     at = spec.after(state.begun, state.last) if state.begun is not None else None
     return {
-        "name": spec.name, "pid": process.pid, "status": "paused" if process.life.paused else "on",
+        "name": spec.name, "pid": process.pid, "status": _status(kernel, spec, process, state),
         "next": None if at is None else spec.told(at), "starts": state.count, "running": state.running,
         "waiting": len(state.queue), "hook": f"{HOOKS}{process.pid}" if spec.webhook else None,
         "definition": spec.lean(),
     }  # fmt: skip
+
+
+def _status(kernel: Kernel, spec: TriggerSpec, process: Process, state: State) -> str:
+    """`on`, `paused`, or what keeps it from starting anything: no secret, or a run that waits for a person."""
+    if process.life.paused:
+        return "paused"
+    if spec.webhook and not secret(spec.webhook.secret):
+        return f"no secret {spec.webhook.secret}"
+    runs = [run for pid in state.running if (run := kernel.table.find(pid)) is not None]
+    held = next((run for run in runs if run.status in ("paused", "asks")), None)
+    return f"{held.pid} {held.status}" if held is not None else "on"
 
 
 def _start(kernel: Kernel, spec: TriggerSpec, row: Row) -> dict[str, Json]:

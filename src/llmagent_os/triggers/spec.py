@@ -69,6 +69,13 @@ class TriggerSpec(BaseModel):
     overlap: Literal["skip", "queue", "allow", "replace"] | None = None
     at_once: int = Field(10, ge=1, le=100)
 
+    @field_validator("every", "most", "late", "at_once", mode="before")
+    @classmethod
+    def _number(cls, given: Any) -> Any:
+        if isinstance(given, bool):  # `yes` in YAML
+            raise ValueError(f"{str(given).lower()} is no number")
+        return given
+
     @field_validator("every", mode="before")
     @classmethod
     def _span(cls, given: Any) -> Any:

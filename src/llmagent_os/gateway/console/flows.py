@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 import yaml
 
 from ...core import documents
-from ...core.errors import InvalidRequest
+from ...core.errors import Conflict, InvalidRequest, NotFound
 from ..client import Client
 from .options import AsJson, Data, ask, examples, group, written
 from .output import ago, emit, emitted, say, short, show, table
@@ -152,6 +153,9 @@ def plan(
     async def work(client: Client) -> dict[str, Any]:
         templates = await _templates(client, template) if template is not None else {}
         made = {"agents": team, "steps": steps, "tries": tries, "templates": templates}
+        with suppress(NotFound):
+            if (await client.get(f"/v1/agents/{name}"))["spec"].get("plan") is None:
+                raise Conflict(f"{name} is an agent, and no planner; choose another --name")
         await client.put(f"/v1/agents/{name}", {"name": name, "model": model, "plan": made})
         begun = await client.post(f"/v1/flows/{name}/runs", {"text": goal, "wait": 0})
         return await _followed(client, begun, watch)
