@@ -33,18 +33,18 @@ _RUNS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _COVERED = re.compile(r"cov: (\d+)")
 
 
-def fuzz(name: str, seconds: int, report: Report) -> None:
-    """Fuzz one parser and report; a crash is told with its traceback."""
+def fuzz(name: str, seconds: int, seed: int, report: Report) -> None:
+    """Fuzz one parser and report; a crash is told with its traceback. With `seed` 0 it is another way every time."""
     with tempfile.TemporaryDirectory(prefix="llmagent-os-fuzz-") as folder:
         corpus, slow = Path(folder, "corpus"), Path(folder, "slow")
         seeds = READERS[name].seeds if name in READERS else ()
         corpus.mkdir()
         slow.mkdir()
-        for number, seed in enumerate((b"", *seeds)):
-            (corpus / str(number)).write_bytes(seed)
+        for number, first in enumerate((b"", *seeds)):
+            (corpus / str(number)).write_bytes(first)
         options = [
-            f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}",
-            f"-artifact_prefix={name}-", "-print_final_stats=1", str(corpus),
+            f"-seed={seed}", f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG}",
+            f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={name}-", "-print_final_stats=1", str(corpus),
         ]  # fmt: skip
         command = [sys.executable, str(Path(__file__).with_name("fuzz_worker.py")), name, *options]
         environment = os.environ | {"FUZZ_SLOW": str(slow)}
@@ -66,7 +66,7 @@ def fuzz(name: str, seconds: int, report: Report) -> None:
 
 def grown(name: str, given: argparse.Namespace, enough: Callable[[int], bool], report: Report) -> None:
     """Give one parser long inputs and report."""
-    outcome = long_inputs(name, given.seed, enough, given.largest)
+    outcome = long_inputs(name, given.seed or 1, enough, given.largest)
     kept = ([outcome.crashed] if outcome.crashed is not None else []) + outcome.slow[:3]
     for data in kept:
         file = Path(f"{name}-long-{hashlib.sha1(data).hexdigest()[:10]}")
@@ -88,7 +88,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600, help="for each (600)")
     parser.add_argument("--long", type=int, help="so many long inputs of each, and nothing by time")
     parser.add_argument("--largest", type=int, default=LARGEST, help=f"bytes of a long input ({LARGEST})")
-    parser.add_argument("--seed", type=int, default=1, help="of the long inputs (1)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="so that it goes the same way again; 0: another one every time (0)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args()
     report = Report("fuzz", given.json)
@@ -99,7 +101,7 @@ def main() -> None:
                 grown(name, given, lambda made: made >= given.long, report)
             continue
         seconds = given.seconds // 2 if name in READERS else given.seconds
-        fuzz(name, seconds, report)
+        fuzz(name, seconds, given.seed, report)
         if name in READERS:
             end = time.monotonic() + seconds
             grown(name, given, lambda made, end=end: time.monotonic() > end, report)

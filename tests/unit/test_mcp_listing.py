@@ -16,6 +16,7 @@ from mcp.types import JSONRPCResponse, ListToolsResult
 from llmagent_os.core import codec
 from llmagent_os.tools import mcp_listing
 from llmagent_os.tools.mcp_listing import Listing
+from llmagent_os.tools.mcp_tools import fitting
 from tests.stand_ins.elsewhere import elsewhere
 from tests.unit.test_openapi_features import JUNK, places
 
@@ -49,6 +50,16 @@ async def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
                 if (packed := codec.dumps(each["inputSchema"])) not in seen:
                     seen.add(packed)
                     jsonschema.Draft202012Validator.check_schema(each["inputSchema"])
+
+
+@pytest.mark.parametrize("where", ["annotations", "_meta"])
+def test_what_is_nested_too_deeply_to_be_kept_is_left_out(where: str) -> None:
+    deep: Any = {}
+    for _ in range(240):  # it could be written down by itself, and not in a listing
+        deep = {"d": deep}
+    codec.dumps(deep)
+    tools, left_out = fitting([{**TOOL, where: deep}, {"name": "other"}], (), 1000)
+    assert [each["name"] for each in tools] == ["other"] and "nested too deeply" in left_out["t"]
 
 
 async def test_a_long_listing_is_looked_through_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:

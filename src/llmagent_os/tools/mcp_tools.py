@@ -21,6 +21,7 @@ WORDS = 4000  # characters of a tool's description
 RETURNS = 1000  # bytes of the schema of its results that the description tells
 MOST = 1000  # tools of a server
 LEFT_OUT = 1000  # of others that are named
+_WITHIN = 16  # levels of what a listing is kept and sent in
 
 
 def fitting(listed: list[Any], known: Container[str], room: int) -> tuple[list[dict[str, Json]], dict[str, str]]:
@@ -43,7 +44,7 @@ def fitting(listed: list[Any], known: Container[str], room: int) -> tuple[list[d
                 raise Unusable("it is listed twice")
             if len(found) >= room:
                 raise Unusable(f"it is past the first {MOST} tools")
-            found[name] = _tool(name, tool)
+            found[name] = _kept(_tool(name, tool))
         except (Unusable, TypeError) as error:  # the latter for numbers that JSON has no room for
             left_out[name[:100]] = str(error)
     return list(found.values()), left_out
@@ -66,6 +67,18 @@ def _tool(name: str, told: Mapping[str, Any]) -> dict[str, Json]:
     if isinstance(meta := told.get("_meta"), Mapping):
         found["_meta"] = dict(meta)
     return found
+
+
+def _kept(tool: dict[str, Json]) -> dict[str, Json]:
+    """A tool that can be written down, also some levels within something else; raises Unusable."""
+    within: Json = tool
+    for _ in range(_WITHIN):
+        within = [within]
+    try:
+        codec.dumps(within)
+    except TypeError:
+        raise Unusable("what it says of itself is nested too deeply, or is no JSON") from None
+    return tool
 
 
 def _schema(given: Any) -> dict[str, Json]:
