@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,21 @@ async def test_a_run_that_failed_is_told_as_failed(api: Gate) -> None:
     _, run = await api.post("/v1/flows/lists/runs", {"text": "no list", "wait": 20})
     assert (run["status"], run["done"]) == ("failed", True) and "is no list" in run["error"]
     assert [each["status"] for each in (await api.get("/v1/flows/lists/runs"))[1]["runs"]] == ["failed"]
+
+
+async def test_no_thread_reads_where_the_kernel_does(api: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a thread reads there, the kernel does not see what is committed: a start would miss its first message."""
+    await place(api, TWICE)
+    read, threads = api.kernel.store.read, set[int]()
+
+    def told(query: str, *params: Any) -> Any:
+        threads.add(threading.get_ident())
+        return read(query, *params)
+
+    monkeypatch.setattr(api.kernel.store, "read", told)
+    pids = [(await api.post("/v1/flows/f/runs", {"input": text}))[1]["pid"] for text in ("ab", "cd")]
+    for path in (f"/v1/runs/{pids[0]}", f"/v1/runs/{pids[0]}/diff?other={pids[1]}", f"/v1/runs/{pids[0]}?svg=true"):
+        assert (await api.get(path))[0] == 200, path
+    async with api.session.get(api.running.url + f"/v1/runs/{pids[0]}/events") as answer:
+        assert "event: end" in await answer.text()
+    assert threads == {threading.get_ident()}

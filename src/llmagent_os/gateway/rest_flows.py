@@ -26,7 +26,7 @@ from ..kernel.process import Process
 from .desk import Desk, Here
 from .rest_agents import LONGEST, WAIT, Names, Strict
 from .rest_events import LIFE
-from .rest_runs import RunStream
+from .rest_runs import RunStream, rows_of
 from .routes import Route
 
 RUNS = 100
@@ -185,11 +185,7 @@ class Flows:
     async def diff(self, here: Here, pid: int, query: Annotated[Other, Query()]) -> dict[str, Any]:
         """Two runs of a flow: where their work came out otherwise, and how much of it is the same."""
         journal, both = here.system.kernel.journal, [await self._state(here, each) for each in (pid, query.other)]
-
-        def pieces() -> list[dict[str, dict[str, Json]]]:
-            return [Trace(journal.rows(each.pid), journal.unpack).pieces() for each in both]
-
-        one, two = await asyncio.to_thread(pieces)
+        one, two = [Trace(await rows_of(journal, each.pid), journal.unpack).pieces() for each in both]
         differs = {piece: [one.get(piece), two.get(piece)] for piece in one | two if one.get(piece) != two.get(piece)}
         runs = [each.model_dump(exclude={"mermaid", "svg"}) for each in both]
         return {"runs": runs, "differs": differs, "same": len(one | two) - len(differs)}
@@ -232,7 +228,7 @@ class Flows:
     async def _state(self, here: Desk, pid: int, drawn: bool = False) -> Run:
         process = here.process(pid)
         kernel, flow = here.system.kernel, None if is_planner(process) else graph_of(_spec(process))
-        rows, told = await asyncio.to_thread(kernel.journal.rows, pid), _told(here, process)
+        rows, told = await rows_of(kernel.journal, pid), _told(here, process)
         made, decisions = (flow, None) if flow is not None else planned(rows, kernel.journal.unpack)
         if flow is None:
             told["plan"] = told["plan"] or {"decisions": decisions}

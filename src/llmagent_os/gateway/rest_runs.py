@@ -7,12 +7,24 @@ from collections.abc import Callable
 
 from ..core import codec
 from ..core.records import Json
+from ..core.rows import Row
 from ..flow.trace import Trace
+from ..kernel.journal import Journal
 from ..kernel.process import Process
 from .desk import Desk
 from .rest_events import Stream, Wanted
 
 SHOWN = ("node", "label", "state", "pid", "began", "ended", "error")
+
+
+async def rows_of(journal: Journal, pid: int, after: int = 0) -> list[Row]:
+    """The finished calls of a process, read in a thread on a connection of its own.
+
+    Never on the kernel's: while a thread reads there, whoever else does sees the journal as it was before, and a
+    process that is started meanwhile would miss its own first message.
+    """
+    found = await asyncio.to_thread(journal.store.scan, "call.after", pid, after)
+    return [Row(*values) for values in found]
 
 
 class RunStream(Stream):
@@ -42,7 +54,7 @@ class RunStream(Stream):
     async def _events(self) -> bytes:
         """What the rows that were not read yet tell."""
         found = []
-        for row in await asyncio.to_thread(self._journal.rows, self._process.pid, self._read):
+        for row in await rows_of(self._journal, self._process.pid, self._read):
             self._read = row.seq
             if (tries := self._trace.take(row)) and row.seq > self._last:
                 told = {"nodes": [{name: getattr(each, name) for name in SHOWN} for each in tries]}
