@@ -17,19 +17,13 @@ from llmagent_os.llm.scripted import open_engine
 from llmagent_os.monitoring.replay import replay
 from llmagent_os.security.identity import SCOPES, Caller
 from tests.stand_ins.kernels import until
-from tests.stand_ins.teams import EVIL, Team
+from tests.stand_ins.teams import EVIL, Team, at_work, said
 
 
 @pytest.fixture
 async def team(tmp_path: Path, models_folder: Path) -> AsyncIterator[Team]:
-    made = Team(tmp_path / "data")
-    await made.start()
-    yield made
-    await made.system.close()
-
-
-def said(request: GenerateRequest) -> str:
-    return request.messages[-1].text
+    async with at_work(tmp_path / "data") as made:
+        yield made
 
 
 def shout(request: GenerateRequest) -> str:

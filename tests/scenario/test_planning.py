@@ -18,19 +18,13 @@ from llmagent_os.core.records import GenerateRequest
 from llmagent_os.llm.script import Reply
 from llmagent_os.monitoring.replay import replay
 from tests.stand_ins.kernels import until
-from tests.stand_ins.teams import EVIL, Team
+from tests.stand_ins.teams import EVIL, Team, at_work, said
 
 
 @pytest.fixture
 async def team(tmp_path: Path, models_folder: Path) -> AsyncIterator[Team]:
-    made = Team(tmp_path / "data")
-    await made.start()
-    yield made
-    await made.system.close()
-
-
-def said(request: GenerateRequest) -> str:
-    return request.messages[-1].text
+    async with at_work(tmp_path / "data") as made:
+        yield made
 
 
 def first_line(request: GenerateRequest) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,17 @@ class Team:
     def below(self, pid: int) -> list[int]:
         """The living processes below one."""
         return [child.pid for child in self.system.kernel.table.children(pid)]
+
+
+@asynccontextmanager
+async def at_work(data: Path) -> AsyncIterator[Team]:
+    """A team on a system that runs in a folder, and is closed in the end."""
+    made = Team(data)
+    await made.start()
+    yield made
+    await made.system.close()
+
+
+def said(request: GenerateRequest) -> str:
+    """What a scripted agent is asked."""
+    return request.messages[-1].text
