@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from . import codec
+from .errors import JournalDamaged
 
 MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure", "intent"})
 """Rows that are not calls but say how a turn ended, that something changed between turns, or that a call begins."""
@@ -47,6 +48,16 @@ class Row(NamedTuple):
     def intact(self) -> bool:
         """Whether what a resume depends on matches its checksum (CRC-32)."""
         return crc(self.key, self.args, self.result, self.error) == self.crc
+
+
+def read(found: Iterable[Sequence[Any]]) -> list[Row]:
+    """Rows as a store returned them; raises JournalDamaged where a checksum does not hold."""
+    rows = [Row(*values) for values in found]
+    for row in rows:
+        if not row.intact():
+            text = f"row {row.seq} of process {row.pid} does not match its checksum"
+            raise JournalDamaged(text, pid=row.pid, seq=row.seq)
+    return rows
 
 
 def crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..core import codec
+from ..core import codec, rows
 from ..core.records import Json
 from ..core.rows import Row
 from ..flow.trace import Trace
@@ -18,13 +18,12 @@ SHOWN = ("node", "label", "state", "pid", "began", "ended", "error")
 
 
 async def rows_of(journal: Journal, pid: int, after: int = 0) -> list[Row]:
-    """The finished calls of a process, read in a thread on a connection of its own.
+    """The finished calls of a process, read in a thread on a connection of its own; raises JournalDamaged.
 
     Never on the kernel's: while a thread reads there, whoever else does sees the journal as it was before, and a
     process that is started meanwhile would miss its own first message.
     """
-    found = await asyncio.to_thread(journal.store.scan, "call.after", pid, after)
-    return [Row(*values) for values in found]
+    return rows.read(await asyncio.to_thread(journal.store.scan, "call.after", pid, after))
 
 
 class RunStream(Stream):

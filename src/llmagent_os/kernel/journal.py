@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..core import codec, parts
+from ..core import codec, parts, rows
 from ..core.commits import Commits, Statement
 from ..core.errors import JournalDamaged, NotFound
 from ..core.ports import Store
@@ -155,9 +155,4 @@ class Journal:
 
     def rows(self, pid: int, after: int = 0) -> list[Row]:
         """The finished calls of a process in order; raises JournalDamaged where a checksum does not hold."""
-        rows = [Row(*values) for values in self.store.read("call.after", pid, after)]
-        for row in rows:
-            if not row.intact():
-                text = f"row {row.seq} of process {pid} does not match its checksum"
-                raise JournalDamaged(text, pid=pid, seq=row.seq)
-        return rows
+        return rows.read(self.store.read("call.after", pid, after))
