@@ -262,6 +262,4 @@ def load(path: Path) -> list[AgentSpec]:
 
 def read(text: bytes, source: str) -> list[AgentSpec]:
     """The agents of a YAML text that comes from `source`; raises InvalidRequest."""
-    found = documents.read(text, source)
-    definitions = [item for document in found for item in (document if isinstance(document, list) else [document])]
-    return [parse(item) for item in definitions if item is not None]
+    return [parse(item) for item in documents.definitions(text, source)]

@@ -27,6 +27,12 @@ def read(text: str | bytes, source: str) -> list[Any]:
     return [plain(document, source) for document in loaded(text, source, LOADERS)]
 
 
+def definitions(text: str | bytes, source: str, loaders: Sequence[Any] = ()) -> list[Any]:
+    """What a YAML text defines: one thing, or several as documents or as lists; raises as `read` does."""
+    found = [plain(document, source) for document in loaded(text, source, loaders or LOADERS)]
+    return [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+
+
 def loaded(text: str | bytes, source: str, loaders: Sequence[Any], most: int | None = None) -> list[Any]:
     """The documents of a YAML text (the first `most`), by the first loader, or by the last one what is small and odd.
 

@@ -227,8 +227,7 @@ _LOADERS = [_lined(base) for base in documents.LOADERS]
 
 def load(text: str | bytes, source: str) -> list[Any]:
     """The definitions in a YAML text (JSON is YAML), with their lines; raises InvalidRequest as `documents.read`."""
-    found = [documents.plain(each, source) for each in documents.loaded(text, source, _LOADERS)]
-    return [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+    return documents.definitions(text, source, _LOADERS)
 
 
 def line_of(container: Any, key: Any) -> int:

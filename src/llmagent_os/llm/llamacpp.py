@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..core import codec, schemas
 from ..core.errors import EngineFailed, InvalidRequest, not_found
 from ..core.records import (
+    LETTERS,
     NOTHING,
     Chunk,
     Embeddings,
@@ -250,10 +251,7 @@ class LlamaCpp:
 def _least(request: GenerateRequest) -> int:
     """Tokens that a prompt has at the least: the template and the tokenizer keep everybody waiting meanwhile."""
     size = len(request.prompt or "") + sum(len(message.text) for message in request.messages)
-    return (size + (len(codec.dumps(request.tools)) if request.tools else 0)) // _WIDEST
-
-
-_WIDEST = 16  # characters of a token
+    return (size + (len(codec.dumps(request.tools)) if request.tools else 0)) // LETTERS
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

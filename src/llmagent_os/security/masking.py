@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from ..core import extras
 from ..core.errors import ContextOverflow, InvalidRequest
 from ..core.ports import Proceed
-from ..core.records import Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, ToolCall
+from ..core.records import LETTERS, Call, Chunk, EmbedRequest, GenerateRequest, Generation, Json, ToolCall
 from ..core.remembered import remembered
 from ..core.secrets import places
 from .folding import matches
@@ -46,7 +46,6 @@ VALUES = 5000  # of one call: each that is new is encrypted and kept
 LOGGED = 4000  # characters of a log record
 _REMEMBERED = 2048  # texts whose spans are remembered: a conversation comes again with every turn
 _LARGEST = 1 << 16  # characters of one of them
-_WIDEST = 16  # characters a token: what has more of them than its window has tokens for cannot fit
 _MOST = 1 << 23  # characters that any model there is could read, where nobody says how long its window is
 
 _OURS = frozenset({"model", "adapter", "role", "service", "needs", "strategy", "scorer", "type"})
@@ -331,7 +330,7 @@ class Masking:
     async def _ask(self, call: Call, request: GenerateRequest | EmbedRequest, proceed: Proceed) -> Any:
         window, length = self._window(request.model), _characters(request)
         size = max(map(len, request.texts), default=0) if isinstance(request, EmbedRequest) else length
-        if size > (window * _WIDEST or _MOST):
+        if size > (window * LETTERS or _MOST):
             tokens = size // 4
             if call.name == "measure" and window:
                 return [tokens, window]

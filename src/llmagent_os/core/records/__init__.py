@@ -21,6 +21,7 @@ from .processes import (
     Supervision,
 )
 from .requests import (
+    LETTERS,
     NOTHING,
     RELAYED,
     SAMPLING_NAMES,
@@ -64,6 +65,7 @@ __all__ = [
     "DEFAULT",
     "ENDED",
     "EVERYTHING",
+    "LETTERS",
     "NOTHING",
     "RELAYED",
     "SAMPLING_NAMES",

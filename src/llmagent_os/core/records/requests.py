@@ -15,6 +15,9 @@ Role = Literal["system", "user", "assistant", "tool"]
 SUMMARY = "\nEarlier in this conversation: "
 """What stands in a system prompt before the summary of what was dropped from the conversation."""
 
+LETTERS = 16
+"""Characters of a token, reckoned wide: a prompt with more of them than a window has tokens for cannot fit there."""
+
 
 RELAYED = "relayed"
 """The `name` of a message whose role is `user` and whose words are not the user's, such as another agent's."""

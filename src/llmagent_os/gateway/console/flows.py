@@ -71,8 +71,7 @@ async def _placed(client: Client, file: Path) -> str:
     """Put the definitions of a file in place; the name of its last flow. Raises InvalidRequest with every fault."""
     if wrong := [fault for each in await _checked(client, file) for fault in each["faults"]]:
         raise InvalidRequest(f"{file}: {'; '.join(wrong)}", parameter="file")
-    found = documents.read(file.read_bytes(), str(file))
-    definitions = [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+    definitions = documents.definitions(file.read_bytes(), str(file))
     for each in definitions:
         await client.put(f"/v1/agents/{each['name']}", each)
     return next(str(each["name"]) for each in reversed(definitions) if each.get("flow") is not None)
@@ -165,8 +164,7 @@ def plan(
 
 async def _templates(client: Client, file: Path) -> dict[str, Any]:
     """The flows of a file, as templates; its agents are put in place. Raises InvalidRequest where there is none."""
-    found = [each for each in documents.read(file.read_bytes(), str(file)) if each is not None]
-    definitions = [one for each in found for one in (each if isinstance(each, list) else [each])]
+    definitions = documents.definitions(file.read_bytes(), str(file))
     for each in definitions:
         if each.get("flow") is None:
             await client.put(f"/v1/agents/{each['name']}", each)

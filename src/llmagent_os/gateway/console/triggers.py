@@ -28,8 +28,7 @@ def create(file: File, data: Data = None) -> None:
     """Create the triggers of a YAML file, or change them to be as it says.
 
     Times are due by a new definition from then on."""
-    found = documents.read(file.read_bytes(), str(file))
-    specs = [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+    specs = documents.definitions(file.read_bytes(), str(file))
     if not specs or not all(isinstance(each, dict) and each.get("name") for each in specs):
         raise InvalidRequest(f"{file}: a trigger's definition is a mapping with name and agent", parameter="file")
 
