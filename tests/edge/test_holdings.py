@@ -74,6 +74,13 @@ async def test_what_is_ordinary_can_be_used(api: Gate, tmp_path: Path) -> None:
     assert (status, answer) == (200, {"result": 42})
 
 
+async def test_the_assistant_answers_a_tenant_that_holds_no_tool(api: Gate) -> None:
+    admin = await newcomer(api)
+    assert (await api.ask("PUT", "/v1/tenants/acme", json={"tools": []}))[0] == 200
+    status, answer = await admin.ask("POST", "/v1/agents/assistant/messages", {"text": "good day"})
+    assert (status, answer["reply"]["text"]) == (200, "good day")
+
+
 async def test_a_tool_that_there_is_not_is_named_among_those_that_are_held(api: Gate) -> None:
     status, answer = await (await newcomer(api)).ask("POST", "/v1/agents", agent(tools=["calculater"]))
     assert status == 404 and "did you mean 'calculator'?" in answer["error"]["message"]

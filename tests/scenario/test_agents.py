@@ -126,6 +126,47 @@ async def test_an_agent_holds_the_tools_that_its_definition_names_and_no_other(s
             await system.agents.ask(name, "good day", timeout=20)
 
 
+async def test_tools_are_offered_when_they_are_asked_for(start: Start) -> None:
+    def offered(request: GenerateRequest) -> str:
+        return " ".join(tool.name for tool in request.tools)
+
+    system = await start(script=offered)
+    when = {"add": ["0", "1", "2", "Plus"], "agent:assistant": ["colleague"], "breaks": []}
+    tools = ["agent:assistant", "add", "draw", "breaks"]
+    await system.agents.create({"name": "sums", "model": "script", "tools": tools, "when": when})
+    for said, names in (
+        ("hello", "draw"),
+        ("what is 2 and 4?", "add draw"),
+        ("four plus four", "add draw"),
+        ("ask your COLLEAGUE", "ask_assistant draw"),
+        ("hello again", "draw"),
+    ):
+        assert (await system.agents.ask("sums", said, session="s", timeout=20))["text"] == names, said
+    with pytest.raises(InvalidRequest, match="when.ad: it is none of its tools; did you mean 'add'"):
+        await system.agents.create({"name": "sums", "model": "script", "tools": ["add"], "when": {"ad": ["1"]}})
+    with pytest.raises(InvalidRequest, match="when.add"):
+        await system.agents.create({"name": "sums", "tools": ["add"], "when": {"add": ["1"] * 101}})
+
+
+async def test_the_assistant_is_offered_a_calculator_and_a_clock_for_what_takes_them(start: Start) -> None:
+    def offered(request: GenerateRequest) -> str:
+        return " ".join(tool.name for tool in request.tools)
+
+    system = await start(script=offered)
+    await system.agents.configure("assistant", {"model": "script"})
+    for said, names in (
+        ("hello, who are you?", ""),
+        ("中国最长的河是哪条？", ""),
+        ("write a haiku about rain", ""),
+        ("What is 17.5 % of 2340?", "calculator"),
+        ("２３４０的百分之五是多少？", "calculator"),
+        ("What time is it in Tokyo?", "clock"),
+        ("今天星期几？", "clock"),
+        ("How many days until 24 December?", "calculator clock"),
+    ):
+        assert (await system.agents.ask("assistant", said, timeout=20))["text"] == names, said
+
+
 async def test_a_session_remembers_and_replicas_do_not(start: Start) -> None:
     def count(request: GenerateRequest) -> str:
         return str(sum(message.role == "user" for message in request.messages))

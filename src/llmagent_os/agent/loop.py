@@ -22,6 +22,7 @@ from ..core.errors import (
     JournalUnavailable,
     LLMAgentOSError,
     from_data,
+    nearest,
     not_found,
 )
 from ..core.ports import Tool
@@ -52,7 +53,7 @@ RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
 SHOWN = 500  # characters of a result that is told once more
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
-LAST = "{calls} was not called: tools are not offered in the last step of a turn (max_steps)"
+LAST = "{calls} was not called: tools are not offered in the last step of a turn (max_steps), nor unasked for (when)"
 AGAIN = (
     "not done again: {tool} did this before, with the same arguments, and returned: {result}\n"
     "[answer with that; if the user wants it more than once, call it again]"
@@ -130,6 +131,10 @@ class Agent:
         """
         self._prompt()
         said.sampling(self.spec.sampling)
+        for name in self.spec.when:
+            if name not in self.spec.tools:
+                text = f"agent definition: when.{name}: it is none of its tools; {nearest(name, self.spec.tools)}"
+                raise InvalidRequest(text, parameter=f"when.{name}")
 
     async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
         """Answer one message; `memory` is changed to include it."""
@@ -170,7 +175,7 @@ class Agent:
             self.spec.model,
             (*self._instructions(turn, given), *history, turn.message),
             sampling=Sampling(**sampling) if (sampling := self.sampling(turn)) else UNSET,
-            tools=self.tools,
+            tools=self.offered(turn),
             schema=turn.options.get("schema") or self.spec.answer_schema,
             decoding=self.spec.decoding,
             service=self.spec.service,
@@ -181,10 +186,17 @@ class Agent:
         if memory.tokens:
             grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
         else:
-            grown = sum(map(weight, request.messages)) + len(str(self.tools))
+            grown = sum(map(weight, request.messages)) + len(str(request.tools))
         if grown < (memory.window or SMALLEST) * (ROOM - 1) // ROOM:
             return request
         return await self._fit(sys, turn, request, len(request.messages) - len(history) - 1)
+
+    def offered(self, turn: Turn) -> tuple[ToolSpec, ...]:
+        """The tools that the message may need: all but those of `when` that it has no word of."""
+        if not (when := self.spec.when):
+            return self.tools
+        said, tools = turn.message.text.lower(), zip(dict.fromkeys(self.spec.tools), self.tools, strict=True)
+        return tuple([tool for name, tool in tools if any(word.lower() in said for word in when.get(name, ("",)))])
 
     def sampling(self, turn: Turn) -> dict[str, Any]:
         """The spec's sampling parameters, overridden by the message's own."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from ..core.records import SAMPLING_NAMES, Budget, Decoding, Grant, Json, Needs,
 from . import policies
 
 VARIABLES = 1000  # of a definition
+WORDS = 100  # that ask for a tool
 AGENT = "agent:"
 """What stands before an agent's name among tools."""
 
@@ -72,10 +73,12 @@ class AgentSpec(BaseModel):
     interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
-    another agent. `grant` is what its processes hold: the tools are those of `tools`, the model is `model`, and the
-    agents that it may send to are those of `tools` where it names none; its `policy` may stand beside it, in the
-    forms of `agent.policies`. `shared`: its sessions and its workspace are everybody's in the tenant; without it
-    each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
+    another agent. A tool of `when` is offered only in turns whose message has one of the texts that stand there in it,
+    in any case: a small model uses what it is offered, also where it knows the answer. `grant` is what its processes
+    hold: the tools are those of `tools`, the model is `model`, and the agents that it may send to are those of `tools`
+    where it names none; its `policy` may stand beside it, in the forms of `agent.policies`. `shared`: its sessions and
+    its workspace are everybody's in the tenant; without it each person has sessions and a workspace of their own.
+    Beside its `budget`, it keeps to all of `budgets`.
     `flow` is a graph (see the how-to about flows): what it is sent is answered by that, and it holds what its `grant`
     says, of tools, models and agents too (none: everything). `plan` makes it a planner (see the how-to about planning),
     which holds the same; `skills` are what planners choose it by.
@@ -91,6 +94,7 @@ class AgentSpec(BaseModel):
     )
     variables: dict[str, str] = Field(default_factory=dict, max_length=VARIABLES)
     tools: list[str] = Field(default_factory=list)
+    when: dict[str, Annotated[list[str], Field(max_length=WORDS)]] = Field(default_factory=dict)
     sampling: dict[str, Any] = Field(default_factory=dict)
     answer_schema: dict[str, Any] | None = Field(None, alias="schema")
     intents: dict[str, str] = Field(default_factory=dict)

@@ -28,6 +28,17 @@ from ..triggers.loop import PROGRAMS as TRIGGERS
 from . import planning
 from .flows import with_functions
 
+ASKED = {
+    "calculator": [*"0123456789０１２３４５６７８９", "percent", "square root", "百分之", "分之", "平方", "开方"],
+    "clock": [
+        "time is it", "what time", "the time", " date", "today", "tomorrow", "yesterday", "weekday", "day is it",
+        "month is it", "year is it", "days until", "days till", "weeks until", "weeks till",
+        "几点", "时间", "日期", "今天", "明天", "昨天", "星期几", "周几", "几号", "几月", "哪天", "哪年",
+    ],
+}  # fmt: skip
+"""The tools of `assistant`, and what asks for them. With them in every prompt a small model reckons with numbers that
+it made up, where it knew the answer."""
+
 
 class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
@@ -79,11 +90,14 @@ class Builtin:
 
     @hookimpl
     def agents(self) -> Sequence[AgentSpec]:
-        """`assistant`, to talk to after a first start."""
+        """`assistant`, to talk to after a first start; its tools read nothing of anybody's and change nothing."""
         prompt = "You are the assistant of this computer, which runs LLMAgentOS, an operating system for agents. "
         prompt += "Your name is LLMAgentOS. Answer briefly and say so when you do not know."
         sampling = {"temperature": 0.3, "max_tokens": 1024}
-        return [AgentSpec(name="assistant", description="Answers questions", prompt=prompt, sampling=sampling)]
+        about, tools = "Answers questions; computes, and knows the date and the time", list(ASKED)
+        return [
+            AgentSpec(name="assistant", description=about, prompt=prompt, tools=tools, when=ASKED, sampling=sampling)
+        ]
 
 
 def load_plugins(
