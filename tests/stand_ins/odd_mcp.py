@@ -129,7 +129,7 @@ class Guarded:
 if __name__ == "__main__":
     print("odd and proud", file=sys.stderr, flush=True)
     if len(sys.argv) > 1:
-        sys.exit("no key: set ODD_KEY")
+        sys.exit("Error: set ODD_KEY\n    at main (file.js:1:2) {\n  code: 1\n}")  # as Node.js tells it
     for line in sys.stdin:
         if (told := answer(json.loads(line))) is not None:
             print(json.dumps(told), flush=True)

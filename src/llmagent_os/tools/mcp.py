@@ -42,6 +42,7 @@ KEY = "llmagent-os/idempotency-key"
 
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
+FETCHED = 180.0  # the same for a command, which may be one that first fetches the server: npx left alone half-way is broken
 MENDS = 5.0  # seconds that a call waits for a server that could not be reached
 PAGES = 100  # of a listing
 MANY = 500  # resources or prompts that are shown
@@ -184,9 +185,8 @@ class Connection:
             try:
                 async with AsyncExitStack() as stack:
                     transport = await stack.enter_async_context(self._logged())
-                    client = Client(
-                        transport, message_handler=self._heard, read_timeout_seconds=max(HANDSHAKE, self.server.timeout)
-                    )
+                    patience = max(HANDSHAKE if self.server.url else FETCHED, self.server.timeout)
+                    client = Client(transport, message_handler=self._heard, read_timeout_seconds=patience)
                     self._over = False
                     await self._stay(await stack.enter_async_context(client))
             except Exception as error:  # whatever a server does, it is tried again
@@ -211,15 +211,17 @@ class Connection:
         return self._client
 
     def _why(self, error: BaseException) -> str:
-        """Why it is not there, with the last that it wrote, or what to do about it."""
+        """Why it is not there, with the last error that it wrote, or what to do about it."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         text = str(error) or type(error).__name__
         if self.server.url:
             login = self._refused or "redirect handler" in text
             return f"it wants a login; run: llmagent-os tools login {self.name}" if login else text
-        wrote = self._log.read_bytes()[-2000:].decode(errors="replace").strip() if self._log.exists() else ""
-        return f"{text}; it wrote: {wrote.splitlines()[-1][:200]} (all of it: {self._log})" if wrote else text
+        wrote = self._log.read_bytes()[-4000:].decode(errors="replace").strip() if self._log.exists() else ""
+        lines = wrote.splitlines()
+        told = next((line for line in reversed(lines) if "error" in line.lower() and len(line) > len("error:")), "")
+        return f"{text}; it wrote: {(told or lines[-1]).strip()[:200]} (all of it: {self._log})" if lines else text
 
     def lose(self, client: Client) -> None:
         """Connect anew: a call found the connection gone."""

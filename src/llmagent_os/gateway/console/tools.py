@@ -29,7 +29,7 @@ from .adding import Wanted, theirs, wanted
 from .options import AsJson, Data, ask, examples, group, reach
 from .output import emitted, say, show, table
 
-CONNECT = 20.0  # seconds for an MCP server to answer, which it may do later, too
+CONNECT = 180.0  # seconds for an MCP server to answer, which may first be fetched; it may do so later, too
 _SHOWN = 20  # tools of one source that are left out, for people
 
 app, tools = group("tools", "List, try and add tools.")
@@ -181,7 +181,7 @@ def _written(source: Wanted, folder: Path, data: Path | None) -> None:
     _put(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), source.secret)
     try:
         tools, trouble = _tried(load({"data": data}), source)
-    except Exception:
+    except BaseException:  # Ctrl-C, too
         _put(file, before, source.secret)
         raise
     if before:
@@ -225,6 +225,7 @@ def _put(file: Path, text: str, secret: bool) -> None:
 def _tried(config: Config, source: Wanted) -> tuple[list[Tool], str | None]:
     """The tools that a source brings, and what is wrong: an MCP server may come later, the rest has to be right."""
     if source.kind == "mcp":
+        say("trying it; one that is not here yet is fetched first (Ctrl-C: do not add it)")
         return asyncio.run(listed_once(config, source.name, CONNECT))
     known, missing = asyncio.run(known_sources(config))
     label = f"{source.kind.removesuffix('s')} {source.name}"
