@@ -85,7 +85,7 @@ async def test_why_a_server_is_not_there_says_what_it_wrote_and_a_call_does_not_
     await system.close()
     system = await start(odd={"command": [*ODD, "broken"]})
     (missing,) = system.missing()
-    assert "no key: set ODD_KEY" in missing["trouble"] and "odd.log" in missing["trouble"]
+    assert "Error: set ODD_KEY" in missing["trouble"] and "odd.log" in missing["trouble"]
     with pytest.raises(ToolFailed, match="set ODD_KEY"):  # long before its timeout
         await asyncio.wait_for(system.sys.call("odd_fine"), 25)
 
