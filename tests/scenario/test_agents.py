@@ -142,9 +142,9 @@ async def test_tools_are_offered_when_they_are_asked_for(start: Start) -> None:
         ("hello again", "draw"),
     ):
         assert (await system.agents.ask("sums", said, session="s", timeout=20))["text"] == names, said
-    with pytest.raises(InvalidRequest, match="when.ad: it is none of its tools; did you mean 'add'"):
+    with pytest.raises(InvalidRequest, match=r"when\.ad: it is none of its tools; did you mean 'add'"):
         await system.agents.create({"name": "sums", "model": "script", "tools": ["add"], "when": {"ad": ["1"]}})
-    with pytest.raises(InvalidRequest, match="when.add"):
+    with pytest.raises(InvalidRequest, match=r"when\.add"):
         await system.agents.create({"name": "sums", "tools": ["add"], "when": {"add": ["1"] * 101}})
 
 

@@ -42,7 +42,7 @@ KEY = "llmagent-os/idempotency-key"
 
 FIRST, LONGEST = 0.5, 60.0  # seconds before a lost connection is made again, twice as many each time
 HANDSHAKE = 30.0  # seconds, at least, for a server to answer what we ask beside calls
-FETCHED = 180.0  # the same for a command, which may be one that first fetches the server: npx left alone half-way is broken
+FETCHED = 180.0  # the same for a command, which may fetch the server first: npx that is cut off leaves it broken
 MENDS = 5.0  # seconds that a call waits for a server that could not be reached
 PAGES = 100  # of a listing
 MANY = 500  # resources or prompts that are shown
