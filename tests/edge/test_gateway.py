@@ -215,6 +215,15 @@ async def test_a_body_that_is_no_json_is_a_400_on_every_route_that_takes_one(api
             assert route in OTHERS or "there is no" not in answer["error"]["message"], (route, kind)
 
 
+async def test_a_form_is_told_to_come_as_json(api: Gate) -> None:
+    for route in ("POST /v1/agents", "PATCH /v1/agents/{name}", "POST /v1/keys", "POST /v1/models"):
+        method, path, _ = filled(route, NOWHERE)
+        for kind, data in [each for each in NO_JSON if "form" in each[0]]:
+            status, answer = await api.ask(method, path, data=data, headers={"Content-Type": kind})
+            assert (status, answer["error"]["param"]) == (400, None), (route, kind)
+            assert answer["error"]["message"] == "send JSON, with the header `Content-Type: application/json`"
+
+
 async def test_what_is_no_json_is_refused(api: Gate) -> None:
     for path in (CHAT, "/v1/agents"):
         status, answer = await api.ask("POST", path, data=b"{", headers={"Content-Type": "application/json"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 import sys
 import time
 import traceback
@@ -184,6 +186,36 @@ def test_where_folders_move_while_they_are_counted_it_is_the_disk_that_tells(
     monkeypatch.setattr(watch, "walk", moved)
     assert overfull(tmp_path, os.getpid(), 1 << 30, (1 << 30) + 1)
     assert not overfull(tmp_path, os.getpid(), 1 << 30, 1 << 30)
+
+
+EXIT = {"x86_64": 60, "aarch64": 93}  # the call that ends a thread, by machine
+HELD = """
+import ctypes, os, sys, threading
+def hold():
+    file = open("f", "wb")
+    os.unlink("f")
+    file.write(os.urandom(400_000))
+    file.flush()
+    while open(f"/proc/self/task/{os.getpid()}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        pass
+    print("held", flush=True)
+    sys.stdin.read()
+threading.Thread(target=hold).start()
+ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() not in EXIT, reason="it calls Linux by numbers")
+def test_files_that_the_other_threads_hold_are_counted_once_the_first_has_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HELD, str(EXIT[platform.machine()])]
+    held = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert held.stdin is not None and held.stdout is not None
+    try:
+        assert held.stdout.readline() == "held\n"
+        assert os.listdir(tmp_path) == []
+        assert overfull(tmp_path, held.pid, 300_000, 0) and not overfull(tmp_path, held.pid, 1 << 20, 0)
+    finally:
+        held.communicate()
 
 
 def test_a_folder_of_any_depth_is_counted_to_its_end(top: Path) -> None:
