@@ -5,7 +5,7 @@
     python bench/fuzz_worker.py NAME FILE                        # one input again
 
 Half of the time is coverage-guided fuzzing (atheris) with inputs of up to 4 KB, half are inputs of up to 200 KB made by
-chance. A hang of ten seconds is a crash, too. The input of a crash is kept in the present folder.
+chance. A hang of a minute is a crash, too. The input of a crash is kept in the present folder.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import os
+import json
+import math
 import re
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import Report, load, machine, say
@@ -28,36 +29,52 @@ from fuzz_grown import LARGEST, SLOW, long_inputs
 from fuzz_readers import COVERED, READERS
 from fuzz_targets import LONGEST, is_slow
 
-HANG, MEMORY = 10, 2048  # seconds, megabytes
+HANG, MEMORY = 60, 2048  # seconds, megabytes
 _RUNS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _COVERED = re.compile(r"cov: (\d+)")
 
 
-def fuzz(name: str, seconds: int, seed: int, report: Report) -> None:
-    """Fuzz one parser and report; a crash is told with its traceback. With `seed` 0 it is another way every time."""
+class Worker:
+    """The process in which parsers are fuzzed by coverage: it takes some seconds to start."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("fuzz_worker.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def fuzz(self, name: str, options: Sequence[str], said: Path, slow: Path) -> int:
+        """Fuzz one; its exit status. What it says is in the file `said` afterwards."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(json.dumps([name, options, str(said), str(slow)]), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+def fuzz(worker: Worker, name: str, given: argparse.Namespace, seconds: int, report: Report) -> None:
+    """Fuzz one parser and report; a crash is told with its traceback. With seed 0 it is another way every time."""
     with tempfile.TemporaryDirectory(prefix="llmagent-os-fuzz-") as folder:
-        corpus, slow = Path(folder, "corpus"), Path(folder, "slow")
+        corpus, slow, said = Path(folder, "corpus"), Path(folder, "slow"), Path(folder, "said")
         seeds = READERS[name].seeds if name in READERS else ()
         corpus.mkdir()
         slow.mkdir()
         for number, first in enumerate((b"", *seeds)):
             (corpus / str(number)).write_bytes(first)
         options = [
-            f"-seed={seed}", f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG}",
-            f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={name}-", "-print_final_stats=1", str(corpus),
+            f"-seed={given.seed}", f"-max_total_time={seconds}", f"-runs={given.runs}", f"-max_len={LONGEST}",
+            f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={name}-", "-print_final_stats=1",
+            str(corpus),
         ]  # fmt: skip
-        command = [sys.executable, str(Path(__file__).with_name("fuzz_worker.py")), name, *options]
-        environment = os.environ | {"FUZZ_SLOW": str(slow)}
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, env=environment
-        )  # fmt: skip
+        status = worker.fuzz(name, options, said, slow)
+        told = said.read_text(errors="replace")
         found = [each.read_bytes() for each in slow.iterdir()]
-    runs, covered = _RUNS.search(done.stderr), _COVERED.findall(done.stderr)
-    if done.returncode or not runs:
-        say(done.stdout[-4000:] + done.stderr[-4000:])
+    runs, covered = _RUNS.search(told), _COVERED.findall(told)
+    if status or not runs:
+        say(told[-8000:])
     report.add(name, "executions", int(runs[1]) if runs else 0, "", at_least=1)
     report.add(name, "branches reached", int(covered[-1]) if covered else 0, "")
-    report.add(name, "crashes", int(done.returncode != 0), "", at_most=0)
+    report.add(name, "crashes", int(status != 0), "", at_most=0)
     slowest = [data for data in found if is_slow(COVERED[name], data)]
     for data in slowest[:3]:
         say(f"{name}: slow: {base64.b64encode(data).decode()}")
@@ -86,7 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *names], metavar="NAME", help=", ".join(names))
     parser.add_argument("--seconds", type=int, default=600, help="for each (600)")
-    parser.add_argument("--long", type=int, help="so many long inputs of each, and nothing by time")
+    parser.add_argument("--runs", type=int, default=-1, help="at most so many inputs of each by coverage")
+    parser.add_argument("--long", type=int, help="at most so many long inputs of each; alone, nothing by coverage")
     parser.add_argument("--largest", type=int, default=LARGEST, help=f"bytes of a long input ({LARGEST})")
     parser.add_argument(
         "--seed", type=int, default=0, help="so that it goes the same way again; 0: another one every time (0)"
@@ -95,16 +113,17 @@ def main() -> None:
     given = parser.parse_args()
     report = Report("fuzz", given.json)
     say(f"fuzz: {machine()}, load {load()}")
+    worker = Worker() if given.long is None or given.runs >= 0 else None
+    most = math.inf if given.long is None else given.long
     for name in given.names or names:
-        if given.long is not None:
-            if name in READERS:
-                grown(name, given, lambda made: made >= given.long, report)
-            continue
         seconds = given.seconds // 2 if name in READERS else given.seconds
-        fuzz(name, seconds, given.seed, report)
+        if worker is not None:
+            fuzz(worker, name, given, seconds, report)
         if name in READERS:
             end = time.monotonic() + seconds
-            grown(name, given, lambda made, end=end: time.monotonic() > end, report)
+            grown(name, given, lambda made, end=end: made >= most or time.monotonic() > end, report)
+    if worker is not None:
+        worker.stop()
     sys.exit(report.close())
 
 

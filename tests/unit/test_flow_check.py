@@ -126,6 +126,15 @@ def test_nothing_is_wrong_with_a_good_one() -> None:
             "line 3: node 'b': it waits for 2 branches, and 1 lead to it",
         ),
         ("nodes:\n  a: {agent: writer, gives: {type: strin}}", "line 2: node 'a': `gives`"),
+        (
+            "nodes:\n  a: {agent: writer}\n  b: {agent: writer}\nedges: [{from: a, to: b, when: {x: {type: strin}}}]",
+            "line 4: node 'b': `when`: type is 'strin', which is no type of JSON schemas; did you mean 'string'?",
+        ),
+        (
+            "chain:\n  - {agent: writer}\n  - select:\n      cases:\n"
+            "        x: {when: {.: {pattern: '('}}, do: {id: e, function: pass}}",
+            "node 'e': `when`: pattern is no regular expression",
+        ),
     ],
 )
 def test_each_kind_of_fault(text: str, expected: str) -> None:

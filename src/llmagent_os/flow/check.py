@@ -241,17 +241,25 @@ def _ordered(graph: Graph) -> list[Node]:
 
 
 def _schemas(graph: Graph) -> Iterator[Fault]:
-    typed = [(node.id, node.takes, node.gives, node.line) for node in graph.nodes]
-    for place, takes, gives, line in (("flow", graph.takes, graph.gives, 0), *typed):
-        for name, schema in (("takes", takes), ("gives", gives)):
-            if schema is not None:
-                try:
-                    schemas.meant(schema, f"`{name}`", name)
-                except InvalidRequest as error:
-                    yield Fault(place, error.message, line)
+    for place, name, schema, line in _said(graph):
+        try:
+            schemas.meant(schema, f"`{name}`", name)
+        except InvalidRequest as error:
+            yield Fault(place, error.message, line)
     for node in graph.nodes:
         if node.work.kind == "similar" and not node.work.choices:
             yield Fault(node.id, "`similar` has no choices", node.line)
+
+
+def _said(graph: Graph) -> Iterator[tuple[str, str, Json, int]]:
+    """Every schema of a graph: at which place, called how, and in which line."""
+    typed = [(node.id, node.takes, node.gives, node.line) for node in graph.nodes]
+    for place, takes, gives, line in (("flow", graph.takes, graph.gives, 0), *typed):
+        said = (("takes", takes), ("gives", gives))
+        yield from ((place, name, each, line) for name, each in said if each is not None)
+    for edge in graph.edges:
+        asked = edge.when.values() if isinstance(edge.when, Mapping) else ()
+        yield from ((edge.target, "when", each, edge.line) for each in asked if isinstance(each, Mapping))
 
 
 def _types(graph: Graph, world: World) -> Iterator[Fault]:
