@@ -131,6 +131,26 @@ def test_what_somebody_else_answers_meanwhile_ends_the_asking(shell: Shell) -> N
     assert shell.json("audit", "show", "--last", "1")[0]["decision"] == "refused by owner"
 
 
+def test_a_flow_has_somebody_choose_at_the_terminal_or_by_a_command(shell: Shell) -> None:
+    node = "{human: 'Which?', ask: choose, options: [refund, \"no\\e[2K\"]}"
+    (shell.home / "desk.yaml").write_text(f"name: desk\nflow: {{nodes: {{what: {node}}}}}\n")
+    shell.ok("agents", "create", str(shell.home / "desk.yaml"))
+    with shell.terminal("run", "desk", "a lamp") as person:
+        said = person.expect(r"Which\? \(nothing: none\) ")
+        assert "desk" in said and "asks you to choose" in said and r'2  "no\u001b[2K"' in said
+        person.type("1\n")
+        person.expect(r"\(choose was answered by owner\)")
+        person.expect("refund")
+        assert person.end() == 0
+    with shell.terminal("run", "desk", "a lamp") as person:
+        person.expect(r"Which\? \(nothing: none\) ")
+        (asked,) = shell.json("approvals", "list")
+        assert "no answer" in shell.fails("approvals", "answer", asked["id"], "replace")
+        assert 'goes on with "refund"' in shell.ok("approvals", "answer", asked["id"], "refund")
+        person.expect(r"\(choose was answered by owner\)")
+        assert person.end() == 0
+
+
 def test_without_a_terminal_a_command_says_what_it_waits_for(shell: Shell) -> None:
     command = [COMMAND, "run", "clerk", PAY]
     with subprocess.Popen(

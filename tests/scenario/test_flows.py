@@ -418,7 +418,7 @@ async def test_a_person_may_correct_or_refuse(team: Team) -> None:
     assert team.ledger == ["5"]
 
 
-async def test_a_tool_that_is_to_ask_asks_and_the_tool_approve_alone_approves_of_nothing(team: Team) -> None:
+async def test_a_tool_that_is_to_ask_asks(team: Team) -> None:
     await team.flow("f", {"nodes": {"a": {"tool": "note", "input": {"what": "x"}, "ask": True}}})
     _, task = await team.begin("f")
     await until(team.system.approvals.waiting)
@@ -426,9 +426,6 @@ async def test_a_tool_that_is_to_ask_asks_and_the_tool_approve_alone_approves_of
     await answer(team, team.system.approvals.waiting()[0]["id"], True)
     await team.system.agents.reply(task, 60)
     assert team.ledger == ["x"]
-    await team.flow("g", {"nodes": {"a": {"tool": "approve", "input": {"question": "really?"}}}})
-    with pytest.raises(ProcessFailed, match="nobody was asked"):
-        await team.run("g")
 
 
 # -- again from a node

@@ -29,6 +29,10 @@ _WORK = st.one_of(
     st.fixed_dictionaries({"function": _NAMES}, optional={"input": _INPUTS}),
     st.fixed_dictionaries({"human": TEXT.filter(bool)}),
     st.fixed_dictionaries(
+        {"human": TEXT.filter(bool), "ask": st.just("choose"), "options": st.just(["a", "b"]), "expires": st.just(9)},
+        optional={"otherwise": st.just("a"), "escalate": st.just({"after": 5, "to": "bob"})},
+    ),
+    st.fixed_dictionaries(
         {"similar": _NAMES, "choices": st.dictionaries(TEXT.filter(bool), TEXT, min_size=1, max_size=2)}
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmagent_os.core.errors import InvalidRequest, not_found
-from llmagent_os.core.records import Budget, Grant
+from llmagent_os.core.records import Budget, Grant, Policy
 from llmagent_os.flow.check import SHOWN, About, World, check
 from llmagent_os.flow.compose import read
 from llmagent_os.flow.functions import FUNCTIONS
@@ -171,7 +171,8 @@ def test_flows_that_ask_one_twice_each_are_looked_at_once() -> None:
             "line 3: node 'b': the grant of the flow does not cover the model 'small', which 'writer' needs",
         ),
         (Grant(agents=()), "line 3: node 'b': the grant of the flow does not cover the agent 'writer'"),
-        (Grant(tools=("find",)), "line 4: node 'c': the grant of the flow does not cover the tool 'approve'"),
+        (Grant(syscalls=()), "line 4: node 'c': the grant of the flow does not cover the syscall 'ask'"),
+        (Grant(policy=Policy(approvals=0)), "line 4: node 'c': the policy of the flow has nobody asked"),
     ],
 )
 def test_a_capability_that_a_node_would_lack(grant: Grant, expected: str) -> None:
@@ -179,7 +180,7 @@ def test_a_capability_that_a_node_would_lack(grant: Grant, expected: str) -> Non
         "nodes:\n  a: {tool: find, input: {order: 1}}\n  b: {agent: writer}\n  c: {human: fine}\nedges: [a -> b -> c]"
     )
     assert any(each.startswith(expected) for each in faults(text, grant=grant))
-    assert faults(text, grant=Grant(tools=("find", "appr*"), models=("small",), agents=("writer",))) == []
+    assert faults(text, grant=Grant(tools=("find",), syscalls=("a*",), models=("small",), agents=("writer",))) == []
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from ..security.anomaly_statistics import Statistics
 from ..security.approvals import Approvals
 from ..security.identity import Keys
 from ..security.intents import Intents
+from ..security.people import People
 from ..security.policy import Gate
 from ..security.privacy import Privacy, VaultShare
 from ..security.quotes import Quotes, Spotlight
@@ -174,7 +175,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             lambda: kernel, planning.about(lambda call: acting(call)),
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch)
+        people = People(lambda: (gate.asking, gate.labels))
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, people.table())
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:

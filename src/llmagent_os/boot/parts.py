@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..agent.loop import Agent, program
@@ -13,7 +14,7 @@ from ..core.errors import Unsupported
 from ..core.ports import DecodingStrategy, Syscall, Tool
 from ..core.records import Budget, Traits
 from ..flow.functions import FUNCTIONS, Function
-from ..flow.steps import APPROVE, LOOP, PROGRAMS, Approve, Steps
+from ..flow.steps import LOOP, PROGRAMS, Steps
 from ..kernel.kernel import Kernel
 from ..kernel.process import Program
 from ..llm.decoding import STRATEGIES
@@ -45,10 +46,10 @@ class Builtin:
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
-        functions: Mapping[str, Function], steps: Steps, calls: Calls, watch: Watch,
+        functions: Mapping[str, Function], steps: Steps, calls: Calls, watch: Watch, more: Mapping[str, Syscall],
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
-        self._functions, self._steps, self._calls, self._watch = functions, steps, calls, watch
+        self._functions, self._steps, self._calls, self._watch, self._more = functions, steps, calls, watch, more
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -62,8 +63,8 @@ class Builtin:
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows, planners and triggers ask of the kernel."""
-        return {**self._steps.table(), **self._watch.table(), **self._calls.table()}
+        """What flows, planners and triggers ask of the kernel, and programs of people."""
+        return {**self._steps.table(), **self._watch.table(), **self._calls.table(), **self._more}
 
     @hookimpl
     def functions(self) -> Mapping[str, Function]:
@@ -74,8 +75,7 @@ class Builtin:
     def tools(self) -> Mapping[str, Tool]:
         """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox."""
         root, tools = self._config.data / "workspaces", self._config.tools
-        found = {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
-        return {**found, APPROVE: Approve()}
+        return {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:
@@ -107,6 +107,7 @@ def load_plugins(
     steps: Steps | None = None,
     calls: Calls | None = None,
     watch: Watch | None = None,
+    more: Mapping[str, Syscall] = MappingProxyType({}),
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
@@ -115,7 +116,7 @@ def load_plugins(
     made = sandbox or Sandbox(config.tools.sandbox)
     builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents),
                       calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"),
-                      watch or Watch(_no_kernel, _nothing_known, _nothing_known))  # fmt: skip
+                      watch or Watch(_no_kernel, _nothing_known, _nothing_known), more)  # fmt: skip
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)

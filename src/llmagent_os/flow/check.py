@@ -8,15 +8,22 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import islice
 
-from ..core import schemas, templates
+from ..core import asks, schemas, templates
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.ports import Tool
 from ..core.records import EVERYTHING, Budget, Grant, Json
 from . import values
 from .graph import RESERVED, Edge, Graph, Node, Work, wants
-from .steps import APPROVE
+from .steps import ASK
 
 SHOWN = 20  # faults of a kind: nobody reads more at once, and each takes a search for what may have been meant
+APPROVED: Mapping[str, Json] = {
+    "type": "object",
+    "properties": {
+        "approved": {"type": "boolean"}, "value": {}, "why": {"type": "string"}, "by": {"type": "string"},
+    },
+}  # fmt: skip
+"""What a person gives who is asked to approve."""
 FEW = 500  # nodes, up to which every pair of them is looked at
 
 
@@ -296,10 +303,7 @@ def _gives(node: Node, world: World) -> Mapping[str, Json] | None:
     if node.work.kind == "similar":
         return {"type": "string"}
     if node.work.kind == "human":
-        return {
-            "type": "object",
-            "properties": {"approved": {"type": "boolean"}, "value": {}, "why": {"type": "string"}},
-        }
+        return asks.form(node.work.ask or "approve", node.work.more or {}) or APPROVED
     about = _about(world, node.work.name) if node.work.kind == "agent" else None
     if about is None or about.graph is not None:
         return about.graph.gives if about is not None and about.graph is not None else None
@@ -321,12 +325,15 @@ def _capabilities(graph: Graph, world: World) -> Iterator[Fault]:
     for node in graph.nodes:
         for work in works(node):
             about = _about(world, work.name) if work.kind == "agent" else None
-            tools = {"tool": [work.name], "human": [APPROVE]}.get(work.kind, [])
+            tools = [work.name] if work.kind == "tool" else []
+            if work.kind == "human" and not held.policy.approvals:
+                yield Fault(node.id, "the policy of the flow has nobody asked (`approvals: 0`)", node.line)
             inner = [each for each in (about.tools if about else ()) if not each.startswith("agent:")]
             models = [about.model] if about and about.graph is None else [work.name] if work.kind == "similar" else []
             for kind, names, patterns in (
                 ("tool", [*tools, *inner], held.tools), ("model", models, held.models),
                 ("agent", [work.name] if work.kind == "agent" else [], held.agents),
+                ("syscall", [ASK] if work.kind == "human" else [], held.syscalls),
             ):  # fmt: skip
                 for name in names:
                     if patterns is not None and not any(fnmatchcase(name, each) for each in patterns):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from ..core import codec, documents, templates
+from ..core import asks, codec, documents, templates
 from ..core.errors import InvalidRequest, nearest
-from ..core.records import Json
+from ..core.records import Ask, Json
 
 Kind = Literal["agent", "tool", "function", "human", "similar"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -33,15 +33,17 @@ class Work:
     """What is done: by an agent, a tool, a function, a person (`name` is the question), or by likeness (see `Node`).
 
     `input` is a template over results by node, `input` (what the flow was given) and `item` (of a map); None: what
-    comes along the edges. `ask`: a person is asked before a tool is called. `choices` of `similar`, whose `name` is the
-    model that embeds, are descriptions by name; its result is the name that is nearest.
+    comes along the edges. `ask`: a person is asked before a tool is called; of a person, what they are asked for, and
+    `more` has what else is said of that (`asks.FIELDS`, of which `options` may be templates). `choices` of `similar`,
+    whose `name` is the model that embeds, are descriptions by name; its result is the name that is nearest.
     """
 
     kind: Kind
     name: str
     input: Json = None
-    ask: bool = False
+    ask: bool | Ask = False
     choices: Mapping[str, str] | None = None
+    more: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ def wants(node: Node) -> Iterator[str]:
     """What a node's templates name, those of its fallback too."""
     for template in (node.over, node.work.input, node.fallback.input if node.fallback else None):
         yield from templates.named(template)
-    yield from templates.named(node.work.name if node.work.kind == "human" else None)
+    if node.work.kind == "human":
+        yield from templates.named([node.work.name, (node.work.more or {}).get("options")])
 
 
 # -- data to records
@@ -261,7 +264,7 @@ def nodes_of(data: Any) -> Iterator[Node]:
         yield node
 
 
-_WORK = (*KINDS, "input", "ask", "choices", "value")
+_WORK = (*KINDS, "input", "ask", "choices", "value", *asks.FIELDS)
 _PLAIN = ("over", "takes", "gives", "at_once", "timeout", "fails", "join", "keep", "budget")
 _NODE = ("id", *_WORK, *_PLAIN, "retry", "fallback", "undo", "at")
 _NUMBERS = ("tokens", "money", "steps", "seconds", "depth")
@@ -329,9 +332,18 @@ def work_of(data: Any, line: int, name: str, part: str = "") -> Work:
     if not isinstance(data[does[0]], str) or not data[does[0]]:
         raise wrong(f"{said}`{does[0]}` is a name, in text", line, name)
     choices, ask = data.get("choices"), data.get("ask", False)
-    if (does[0] == "similar") != isinstance(choices, Mapping) or not isinstance(ask, bool):
-        raise wrong(f"{said}`similar` (and nothing else) has `choices`, and `ask` is true or false", line, name)
-    return Work(does[0], data[does[0]], data.get("input"), ask, choices)
+    more = {field: data[field] for field in asks.FIELDS if data.get(field) is not None}
+    if (does[0] == "similar") != isinstance(choices, Mapping):
+        raise wrong(f"{said}`similar` (and nothing else) has `choices`", line, name)
+    if does[0] == "human":
+        ask = "approve" if isinstance(ask, bool) else ask
+        try:
+            asks.form(ask, more)
+        except InvalidRequest as error:
+            raise wrong(f"{said}{error.message}", line, name) from None
+    elif more or not isinstance(ask, bool):
+        raise wrong(f"{said}`human` (and nothing else) has `{next(iter(more), 'ask')}` so", line, name)
+    return Work(does[0], data[does[0]], data.get("input"), ask, choices, more or None)
 
 
 def edges_of(data: Any, line: int) -> Iterator[Edge]:
@@ -379,7 +391,8 @@ def _told(node: Node) -> dict[str, Json]:
 
 
 def _work_told(work: Work) -> dict[str, Json]:
-    return {work.kind: work.name} | _lean(work, "input", "ask", "choices")
+    told = {work.kind: work.name, **_lean(work, "input", "choices"), **(work.more or {})}
+    return told if work.ask in (False, "approve") else told | {"ask": work.ask}
 
 
 def _edge_told(edge: Edge) -> Json:

@@ -29,7 +29,7 @@ from . import values
 from .functions import Function
 from .graph import Graph
 from .state import IN_PROCESS, Job, Run, Value
-from .steps import AGENT, APPROVE
+from .steps import AGENT, PERSON
 from .trace import UNDO
 
 OURS = (BudgetExceeded, JournalUnavailable, JournalDamaged)
@@ -187,9 +187,7 @@ class Runner:
         work, body = job.work, job.input
         kind, name, ask = "tool", work.name, work.ask
         if work.kind == "human":
-            asked = {"input": job.input, "item": job.value}
-            body = {"question": templates.fill(work.name, {**results, **asked}), "value": job.input}
-            name, ask = APPROVE, True
+            kind, name, ask, body = PERSON, "", False, _asked(job, results)
         elif work.kind == "agent":
             kind, body = AGENT, {"text": templates.text(job.input) or " ", "input": job.input}
             if job.node.gives is not None and not before and not job.second:
@@ -272,3 +270,14 @@ class Runner:
                     error = ended.get("error")
             undone.append(job.piece) if error is None else left.append(f"{job.piece} ({error})")
         return undone, left
+
+
+def _asked(job: Job, results: Mapping[str, Json]) -> dict[str, Json]:
+    """What a person is asked: the words, and what there is to choose from, with what the templates name put there."""
+    work, more = job.work, dict(job.work.more or {})
+    scope = {**results, "input": job.input, "item": job.value}
+    if "options" in more:
+        more["options"] = templates.fill(more["options"], scope)
+    value = templates.text(job.input) if work.ask == "correct" else job.input
+    return {"kind": work.ask or "approve", "question": templates.text(templates.fill(work.name, scope)), "value": value,
+            **more}  # fmt: skip

@@ -14,7 +14,7 @@ from ..core import declared as by
 from ..core.errors import InvalidRequest, LLMAgentOSError, PermissionDenied
 from ..core.errors import text as words
 from ..core.ports import Syscall, own, uncovered
-from ..core.records import Budget, Call, Grant, Json, Rule, Ticket, ToolSpec, Traits
+from ..core.records import Budget, Call, Grant, Json, Rule
 from ..core.sys import Sys
 from ..kernel import budget
 from ..kernel.kernel import Kernel
@@ -26,8 +26,10 @@ LOOP = "flow"
 """The loop of agents that are flows."""
 AGENT, TOOL = "agent", "flow_tool"
 """The programs of a flow's children."""
-APPROVE = "approve"
-"""The tool by which a person is asked."""
+ASK = "ask"
+"""The syscall by which a person is asked."""
+PERSON = "person"
+"""The kind of child that asks one."""
 MONTH = 30 * 86400.0
 Hire = Callable[[Call, str, Json], Awaitable[tuple[dict[str, Any], Sequence[Budget]]]]
 """What a process of an agent is started with, that answers one message; and on which accounts it draws."""
@@ -65,7 +67,7 @@ class Steps:
             if child["kind"] == AGENT:
                 wanted, drawn = await self._hire(call, child["name"], child["body"])
             else:
-                wanted = _tool(process, child)
+                wanted = (_asking if child["kind"] == PERSON else _tool)(process, child)
             wanted["name"] += f"{process.pid}.{child['node']}"
             wanted["nice"] = max(wanted.get("nice", 0), process.nice)
         except LLMAgentOSError as error:
@@ -146,40 +148,31 @@ def _tool(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
         rule = replace(policy.tools.get(tool, Rule()), ask="always")
         policy = replace(policy, tools={**policy.tools, tool: rule})
     grant = Grant((tool,), models=(), agents=(), syscalls=(), policy=policy, shared=process.grant.shared)
+    return _child(process, {"tool": tool, "arguments": child["body"]}, grant)
+
+
+def _asking(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
+    """What the process is started with that asks a person: it holds that alone, under the policy of the flow."""
+    policy, shared = process.grant.policy, process.grant.shared
+    alone = Grant((), models=(), agents=(), syscalls=(ASK,), policy=policy, shared=shared)
+    return _child(process, {"asks": child["body"]}, alone)
+
+
+def _child(process: Process, args: Json, grant: Grant) -> dict[str, Any]:
     home = (process.name or "flow").split("@")[0].split("~")[0]
-    return {"program": TOOL, "args": {"tool": tool, "arguments": child["body"]}, "name": f"{home}~",
-            "grant": codec.loads(codec.canonical(grant))}  # fmt: skip
+    return {"program": TOOL, "args": args, "name": f"{home}~", "grant": codec.loads(codec.canonical(grant))}
 
 
 async def tool(sys: Sys, args: Json, state: Json) -> Json:
-    """The program of a tool's process: call it, and end with its result.
-
-    Of the tool that asks a person the result says what they said, and the value as they left it.
-    """
-    if args["tool"] != APPROVE:
+    """The program of a tool's process: call it, or ask a person, and end with the result."""
+    if "asks" not in args:
         return await sys.call(args["tool"], args["arguments"])
     try:
-        found = await sys.call(APPROVE, args["arguments"])
+        return await sys.syscall(ASK, **args["asks"])
     except PermissionDenied as error:
+        if args["asks"]["kind"] != "approve":
+            raise
         return {"approved": False, "why": error.message}
-    return found.get("result", found)
 
 
 PROGRAMS: Mapping[str, Program] = {TOOL: Program(tool)}
-
-
-class Approve:
-    """The tool `approve`: it does nothing, but its call is asked about; the policy of a flow's process has it so."""
-
-    spec = ToolSpec(
-        APPROVE, "Ask a person. For flows: it works only where a policy has every call of it asked about.",
-        {"type": "object", "properties": {"question": {"type": "string"}, "value": {}}, "required": ["question"]},
-    )  # fmt: skip
-    traits = Traits("read", idempotent=True, trusted=True)
-
-    async def run(self, arguments: dict[str, Json], ticket: Ticket) -> Json:
-        """Say that it was approved; raises InvalidRequest where nobody was asked."""
-        rule = ticket.grant.policy.tools.get(APPROVE)
-        if rule is None or rule.ask != "always":
-            raise InvalidRequest("approve works only where the policy says `approve: {ask: always}`: nobody was asked")
-        return {"approved": True, "value": arguments.get("value")}

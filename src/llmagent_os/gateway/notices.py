@@ -41,7 +41,8 @@ def became(kept: Mapping[str, Any]) -> str:
     """What became of a question, for people."""
     if kept.get("by") is None:
         return f"is gone: {visible(kept.get('over') or 'nobody waits for the answer any more')}"
-    return f"was {'allowed' if kept['allowed'] else 'refused'} by {visible(kept['by'])}"
+    did = "refused" if not kept["allowed"] else "allowed" if kept.get("form") is None else "answered"
+    return f"was {did} by {visible(kept['by'])}"
 
 
 class Notes:

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from ..core.records import Hidden
+from ..core.errors import InvalidRequest
+from ..core.records import Ask, Hidden
 from .desk import Here
 from .rest_agents import Strict
 from .routes import Route
@@ -37,12 +38,19 @@ class Asked(BaseModel):
     at: float | None = Field(None, description="when it was answered or over, in seconds since the epoch")
     changed: dict[str, Any] | None = Field(None, description="the arguments that a person put instead")
     over: str | None = Field(None, description="why nobody can answer it any more")
+    kind: Ask = Field("approve", description="what is asked for; `tool` has it again where a program asks")
+    form: dict[str, Any] | None = Field(None, description="the JSON schema of the answer; null for a yes or no")
+    expires: float | None = Field(None, description="after which nobody can answer, in seconds since the epoch")
+    escalate: list[dict[str, Any]] = Field(default_factory=list, description="who may answer as well: `{to, at}`")
+    expired: bool = Field(False, description="whether nobody answered in time")
+    answer: Any = Field(None, description="what was said, where the question has a form")
 
 
 class Answer(Strict):
-    """What becomes of it."""
+    """What becomes of it: yes or no, or what is said where the question has a form."""
 
-    allow: bool
+    allow: bool | None = Field(None, description="not needed with a value")
+    value: Any = Field(None, description="what is said, of the question's form")
     arguments: dict[str, Any] | None = Field(None, description="with a yes: what is to be put instead, all of them")
 
 
@@ -66,7 +74,14 @@ class Approving:
         return Asked(**here.system.approvals.of(identifier, here.caller))
 
     async def answer(self, here: Here, identifier: str, body: Answer) -> Asked:
-        """Allow or refuse; the agent goes on at once. 409 says that it is too late, or that somebody else answered."""
-        put = {} if body.arguments is None else {"arguments": Hidden(body.arguments)}
-        answered = await here.sys.act("approvals.answer", id=identifier, allow=body.allow, **put)
+        """Allow, refuse, or say what is asked for; the agent goes on at once.
+
+        409 says that it is too late, or that somebody else answered.
+        """
+        put = {name: Hidden(getattr(body, name)) for name in ("arguments", "value") if name in body.model_fields_set}
+        allow = "value" in put if body.allow is None else body.allow
+        if body.allow is None and not allow:
+            raise InvalidRequest("say whether you `allow` it, or a `value`", parameter="allow")
+        put = {name: each for name, each in put.items() if each.value is not None or name == "value"}
+        answered = await here.sys.act("approvals.answer", id=identifier, allow=allow, **put)
         return Asked(**answered.value)

@@ -96,7 +96,9 @@ class Asking:
 
 def _noted(call: Call, question: str, answer: Answer) -> Answer:
     """Note in a call's row who said what."""
-    if answer.allowed or answer.by:
+    if answer.expired:
+        call.decision["expired"] = question
+    elif answer.allowed or answer.by:
         said: dict[str, Json] = {"question": question, "approver": answer.by, "at": answer.at}
         told = said if answer.arguments is None else said | {"arguments": answer.arguments}
         call.decision["consent" if answer.allowed else "refusal"] = told

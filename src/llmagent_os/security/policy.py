@@ -75,7 +75,7 @@ class Gate:
         self._tenants = tenants
         self._tools, self._files, self._forms = tools, files, Forms(tools)
         self._acts, self.turnstile = Acts(tools, find, journal), Turnstile()
-        self._asking = Asking(approver, self._acts.user)
+        self.asking = Asking(approver, self._acts.user)
         self.labels = Labels(self.trusts, self._names, self._returned)
         self.follow = self.labels.follow  # see `core.ports.Follower`
 
@@ -286,7 +286,7 @@ class Gate:
         asked = replace(asked, editable=True, sources=sources, files=terms.files)
         most = min(holder.grant.policy.approvals for holder in process.lineage())
         try:
-            return await self._asking.ask(asked, call, process, most)
+            return await self.asking.ask(asked, call, process, most)
         except TooMany:
             raise _denied(tool, decision, f"and {most} questions in a turn are the most") from None
 

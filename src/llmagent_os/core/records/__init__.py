@@ -3,7 +3,7 @@
 Frozen and slotted; validated where data enters (the gateway, configuration), trusted inside.
 """
 
-from .calls import Answer, Call, Hidden, Outcome, Question, repeats
+from .calls import Answer, Ask, Call, Hidden, Outcome, Question, repeats
 from .models import EngineInfo, ModelSpec, Page, Route
 from .names import DEFAULT, SHARED, Json, owned, owner_of, personal
 from .processes import (
@@ -74,6 +74,7 @@ __all__ = [
     "UNSET",
     "Alternative",
     "Answer",
+    "Ask",
     "Budget",
     "Call",
     "Chunk",

@@ -9,6 +9,9 @@ from typing import Any, Literal
 from .names import Json
 from .requests import Chunk, Part, Usage
 
+Ask = Literal["approve", "choose", "fill", "correct"]
+"""What a person is asked for: a yes or no, one of some options, data of a schema, or a text as it should be."""
+
 Outcome = Literal["ok", "error", "cancelled", "deadline"]
 """How a call ended: `cancelled` where its caller went away, `deadline` where it was not answered in time."""
 
@@ -80,6 +83,10 @@ class Question:
     in doubt who wrote it, `sources` of each where it stands; `why` is the reason for asking, in words. `four_eyes`: see
     `Policy`. `editable`: a yes may come with other arguments. `files` are those of its workspace that the call names,
     each with a digest of what is in it: it is done with those, or not at all.
+
+    Where a program asks, and not about a call, `tool` is the `kind` and `arguments` are `question`, `value` and
+    `options`. `form` is the JSON schema of the answer, None where a yes or no is one. After `expires` (seconds since
+    the epoch) nobody can answer; from `at` on each of `escalate` (`{to, at}`) may as well.
     """
 
     id: str
@@ -96,19 +103,26 @@ class Question:
     editable: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    kind: Ask = "approve"
+    form: Mapping[str, Json] | None = None
+    expires: float | None = None
+    escalate: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a question: whether it may be done, who says so, and when (seconds since the epoch).
 
-    `arguments` are those that the person put instead; None: as they were shown.
+    `arguments` are those that the person put instead; None: as they were shown. `value` is what they say where the
+    question has a `form`. `expired`: nobody answered in time.
     """
 
     allowed: bool
     by: str = ""
     at: float = 0.0
     arguments: Mapping[str, Json] | None = None
+    value: Json = None
+    expired: bool = False
 
 
 class Hidden:

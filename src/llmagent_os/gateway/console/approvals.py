@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.errors import InvalidRequest
 from ...core.records import Json
-from ...core.visible import named, visible
+from ...core.visible import named, quoted, visible
 from ..client import Client
 from ..notices import became
-from .asking import columns_of, described
+from .asking import columns_of, described, value_of
 from .changes import parsed
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, emitted
@@ -66,6 +67,44 @@ def allow(
 def refuse(which: Which, as_json: AsJson = False, data: Data = None) -> None:
     """Have the agent do without it."""
     _answer(which, False, as_json, data)
+
+
+@approvals.command(
+    epilog=examples(
+        "approvals answer 5f3a9c0d12e4b678 refund", "approvals answer 5f3a9c0d12e4b678 '{amount: 20}'",
+        "approvals answer 5f3a9c0d12e4b678 --file letter.txt",
+    )
+)  # fmt: skip
+def answer(
+    which: Which,
+    value: Annotated[
+        str | None,
+        typer.Argument(help="An option or its number, data in YAML, or the text; without it the text stays as it is."),
+    ] = None,
+    file: Annotated[
+        typer.FileText | None, typer.Option(help="Read the value from a file; - for what is typed or piped in.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Say what a question asks for: choose, fill in, or correct."""
+
+    async def work(client: Client) -> Any:
+        kept = await client.get(f"/v1/approvals/{which}")
+        text = value if file is None else file.read()
+        if text is not None and kept["form"] is not None:
+            said = value_of(kept, text)
+        elif kept["kind"] == "correct":
+            said = kept["arguments"]["value"]
+        else:
+            raise InvalidRequest(f"to {named(kept['tool'])}: allow, refuse, or a VALUE where one is asked for")
+        return await client.post(f"/v1/approvals/{which}", {"value": said})
+
+    found = ask(data, work)
+    if as_json:
+        emit(found)
+    else:
+        print(f"{visible(found['agent'])} goes on with {quoted(found['answer'])}")
 
 
 def _answer(which: str, allow: bool, as_json: bool, data: Any, put: Sequence[str] = ()) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import yaml
 
-from ...core.errors import LLMAgentOSError
+from ...core.errors import InvalidRequest, LLMAgentOSError
 from ...core.records import Json
 from ...core.visible import named, quoted, visible
 from ..client import Client
@@ -33,7 +34,8 @@ def described(kept: Mapping[str, Any], columns: int | None = None) -> Iterator[s
 
 
 def _lines(kept: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{visible(kept['agent'])} (process {kept['pid']}) wants to {named(kept['tool'])}"
+    does = "wants to" if kept["tool"] != kept.get("kind") else "asks you to"
+    yield f"{visible(kept['agent'])} (process {kept['pid']}) {does} {named(kept['tool'])}"
     for name, value in kept["arguments"].items():
         origin = kept["origins"].get(name) or kept["sources"].get(name)
         yield f"    {named(name)} = {quoted(value)}" + (f"   <- from {visible(origin)}" if origin else "")
@@ -42,6 +44,28 @@ def _lines(kept: Mapping[str, Any]) -> Iterator[str]:
     yield f"    why you are asked: {visible(kept['why'])}"
     if kept["four_eyes"]:
         yield f"    four eyes: somebody else than {visible(kept['principal'])} has to allow it"
+    if kept.get("expires") is not None:
+        yield f"    nobody can answer after {_moment(kept['expires'])}"
+    for each in kept.get("escalate", ()):
+        yield f"    {visible(each['to'])} may answer as well from {_moment(each['at'])}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def value_of(kept: Mapping[str, Any], text: str) -> Json:
+    """What somebody types, as the value that a question asks for: an option or its number, a text, or YAML."""
+    options = kept["form"].get("enum") if kept["kind"] == "choose" else None
+    if options is not None and text not in options and text.isdecimal() and 0 < int(text) <= len(options):
+        return str(options[int(text) - 1])
+    if kept["kind"] != "fill":
+        return text
+    try:
+        value: Json = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"that is no YAML: {error}", parameter="value") from error
+    return value
 
 
 def folded(line: str, columns: int) -> Iterator[str]:
@@ -105,7 +129,8 @@ class Asker:
             say("\n" + "\n".join(described(kept, columns_of(sys.stderr))))
             if not self._here:
                 which = kept["id"]
-                say(f"    it waits; answer with: llmagent-os approvals allow {which}, or refuse {which}")
+                how = f"allow {which}" if kept.get("form") is None else f"answer {which} VALUE"
+                say(f"    it waits; answer with: llmagent-os approvals {how}, or refuse {which}")
                 return
             forget()
             try:
@@ -118,15 +143,37 @@ class Asker:
                 say(f"llmagent-os: {visible(error.message)}")
 
     async def _answer(self, kept: Mapping[str, Any]) -> dict[str, Json]:
+        if kept.get("kind") in ("choose", "fill"):
+            return await _said(kept)
         while True:
-            said = (await typed(PROMPT if kept["editable"] else PROMPT.replace("/edit", ""))).strip().lower()
+            can = kept["editable"] or kept.get("form") is not None
+            said = (await typed(PROMPT if can else PROMPT.replace("/edit", ""))).strip().lower()
+            if said in ("y", "yes") and kept.get("form") is not None:
+                return {"value": kept["arguments"]["value"]}
             if said in ("y", "yes"):
                 return {"allow": True}
             if said in ("", "n", "no"):
                 return {"allow": False}
+            if said in ("e", "edit") and kept.get("form") is not None:
+                return {"value": await typed("type it anew: ")}
             if said in ("e", "edit") and kept["editable"]:
                 return {"allow": True, "arguments": await _edited(kept["arguments"])}
             say("y lets it happen once, n (or nothing) does not, edit lets it happen with other values")
+
+
+async def _said(kept: Mapping[str, Any]) -> dict[str, Json]:
+    """One of some options, or data by its fields or as a whole; nothing refuses."""
+    fields = kept["form"].get("properties") if kept["kind"] == "fill" else None
+    if kept["kind"] == "choose":
+        for number, option in enumerate(kept["form"].get("enum", ()), 1):
+            say(f"    {number}  {quoted(option)}")
+    if not fields:
+        text = (await typed("Which? (nothing: none) " if kept["kind"] == "choose" else "In YAML: ")).strip()
+        return {"value": value_of(kept, text)} if text else {"allow": False}
+    say("type each field, in YAML; nothing leaves it out")
+    lines = {name: (await typed(f"    {named(name)} ")).strip() for name in fields}
+    value = {name: value_of(kept, text) for name, text in lines.items() if text}
+    return {"value": value} if value else {"allow": False}
 
 
 async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
