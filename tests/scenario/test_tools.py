@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,28 @@ from llmagent_os.core.errors import BudgetExceeded, NotFound
 from llmagent_os.core.records import GenerateRequest, ModelSpec
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
+from llmagent_os.plugins import hookimpl
 from tests.stand_ins.shell import Shell
 
 Start = Callable[..., Awaitable[System]]
+
+
+TIMED = ToolKit()
+
+
+@TIMED.add(effect="read")
+def crashes() -> dict[str, Any]:
+    """Run code that fails after another while each time, as real code does."""
+    return {"stdout": "", "stderr": "KeyError: 'amount'", "exit": 1, "seconds": time.monotonic()}
+
+
+class Timed:
+    """Brings it."""
+
+    @hookimpl
+    def tools(self) -> ToolKit:
+        """What a plugin's tools are."""
+        return TIMED
 
 
 @pytest.fixture
@@ -31,7 +51,7 @@ async def start(tmp_path: Path, models_folder: Path) -> AsyncIterator[Start]:
     async def begin(**options: Any) -> System:
         if systems:
             await systems[-1].close()
-        system = await boot(load({"data": tmp_path / "data", "model": "scripted"}))
+        system = await boot(load({"data": tmp_path / "data", "model": "scripted"}), [Timed()])
         system.add_engine("script", await open_engine(ModelSpec("script", "scripted", options=options)))
         systems.append(system)
         return system
@@ -41,20 +61,23 @@ async def start(tmp_path: Path, models_folder: Path) -> AsyncIterator[Start]:
         await systems[-1].close()
 
 
-async def test_the_same_call_with_the_same_result_ends_the_tool_loop(start: Start) -> None:
+@pytest.mark.parametrize(("tool", "arguments"), [("calculator", {"expression": "1 + 1"}), ("crashes", {})])
+async def test_the_same_call_with_the_same_result_ends_the_tool_loop(
+    start: Start, tool: str, arguments: dict[str, str]
+) -> None:
     asked: list[GenerateRequest] = []
 
     def stubborn(request: GenerateRequest) -> Reply | str:
         asked.append(request)
         if not request.tools:
             return "I give up."
-        return Reply(calls=(("calculator", {"expression": "1 + 1"}),))
+        return Reply(calls=((tool, arguments),))
 
     system = await start(script=stubborn)
-    await system.agents.create({"name": "bot", "model": "script", "tools": ["calculator"], "max_steps": 50})
-    reply = await system.agents.ask("bot", "go", timeout=10)
+    await system.agents.create({"name": "bot", "model": "script", "tools": [tool], "max_steps": 50})
+    reply = await system.agents.ask("bot", "go", timeout=20)
     assert reply["text"] == "I give up."
-    assert reply["stopped"] == "calculator was called 3 times with the same arguments and returned the same"
+    assert reply["stopped"] == f"{tool} was called 3 times with the same arguments and returned the same"
     assert len(asked) == 4 and "answer with what you have" in asked[-1].messages[-1].text
 
 

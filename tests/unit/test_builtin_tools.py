@@ -116,7 +116,7 @@ async def test_a_wrong_zone_is_told_the_nearest(kit: ToolKit) -> None:
 
 async def test_a_line_is_added_whether_or_not_the_last_one_ended(kit: ToolKit) -> None:
     await call(kit, "append_file", path="list.txt", text="milk")
-    await call(kit, "append_file", path="list.txt", text="eggs\n")
+    await call(kit, "append_file", path="list.txt", text="\neggs\n")  # on a line of its own all the same, and on one
     await call(kit, "write_file", path="open.txt", text="milk")
     await call(kit, "append_file", path="open.txt", text="eggs")
     assert await call(kit, "read_file", path="list.txt") == "milk\neggs\n"

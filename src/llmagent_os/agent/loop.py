@@ -7,6 +7,7 @@ is taken up where it stood.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,7 @@ RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
 SHOWN = 500  # characters of a result that is told once more
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
+TIMED = re.compile(r'"seconds":[\d.]+')  # in a result: that code takes another time makes it no other result
 LAST = "{calls} was not called: tools are not offered in the last step of a turn (max_steps), nor unasked for (when)"
 AGAIN = (
     "not done again: {tool} did this before, with the same arguments, and returned: {result}\n"
@@ -301,7 +303,7 @@ class Agent:
         One that fails for the same reason with other arguments goes round, too.
         """
         failed = result.text.startswith(FAILED)
-        same = (call.name, b"" if failed else codec.dumps(call.arguments), result.text)
+        same = (call.name, b"" if failed else codec.dumps(call.arguments), TIMED.sub("", result.text))
         turn.seen[same] += 1
         if turn.seen[same] < SAME:
             return result

@@ -198,6 +198,14 @@ Rules:
             ),
         ),
         Example(
+            "ren.txt 里有几个人？", "ren.txt 里有两个人：小王和小李。",
+            (("read_file", {"path": "ren.txt"}, "小王\n小李"),),
+        ),
+        Example(
+            "Write a short greeting and save it as hi.txt.", "I wrote a greeting into hi.txt: Have a lovely day!",
+            (("write_file", {"path": "hi.txt", "text": "Have a lovely day!"}, "wrote 18 characters to hi.txt"),),
+        ),
+        Example(
             "1250 的 8% 是多少？", "1250 的 8% 是 100。", (("calculator", {"expression": "1250 * 8 / 100"}, "100.0"),)
         ),
     ),

@@ -71,8 +71,9 @@ class Workspaces:
     def append_file(self, path: str, text: str, ticket: Ticket) -> str:
         """Add text at the end of a text file of your workspace, on a new line. One that is not there is made."""
         with suppress(FileNotFoundError):
-            before = self.read(path, ticket).decode()
-            text = (before if before.endswith("\n") or not before else f"{before}\n") + text
+            if before := self.read(path, ticket).decode():
+                text = text.removeprefix("\n")  # written for the new line, which it is on by itself
+                text = (before if before.endswith("\n") else f"{before}\n") + text
         self.write(path, (text if text.endswith("\n") else f"{text}\n").encode(), ticket)
         return f"added to {path}, which ends now with: {_end(text)}"
 
