@@ -14,8 +14,8 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCResponse, ListToolsResult
 
 from llmagent_os.core import codec
-from llmagent_os.tools import mcp_listing
-from llmagent_os.tools.mcp_listing import Listing
+from llmagent_os.tools import mcp_listing, mcp_stdio
+from llmagent_os.tools.mcp_listing import PARTS, Listing
 from llmagent_os.tools.mcp_tools import fitting
 from tests.stand_ins.elsewhere import elsewhere
 from tests.unit.test_openapi_features import JUNK, places
@@ -69,3 +69,22 @@ async def test_a_long_listing_is_looked_through_in_another_process(monkeypatch: 
     await listing.clean(SessionMessage(told))
     said = listing.left_out["the listing"]
     assert said.startswith("read by process") and said != f"read by process {os.getpid()}"
+
+
+async def test_of_a_long_answer_the_checks_see_only_the_parts_that_are_handed_on() -> None:
+    parts = [{"type": "text", "text": f"{n} and so on"} for n in range(20_000)]
+    line = codec.dumps({"jsonrpc": "2.0", "id": 7, "result": {"content": parts, "isError": False}})
+    heard = mcp_stdio._parsed(line)
+    assert isinstance(heard, SessionMessage) and isinstance(heard.message, JSONRPCResponse)
+    assert heard.message.id == 7 and heard.message.result["isError"] is False
+    assert len(heard.message.result["content"]) == PARTS + 1
+    content = (await Listing().clean(heard)).message.result["content"]
+    assert [content[0]["text"], content[-1]["text"]] == ["0 and so on", "[19000 more parts are left out]"]
+    assert len(content) == PARTS + 1
+
+
+def test_a_long_line_that_is_no_result_is_read_as_ever() -> None:
+    notice = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 300_000}}
+    heard = mcp_stdio._parsed(codec.dumps(notice))
+    assert isinstance(heard, SessionMessage) and heard.message.model_dump()["params"] == notice["params"]
+    assert isinstance(mcp_stdio._parsed(b"[" + b"1," * 200_000), ValueError)

@@ -67,7 +67,7 @@ class Listing:
         if isinstance(result.get("tools"), list):
             result["tools"] = await self._tools(result["tools"])
         if isinstance(result.get("content"), list):
-            result["content"] = _contents(result["content"])
+            result["content"] = contents(result["content"])
         return message
 
     async def _tools(self, listed: list[Any]) -> list[dict[str, Json]]:
@@ -103,10 +103,11 @@ def _hinted(tool: dict[str, Json]) -> None:
             del tool["annotations"]
 
 
-def _contents(listed: list[Any]) -> list[Json]:
-    """The parts of a result, of which only so many are handed on."""
-    left = [f"[{len(listed) - PARTS} more parts are left out]"] if len(listed) > PARTS else []
-    return [_content(each) for each in [*listed[:PARTS], *left]]
+def contents(listed: list[Any]) -> list[Json]:
+    """The parts of a result, of which only so many are handed on: of what it gives itself, all."""
+    if len(listed) > PARTS + 1:
+        listed = [*listed[:PARTS], f"[{len(listed) - PARTS} more parts are left out]"]
+    return [_content(each) for each in listed]
 
 
 def _content(part: Any) -> Json:

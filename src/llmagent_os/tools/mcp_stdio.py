@@ -21,6 +21,9 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
+from ..core import codec
+from .mcp_listing import contents
+
 LARGEST = 8 << 20  # bytes of an answer
 _PIECE = 1 << 16
 _HEAVY = 1 << 18  # bytes of a line that is parsed in a thread
@@ -98,9 +101,26 @@ async def _read(line: bytes) -> Heard:
 def _parsed(line: bytes) -> Heard:
     """The message in a line; what is none is an error that the session deals with."""
     try:
+        told = _cut(line) if len(line) > _HEAVY else None
+        if told is not None:
+            return SessionMessage(jsonrpc_message_adapter.validate_python(told, by_name=False))
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:
         return error
+
+
+def _cut(line: bytes) -> dict[str, Any] | None:
+    """A result with the parts that are handed on, None for any other line: the protocol's own checks would keep
+
+    everybody waiting while they look at all the others.
+    """
+    with suppress(ValueError):
+        told = codec.loads(line)
+        result = told.get("result") if isinstance(told, dict) else None
+        if isinstance(result, dict) and isinstance(result.get("content"), list):
+            result["content"] = contents(result["content"])
+            return told
+    return None
 
 
 def _too_long(line: bytes) -> Heard:
