@@ -107,8 +107,8 @@ ITEMS: Mapping[str, tuple[str, Callable[[], bytes]] | tuple[str, Callable[[], by
     "a definition of rules": ("/v1/agents", lambda: json.dumps({
         "name": "rules", "policy": {"tools": {f"t{n}": {"allow": [{"a": ["*a*b*c*"] * 5}]} for n in range(20_000)}},
     }).encode()),
-    "a message of digits": ("/v1/agents/far/messages", lambda: json.dumps(
-        {"text": filled("1 1 1 1-", 1 << 20)}
+    "a message of digits": ("/v1/agents/far/messages", lambda: json.dumps(  # whose tokens get the agent paused
+        {"text": filled("1 1 1 1-", 1 << 20), "wait": 20}
     ).encode()),
     "a body of anything": ("/v1/agents/plain/messages", lambda: json.dumps(
         {"body": {"a": [[1]] * 120_000}}
