@@ -43,6 +43,8 @@ from ..stores.folder import Claim, prepare
 from ..stores.homes import Homes
 from ..stores.pages import PageFiles
 from ..stores.sqlite import SQLiteStore
+from ..teamwork.calls import Calls as Teamwork
+from ..teamwork.calls import Served
 from ..tools.by_hand import Files
 from ..tools.named import NamedFiles
 from ..tools.sandbox import Sandbox
@@ -87,6 +89,7 @@ class System:
     files: Files
     late: list[AgentSpec]
     audit: Audit | None
+    teamwork: Teamwork
     closing: AsyncExitStack
 
     def missing(self) -> list[dict[str, Json]]:
@@ -171,12 +174,15 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             return await (await acting(call)).hire(name, body)
 
         steps, calls = Steps(lambda: kernel, hire), Calls(lambda: kernel, hire, config.data / "workspaces")
+        teamwork = Teamwork(lambda: kernel)
         watch = Watch(
             lambda: kernel, planning.about(lambda call: acting(call)),
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
         people = People(lambda: (gate.asking, gate.labels))
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, people.table())
+        registry, tools, loops = load_plugins(
+            config, plugins, sandbox, steps, calls, watch, {**people.table(), **teamwork.table()}
+        )
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:
@@ -192,7 +198,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process), gate.turnstile),
             reviewing(config, registry, vault, approvals),
             masking(config, registry, vault, remote, lambda model: kernel.engines.window(model)),
-            Circles(lambda: kernel.table), Telling(tools),
+            Circles(lambda: kernel.table), Telling(tools), Served(teamwork.table()),
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)
         opened.push_async_callback(kernel.close)
@@ -229,7 +235,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("late agents", create_late(agents, late, sources))
         homes, files = Homes(config.data / "workspaces"), Files(config.data / "workspaces")
         await homes.adopt(facts)
-        holders: list[Personal] = [keys, homes, *([VaultShare(vault)] if vault is not None else [])]
+        holders: list[Personal] = [keys, homes, teamwork.topics, *([VaultShare(vault)] if vault is not None else [])]
         amend = audit.amend if audit is not None else None
         privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
         if config.retention != Retention():
@@ -245,7 +251,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            holdings, {DEFAULT: agents}, shared, tools, sources, files, late, audit, opened,
+            holdings, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
         )  # fmt: skip
         await kernel.start_all()
         system.closing = opened.pop_all()
@@ -255,7 +261,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 def filters_of(
     registry: Plugins, gate: Gate, watch: Filter | None = None, intents: Filter | None = None,
     review: Filter | None = None, masking: Filter | None = None, circles: Filter | None = None,
-    telling: Filter | None = None,
+    telling: Filter | None = None, served: Filter | None = None,
 ) -> list[Filter]:  # fmt: skip
     """What every call passes, the outermost first; what is None is left out."""
     filters: list[Filter | None] = [
@@ -270,6 +276,7 @@ def filters_of(
         review,
         masking,  # what goes past it leaves
         circles,  # nobody asks who waits for them
+        served,  # tools that are syscalls
     ]
     return [each for each in filters if each is not None]
 

@@ -21,6 +21,7 @@ from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
 from ..planner.steps import Watch
 from ..plugins import OpenEngine, Plugins, hookimpl
+from ..teamwork import calls as teamwork
 from ..tools.builtin import builtin_tools
 from ..tools.code import code_tools
 from ..tools.sandbox import Sandbox
@@ -63,7 +64,7 @@ class Builtin:
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows, planners and triggers ask of the kernel, and programs of people."""
+        """What flows, planners and triggers ask of the kernel, and programs of people; boards and topics."""
         return {**self._steps.table(), **self._watch.table(), **self._calls.table(), **self._more}
 
     @hookimpl
@@ -73,9 +74,10 @@ class Builtin:
 
     @hookimpl
     def tools(self) -> Mapping[str, Tool]:
-        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox."""
+        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox; boards and topics."""
         root, tools = self._config.data / "workspaces", self._config.tools
-        return {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
+        found = {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
+        return {**found, **teamwork.tools()}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:

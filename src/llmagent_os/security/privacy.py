@@ -37,6 +37,7 @@ DAY = 86400.0  # seconds
 MONTH = 32 * DAY  # the longest period of an account, at least
 HOUR = 3600.0
 SOON = 1.0  # seconds after a start, which has enough to do
+ENDED_FOR_GOOD = ("retain.boards", "retain.boxes", "retain.calls_of", "retain.process", "retain.account")
 _CHUNK = 1 << 20  # bytes
 _UNREAD = 100  # files that are named, of those that cannot be read
 _SECRET = frozenset({"digest"})  # of a record: not even its person is shown it
@@ -316,9 +317,7 @@ class Privacy:
         number, before = 0, time.time() - age
         while pids := [pid for (pid,) in await self._scan("retain.ended", before)]:
             keys = [key for pid in pids for key in self._archive.read("retain.keys", pid, 1 << 62, before)]
-            await self._write(
-                [(name, (pid,)) for pid in pids for name in ("retain.calls_of", "retain.process", "retain.account")]
-            )
+            await self._write([(name, (pid,)) for pid in pids for name in ENDED_FOR_GOOD])
             await self._amended(keys, "past their time", pids)
             number += len(pids)
         return number

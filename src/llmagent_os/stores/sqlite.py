@@ -266,6 +266,8 @@ def _translate(error: Exception) -> Exception:
         return JournalUnavailable(f"the journal cannot be written ({error}); see who holds it, and send the call again")
     if code == sqlite3.SQLITE_CONSTRAINT and "message.body" in str(error):  # see `message.add`
         return Conflict("a message of this id, with other content, is in this box already; send it under another id")
+    if code == sqlite3.SQLITE_CONSTRAINT and "record.version" in str(error):  # see `record.add`
+        return Conflict("somebody else wrote this version just now; read it, and write what follows from that")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return JournalDamaged(
             f"the journal is damaged ({error}); restore it from a backup, or go on without these rows"

@@ -23,8 +23,8 @@ BESIDE += LIVING + " AND name IS NOT NULL ORDER BY name {} LIMIT 100"
 
 EMPTY = "key = ?, args = ?, crc = ?, result = NULL, error = NULL, labels = NULL, origins = NULL, "
 EMPTY += "decision = NULL, principal = ''"
-OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0') ORDER BY n "
-OLD_MESSAGES += "LIMIT 1000"
+OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'task/' AND box < 'task0' "
+OLD_MESSAGES += "OR box >= 'dead:' AND box < 'dead;') ORDER BY n LIMIT 1000"
 RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
 OVER = "period != '' AND period < strftime('%Y-%m-%d', ?, 'unixepoch')"  # a period is the beginning of a date
 NEWEST = "(SELECT max(n) FROM call)"  # it stays, for the next row has the number after it
@@ -33,6 +33,8 @@ REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.spa
 REPLACED += "AND newer.version > record.version AND newer.at < ?)"
 AGE = "coalesce((SELECT started FROM call WHERE pid = process.pid ORDER BY seq DESC LIMIT 1), created)"
 FIRST = "(SELECT {} FROM call WHERE pid = process.pid ORDER BY seq LIMIT 1)"
+RUN = "(SELECT tenant FROM process WHERE pid = ?1) || '{0}run{0}' || ?1"
+"""Where a run has its boards and topics (see `teamwork.places`)."""
 KEPT = "CASE program WHEN 'service' THEN (SELECT max(seq) FROM call WHERE pid = process.pid) ELSE upto END"
 """The row from which on a process needs its calls."""
 
@@ -75,9 +77,18 @@ WRITES = {
     "message.take": "UPDATE message SET taken = 1 WHERE n = ?",
     "message.move": "UPDATE message SET box = ? WHERE n = ? AND taken = 0",
     "message.took": "UPDATE message SET taken = 1 WHERE tenant = ? AND id = ? AND box = ?",
+    "topic.add": "INSERT INTO message(n, id, box, body, sender, at, origins, tenant, principal) "
+    "SELECT max(coalesce((SELECT max(n) FROM message), 0), ?) + 1, ?,?,?,?,?,?,?,? WHERE true "
+    "ON CONFLICT(tenant, id, box) DO UPDATE SET body = iif(body = excluded.body, body, NULL)",  # as `message.add`
+    "topic.bury": "INSERT INTO message(id, box, body, sender, task, at, origins, tenant, principal) "
+    "SELECT id, ?, body, sender, ?, ?, origins, tenant, principal FROM message WHERE n = ? AND box = ? "
+    "ON CONFLICT(tenant, id, box) DO NOTHING",
+    "topic.settle": "UPDATE message SET taken = 1 WHERE box = ? AND taken = 0 AND n <= ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",
     "record.put": "INSERT OR REPLACE INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
+    "record.add": "INSERT INTO record(space, key, version, value, at) VALUES (?,?,?,?,?)",
+    "record.trim": "DELETE FROM record WHERE space = ? AND key = ? AND version <= ?",
     "record.drop": "DELETE FROM record WHERE space = ? AND key = ?",
     "erase.files": "DELETE FROM file WHERE tenant = ? AND principal = ?",
     "erase.calls": f"UPDATE call SET {EMPTY} WHERE tenant = ? AND principal = ?",
@@ -90,6 +101,9 @@ WRITES = {
     "retain.calls": f"DELETE FROM call WHERE pid = ? AND seq < ? AND started < ? AND n < {NEWEST}",
     "retain.calls_of": f"DELETE FROM call WHERE pid = ? AND n < {NEWEST}",
     "retain.process": "DELETE FROM process WHERE pid = ?",
+    "retain.boards": f"DELETE FROM record WHERE space > {RUN.format('/')} || '/' AND space < {RUN.format('/')} || '0'",
+    "retain.boxes": "DELETE FROM message WHERE box > 'topic:' || "
+    f"{RUN.format(':')} || ':' AND box < 'topic:' || {RUN.format(':')} || ';'",
     "retain.account": "DELETE FROM account WHERE account = 'process/' || ?",
     "erase.accounts": "DELETE FROM account WHERE substr(account, 1, length(?1) + 1) = ?1 || '/' "
     "AND substr(account, -length(?2) - 1) = '/' || ?2",
@@ -175,6 +189,13 @@ READS = {
     "message.unanswered": f"SELECT {MESSAGE} FROM message AS asked WHERE box = ? AND reply_to IS NOT NULL "
     "AND NOT EXISTS (SELECT 1 FROM message WHERE box = asked.reply_to AND taken = 0)",
     "message.waiting": "SELECT n FROM message WHERE tenant = ? AND id = ? AND box = ? AND taken = 0",
+    "message.newest": "SELECT coalesce(max(n), 0) FROM message",
+    "topic.after": f"SELECT {MESSAGE} FROM message WHERE box = ? AND tenant = ? AND n > ? AND taken = 0 "
+    "ORDER BY n LIMIT ?",
+    "topic.these": f"SELECT {MESSAGE} FROM message WHERE box = ? AND tenant = ? "
+    "AND n IN (SELECT value FROM json_each(?)) ORDER BY n",
+    "topic.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0 AND n > ?",
+    "topic.boxes": "SELECT box, count(*) FROM message WHERE taken = 0 AND box > ? AND box < ? GROUP BY box",
     "message.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0",
     "message.get": f"SELECT {MESSAGE} FROM message WHERE tenant = ? AND id = ?",
     "blob.get": "SELECT data FROM blob WHERE hash = ?",
@@ -182,6 +203,9 @@ READS = {
     "record.get": "SELECT version, value FROM record WHERE space = ? AND key = ? ORDER BY version DESC LIMIT 1",
     "record.list": "SELECT key, max(version), value FROM record WHERE space = ? AND key > ? GROUP BY key ORDER BY key "
     "LIMIT ?",
+    "record.history": "SELECT version, value, at FROM record WHERE space = ? AND key = ? ORDER BY version DESC",
+    "record.size": "SELECT count(DISTINCT key), coalesce(sum(length(value)), 0) FROM record WHERE space = ?",
+    "record.spaces": "SELECT DISTINCT space FROM record WHERE space > ? AND space < ?",
     "record.keys": "SELECT DISTINCT key FROM record WHERE space = ?",
     "record.from": "SELECT key FROM record WHERE space = ? AND key >= ? ORDER BY key, version LIMIT ?",
     "record.before": "SELECT key FROM record WHERE space = ? AND key < ? ORDER BY key DESC, version DESC LIMIT ?",
