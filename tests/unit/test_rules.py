@@ -105,6 +105,7 @@ def test_chinese_names_and_punctuation() -> None:
         ("p($).", 1, "'$' means nothing here"),
         ("p(" + "(" * 40 + "1" + ")" * 40 + ").", 1, "a name, a variable, a number"),
         ("p(X) :- X = " + "(" * 40 + "1" + ")" * 40 + ".", 1, "nested deeper than 30"),
+        ("q(V) :- p(X), V = ((X" + " * X" * 40 + " + X" * 20 + ") * X" + " - X" * 9 + ").", 1, "this is too long"),
         ("p(X) :- " + ", ".join("q(X)" for _ in range(20)) + ".", 1, "joins at most 16 atoms"),
         ("p(a).\nq(X) :- not not r(X).", 2, "`not` stands before a premise"),
     ],
@@ -114,6 +115,14 @@ def test_a_text_that_is_wrong_is_told_where_and_what_to_do(text: str, line: int,
         Program.read(text)
     assert words in found.value.message and f"line {line}" in found.value.message, found.value.message
     assert found.value.facts["line"] == line
+
+
+def test_an_expression_as_long_and_as_deep_as_may_be_is_worked_out() -> None:
+    long = "X" + " * 1" * 30 + " + 1" * 34
+    deep = "(" * 30 + "X" + " + 1)" * 30 + " * 2" * 34
+    made = reasoner(f"p(1).\nq(V) :- p(X), V = {long}, X < V.\nr(V) :- p(X), {deep} = V.")
+    made.saturate()
+    assert asked(made, "q(V)") == ["q(35)"] and asked(made, "r(V)") == [f"r({31 * 2**34})"]
 
 
 def test_the_column_is_that_of_what_is_wrong() -> None:

@@ -152,7 +152,7 @@ class _Reader:
 
     def __init__(self, text: str, source: str) -> None:
         self._text, self._source, self._end = text, source, 0
-        self._line, self._counted, self._anonymous = 1, 0, 0
+        self._line, self._counted, self._anonymous, self._operations = 1, 0, 0, 0
         self.kind = self.word = ""
         self.start = self.before = 0  # `before`: where the token before ended
         if len(text) > LONGEST:
@@ -266,14 +266,17 @@ class _Reader:
     def _sum(self, level: int, depth: int = 0) -> Expression:
         if level == len(_LEVELS):
             return self._factor(depth)
+        if level == depth == 0:
+            self._operations = 0
         left = self._sum(level + 1, depth)
-        for _ in range(PREMISES):
-            if self.kind == "string" or self.word not in _LEVELS[level]:
-                return left
+        while self.kind != "string" and self.word in _LEVELS[level]:
+            self._operations += 1
+            if self._operations > PREMISES:  # each may be a level of the code that is made of it
+                self.fail("this is too long: work it out in steps, V = ...")
             operator = self.word
             self._next()
             left = Operation(operator, left, self._sum(level + 1, depth))
-        self.fail("this is too long: work it out in steps, V = ...")
+        return left
 
     def _factor(self, depth: int) -> Expression:
         if not self._take("("):
