@@ -46,6 +46,7 @@ from llmagent_os.flow import values as scopes
 from llmagent_os.gateway import bodies, messages_bodies, responses_bodies
 from llmagent_os.gateway.console.markdown import Markdown
 from llmagent_os.gateway.open_bodies import read_open
+from llmagent_os.knowledge.rules import Program, goal, syntax
 from llmagent_os.llm import script
 from llmagent_os.llm.anthropic import AnthropicEngine
 from llmagent_os.llm.openai import OpenAIEngine
@@ -134,6 +135,15 @@ def _rules(data: bytes) -> None:
     told = _json(data)
     if isinstance(told, list) and all(isinstance(each, dict) for each in told):
         script.rules(told)(REQUESTS[0])
+
+
+def _datalog(data: bytes) -> None:
+    """Rules over facts; what they say is written as it is read."""
+    for rule in Program.read(_text(data)).rules:
+        told = ", ".join(map(syntax.told, rule.body))
+        if isinstance(rule.head.predicate, str) and not rule.aggregates and len(told) < HALF:
+            (again,) = syntax.rules(f"{syntax.told(rule.head)} :- {told}.")
+            expect(str(again.head.predicate) == rule.head.predicate, f"{rule} came back as {again}")
 
 
 def _follow(data: bytes) -> None:
@@ -333,6 +343,13 @@ _CHAIN = {"chain": [
     }}},
 ]}  # fmt: skip
 _RULES = [{"match": "^call (.+)$", "step": 0, "calls": [{"name": "f", "arguments": {"a": "{1}"}}]}, {"text": "{echo}"}]
+_DATALOG = (
+    "grandparent(X, Z) :- parent(X, Y), parent(Y, Z). % a comment\n"
+    "0.8 :: likes(?x, 'a \\n b') :- not q(?x, _), r(?x).\n"
+    'p(X, count(C), sum(C)) :- q(X, C), Y = (X + 67) // 2 mod 3 * -1.5e3, Y >= 2000, X != "c".\n'
+    '父母（"王 五"，张三）。\n'
+    "a(1). b :- a(X), X < 2. # end\n"
+).encode()
 _FAILING = [{"error": {"type": "EngineFailed", "message": "x"}, "delay": 0.5}]
 _CALLING = b'call fetch with {"a": [1, {"b": "c"}]}, then call fetch'
 _CALLED = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "a"}], "structuredContent": {}}}
@@ -389,6 +406,9 @@ READERS: Mapping[str, Reader] = {
     ),
     "template": _reader((b"You are {who}, {{not}} {self} {a}.",), _template),
     "rules": _reader((*_dumped(_RULES, _FAILING), _CALLING), _rules, _follow),
+    "datalog": _reader(
+        (_DATALOG, *_DATALOG.splitlines()), _datalog, lambda data: goal(_text(data))
+    ),
     "head": _reader((_REQUEST,), _head),
     "proxy": _reader((_REQUEST, _HELLO, b"CONNECT a:443 HTTP/1.1\r\n\r\n"), _proxied),
     "mcp": _reader(

@@ -76,6 +76,29 @@ def test_anomaly() -> None:
     assert values["key: canary", "detected"] == 100 and values["honest runs", "paused"] == 0
 
 
+NOUNS = """  1 a licence
+00000001 03 n 01 entity 0 000 | that which is
+00000002 03 n 02 animal 0 beast 0 002 @ 00000001 n 0000 %p 00000003 n 0000 | a living thing
+00000003 03 n 01 tail 0 002 @ 00000001 n 0000 #p 00000002 n 0000 | the hindmost part
+00000004 03 n 01 dog 0 003 @ 00000002 n 0000 ;c 00000001 n 0000 + 00000009 v 0101 | it barks
+00000005 03 n 01 Rex 0 001 @i 00000004 n 0000 | a dog
+"""
+
+
+def test_reason(tmp_path: Path) -> None:
+    (tmp_path / "data.noun").write_text(NOUNS)
+    lines = results("reason", "--data", tmp_path, "--questions", 3, "--proofs", 9)
+    assert "16 read in" in lines[0]["metric"]
+    values = {line["metric"]: line["value"] for line in lines}
+    assert "10 facts with their reasons" in values and values["refused of 9 by the checker"] == 0
+
+
+def test_reason_says_where_its_data_is_from(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH / "reason.py"), "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1 and "apt-get install wordnet-base" in done.stderr
+
+
 def test_everyday() -> None:
     lines = results("everyday", "--model", "scripted", "--every", 3)
     passed = {line["case"]: line["value"] for line in lines}

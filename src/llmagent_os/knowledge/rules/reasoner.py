@@ -120,6 +120,9 @@ class Reasoner:
 
     def place(self, fact: Fact) -> Place | None:
         """Where a fact is known, once it is worked out; None where it does not hold."""
+        for (name, _), question in self._questions.items():
+            if name == fact.predicate and fact.values in question.found.rows:
+                return question, question.answers, fact.values
         if not any(True for _ in self.matching(Atom(*fact))):
             return None
         if self.saturated or fact.predicate not in self.program.layer:

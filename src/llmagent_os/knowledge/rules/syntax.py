@@ -13,7 +13,6 @@ punctuation is read like its narrow kind.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -22,7 +21,7 @@ from ...core.errors import InvalidRequest
 from ...core.remembered import remembered
 
 LONGEST = 1_000_000  # characters of a text of rules
-PREMISES, ARGUMENTS, NESTED = 64, 32, 30  # of one rule, of one atom, parentheses
+PREMISES, ARGUMENTS, NESTED = 32, 32, 30  # of one rule, of one atom, parentheses
 DIGITS = 18  # of a whole number: what is larger has no exact place in JSON or SQL
 COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
 AGGREGATES = ("count", "sum", "min", "max")
@@ -38,6 +37,7 @@ _TOKEN = re.compile(
     |(?P<sign>[:：]-|::|=<|<=|<-|>=|!=|==|\\=|\\\+|//|[-+*/()=<>.,;，。（）])""",
     re.VERBOSE,
 )
+_ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"})
 _PLAIN = re.compile(r"(?![0-9])\w+")
 
 
@@ -115,7 +115,7 @@ def told(part: Expression | Atom | Comparison) -> str:
         return f"{sides[0]} {part.operator} {sides[1]}"
     if isinstance(part, str):
         plain = _PLAIN.fullmatch(part) and not _is_variable(part) and part not in ("not", "mod")
-        return part if plain else json.dumps(part, ensure_ascii=False)
+        return part if plain else '"' + part.translate(_ESCAPED) + '"'
     return repr(part)
 
 
