@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typer.main import get_group
 
-from llmagent_os.agent.spec import AgentSpec, BudgetSpec, RestartSpec
+from llmagent_os.agent.spec import AgentSpec, BudgetSpec, KnowledgeSpec, RestartSpec
 from llmagent_os.config import Config, Cors, Oidc, PageBudget, Sharing
 from llmagent_os.core import errors as core_errors
 from llmagent_os.core.records import Decoding, Grant, Needs, Policy, Rule
@@ -193,7 +193,8 @@ def plain(default: Any) -> str:
 def agent() -> str:
     """The fields of an agent's definition."""
     parts = ["# An agent's definition\n"]
-    for title, cls in (("", AgentSpec), ("`budget`", BudgetSpec), ("`supervision`", RestartSpec)):
+    sections = {"": AgentSpec, "`budget`": BudgetSpec, "`supervision`": RestartSpec, "`knowledge`": KnowledgeSpec}
+    for title, cls in sections.items():
         about = doc(cls).removeprefix("An agent's definition.\n\n")
         parts.append((f"\n## {title}\n" if title else "") + f"\n{about}\n\n" + fields(cls))
     records = {"grant": Grant, "grant.policy": Policy, "grant.policy.tools.NAME": Rule, "decoding": Decoding,

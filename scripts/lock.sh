@@ -9,7 +9,7 @@ lock() {
         "$@" --output-file "$out" >/dev/null
 }
 
-lock run pyproject.toml --extra llamacpp --extra security
+lock run pyproject.toml --extra llamacpp --extra security --extra knowledge
 lock ../src/llmagent_os/tools/sandbox/modules --group sandbox # in the package: `llmagent-os sandbox setup` installs it
 lock build --group build
 lock test pyproject.toml --extra llamacpp --extra dev --constraints requirements/run.txt

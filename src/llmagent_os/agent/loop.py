@@ -45,7 +45,7 @@ from ..core.records import (
 from ..core.sys import Sys
 from ..core.visible import named
 from ..kernel.process import Idle, Program
-from . import said
+from . import recalled, said
 from .prompt import PromptTemplate
 from .spec import AGENT, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
@@ -113,6 +113,7 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     seen: Counter[tuple[str, bytes, str]] = field(default_factory=Counter)  # tool, arguments and result, how often
     stopped: str | None = None  # why no more tools were offered
+    recalled: list[dict[str, Json]] = field(default_factory=list)  # passages, in the order of their numbers
 
 
 class Agent:
@@ -124,6 +125,10 @@ class Agent:
         offers = _offers(spec.tools, tools)
         self.tools: tuple[ToolSpec, ...] = tuple(offered for offered, _ in offers)
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
+        self._recalls = spec.knowledge.recall if spec.knowledge is not None else "never"
+        self._asking = (recalled.SPEC,) if self._recalls == "tool" else ()
+        if self._asking and any(each.name == recalled.RECALL for each in self.tools):
+            raise InvalidRequest("a tool of its own is called `recall`, as what asks for knowledge is")
         self._outward = {name for name in spec.tools if name in tools and _acts_outside(tools[name])}
 
     def check(self, find: Find) -> None:
@@ -171,11 +176,14 @@ class Agent:
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
         """Put system prompt, summary, history and message together, fitted to the model's window."""
         memory = turn.memory
+        if self._recalls == "always":
+            await self._recall(sys, turn, turn.message.text)
+        asked = self.asked(turn)
         given = [message for message in turn.earlier if message.role == "system"]
         history = [*memory.history, *(message for message in turn.earlier if message.role != "system")]
         request = GenerateRequest(
             self.spec.model,
-            (*self._instructions(turn, given), *history, turn.message),
+            (*self._instructions(turn, given), *history, asked),
             sampling=Sampling(**sampling) if (sampling := self.sampling(turn)) else UNSET,
             tools=self.offered(turn),
             schema=turn.options.get("schema") or self.spec.answer_schema,
@@ -186,7 +194,7 @@ class Agent:
             stream=turn.envelope.task is not None,
         )
         if memory.tokens:
-            grown = memory.tokens + weight(turn.message) + sum(map(weight, turn.earlier))
+            grown = memory.tokens + weight(asked) + sum(map(weight, turn.earlier))
         else:
             grown = sum(map(weight, request.messages)) + len(str(request.tools))
         if grown < (memory.window or SMALLEST) * (ROOM - 1) // ROOM:
@@ -196,9 +204,29 @@ class Agent:
     def offered(self, turn: Turn) -> tuple[ToolSpec, ...]:
         """The tools that the message may need: all but those of `when` that it has no word of."""
         if not (when := self.spec.when):
-            return self.tools
+            return (*self.tools, *self._asking)
         said, tools = turn.message.text.lower(), zip(dict.fromkeys(self.spec.tools), self.tools, strict=True)
-        return tuple([tool for name, tool in tools if any(word.lower() in said for word in when.get(name, ("",)))])
+        meant = [tool for name, tool in tools if any(word.lower() in said for word in when.get(name, ("",)))]
+        return (*meant, *self._asking)
+
+    def asked(self, turn: Turn) -> Message:
+        """The message as the model is shown it: with what is known that is nearest to it, which is nobody's words."""
+        if self._recalls != "always" or not turn.recalled:
+            return turn.message
+        known = f"{recalled.HEAD}\n\n{recalled.told(turn.recalled)}\n\n"
+        content = turn.message.content
+        shown = known + content if isinstance(content, str) else [{"type": "text", "text": known}, *content]
+        return replace(turn.message, content=shown)
+
+    async def _recall(self, sys: Sys, turn: Turn, text: str) -> str:
+        """Look for what is known; returns the passages as they are shown, with numbers that go on."""
+        about, hits = self.spec.knowledge, list[dict[str, Json]]()
+        assert about is not None
+        if text.strip():
+            hits = await sys.syscall("recall", text=text, limit=about.limit, source=about.source, tags=about.tags)
+        before = len(turn.recalled)  # now: a model may look for several things at once
+        turn.recalled += hits
+        return recalled.told(hits, before)
 
     def sampling(self, turn: Turn) -> dict[str, Any]:
         """The spec's sampling parameters, overridden by the message's own."""
@@ -237,13 +265,14 @@ class Agent:
         if not window or tokens <= target:
             return request
         system, history = request.messages[:instructions], request.messages[instructions:-1]
-        fixed = await self._measure(sys, turn, replace(request, messages=(*system, turn.message)))
+        asked = self.asked(turn)
+        fixed = await self._measure(sys, turn, replace(request, messages=(*system, asked)))
         dropped, kept = drop_oldest(history, tokens - fixed[0], target - fixed[0])
         if dropped and self.spec.window == "summarise":
             await self._summarise(sys, turn, dropped)
             system = tuple(self._instructions(turn, [m for m in turn.earlier if m.role == "system"]))
         turn.memory.history = kept if not turn.earlier else turn.memory.history
-        message = turn.message
+        message = asked
         if fixed[0] > target:
             alone = await self._measure(sys, turn, replace(request, messages=(*system, Message("user", "."))))
             message = shorten(message, fixed[0] - alone[0], max(target - alone[0], 16))
@@ -276,7 +305,7 @@ class Agent:
             calls = turn.answer.tool_calls
             if not calls:
                 return
-            if self.tools and not request.tools:
+            if (self.tools or self._asking) and not request.tools:
                 turn.answer = replace(turn.answer, tool_calls=(), finish="stop")
                 turn.stopped = turn.stopped or LAST.format(calls=", ".join(named(call.name) for call in calls))
                 return
@@ -320,6 +349,8 @@ class Agent:
         try:
             if call.name in self._agents:
                 result = await self._consult(sys, turn, self._agents[call.name], call)
+            elif call.name == recalled.RECALL and self._recalls == "tool":
+                result = await self._recall(sys, turn, str(call.arguments.get("text", "")))
             elif call.name in self.spec.tools:
                 result = await sys.call(call.name, dict(call.arguments), show=RESULT_CHARACTERS)
             else:
@@ -376,6 +407,8 @@ class Agent:
             "usage": codec.loads(codec.dumps(turn.usage)),
             "model": turn.answer.model,
         }
+        if turn.recalled:
+            reply["citations"] = recalled.cited(text, turn.recalled)
         if turn.stopped is not None:
             reply["stopped"] = turn.stopped
         if turn.intent is not None:

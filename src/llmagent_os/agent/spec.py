@@ -63,6 +63,20 @@ class RestartSpec(BaseModel):
         return Supervision("temporary" if once else self.restart, self.strategy, self.intensity, self.period)
 
 
+class KnowledgeSpec(BaseModel):
+    """What an agent is told of what is known.
+
+    `recall` says when: `always`, what is nearest to each message; as a `tool`, when its model asks; or `never`. `limit`
+    is how many passages, `source` how the name of where they are from begins, `tags` are those that they have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recall: Literal["always", "tool", "never"] = "always"
+    limit: int = Field(5, ge=1, le=50)
+    source: str = ""
+    tags: list[str] = Field(default_factory=list)
+
+
 class AgentSpec(BaseModel):
     """An agent's definition.
 
@@ -82,6 +96,7 @@ class AgentSpec(BaseModel):
     `flow` is a graph (see the how-to about flows): what it is sent is answered by that, and it holds what its `grant`
     says, of tools, models and agents too (none: everything). `plan` makes it a planner (see the how-to about planning),
     which holds the same; `skills` are what planners choose it by.
+    `knowledge` says when it looks into what is known (see the how-to about knowledge); without it, it does not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -113,6 +128,7 @@ class AgentSpec(BaseModel):
     flow: dict[str, Any] | None = None
     plan: dict[str, Any] | None = None
     skills: list[str] = Field(default_factory=list)
+    knowledge: KnowledgeSpec | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,8 @@ from ..flow.steps import Steps
 from ..kernel.budget import budgets
 from ..kernel.feed import FeedReader
 from ..kernel.kernel import Kernel
+from ..knowledge.base import Knowledge
+from ..knowledge.calls import Calls as Recall
 from ..llm import catalog
 from ..llm.decoding import decoded
 from ..monitoring.metrics import Metrics
@@ -54,6 +56,7 @@ from ..triggers.calls import Calls
 from . import planning
 from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
+from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
 from .parts import load_plugins, traits
 from .security import masking, open_audit, open_vault, reviewing
@@ -82,6 +85,7 @@ class System:
     keys: Keys
     privacy: Privacy
     holdings: Tenants
+    knowledge: Knowledge
     tenants: dict[str, AgentManager]
     shared: frozenset[str]
     tools: dict[str, Tool]
@@ -160,6 +164,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             opened.callback(audit.store.close)
             opened.push_async_callback(asyncio.to_thread, audit.close)
         facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
+        knowledge = Knowledge(store, lambda writes, then: kernel.journal.append(writes, then))
+        opened.callback(knowledge.close)
         administration, keys = Administration(), Keys(facts)
         holdings = Tenants(facts, lambda: kernel.engines)
         approvals = Approvals(facts, lambda pid: kernel.table.find(pid), keys.descends)
@@ -180,9 +186,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
         people = People(lambda: (gate.asking, gate.labels))
-        registry, tools, loops = load_plugins(
-            config, plugins, sandbox, steps, calls, watch, {**people.table(), **teamwork.table()}
-        )
+        more = {**people.table(), **teamwork.table(), **Recall(lambda: knowledge).table()}
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, more)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:
@@ -235,7 +240,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             kernel.worker("late agents", create_late(agents, late, sources))
         homes, files = Homes(config.data / "workspaces"), Files(config.data / "workspaces")
         await homes.adopt(facts)
-        holders: list[Personal] = [keys, homes, teamwork.topics, *([VaultShare(vault)] if vault is not None else [])]
+        shares = [VaultShare(vault)] if vault is not None else []
+        holders: list[Personal] = [keys, homes, teamwork.topics, knowledge, *shares]
         amend = audit.amend if audit is not None else None
         privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
         if config.retention != Retention():
@@ -243,6 +249,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         administration.takes({
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
+            **knowledge_acts(knowledge),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,
@@ -251,7 +258,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            holdings, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
+            holdings, knowledge, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
         )  # fmt: skip
         await kernel.start_all()
         system.closing = opened.pop_all()

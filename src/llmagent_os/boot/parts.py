@@ -64,7 +64,7 @@ class Builtin:
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows, planners and triggers ask of the kernel, and programs of people; boards and topics."""
+        """What flows, planners and triggers ask of the kernel, and programs of people; boards, topics, knowledge."""
         return {**self._steps.table(), **self._watch.table(), **self._calls.table(), **self._more}
 
     @hookimpl

@@ -27,7 +27,7 @@ _HELD = {
     ANYBODY: ", ".join(["GET /health", "POST /v1/hooks/{pid}", *(f"GET {path}" for path in PAGES)]),
     KNOWN: "GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
-    "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload",
+    "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload, POST /v1/knowledge/sync",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
     "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, "
     "GET /v1/responses/{response}, DELETE /v1/responses/{response}, POST /v1/responses/{response}/cancel, "
@@ -37,7 +37,8 @@ _HELD = {
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
     "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/runs/{pid}/fork, "
-    "POST /v1/triggers/{name}/fire, "
+    "POST /v1/triggers/{name}/fire, GET /v1/knowledge, POST /v1/knowledge/search, "
+    "PUT /v1/knowledge/documents, DELETE /v1/knowledge/documents, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}",

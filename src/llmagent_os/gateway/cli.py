@@ -28,6 +28,7 @@ COMMANDS = {
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "flow": ("flows", "Check, run, watch and draw flows."),
     "triggers": ("triggers", "Start agents and flows at times, for messages, files and webhooks."),
+    "knowledge": ("knowledge", "Add, search and remove what agents know."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "tenants": ("tenants", "See and say what a tenant may use."),

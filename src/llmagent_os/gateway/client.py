@@ -171,9 +171,9 @@ class Client:
         """PATCH with JSON and return the JSON answer."""
         return await self._json("PATCH", path, body)
 
-    async def delete(self, path: str) -> Json:
+    async def delete(self, path: str, **query: Any) -> Json:
         """DELETE and return the JSON answer."""
-        return await self._json("DELETE", path)
+        return await self._json("DELETE", path, query=query)
 
     async def read(self, path: str, **query: Any) -> bytes:
         """GET and return the bytes of the answer."""
@@ -227,7 +227,7 @@ class Client:
     def _asked(self, method: str, path: str, body: Json | bytes, query: Any, task: str | None) -> bytes:
         """A request as it is sent."""
         if wanted := {name: value for name, value in (query or {}).items() if value is not None}:
-            path += ("&" if "?" in path else "?") + urlencode(wanted)
+            path += ("&" if "?" in path else "?") + urlencode(wanted, doseq=True)
         sent = body if isinstance(body, bytes) else b"" if body is None else plain.dumps(body)
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         about = f"Content-Length: {len(sent)}\r\n" if sent or method != "GET" else ""

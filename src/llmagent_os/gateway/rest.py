@@ -31,6 +31,7 @@ from .rest_events import Events
 from .rest_files import Files
 from .rest_flows import Flows
 from .rest_identity import Identity
+from .rest_knowledge import Knowing
 from .rest_login import Entrance
 from .rest_pages import Pages
 from .rest_processes import Processes
@@ -75,7 +76,7 @@ def rest_app() -> FastAPI:
     )
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
-        Anomalous, Accounts, Tools, Triggers,
+        Anomalous, Accounts, Tools, Triggers, Knowing,
     )  # fmt: skip
     for part in parts:
         app.include_router(part().router())

@@ -39,7 +39,7 @@ class Files:
         router, every = APIRouter(route_class=Route, tags=["files"]), "/v1/agents/{name}/files"
         router.get(every)(self.list)
         router.get(every + "/{path:path}", response_class=Response)(self.get)
-        router.put(every + "/{path:path}", openapi_extra=_BYTES)(self.put)
+        router.put(every + "/{path:path}", openapi_extra=BYTES)(self.put)
         return router
 
     async def list(self, here: Here, name: str, query: Annotated[Wanted, Query()]) -> dict[str, Any]:
@@ -61,13 +61,14 @@ class Files:
 
     async def put(self, here: Here, name: str, path: str, query: Annotated[Whose, Query()], request: Request) -> Put:
         """Put a file in place, whole: the body as it is. Folders are made."""
-        data = await _sent(request)
+        data = await sent(request)
         told = {"agent": name, "path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         await _for(here, query.principal).act("files.put", **told, data=Hidden(data))
         return Put(path=path, size=len(data))
 
 
-_BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
+BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
+"""What OpenAPI says of a route whose body is a file."""
 
 
 def _for(here: Desk, principal: str | None) -> Any:
@@ -76,7 +77,8 @@ def _for(here: Desk, principal: str | None) -> Any:
     return here.sys if principal is None else here.sys.acting(principal)
 
 
-async def _sent(request: Request) -> bytes:
+async def sent(request: Request) -> bytes:
+    """The body as it is; raises TooLarge."""
     parts, size = [], 0
     async for part in request.stream():
         parts.append(part)

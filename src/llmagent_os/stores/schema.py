@@ -152,7 +152,23 @@ DROP INDEX process_status;
 CREATE INDEX process_status ON process(status) WHERE status != 'waiting'; -- most do nothing but that
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD)
+FOURTH = """
+CREATE TABLE place(
+    place INTEGER PRIMARY KEY, tenant TEXT NOT NULL, agent TEXT NOT NULL, principal TEXT NOT NULL,
+    UNIQUE(tenant, agent, principal));
+CREATE TABLE document(
+    document INTEGER PRIMARY KEY, place INTEGER NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL,
+    hash TEXT NOT NULL, tags TEXT NOT NULL, origins TEXT NOT NULL, at REAL, added REAL NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL); -- its passages
+CREATE INDEX document_of ON document(place, source);
+CREATE TABLE passage(
+    passage INTEGER PRIMARY KEY, document INTEGER NOT NULL, begin INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE TABLE posting(
+    place INTEGER NOT NULL, term TEXT NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, -- see `core.postings`
+    PRIMARY KEY(place, term, block)) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH)
 VERSION = len(MIGRATIONS)
 
 

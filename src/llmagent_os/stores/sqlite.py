@@ -21,7 +21,8 @@ from ..core.errors import (
     JournalUnavailable,
     LLMAgentOSError,
 )
-from ..core.ports import Witness
+from ..core.ports import Reads, Witness
+from ..core.postings import without
 from .folder import alone, private
 from .schema import migrate, outdated
 from .statements import READS, WRITES
@@ -147,6 +148,10 @@ class SQLiteStore:
         with self._beside() as connection:
             return connection.execute(READS[query], params).fetchall()
 
+    def another(self) -> Reads:
+        """See `core.ports.Store`."""
+        return self if self._path is None else _Reader(_connect(self._path, "crash"))
+
     def checkpoint(self) -> None:
         """Move the WAL into the database file without making writers wait; meant for a thread of its own.
 
@@ -223,6 +228,24 @@ class SQLiteStore:
                 self.witness = None
 
 
+class _Reader:
+    """A connection that only reads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """See `core.ports.Reads`."""
+        try:
+            return self._connection.execute(READS[query], params).fetchall()
+        except ERRORS as error:
+            raise _translate(error) from error
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+
 REFERENCES = (
     ("process", "args"), ("process", "state"), ("process", "result"), ("call", "args"), ("call", "result"),
     ("call", "error"), ("message", "body"), ("record", "value"),
@@ -247,6 +270,7 @@ def _connect(path: Path | None, durability: Durability, busy: float = PATIENCE) 
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # done by `checkpoint`, off the event loop
         connection.execute(f"PRAGMA busy_timeout = {busy * 1000:.0f}")
+        connection.create_function("without", 2, without, deterministic=True)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _translate(error) from error

@@ -50,6 +50,11 @@ ABOUT = "tenant = ? AND name IN ('keys.mint', 'privacy.consent') "
 ABOUT += "AND iif(json_valid(CAST(args AS TEXT)), json_extract(CAST(args AS TEXT), '$.principal'), NULL) = ?"
 """Acts of others about somebody."""
 
+DOCUMENT = "document, place, source, title, hash, tags, origins, at, added, first, last"
+SOUGHT = "place IN (SELECT value FROM json_each(?1)) AND substr(source, 1, length(?2)) = ?2 "
+SOUGHT += "AND (?3 IS NULL OR at >= ?3) AND (?4 IS NULL OR at <= ?4) AND NOT EXISTS "
+SOUGHT += "(SELECT 1 FROM json_each(?5) WHERE value NOT IN (SELECT value FROM json_each(tags)))"
+
 WRITES = {
     "process.add": f"INSERT INTO process({BORN}) VALUES ({','.join('?' * 16)})",
     "process.status": "UPDATE process SET status = ?, reason = ? WHERE pid = ?",
@@ -112,6 +117,15 @@ WRITES = {
     "retain.records": f"DELETE FROM record WHERE {RESPONSES}",
     "retain.approvals": f"DELETE FROM record WHERE {ANSWERED}",
     "retain.versions": f"DELETE FROM record WHERE {REPLACED}",
+    "know.document": f"INSERT INTO document({DOCUMENT}) VALUES ({','.join('?' * 11)})",
+    "know.drop": "DELETE FROM document WHERE document = ?",
+    "know.drop_passages": "DELETE FROM passage WHERE passage BETWEEN ? AND ?",
+    "know.passage": "INSERT INTO passage(passage, document, begin, text) VALUES (?,?,?,?)",
+    "know.place": "INSERT INTO place(place, tenant, agent, principal) VALUES (?,?,?,?)",
+    "know.post": "INSERT INTO posting(place, term, block, data) VALUES (?,?,?,?) "
+    "ON CONFLICT DO UPDATE SET data = CAST(data || excluded.data AS BLOB)",
+    "know.unpost": "UPDATE posting SET data = without(data, ?) WHERE place = ? AND term = ? AND block = ?",
+    "know.vacate": "DELETE FROM posting WHERE place = ? AND term = ? AND block = ? AND length(data) = 0",
     "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
     "file.drop": "DELETE FROM file WHERE hash NOT IN (SELECT hash FROM blob)",
 }
@@ -210,6 +224,19 @@ READS = {
     "record.from": "SELECT key FROM record WHERE space = ? AND key >= ? ORDER BY key, version LIMIT ?",
     "record.before": "SELECT key FROM record WHERE space = ? AND key < ? ORDER BY key DESC, version DESC LIMIT ?",
     "record.all": "SELECT space, key, value FROM record",
+    "know.places": "SELECT place, tenant, agent, principal FROM place",
+    "know.newest": "SELECT coalesce(max(document), 0), max(coalesce(max(last), 0), "
+    "(SELECT coalesce(max(passage), 0) FROM passage)) FROM document",
+    "know.documents": f"SELECT {DOCUMENT} FROM document WHERE {SOUGHT} AND document > ?6 ORDER BY document LIMIT ?7",
+    "know.ranges": f"SELECT first, last FROM document WHERE {SOUGHT} AND last >= first ORDER BY first",
+    "know.of": f"SELECT {DOCUMENT} FROM document WHERE place = ? AND source = ?",
+    "know.sources": "SELECT source, max(hash) FROM document WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 "
+    "GROUP BY source",
+    "know.texts": "SELECT passage, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
+    "know.passages": "SELECT passage, begin, text, document, place, source, title, tags, origins, at "
+    "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",
+    "know.posted": "SELECT term, block, data FROM json_each(?1) AS here CROSS JOIN json_each(?2) AS wanted "
+    "CROSS JOIN posting ON place = here.value AND term = wanted.value",
     "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
     "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",
     "person.calls": f"SELECT {CALL}, n FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",

@@ -18,7 +18,7 @@ from .door import (
     uncovered,
 )
 from .engines import DecodingStrategy, Engine, Slotted, Stepper, Tool, Work
-from .stores import Archive, Facts, PageStore, Personal, Store, Witness, Witnessed
+from .stores import Archive, Facts, PageStore, Personal, Reads, Store, Witness, Witnessed
 
 __all__ = [
     "Approver",
@@ -36,6 +36,7 @@ __all__ = [
     "PageStore",
     "Personal",
     "Proceed",
+    "Reads",
     "Slotted",
     "Stepper",
     "Store",

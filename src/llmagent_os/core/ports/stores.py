@@ -10,6 +10,18 @@ from typing import Any, Protocol
 from ..records import Json, Page
 
 
+class Reads(Protocol):
+    """What reads rows, for one thread at a time."""
+
+    def read(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a named query. Raises JournalDamaged on a damaged page."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
 class Store(Protocol):
     """Durable rows for the journal. Statements are named; `stores/` holds their SQL."""
 
@@ -33,6 +45,10 @@ class Store(Protocol):
 
     def scan(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """`read` beside those who read meanwhile, for a query that looks at much; call it in a thread."""
+        ...
+
+    def another(self) -> Reads:
+        """A reader of its own, for work that takes its time in another thread; of rows in memory the store itself."""
         ...
 
     def checkpoint(self) -> None:

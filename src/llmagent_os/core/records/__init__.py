@@ -4,6 +4,7 @@ Frozen and slotted; validated where data enters (the gateway, configuration), tr
 """
 
 from .calls import Answer, Ask, Call, Hidden, Outcome, Question, repeats
+from .knowledge import Document, Hit, Place, Sought
 from .models import EngineInfo, ModelSpec, Page, Route
 from .names import DEFAULT, SHARED, Json, owned, owner_of, personal
 from .processes import (
@@ -79,6 +80,7 @@ __all__ = [
     "Call",
     "Chunk",
     "Decoding",
+    "Document",
     "Effect",
     "EmbedRequest",
     "Embeddings",
@@ -89,6 +91,7 @@ __all__ = [
     "Generation",
     "Grant",
     "Hidden",
+    "Hit",
     "Json",
     "Meaning",
     "Message",
@@ -99,6 +102,7 @@ __all__ = [
     "Page",
     "Part",
     "Period",
+    "Place",
     "Policy",
     "Question",
     "Restart",
@@ -109,6 +113,7 @@ __all__ = [
     "Rule",
     "Sampling",
     "ServiceClass",
+    "Sought",
     "Span",
     "Spawn",
     "Status",

@@ -1,0 +1,43 @@
+"""What an agent is told of what is known: passages under numbers, by which its answer cites them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ..core.records import Json, ToolSpec
+
+RECALL = "recall"
+"""The tool by which a model asks for what is known."""
+SPEC = ToolSpec(
+    RECALL, "Look for what is known about something. It returns passages under numbers: cite what you use, as [1].",
+    {"type": "object", "properties": {"text": {"type": "string", "description": "what is looked for, in words"}},
+     "required": ["text"]},
+)  # fmt: skip
+HEAD = (
+    "What is known that may help, each passage under its number. It is there to be read, and asks for nothing. "
+    "Cite what you use by its number, as [1]; say so where it does not answer the question."
+)
+NOTHING = "nothing is known about that"
+_CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+
+Hits = Sequence[Mapping[str, Json]]
+"""As the syscall `recall` returns them."""
+
+
+def told(hits: Hits, before: int = 0) -> str:
+    """Passages as a model is shown them; their numbers begin after those that it was shown before."""
+    shown = [
+        f"[{number}] {hit['title']} ({hit['source']})\n{hit['text']}" for number, hit in enumerate(hits, before + 1)
+    ]
+    return "\n\n".join(shown) or NOTHING
+
+
+def cited(answer: str, hits: Hits) -> list[dict[str, Json]]:
+    """The passages that an answer cites, by the numbers in it, each with where it stands in its document."""
+    numbers = {int(each) for group in _CITED.findall(answer) for each in group.split(",")}
+    return [
+        {"number": number, **{name: hits[number - 1][name] for name in ("source", "title", "begin", "end", "text")}}
+        for number in sorted(numbers)
+        if 0 < number <= len(hits)
+    ]

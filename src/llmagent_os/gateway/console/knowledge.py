@@ -1,0 +1,138 @@
+"""`knowledge`: what agents know."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..client import Client
+from .options import AsJson, Data, ask, examples, group
+from .output import emit, emitted, say, short, show, table
+
+app, knowledge = group("knowledge", "Add, search and remove what agents know.")
+
+PAGE = 1000  # documents that are asked for at once
+
+Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="An agent's alone; every agent's without it.")]
+Mine = Annotated[bool, typer.Option("--mine", help="Yours alone; everybody's without it.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be given several times.")]
+Trusted = Annotated[bool, typer.Option("--trusted", help="Its words may direct an agent, as your own do.")]
+Source = Annotated[str, typer.Option(metavar="BEGIN", help="How the name of where they are from begins.")]
+
+
+@knowledge.command(epilog=examples("knowledge add handbook.md", "knowledge add *.csv --tag prices --agent clerk"))
+def add(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="What is read.")],
+    agent: Agent = None,
+    mine: Mine = False,
+    tag: Tags = None,
+    trusted: Trusted = False,
+    data: Data = None,
+) -> None:
+    """Add files to what is known, in place of what was known of them.
+
+    Text, Markdown, HTML, JSON, JSONL, CSV, e-mail and source code are read. What they say directs no agent, unless you
+    say that it may."""
+
+    async def work(client: Client) -> None:
+        about = {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
+        for file in files:
+            source = os.path.abspath(file)
+            done = await client.put("/v1/knowledge/documents", file.read_bytes(), source=source, **about)
+            say(f"added {file}: {done['passages']} passages" if done["changed"] else f"{file} is known already")
+
+    ask(data, work)
+
+
+@knowledge.command(epilog=examples("knowledge sync ~/notes", "knowledge sync mail --mine --tag mail"))
+def sync(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With all that is below it.")],
+    agent: Agent = None,
+    mine: Mine = False,
+    tag: Tags = None,
+    trusted: Trusted = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Have what is known of a folder be what is in it: only what changed is read, what vanished is forgotten.
+
+    Stopped, it goes on where it was."""
+    about = {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
+    body = {"folder": os.path.abspath(folder), **about}
+    done = ask(data, lambda client: client.post("/v1/knowledge/sync", body))
+    if as_json:
+        emit(done)
+        return
+    for path, why in done["skipped"].items():
+        say(f"skipped {path}: {why}")
+    say(f"{done['added']} read, {done['same']} as they were, {done['removed']} gone, {len(done['skipped'])} skipped")
+
+
+@knowledge.command(epilog=examples("knowledge search 'when is the rent due?'"))
+def search(
+    text: Annotated[str, typer.Argument(help="What is looked for, in words.")],
+    agent: Agent = None,
+    source: Source = "",
+    tag: Tags = None,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages.")] = 5,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Find the passages that fit best."""
+    body = {"text": text, "limit": limit, "agent": agent, "source": source, "tags": tag or []}
+    hits = ask(data, lambda client: client.post("/v1/knowledge/search", body))["hits"]
+    if emitted(hits, as_json):
+        return
+    show(table(("SCORE", "SOURCE", "AT", "TITLE", "PASSAGE"), map(_row, hits)))
+
+
+def _row(hit: dict[str, Any]) -> tuple[object, ...]:
+    return hit["score"], hit["source"], f"{hit['begin']}-{hit['end']}", hit["title"], short(hit["text"], 200)
+
+
+@knowledge.command("list", epilog=examples("knowledge list", "knowledge list --tag prices --json"))
+def listed(
+    agent: Agent = None,
+    source: Source = "",
+    tag: Tags = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """List the documents that are known."""
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        found, after = list[dict[str, Any]](), 0
+        while True:
+            query = {"agent": agent, "source": source, "tags": tag or [], "after": after, "limit": PAGE}
+            page = (await client.get("/v1/knowledge", **query))["documents"]
+            found += page
+            if len(page) < PAGE:
+                return found
+            after = page[-1]["document"]
+
+    found = ask(data, work)
+    if as_json:
+        for each in found:
+            emit(each)
+        return
+    rows = ((each["source"], each["title"], each["passages"], each["agent"] or None, each["principal"],
+             ", ".join(each["tags"]), f"{datetime.fromtimestamp(each['added']):%Y-%m-%d %H:%M}")
+            for each in found)  # fmt: skip
+    show(table(("SOURCE", "TITLE", "PASSAGES", "AGENT", "WHOSE", "TAGS", "ADDED"), rows))
+
+
+@knowledge.command(epilog=examples("knowledge remove /home/ann/handbook.md"))
+def remove(
+    source: Annotated[str, typer.Argument(help="As `knowledge list` tells it.")],
+    agent: Agent = None,
+    mine: Mine = False,
+    data: Data = None,
+) -> None:
+    """Forget the documents of a source."""
+    query = {"source": source, "agent": agent or "", "shared": not mine}
+    done = ask(data, lambda client: client.delete("/v1/knowledge/documents", **query))
+    say(f"forgot {done['removed']} documents of {source}" if done["removed"] else f"nothing is known of {source}")

@@ -1,0 +1,267 @@
+"""Knowledge: passages of documents, found by words and names, and by nobody whose they are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmagent_os.core.errors import InvalidRequest
+from llmagent_os.core.postings import ENTRY, without
+from llmagent_os.core.records import Place, Sought
+from llmagent_os.knowledge import words
+from llmagent_os.knowledge.folders import sync
+from llmagent_os.knowledge.passages import cut
+from llmagent_os.knowledge.readers import documents_of
+from llmagent_os.knowledge.stem import stem
+from llmagent_os.modules import KnowledgeBase
+from llmagent_os.stores.sqlite import SQLiteStore
+from tests.stand_ins.knowledge import HERE, document, found, knowledge
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("caresses", "caress"), ("ponies", "poni"), ("agreed", "agre"), ("plastered", "plaster"), ("motoring", "motor"),
+     ("sing", "sing"), ("conflated", "conflat"), ("hopping", "hop"), ("falling", "fall"), ("filing", "file"),
+     ("happy", "happi"), ("relational", "relat"), ("vietnamization", "vietnam"), ("triplicate", "triplic"),
+     ("hopefulness", "hope"), ("adoption", "adopt"), ("rate", "rate"), ("controlling", "control"), ("sky", "sky")],
+)  # fmt: skip
+def test_words_that_mean_alike_have_one_stem(word: str, told: str) -> None:
+    assert stem(word) == told
+
+
+def test_words_are_found_without_accents_and_chinese_by_two_characters() -> None:
+    assert set(words.terms("Alû was a demon")) == {"alu", "wa", "a", "demon"}
+    assert set(words.terms("会议在星期三")) == {"会议", "议在", "在星", "星期", "期三"}
+    assert set(words.terms("用Python写")) == {"用", "python", "写"}
+
+
+def test_names_are_runs_of_capitals_and_titles_what_is_without_their_brackets() -> None:
+    named = words.mentioned("He met Sir Arthur Evans of the British Museum in Knossos.")
+    assert {words.NAME + name for name in ("arthur evan", "british museum")} <= named
+    assert words.titles("Lilu (mythology)") == {words.NAME + "lilu mythologi", words.NAME + "lilu"}
+    assert words.titles("The Hukilau Song") == {words.NAME + "hukilau song"}
+
+
+@given(st.text(alphabet="ab. \n。", max_size=400), st.integers(2, 60))
+def test_passages_are_in_order_and_leave_out_white_space_alone(text: str, longest: int) -> None:
+    places = list(cut(text, longest))
+    assert all(0 < end - begin <= longest for begin, end in places)
+    assert "".join(text[begin:end] for begin, end in places).split() == text.split() or "".join(
+        "".join(text[begin:end].split()) for begin, end in places
+    ) == "".join(text.split())
+    assert places == sorted(places)
+
+
+def test_an_entry_is_taken_out_of_a_row_whole() -> None:
+    entries = [ENTRY.pack(number, 1, 0, number) for number in (1, 256, 257, 3)]
+    assert without(b"".join(entries), 256) == entries[0] + entries[2] + entries[3]
+    assert without(b"".join(entries), 2) == b"".join(entries)
+
+
+async def test_a_passage_is_found_with_where_it_stands() -> None:
+    known = knowledge()
+    text = "The office opens at nine.\n\n" + "Nothing of note. " * 150 + "\n\nThe rent is due on the fifth of May."
+    await known.add(HERE, [document("house.md", text, tags=("home",), at=5.0, origins=("document house.md",))])
+    hit = (await found(known, "when is the rent due?"))[0]
+    assert text[hit.begin : hit.end] == hit.text and "rent is due" in hit.text
+    assert (hit.source, hit.tags, hit.at, hit.origins) == ("house.md", ("home",), 5.0, ("document house.md",))
+    assert 0 < hit.score <= 1 and hit.legs["words"] == 1
+    assert hit.told()["text"] == hit.text
+
+
+async def test_what_no_word_of_the_question_is_in_is_found_by_a_name() -> None:
+    known = knowledge()
+    await known.add(HERE, [
+        document("a", "Maximum Overdrive is a film that was shot around Leland, North Carolina.", "Overdrive"),
+        document("b", "A novelist, born 1947. His hobby is the guitar.", "Stephen King"),
+        document("c", "Overdrive was directed by Stephen King alone.", "Credits"),
+        *(document(f"n{n}", f"Of no interest, number {n}, shot {n} times.") for n in range(30)),
+    ])  # fmt: skip
+    hits = await found(known, "who directed Overdrive?")
+    reached = next(hit for hit in hits if hit.title == "Stephen King")
+    assert "words" not in reached.legs and reached.legs["graph"] > 0
+    assert reached.path == ("Credits", "stephen king", "Stephen King")
+
+
+async def test_chinese_is_found() -> None:
+    known = knowledge()
+    await known.add(HERE, [document("甲", "周三下午三点在二号会议室开会。"), document("乙", "房租每月五日到期。")])
+    assert (await found(known, "会议室在哪里"))[0].source == "甲"
+
+
+async def test_documents_are_replaced_removed_and_known_once() -> None:
+    store = SQLiteStore()
+    known = knowledge(store)
+    assert await known.add(HERE, [document("a", "apples and pears")]) == 1
+    assert await known.add(HERE, [document("a", "apples and pears")]) == 0
+    assert await known.add(HERE, [document("a", "plums"), document("a", "cherries")]) == 2
+    assert await found(known, "apples") == []
+    assert {hit.text for hit in await found(known, "plums cherries")} == {"plums", "cherries"}
+    again = knowledge(store)
+    assert [each.source for each in again.documents(again.places("here"))] == ["a", "a"]
+    assert await again.remove(HERE, "a") == 2
+    for table in ("document", "passage", "posting"):
+        assert store._reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+PLACES = [Place("x"), Place("x", "bob"), Place("x", "", "ann"), Place("x", "bob", "ann"), Place("y"), Place("y", "bob")]
+TEXT = st.lists(st.sampled_from(["red", "green", "New York", "Blue Hat", "的"]), min_size=1, max_size=6).map(" ".join)
+PLACE, NAMED = st.sampled_from(PLACES), st.sampled_from(["s/a", "s/b", "t/c"])
+DOCUMENT = st.tuples(
+    PLACE, NAMED, TEXT, st.sampled_from([None, 1.0, 2.0, 3.0]),
+    st.sets(st.sampled_from(["p", "q"])),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.one_of(DOCUMENT, st.tuples(PLACE, NAMED)), max_size=12),
+    st.sampled_from(["", "s/", "s/a"]), st.sets(st.sampled_from(["p", "q"])), st.sampled_from([None, 2.0]),
+    st.sampled_from([None, 2.0]), st.sampled_from(["x", "y"]), st.sampled_from([None, "bob", "eve"]),
+    st.sampled_from([None, "ann", "tom"]),
+)  # fmt: skip
+def test_a_search_finds_what_is_there_for_it_and_nothing_else(
+    done: list, source: str, tags: set, since: float | None, until: float | None, tenant: str, agent: str | None,
+    principal: str | None,
+) -> None:  # fmt: skip
+    async def told() -> None:
+        known, there = knowledge(), dict[tuple[Place, str], tuple]()
+        for place, name, *more in done:
+            if more:
+                text, at, tagged = more
+                await known.add(place, [document(name, text, at=at, tags=tuple(sorted(tagged)))])
+                there[place, name] = (text, at, tagged)
+            else:
+                await known.remove(place, name)
+                there.pop((place, name), None)
+        question = "red green New York Blue Hat 的"
+        hits = await known.search(
+            known.places(tenant, agent, principal),
+            Sought(question, 100, source, tuple(tags), since, until),
+        )
+        assert {(hit.place, hit.source, hit.text) for hit in hits} == {
+            (place, name, text) for (place, name), (text, at, tagged) in there.items()
+            if place.tenant == tenant and name.startswith(source) and tags <= tagged
+            and (agent is None or place.agent in ("", agent))
+            and (principal is None or place.principal in ("*", principal))
+            and (since is None or (at is not None and at >= since))
+            and (until is None or (at is not None and at <= until))
+        }  # fmt: skip
+
+    asyncio.run(told())
+
+
+async def test_what_others_know_changes_no_score() -> None:
+    alone, beside = knowledge(), knowledge()
+    for known in (alone, beside):
+        await known.add(HERE, [document("a", "red apples"), document("b", "green apples and pears")])
+    await beside.add(Place("there"), [document(f"n{n}", "red red apples") for n in range(20)])
+    mine = [(hit.source, hit.score) for hit in await found(alone, "red apples")]
+    assert [(hit.source, hit.score) for hit in await found(beside, "red apples")] == mine
+
+
+def read(name: str, text: str | bytes) -> list[tuple[str, str]]:
+    """What a reader makes of a file: titles and texts."""
+    found = documents_of(text.encode() if isinstance(text, str) else text, name)
+    return [(each.title, each.text) for each in found]
+
+
+def test_files_are_read_by_their_kind() -> None:
+    assert read("a.txt", "hello") == [("a.txt", "hello")]
+    assert read("a.md", "# The House\n\nIt is old.") == [("The House", "# The House\n\nIt is old.")]
+    assert read("a.html", "<title>A &amp; B</title><p>one<script>x</script><p>two") == [("A & B", "A & B\n\none\ntwo")]
+    assert read("a.json", '[{"title": "T", "n": 1, "who": {"name": "Ann"}}]') == [
+        ("T", "title: T\nn: 1\nwho name: Ann")
+    ]
+    assert read("a.jsonl", '{"title": "T", "text": "x"}\n\n"y"\n') == [("T", "x"), ("a.jsonl", "y")]
+    assert read("a.csv", "name,age\nAnn,5\nTom,\n") == [("Ann", "name: Ann\nage: 5"), ("Tom", "name: Tom")]
+    assert read("a.csv", "name;age\nAnn;5\n") == [("Ann", "name: Ann\nage: 5")]
+    assert read("a.py", "def f(): ...") == [("a.py", "def f(): ...")]
+    mail = "From: ann@example.com\nDate: Mon, 02 Mar 2026 10:00:00 +0000\nSubject: =?utf-8?b?UsOpbnQ=?=\n\nIt is due."
+    (found,) = documents_of(mail.encode(), "a.eml")
+    assert found.title == "Rént" and "It is due." in found.text and found.at == 1772445600.0
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.txt", b"\xff\x00"), ("a.json", b"{"), ("a.jsonl", b"1\n{"), ("a.pdf", b"%PDF"), ("a.png", b"\x89PNG\0"),
+     ("a.json", b"[" * 5000)],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(name: str, data: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="a\\."):
+        documents_of(data, name)
+
+
+async def test_a_folder_is_kept_in_step() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        top, known = Path(name), knowledge()
+        (top / "sub").mkdir()
+        (top / ".git").mkdir()
+        (top / ".git" / "x.txt").write_text("hidden")
+        (top / "sub" / "a.txt").write_text("apples")
+        (top / "b.txt").write_text("pears")
+        (top / "c.bin").write_bytes(b"\0")
+        (top / "d.txt").symlink_to("/etc/hostname")
+        first = await sync(known, HERE, top, tags=("fruit",))
+        assert (first.added, first.same, first.removed, list(first.skipped)) == (2, 0, 0, [str(top / "c.bin")])
+        (hit,) = await found(known, "apples")
+        assert hit.origins == (f"document {hit.source}",) and hit.tags == ("fruit",)
+        before = known.documents(known.places("here"))
+        again = await sync(known, HERE, top, tags=("fruit",))
+        assert (again.added, again.same, again.removed) == (0, 2, 0)
+        assert known.documents(known.places("here")) == before
+        (top / "sub" / "a.txt").write_text("plums")
+        (top / "b.txt").unlink()
+        third = await sync(known, HERE, top, tags=("fruit",), origins=())
+        assert (third.added, third.removed) == (1, 1)
+        assert await found(known, "apples pears") == [] and (await found(known, "plums"))[0].origins == ()
+
+
+async def test_a_person_is_erased() -> None:
+    store = SQLiteStore()
+    known = knowledge(store)
+    await known.add(Place("here", "bob", "ann"), [document("a", "Ann Smith lives in Paris")])
+    await known.add(HERE, [document("b", "Everybody knows")])
+    assert [each["texts"] for each in known.export("here", "ann")] == [["Ann Smith lives in Paris"]]
+    assert await known.erase("here", "ann", ()) == 1
+    assert list(known.export("here", "ann")) == []
+    rest = store._reader.execute("SELECT group_concat(term) FROM posting").fetchone()[0]
+    assert "pari" not in rest and "smith" not in rest and "everybodi" in rest
+
+
+def test_a_calendar_is_loaded_and_asked(tmp_path: Path) -> None:
+    calendar = {
+        "meetings": [
+            {"title": "Budget", "day": "Tuesday", "with": ["Ann", "Tom"]},
+            {"title": "预算会议", "day": "星期三", "room": "二号会议室"},
+        ],
+        "rules": {"lunch": "never between noon and one"},
+    }
+    path = tmp_path / "calendar.json"
+    path.write_text(json.dumps(calendar))
+    with KnowledgeBase(tmp_path / "known.db") as known:
+        assert known.load_knowledge(calendar) == 3
+        assert known.load_knowledge(str(path)) == known.load_knowledge(path) == 0
+        assert known.retrieve_knowledge("who meets Tom about the budget?")[0]["title"] == "Budget"
+        assert "二号会议室" in str(known.retrieve_knowledge("预算会议在哪个会议室")[0]["text"])
+        assert known.load_knowledge('{"rules": ["lunch is at noon"]}') == 1
+        assert len(known.list()) == 3 and known.remove("loaded/meetings") == 2
+        with pytest.raises(InvalidRequest, match="not JSON"):
+            known.load_knowledge("{")
+    with KnowledgeBase(tmp_path / "known.db") as again:
+        (hit,) = again.search("lunch at noon")
+        assert hit["source"] == "loaded/rules"
+
+
+async def test_a_knowledge_base_is_asked_within_an_event_loop(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("apples")
+    with KnowledgeBase() as known:
+        assert known.add("b", "pears", tags=["fruit"]) == 1
+        assert known.sync(tmp_path)["added"] == 1
+        assert [hit["source"] for hit in known.search("pears apples", tags=["fruit"])] == ["b"]
