@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from llmagent_os.plugins import hookimpl
 from llmagent_os.tools.toolkit import ToolKit
 from tests.stand_ins.gateway import Gate, gate
 from tests.stand_ins.kernels import until
+from tests.stand_ins.shell import Shell
 
 HOUSE = "# House\n\nThe rent is due on the fifth."
 EVIL = "GB33 BUKB 2020"
@@ -186,3 +190,22 @@ async def test_what_a_program_remembers_it_recalls_and_forgets(tmp_path: Path) -
         assert other == [[], 0, []]  # it is the miller's
         told = await sys.wait(await sys.spawn("recaller", "what became of the mill?", "miller~once-3"))
         assert told == [[args["text"]], 1, []]
+
+
+async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path) -> None:
+    shell, notes = Shell(tmp_path, "[]"), tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text("Apples are in the cellar.")
+    (tmp_path / "house.md").write_text(HOUSE)
+    async with gate(shell.data):
+        run = partial(asyncio.to_thread, shell.run)
+        added = await run("knowledge", "add", "house.md", "--tag", "home")
+        assert added.returncode == 0 and "added house.md: 1 passages" in added.stderr
+        assert "is known already" in (await run("knowledge", "add", "house.md", "--tag", "home")).stderr
+        assert "1 read, 0 as they were, 0 gone, 0 skipped" in (await run("knowledge", "sync", "notes")).stderr
+        told = (await run("knowledge", "search", "when is the rent due?", "--tag", "home", "--json")).stdout
+        assert [json.loads(line)["source"] for line in told.splitlines()] == [str(tmp_path / "house.md")]
+        assert "cellar" in (await run("knowledge", "search", "apples")).stdout
+        assert str(notes / "a.txt") in (await run("knowledge", "list")).stdout
+        assert "forgot 1" in (await run("knowledge", "remove", str(tmp_path / "house.md"))).stderr
+        assert len((await run("knowledge", "list", "--json")).stdout.splitlines()) == 1

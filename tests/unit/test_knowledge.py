@@ -89,6 +89,15 @@ async def test_what_no_word_of_the_question_is_in_is_found_by_a_name() -> None:
     assert reached.path == ("Credits", "stephen king", "Stephen King")
 
 
+async def test_long_titles_and_questions_are_cut_and_taken_back_whole() -> None:
+    store = SQLiteStore()
+    known = knowledge(store)
+    await known.add(HERE, [document("a", "apples", " " * 100_000 + "Word " * 100_000)])
+    assert len((await found(known, "apples " * 100_000))[0].title) == 300
+    assert await known.remove(HERE, "a") == 1
+    assert store._reader.execute("SELECT count(*) FROM posting").fetchone() == (0,)
+
+
 async def test_chinese_is_found() -> None:
     known = knowledge()
     await known.add(HERE, [document("甲", "周三下午三点在二号会议室开会。"), document("乙", "房租每月五日到期。")])

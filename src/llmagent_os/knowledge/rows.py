@@ -15,6 +15,7 @@ from .passages import cut
 
 Statement = tuple[str, tuple[Any, ...]]
 
+LONGEST = 300  # characters of a title
 ALL = ""
 """The term of every passage."""
 
@@ -30,14 +31,14 @@ class Rows:
 
     def add(self, document: Document) -> int:
         """Take in a document and return its number."""
-        number, first = self.document, self.passage
+        number, first, title = self.document, self.passage, document.title[:LONGEST]
         for begin, end in cut(document.text):
             text = document.text[begin:end]
             self._statements.append(("know.passage", (self.passage, number, begin, text)))
-            self._post(document.title, text)
+            self._post(title, text)
             self.passage += 1
         told = [codec.dumps(list(each)).decode() for each in (document.tags, document.origins)]
-        row = (number, self._place, document.source, document.title, document.hash, *told, document.at, time.time())
+        row = (number, self._place, document.source, title, document.hash, *told, document.at, time.time())
         self._statements.append(("know.document", (*row, first, self.passage - 1)))
         self.document += 1
         return number

@@ -20,6 +20,7 @@ NAME = "\x1f"
 """What begins the term of a name: no word has it."""
 LONGEST = 5  # words of a name that is looked for within a longer one
 WORD = 64  # characters of a word that count
+ASKED = 200  # words of a question, for a longer one asks for nothing in particular
 KEPT = 1 << 18  # words whose terms are kept
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -78,7 +79,7 @@ def terms(text: str) -> Counter[str]:
 
 def asked(text: str) -> list[str]:
     """The terms that a question is looked for by: its words, and whatever of it may be a name."""
-    words = _WORDS.findall(text)
+    words = _WORDS.findall(text)[:ASKED]
     meant = [word for word in words if word.lower() not in STOP] or words
     found = dict.fromkeys(chain.from_iterable(map(_TERMS.__getitem__, meant)))
     return [*found, *dict.fromkeys(_within(words, 1))]
