@@ -23,7 +23,8 @@ RINGS = 2  # times that the names of what was reached are read
 ALONG = 10  # passages that were reached and whose names are read next
 MANY = 50  # passages that may mention a title, for it to lead to them
 KEPT = 20_000  # passages whose names are kept in mind
-SHARP = 2  # the power of a first hit's score that goes along the graph: the best ones lead
+GRAPH = 1.5  # what a share of the graph's counts beside one of the words'
+SHARP = 3  # the power of a first hit's score that goes along the graph: the best ones lead
 
 
 class Search:
@@ -51,9 +52,9 @@ class Search:
         legs = {"words": _even(first)}
         legs["graph"], came = self._walked(ids, legs["words"], ranges)
         scores: dict[int, float] = defaultdict(float)
-        for leg in legs.values():
-            for passage, score in leg.items():
-                scores[passage] += score / len(legs)
+        for leg, counts in (("words", 1.0), ("graph", GRAPH)):
+            for passage, score in legs[leg].items():
+                scores[passage] += counts / (1 + GRAPH) * score
         best = sorted(scores, key=lambda passage: (-scores[passage], passage))[: sought.limit]
         return self._hits(places, best, scores, legs, came)
 
