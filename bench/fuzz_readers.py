@@ -118,11 +118,8 @@ def _scope(data: bytes) -> None:
     if isinstance(told, dict):
         filled = templates.fill(told.get("template"), told)
         list(templates.named(told.get("template")))
-        if isinstance(when := told.get("when"), dict):
-            for each in when.values():
-                if isinstance(each, dict):  # which a flow is refused for, before it is run
-                    schemas.meant(each, "`when`", "when")
-            scopes.holds(when, filled)
+        if isinstance(told.get("when"), dict):
+            scopes.holds(told["when"], filled)
 
 
 def _template(data: bytes) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmagent_os.core import templates
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.records import Json
+from llmagent_os.flow import values
 from llmagent_os.flow.compose import read
 from llmagent_os.flow.graph import Graph
 from llmagent_os.flow.state import Job, Run
@@ -235,3 +236,10 @@ def test_texts_that_double_from_node_to_node_end_before_they_fill_the_memory() -
         for _ in range(30):
             text = templates.fill("${a}${a}", {"a": text})
     assert len(text) <= templates.LONGEST and templates.fill("${a.%s}" % ("9" * 5000), {"a": [1]}) is None
+
+
+def test_a_schema_is_meant_as_clients_write_it_when_values_are_held_to_it_too() -> None:
+    """Such a one passes the check of a flow, and broke off its run."""
+    assert values.holds({"x": {"type": "STRING"}}, {"x": "a"}) and not values.holds({"x": {"type": "STRING"}}, {"x": 1})
+    assert values.valid({"type": "Integer"}, 3) is None and "not integer" in str(values.valid({"type": "Integer"}, "3"))
+    assert "no type of JSON schemas" in str(values.valid({"type": "strin"}, "a"))

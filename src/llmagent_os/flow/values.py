@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core import codec
+from ..core import codec, schemas
+from ..core.errors import InvalidRequest
 from ..core.records import Json
 from ..core.templates import GONE, NAME, WHOLE, at
 from ..core.validity import Unknown, fault, same
@@ -28,8 +29,8 @@ def _meets(expected: Json, found: Any) -> bool:
 def valid(schema: Mapping[str, Json], value: Json) -> str | None:
     """What is wrong with a value under a schema, None for nothing."""
     try:
-        found = fault(schema, value)
-    except Unknown as error:
+        found = fault(schemas.meant(schema, "it", ""), value)
+    except (Unknown, InvalidRequest) as error:
         return str(error)
     return None if found is None else str(found)
 
