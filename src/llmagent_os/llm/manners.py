@@ -208,6 +208,9 @@ Rules:
         Example(
             "1250 的 8% 是多少？", "1250 的 8% 是 100。", (("calculator", {"expression": "1250 * 8 / 100"}, "100.0"),)
         ),
+        Example(
+            "What is 8 % of 50?", "8 % of 50 is 4.", (("calculator", {"expression": "50 * 8 / 100"}, "4.0"),)
+        ),  # without it an English sum may be answered in Chinese
     ),
     each=False,
     begin="Those were examples; their files are not there. The conversation begins now. A file is read first, and its "
@@ -233,6 +236,7 @@ Rules:
 
 MANNERS: dict[str, Manner] = {
     "qwen2.5-coder-1.5b-instruct": _CODER,
+    "qwen2.5-coder-0.5b-instruct": _CODER,  # 12 of 27 tasks right
 }
 """By the name of a known model."""
 
