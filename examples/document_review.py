@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from llmagent_os import LLMAgentOS
+from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Json
 
 FOLDER = Path(__file__).with_name("review")
@@ -61,7 +62,11 @@ def main() -> None:
     parser.add_argument("documents", nargs="*", type=Path, default=DOCUMENTS, help="files in Markdown, with sections")
     parser.add_argument("--model", default="default", help="a model of the catalog (default)")
     given = parser.parse_args()
-    for document, made in zip(given.documents, play(given.documents, given.model), strict=True):
+    try:
+        found = play(given.documents, given.model)
+    except LLMAgentOSError as error:
+        parser.exit(1, f"{error.message}\n")
+    for document, made in zip(given.documents, found, strict=True):
         votes = ", ".join(f"{who}: {what}" for who, what in made["votes"].items())
         print(f"> {document.name}: {made['verdict']} ({votes})\n")
         for section, note in zip(cut(document.read_text(encoding="utf-8")), made["notes"], strict=True):

@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from llmagent_os import LLMAgentOS
+from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import GenerateRequest, Message, ModelSpec
 from llmagent_os.llm.script import Reply, follow
 from llmagent_os.llm.scripted import ScriptedEngine
@@ -118,7 +119,10 @@ def main() -> None:
     parser.add_argument("--model", default="gullible", help="a model of the catalog (gullible)")
     parser.add_argument("--unprotected", action="store_true", help="allow everything, to see what would happen")
     given = parser.parse_args()
-    seen = play(given.model, "allow" if given.unprotected else "refuse")
+    try:
+        seen = play(given.model, "allow" if given.unprotected else "refuse")
+    except LLMAgentOSError as error:
+        parser.exit(1, f"{error.message}\n")
     print("answer:  ", seen.answer)
     print("mails:   ", seen.mails)
     print("requests:", seen.requests)

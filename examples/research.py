@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from llmagent_os import LLMAgentOS
+from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Json, Ticket
 
 FOLDER = Path(__file__).with_name("research")
@@ -70,7 +71,10 @@ def main() -> None:
     parser.add_argument("--kill", action="append", default=[], help="an agent whose processes are ended")
     parser.add_argument("--template", action="store_true", help="do not ask the model for a plan")
     given = parser.parse_args()
-    reply = play(given.question, given.model, given.kill, 0 if given.template else 2)
+    try:
+        reply = play(given.question, given.model, given.kill, 0 if given.template else 2)
+    except LLMAgentOSError as error:
+        parser.exit(1, f"{error.message}\n")
     for each in reply["plan"]["decisions"]:
         print(f"{each['act']}: {each['reason']}")
     print(f"\nby {reply['plan']['by']}:\n{reply['text']}")

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from llmagent_os import LLMAgentOS
+from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Json, Question
 
 FILE = Path(__file__).with_name("desk") / "desk.yaml"
@@ -89,7 +90,10 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="a model of the catalog (default)")
     parser.add_argument("--yes", action="store_true", help="approve of every refund")
     given = parser.parse_args()
-    seen = play(given.messages, given.model, (lambda question: True) if given.yes else asked)
+    try:
+        seen = play(given.messages, given.model, (lambda question: True) if given.yes else asked)
+    except LLMAgentOSError as error:
+        parser.exit(1, f"{error.message}\n")
     for message, answer in zip(given.messages, seen.answers, strict=True):
         print(f"> {message}\n{answer}\n")
     print("refunds:", seen.refunds)

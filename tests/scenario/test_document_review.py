@@ -7,9 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from llmagent_os.core.records import GenerateRequest, ModelSpec
+from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.scripted import ScriptedEngine
 from tests.stand_ins.examples import loaded
+from tests.stand_ins.players import review
 
 
 @pytest.fixture(scope="module")
@@ -17,19 +18,7 @@ def example() -> ModuleType:
     return loaded("document_review")
 
 
-def script(request: GenerateRequest) -> str:
-    """What reviewers that understand would say: each looks for what it cares about."""
-    said, cares = request.messages[-1].text, request.messages[0].text
-    if said.startswith("Section"):
-        return "nobody is named" if "As soon as possible" in said else "fine"
-    if said.startswith("Document"):
-        wanted = next(each for word, each in CARES.items() if word in cares)
-        return '"accept"' if wanted in said else '"revise"'
-    return said.partition(".\n")[0]
-
-
-CARES = {"a cost": "310,000", "who does what": "until May", "may go wrong": "What may go wrong"}
-ENGINE = ScriptedEngine(ModelSpec("review-model", "scripted"), script)
+ENGINE = ScriptedEngine(ModelSpec("review-model", "scripted"), review)
 
 
 def test_each_section_is_noted_and_the_majority_decides(example: ModuleType, tmp_path: Path) -> None:

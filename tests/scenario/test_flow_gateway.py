@@ -89,8 +89,11 @@ async def test_a_run_of_a_planner_tells_its_nodes_and_what_was_decided(api: Gate
     }  # fmt: skip
     assert (await api.get(f"/v1/runs/{run['pid']}"))[1]["plan"] == run["plan"] and "classDef done" in run["mermaid"]
     assert [each["pid"] for each in (await api.get("/v1/flows/p/runs"))[1]["runs"]] == [run["pid"]]
-    status, _ = await api.post(f"/v1/runs/{run['pid']}/retry", {"from": "check"})
-    assert status == 400
+    for path, more in (("retry", {}), ("fork", {"input": "ef"})):
+        status, told = await api.post(f"/v1/runs/{run['pid']}/{path}", {"from": "check", **more})
+        assert status == 400 and "plans anew each time" in told["error"]["message"], told
+    events = await followed(api, run["pid"])
+    assert happened(events)[:2] == ["say running", "check running"] and events[-1][2]["plan"] == run["plan"]
     _, answer = await api.post("/v1/chat/completions", {"model": "p", "messages": user("cd")})
     assert answer["choices"][0]["message"]["content"].startswith('{"goal":"cd"}')
 
@@ -199,8 +202,7 @@ async def test_a_run_is_forked_from_a_node_with_another_input(tmp_path: Path, mo
         _, other = await api.post(f"/v1/runs/{fork['pid']}/fork", {"from": "each", "input": ["y", "z"]})
         assert "yy" in str(other["output"]) and "xx" not in str(other["output"])
         for body in ({"from": "nothing", "input": 1}, {"from": "each"}, {"from": ["each"], "input": 1}):
-            found = await api.post(f"/v1/runs/{run['pid']}/fork", body)
-            assert found[0] == 400 or "no node 'nothing'" in found[1]["error"], found
+            assert (await api.post(f"/v1/runs/{run['pid']}/fork", body))[0] == 400, body
         _, wrong = await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "each", "input": 7})
         assert "is no list" in wrong["error"]
 
@@ -258,3 +260,37 @@ async def test_no_thread_reads_where_the_kernel_does(api: Gate, monkeypatch: pyt
     async with api.session.get(api.running.url + f"/v1/runs/{pids[0]}/events") as answer:
         assert "event: end" in await answer.text()
     assert threads == {threading.get_ident()}
+
+
+async def test_what_no_run_came_to_is_not_forked_from(api: Gate) -> None:
+    cases = {"big": {"when": {"n": {"minimum": 9}}, "do": {"id": "big", "function": "pass"}},
+             "else": {"id": "small", "function": "pass"}}  # fmt: skip
+    await place(api, {"takes": {"type": "object"}, "select": {"cases": cases}})
+    _, run = await api.post("/v1/flows/f/runs", {"input": {"n": 1}})
+    for path, node, says in (
+        ("fork", "big", "'big' was not begun in run"), ("fork", "bg", "did you mean 'big'?"), ("retry", "bg", "no node")
+    ):  # fmt: skip
+        body = {"from": node} | ({"input": 2} if path == "fork" else {})
+        status, told = await api.post(f"/v1/runs/{run['pid']}/{path}", body)
+        assert status == 400 and says in told["error"]["message"], told
+    assert len((await api.get("/v1/flows/f/runs"))[1]["runs"]) == 1  # none of them left a run that failed
+    assert (await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "small", "input": 2}))[1]["output"] == 2
+
+
+async def test_a_list_that_was_empty_is_forked_with_one_that_is_not(api: Gate) -> None:
+    await place(api, LISTED)
+    _, run = await api.post("/v1/flows/f/runs", {"input": {"items": []}})
+    _, fork = await api.post(f"/v1/runs/{run['pid']}/fork", {"from": "each", "input": ["x"]})
+    assert fork["error"] is None and "xx" in fork["output"]
+
+
+async def test_a_message_to_a_flow_is_a_run_of_its_own(api: Gate) -> None:
+    """As `llmagent-os run` sends it: it stands in the history, and none waits for another."""
+    await place(api, TWICE)
+    for text in ("ab", "cd"):
+        body, headers = {"text": text, "wait": 20}, {"Idempotency-Key": text}
+        for _ in range(2):  # it is sent again, and is the same run
+            status, reply = await api.post("/v1/agents/f/messages", body, headers=headers)
+            assert status == 200 and reply["reply"]["output"] == text * 2
+    runs = (await api.get("/v1/flows/f/runs"))[1]["runs"]
+    assert [each["output"] for each in runs] == ["cdcd", "abab"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from llmagent_os.core.records import GenerateRequest, ModelSpec
-from llmagent_os.llm.script import Reply
+from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.scripted import ScriptedEngine
 from tests.stand_ins.examples import loaded
+from tests.stand_ins.players import research
 
 
 @pytest.fixture(scope="module")
@@ -19,28 +18,7 @@ def example() -> ModuleType:
     return loaded("research")
 
 
-def steps(*listed: tuple[str, str, list[int]]) -> str:
-    return json.dumps({"steps": [{"do": do, "needs": needs, "after": after} for do, needs, after in listed]})
-
-
-def script(request: GenerateRequest) -> Reply | str:
-    """What a model that understands would say, as planner, as reader and scout, and as writer."""
-    last = request.messages[-1]
-    if last.role == "tool":
-        return "it costs 310,000 a year (offer.txt)"
-    if "What a step may need" in last.text:
-        if "What went wrong" in last.text:
-            return steps(("Find what it costs", "look up", []), ("Write the answer", "write", [3]))
-        return steps(("Read offer.txt", "read", []), ("Write the answer", "write", [1]))
-    if "Say what it needs" in last.text:
-        return '{"word": "bus"}'
-    offered = [tool.name for tool in request.tools]
-    if "read_text" in offered:
-        return Reply(calls=(("read_text", {"path": "offer.txt"}),))
-    return "310,000 a year, says offer.txt" if "310,000" in last.text else "nothing"
-
-
-ENGINE = ScriptedEngine(ModelSpec("research-model", "scripted"), script)
+ENGINE = ScriptedEngine(ModelSpec("research-model", "scripted"), research)
 
 
 def test_a_question_is_planned_and_answered_with_its_sources(example: ModuleType, tmp_path: Path) -> None:

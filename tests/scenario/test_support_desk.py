@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from llmagent_os.core.records import GenerateRequest, ModelSpec
+from llmagent_os.core.records import ModelSpec
 from llmagent_os.llm.scripted import ScriptedEngine
 from tests.stand_ins.examples import loaded
+from tests.stand_ins.players import desk
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +18,7 @@ def example() -> ModuleType:
     return loaded("support_desk")
 
 
-def script(request: GenerateRequest) -> str:
-    """What a model that understands would say."""
-    said = request.messages[-1].text
-    if said.startswith("Is this message"):
-        return '"refund"' if "money back" in said else '"question"'
-    if said.startswith("Which order"):
-        found = re.search(r"order (\d+)", said)
-        return f'{{"order": {found[1] if found else 0}}}'
-    return re.split(r"Notes: |\n\nWrite", said)[1]
-
-
-ENGINE = ScriptedEngine(ModelSpec("desk-model", "scripted"), script)
+ENGINE = ScriptedEngine(ModelSpec("desk-model", "scripted"), desk)
 REFUND = "I want my money back for order 7."
 
 

@@ -112,6 +112,13 @@ async def test_a_webhook_takes_a_signature_and_no_key_and_counts_once(api: Gate)
     other = b"no JSON \xff"
     async with api.session.post(url, data=other, headers={"Authorization": "", **signature(other, "2")}) as answer:
         assert answer.status == 202
+    again = b'{"id": 8}'  # under the same id: it is no other one, and no second start
+    async with api.session.post(url, data=again, headers={"Authorization": "", **signature(again)}) as answer:
+        assert answer.status == 409, await answer.text()
+    second = await put(api, "second", webhook={"secret": "WEBHOOK_SHOP"})  # the same call to another one is its own
+    async with api.session.post(api.running.url + second["hook"], data=body, headers=signature(body)) as answer:
+        assert answer.status == 202
+    assert len(await ended(api, "second", 1)) == 1
     starts = await ended(api, "orders", 2)
     assert len(starts) == 2
     texts = [(await api.get(f"/v1/processes/{each['pid']}"))[1]["result"]["text"] for each in starts]
@@ -189,3 +196,45 @@ async def test_what_keeps_a_trigger_is_told(api: Gate, monkeypatch: pytest.Monke
     await api.post(f"/v1/processes/{pid}/pause")
     assert (await api.get("/v1/triggers/slow"))[1]["status"] == f"{pid} paused"
     assert (await api.ask("DELETE", f"/v1/triggers/{made['name']}"))[0] == 204
+
+
+async def test_a_trigger_stops_with_the_key_that_made_it(api: Gate) -> None:
+    scopes = ["chat", "processes:read", "processes:write"]
+    first, second = [(await api.post("/v1/keys", {"scopes": scopes, "principal": "ann"}))[1] for _ in range(2)]
+    body = {"name": "t", "agent": "echo", "message": True}
+
+    def by(key: dict[str, Any]) -> dict[str, Any]:
+        return {"headers": {"Authorization": f"Bearer {key['key']}"}}
+
+    assert (await api.ask("PUT", "/v1/triggers/t", json=body, **by(first)))[1]["status"] == "on"
+    assert "pid" in (await api.post("/v1/triggers/t/fire", {"wait": 20}, **by(second)))[1]
+    assert (await api.ask("DELETE", f"/v1/keys/{first['id']}"))[0] < 300
+    (told,) = (await api.get("/v1/triggers", **by(second)))[1]["triggers"]
+    assert told["status"] == f"no key {first['id']}"
+    _, fired = await api.post("/v1/triggers/t/fire", {"wait": 20}, **by(second))
+    assert "is revoked or has expired; make it again" in fired["failed"]
+    assert (await api.ask("PUT", "/v1/triggers/t", json=body, **by(second)))[1]["changed"]
+    assert "pid" in (await api.post("/v1/triggers/t/fire", {"wait": 20}, **by(second)))[1]
+
+
+async def test_an_agent_of_a_file_starts_a_trigger_of_its_user_and_nobody_elses(api: Gate) -> None:
+    await put(api, "deploy", message=True, input="deploys ${event}")
+    key = (await api.post("/v1/keys", {"scopes": ["chat", "agents:read"], "principal": "eve"}))[1]["key"]
+    made = {"name": "boss", "model": "scripted", "tools": ["trigger:deploy"]}
+    assert (await api.post("/v1/agents", made))[0] == 201
+    say = {"text": 'call start_deploy with {"message": "now"}', "wait": 20}
+    _, reply = await api.post("/v1/agents/boss/messages", say)
+    (start,) = await ended(api, "deploy", 1)
+    assert f'{{"pid":{start["pid"]}}}' in reply["reply"]["text"]
+    assert (await api.get(f"/v1/processes/{start['pid']}"))[1]["result"]["text"] == "deploys now"
+    as_eve = {"headers": {"Authorization": f"Bearer {key}"}}
+    _, reply = await api.post("/v1/agents/boss/messages", say, **as_eve)
+    assert "no process named 'trigger:deploy'" in reply["reply"]["text"], reply
+    assert len(await ended(api, "deploy", 1)) == 1
+
+
+async def test_a_trigger_is_told_while_a_large_state_of_it_is_on_its_way_to_the_disk(api: Gate) -> None:
+    made = await put(api, "daily", every="1h")
+    process = api.kernel.table.get(made["pid"])
+    process.state = b"#" + bytes(16)  # a part that is not stored yet
+    assert (await api.get("/v1/triggers"))[1]["triggers"][0]["next"] is not None

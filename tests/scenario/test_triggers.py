@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -37,6 +38,12 @@ class Timed(Team):
     def __init__(self, data: Path) -> None:
         super().__init__(data)
         self.clock = Hands(BEGIN)
+        self.made: Path  # what the tool `write` writes
+
+        @self._kit.add(effect="write", trusted=True)
+        async def write() -> None:
+            """Write a file."""
+            self.made.write_text("more")
 
     async def start(self, *more: object) -> None:
         plugins = [self, Clocked(self.clock, lambda: self.system.kernel, self._data / "workspaces"), *more]
@@ -365,3 +372,39 @@ async def test_wherever_it_is_killed_each_time_has_one_start(tmp_path: Path, mod
         assert [due for due, _ in again.told(pid)] == [1, 2, 3]
         assert all(said for _, said in again.told(pid))
         await again.system.close()
+
+
+# -- what would start itself for ever
+
+
+async def test_what_its_own_run_sends_starts_nothing(team: Timed) -> None:
+    """Directly, and from a node of a flow that it has started."""
+    await team.system.agents.create({"name": "again", "model": "scripted", "tools": ["trigger:t"]})
+    await team.flow("outer", {"nodes": {"a": {"agent": "again", "input": "${input}"}}})
+    pid = await team.put("t", agent="outer", message=True, overlap="allow")
+    await team.system.sys.send(pid, {"input": 'call start_t with {"message": "on and on"}'})
+    await team.at(0, pid, 2)
+    (_, answer), (_, why) = team.told(pid)
+    assert "would start it without end" in why and why in answer
+
+
+async def test_a_file_that_its_own_run_writes_starts_nothing(team: Timed) -> None:
+    home = team.system.config.data.joinpath("workspaces", *folders("default/clerk@owner"), "in")
+    home.mkdir(parents=True)
+    team.made = home / "made.txt"
+    allowing = set[asyncio.Task[Any]]()
+
+    def allow(question: Any) -> None:
+        act = team.system.sys.act("approvals.answer", id=question.id, allow=True)
+        allowing.add(asyncio.ensure_future(act))
+
+    team.system.approvals.told.append(allow)
+    await team.flow("clerk", {"nodes": {"a": {"tool": "write", "input": {}}}})
+    pid = await team.put("t", agent="clerk", folder="in")
+    (home / "first.txt").write_text("1")
+    found = await files(team, pid, 2)
+    assert found[1] == "1 files were written by what it has started itself, and start nothing"
+    (home / "second.txt").write_text("2")  # somebody else's
+    os.utime(home / "second.txt", (1e9, 1e9))
+    found = await files(team, pid, 4)
+    assert len(found) == 4 and "written by what it has started" in found[3] and not team.state(pid).queue

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, NotFound
 from llmagent_os.gateway.client import Client, NotRunning
+from llmagent_os.gateway.console.options import ask
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -132,3 +137,25 @@ async def test_a_plain_server_is_not_talked_to_in_private(monkeypatch: pytest.Mo
     async with served(OK + b"Content-Length: 2\r\n\r\n{}") as (_, client):
         with pytest.raises(NotRunning, match=r"in private|start one"):
             await Client(client._url.replace("http:", "https:"), "k").get("/x")
+
+
+def test_a_command_that_loses_its_answer_does_not_say_that_no_system_runs(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = {"url": f"http://127.0.0.1:{server.getsockname()[1]}", "pid": 1}
+        (tmp_path / "server.json").write_text(json.dumps(told))
+
+        def cut_off() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(CHUNKED + b"5\r\nhe")
+
+        answering = threading.Thread(target=cut_off)
+        answering.start()
+        with pytest.raises(NotRunning, match="stopped answering") as lost:
+            ask(tmp_path, lambda client: client.get("/x"))
+        answering.join()
+    assert "no system is running" not in lost.value.message
+    with pytest.raises(NotRunning, match=r"no system is running on .*start one with: llmagent-os up"):
+        ask(tmp_path, lambda client: client.get("/x"))

@@ -47,7 +47,7 @@ from ..core.visible import named
 from ..kernel.process import Idle, Program
 from . import recalled, said
 from .prompt import PromptTemplate
-from .spec import AGENT, AgentSpec, stored
+from .spec import AGENT, ASKED, TRIGGER, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
@@ -369,12 +369,14 @@ class Agent:
         return same[0][0] if len(same) == 1 and same[0][1] == 1 else None
 
     async def _consult(self, sys: Sys, turn: Turn, agent: str, call: ToolCall) -> str:
-        """Ask another agent; what files it made are shown with ours."""
-        reply = (await sys.ask(agent, {"text": str(call.arguments.get("message", ""))})).body
+        """Ask another agent; what files it made are shown with ours. A trigger says what became of it."""
+        said = str(call.arguments.get("message", ""))
+        body = {"text": said} | ({"input": said} if agent.startswith(TRIGGER) else {})
+        reply = (await sys.ask(agent, body)).body
         if "error" in reply:
             raise from_data(reply["error"])
         turn.files += [part for part in reply.get("parts", ()) if "blob" in part]
-        return str(reply["text"])
+        return str(reply["text"]) if "text" in reply else _text(reply)
 
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
@@ -468,10 +470,10 @@ def _is_stop(envelope: Envelope) -> bool:
 
 def _offers(names: Sequence[str], tools: Mapping[str, Tool]) -> list[tuple[ToolSpec, str | None]]:
     """What a model may call, each under a name of its own, and the agent that is asked so; raises NotFound."""
-    taken = {name for name in names if not name.startswith(AGENT)}
+    taken = {name for name in names if not name.startswith(ASKED)}
     found: list[tuple[ToolSpec, str | None]] = []
     for name in dict.fromkeys(names):
-        if not name.startswith(AGENT):
+        if not name.startswith(ASKED):
             if name not in tools:
                 raise not_found("tool", name, tools)
             found.append((tools[name].spec, None))
@@ -492,9 +494,13 @@ def _acts_outside(tool: Tool) -> bool:
 
 
 def _asking(agent: str) -> ToolSpec:
-    """Another agent as a tool; its name in letters that every model's API takes."""
+    """Another agent, or a trigger, as a tool; its name in letters that every model's API takes."""
     message = {"type": "string", "description": "all that it needs to know: it sees nothing of this conversation"}
     schema = {"type": "object", "properties": {"message": message}, "required": ["message"]}
+    if agent.startswith(TRIGGER):
+        name = agent.removeprefix(TRIGGER)
+        about = f"Start the work of the trigger {name!r}; what it does is not waited for."
+        return ToolSpec(f"start_{name.replace('.', '_')}"[:64], about, schema)
     return ToolSpec(f"ask_{agent.replace('.', '_')}"[:64], f"Ask the agent {agent!r} and get its answer.", schema)
 
 

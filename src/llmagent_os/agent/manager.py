@@ -33,7 +33,7 @@ from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .loop import STOP, Loops
-from .spec import AGENT, AgentSpec, parse, stored
+from .spec import ASKED, AgentSpec, parse, stored
 
 SPACE = "agent"
 PROGRAM = "agent"
@@ -181,7 +181,7 @@ class AgentManager:
             raise not_found("loop", spec.loop, self._loops)
         self._loops[spec.loop](spec, self._tools).check(lambda name: self.get(name).spec)
         for tool in spec.grant.policy.tools:
-            if tool.startswith(AGENT):
+            if tool.startswith(ASKED):
                 text = (
                     f"its policy has a rule for {tool!r}: agents are sent messages, and do what their own policy says"
                 )
@@ -196,7 +196,7 @@ class AgentManager:
         """Raise PermissionDenied, or NotFound, for a definition that asks for more than the tenant holds."""
         held = self._holdings(self._tenant)
         for tool in spec.tools if held.tools is not None else ():
-            if not tool.startswith(AGENT) and not held.tool(tool):
+            if not tool.startswith(ASKED) and not held.tool(tool):
                 if tool not in self._tools:
                     raise not_found("tool", tool, filter(held.tool, self._tools))
                 raise lacking(self._tenant, "tool", tool)
@@ -485,7 +485,7 @@ class AgentManager:
         """
         if task is None:
             task = uuid.uuid4().hex
-            await self._deliver(await self._receiver(name, session), body, task)
+            await self._hand(name, session, body, task)
             return task
         if not re.fullmatch(r"[\w.:-]{1,128}", task):
             text = "a task (an Idempotency-Key) is up to 128 letters, digits and _.:-"
@@ -493,7 +493,7 @@ class AgentManager:
         kept = self._kept(task)
         async with self._accepting.setdefault(kept, asyncio.Lock()):  # sent twice at once, it is accepted once too
             if (known := self.accepted(task)) is None:
-                await self._deliver(await self._receiver(name, session), body, task)
+                await self._hand(name, session, body, task)
             elif not self._same(known, f"{name}@{session}" if session else name, body):
                 raise Conflict(f"task {task!r} is another message; send this one under a new Idempotency-Key")
         return task
@@ -502,11 +502,12 @@ class AgentManager:
         """What the kernel knows a task of this person by: the id of its message, and the end of its box's name."""
         return personal(self._tenant, self.person, task)
 
-    async def _receiver(self, name: str, session: str | None) -> int | str:
-        return await (self._session(name, session) if session else self._replica(name))
-
-    async def _deliver(self, to: int | str, body: Json, task: str) -> None:
-        kept = self._kept(task)
+    async def _hand(self, name: str, session: str | None, body: Json, task: str) -> None:
+        """Give a message to who answers it; without a session one to a flow, or a planner, is a run of its own."""
+        if not session and self.knows(name) and self.get(name).spec.runs:
+            await self.once(name, body, task)
+            return
+        to, kept = await (self._session(name, session) if session else self._replica(name)), self._kept(task)
         await self._sys.send(to, body, reply_to=f"task/{kept}", task=kept, id=kept)
 
     def _same(self, known: Envelope, receiver: str, body: Json) -> bool:

@@ -19,8 +19,10 @@ from . import policies
 
 VARIABLES = 1000  # of a definition
 WORDS = 100  # that ask for a tool
-AGENT = "agent:"
-"""What stands before an agent's name among tools."""
+AGENT, TRIGGER = "agent:", "trigger:"
+"""What stands before an agent's or a trigger's name among tools."""
+ASKED = (AGENT, TRIGGER)
+"""What begins the names of tools that are processes, which are sent messages."""
 
 
 class Allowance(BaseModel):
@@ -87,8 +89,9 @@ class AgentSpec(BaseModel):
     interaction loop (`default`, or one that a plugin brought). `nice` (-20 first, 19 last) and `service` say how its
     calls stand in line for an engine: `batch` has time. `decoding` says how its answers are searched for, and
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
-    another agent. A tool of `when` is offered only in turns whose message has one of the texts that stand there in it,
-    in any case: a small model uses what it is offered, also where it knows the answer. `grant` is what its processes
+    another agent, `trigger:NAME` starts a trigger of whoever the agent works for. A tool of `when` is offered only in
+    turns whose message has one of the texts that stand there in it, in any case: a small model uses what it is offered,
+    also where it knows the answer. `grant` is what its processes
     hold: the tools are those of `tools`, the model is `model`, and the agents that it may send to are those of `tools`
     where it names none; its `policy` may stand beside it, in the forms of `agent.policies`. `shared`: its sessions and
     its workspace are everybody's in the tenant; without it each person has sessions and a workspace of their own.
@@ -153,6 +156,11 @@ class AgentSpec(BaseModel):
         return data
 
     @property
+    def runs(self) -> bool:
+        """Whether it is a flow or a planner: what it is sent is a run."""
+        return self.flow is not None or self.plan is not None
+
+    @property
     def asks(self) -> tuple[str, ...]:
         """The agents that it has as tools, which are written `agent:NAME`."""
         return tuple(name.removeprefix(AGENT) for name in self.tools if name.startswith(AGENT))
@@ -160,10 +168,14 @@ class AgentSpec(BaseModel):
     def granted(self) -> Grant:
         """What a process of the agent holds: of tools, models and agents only what the definition names."""
         given = self.grant
-        if self.flow is not None or self.plan is not None:  # each of its nodes holds less
+        if self.runs:  # each of its nodes holds less
             return replace(given, shared=self.shared or given.shared)
         models = (self.model,) if given.models is None else given.models
-        agents = self.asks if given.agents is None else given.agents
+        asked = (
+            *self.asks,
+            *(name for name in self.tools if name.startswith(TRIGGER)),
+        )  # a trigger's is its whole name
+        agents = asked if given.agents is None else given.agents
         return replace(given, tools=tuple(self.tools), models=models, agents=agents, shared=self.shared or given.shared)
 
     def drawn(self, process: str, whose: str) -> tuple[Budget, ...]:

@@ -58,7 +58,7 @@ from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
-from .parts import load_plugins, traits
+from .parts import load_plugins, traits, writes
 from .security import masking, open_audit, open_vault, reviewing
 from .sources import connect, plugin_acts
 from .triggers import trigger_acts
@@ -179,7 +179,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         async def hire(call: Call, name: str, body: Json) -> tuple[dict[str, Any], Sequence[Budget]]:
             return await (await acting(call)).hire(name, body)
 
-        steps, calls = Steps(lambda: kernel, hire), Calls(lambda: kernel, hire, config.data / "workspaces")
+        steps = Steps(lambda: kernel, hire)
+        calls = Calls(lambda: kernel, hire, config.data / "workspaces", writes=lambda name: writes(tools, name),
+                      lives=keys.lives)  # fmt: skip
         teamwork = Teamwork(lambda: kernel)
         watch = Watch(
             lambda: kernel, planning.about(lambda call: acting(call)),

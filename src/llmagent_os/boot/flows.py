@@ -8,7 +8,7 @@ from typing import Any
 
 from ..agent.loop import Agent, Find, Memory
 from ..agent.said import read as messages_of
-from ..agent.spec import AGENT, AgentSpec
+from ..agent.spec import ASKED, AgentSpec
 from ..core import codec, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.ports import Tool
@@ -58,7 +58,7 @@ class FlowAgent(Agent):
         graph, body, origins = graph_of(self.spec), envelope.body, envelope.origins
         known, instead = dict[str, Value](), dict[str, Value]()
         if isinstance(body, Mapping) and "retry" in body:
-            found = await sys.syscall("flow_recall", pid=body["retry"], without=_again(graph, body.get("from")))
+            found = await sys.syscall("flow_recall", pid=body["retry"], without=again(graph, body.get("from")))
             instead = found.get("instead", {}) | forked(body, origins)
             body, origins, known = found["body"], found["origins"], found["known"]
         made = await Runner(sys, graph, self.functions, known, instead).run(given(graph, body), origins)
@@ -75,8 +75,8 @@ class FlowAgent(Agent):
         }
 
 
-def _again(graph: Graph, node: Any) -> list[str]:
-    """The nodes that are done again from one on; all, where none is named."""
+def again(graph: Graph, node: Any) -> list[str]:
+    """The nodes that are done again from one on; all, where none is named. Raises InvalidRequest for what is none."""
     known = graph.by_id
     if node is None:
         return sorted(known)
@@ -115,8 +115,8 @@ def world(spec: AgentSpec, tools: Mapping[str, Tool], functions: Mapping[str, Fu
 def _about(find: Find, name: str) -> About:
     spec = find(name)
     graph = graph_of(spec) if spec.flow is not None else None
-    tools = [each for each in spec.tools if not each.startswith(AGENT)]
+    tools = [each for each in spec.tools if not each.startswith(ASKED)]
     return About(spec.answer_schema, tools, spec.model, graph)
 
 
-__all__ = ["FlowAgent", "check", "given", "graph_of", "with_functions", "world"]
+__all__ = ["FlowAgent", "again", "check", "given", "graph_of", "with_functions", "world"]

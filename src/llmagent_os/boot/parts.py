@@ -134,6 +134,11 @@ def traits(tools: Mapping[str, Tool], name: str) -> Traits:
     return tool.traits if tool is not None else Traits()
 
 
+def writes(tools: Mapping[str, Tool], name: str) -> bool:
+    """Whether a tool may change anything."""
+    return traits(tools, name).effect != "read"
+
+
 def _no_kernel() -> Kernel:
     raise Unsupported("no system runs here, so nothing is started")
 

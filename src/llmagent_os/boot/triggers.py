@@ -29,7 +29,7 @@ def trigger_acts(kernel: Kernel, agents: Callable[[Call], Awaitable[AgentManager
         by.need("chat")
         _check(spec, by)
         workspace = (await agents(call)).workspace(spec.agent)
-        args = {"spec": spec.lean(), "home": workspace.home}
+        args = {"spec": spec.lean(), "home": workspace.home, "key": by.key}
         async with one_by_one:
             return await _put(call, spec, args)
 

@@ -28,9 +28,19 @@ def read(text: str | bytes, source: str) -> list[Any]:
 
 
 def definitions(text: str | bytes, source: str, loaders: Sequence[Any] = ()) -> list[Any]:
-    """What a YAML text defines: one thing, or several as documents or as lists; raises as `read` does."""
-    found = [plain(document, source) for document in loaded(text, source, loaders or LOADERS)]
-    return [one for each in found for one in (each if isinstance(each, list) else [each]) if one is not None]
+    """What a YAML text defines: one thing, or several as documents or as lists, each by a name of its own.
+
+    Raises as `read` does.
+    """
+    read = [plain(document, source) for document in loaded(text, source, loaders or LOADERS)]
+    found = [one for each in read for one in (each if isinstance(each, list) else [each]) if one is not None]
+    names = set[str]()
+    for each in found:
+        name = each.get("name") if isinstance(each, dict) else None
+        if isinstance(name, str) and name in names:
+            raise InvalidRequest(f"{source} defines {name!r} twice; give one of them another name", parameter=source)
+        names |= {name} if isinstance(name, str) else set()
+    return found
 
 
 def loaded(text: str | bytes, source: str, loaders: Sequence[Any], most: int | None = None) -> list[Any]:

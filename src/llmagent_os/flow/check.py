@@ -328,7 +328,7 @@ def _capabilities(graph: Graph, world: World) -> Iterator[Fault]:
             tools = [work.name] if work.kind == "tool" else []
             if work.kind == "human" and not held.policy.approvals:
                 yield Fault(node.id, "the policy of the flow has nobody asked (`approvals: 0`)", node.line)
-            inner = [each for each in (about.tools if about else ()) if not each.startswith("agent:")]
+            inner = about.tools if about else ()
             models = [about.model] if about and about.graph is None else [work.name] if work.kind == "similar" else []
             for kind, names, patterns in (
                 ("tool", [*tools, *inner], held.tools), ("model", models, held.models),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.records import Json
 from ..core.rows import Row
+from .graph import Node
 
 _LABEL = re.compile(r"(?P<piece>(?P<node>[\w-]+)(?:#\d+)?(?:\[\d+\])?)(?:!(?P<attempt>\d+))?")
 UNDO = "undo:"
@@ -19,6 +20,11 @@ def node_of(label: str) -> str:
     """The node that a label, or a piece of work, is of."""
     found = _LABEL.match(label.removeprefix(UNDO))
     return found["node"] if found else label
+
+
+def leaves_rows(node: Node) -> bool:
+    """Whether a run that comes to a node has rows of it for certain."""
+    return node.over is None and node.keep and node.work.kind != "similar"
 
 
 @dataclass(slots=True)

@@ -32,6 +32,10 @@ class NotRunning(LLMAgentOSError):
     """No system answers; the message says how to start one."""
 
 
+class Lost(NotRunning):
+    """A system answered, and does not any more; whether it did what it was asked is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a system listens, its key, and its process id."""
@@ -210,7 +214,7 @@ class Client:
                 raise _error(status, await answer.body())
             yield answer
         except (OSError, httptools.HttpParserError) as error:
-            raise NotRunning(f"{self._url} stopped answering ({error}); look with: llmagent-os doctor") from error
+            raise Lost(f"{self._url} stopped answering ({error}); look with: llmagent-os doctor") from error
         finally:
             writer.close()
 

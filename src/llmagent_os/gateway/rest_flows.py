@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field, model_validator
 
 from ..agent.spec import AgentSpec, parse, stored
-from ..boot.flows import check, graph_of, world
+from ..boot.flows import again, check, graph_of, world
 from ..boot.planning import is_planner, planned, settings_of
 from ..core.errors import InvalidRequest, LLMAgentOSError, not_found
 from ..core.outside import outside
@@ -21,7 +21,7 @@ from ..flow import compose, graph
 from ..flow.draw import mermaid, progress
 from ..flow.steps import is_flow
 from ..flow.svg import svg
-from ..flow.trace import Trace
+from ..flow.trace import Trace, leaves_rows, node_of
 from ..kernel.process import Process
 from .desk import Desk, Here
 from .rest_agents import LONGEST, WAIT, Names, Strict
@@ -174,13 +174,22 @@ class Flows:
 
     async def retry(self, here: Here, pid: int, body: Again) -> Run:
         """Run a flow again as an earlier run, from a node on: what is not after it is taken over."""
-        name = _spec(here.process(pid)).name
-        return await self._begun(here, name, {"retry": pid, "from": body.from_}, body.wait)
+        return await self._again(here, pid, body, {})
 
     async def fork(self, here: Here, pid: int, body: Fork) -> Run:
         """Run a flow again as an earlier run, which stays as it is, from a node on that is given something else."""
-        name = _spec(here.process(pid)).name
-        return await self._begun(here, name, {"retry": pid, "from": body.from_, "input": body.input}, body.wait)
+        return await self._again(here, pid, body, {"input": body.input})
+
+    async def _again(self, here: Desk, pid: int, body: Again, given: dict[str, Json]) -> Run:
+        spec, journal, node = _spec(here.process(pid)), here.system.kernel.journal, body.from_
+        flow = graph_of(here.agents.get(spec.name).spec)
+        again(flow, node)
+        if given and leaves_rows(flow.by_id[node]):
+            begun = set(map(node_of, Trace(await rows_of(journal, pid), journal.unpack).pieces()))
+            if node not in begun:
+                told = f"{node!r} was not begun in run {pid}, so what it is given would be left out"
+                raise InvalidRequest(f"{told}; begun were: {', '.join(sorted(begun)) or 'none'}", parameter="from")
+        return await self._begun(here, spec.name, {"retry": pid, "from": node, **given}, body.wait)
 
     async def diff(self, here: Here, pid: int, query: Annotated[Other, Query()]) -> dict[str, Any]:
         """Two runs of a flow: where their work came out otherwise, and how much of it is the same."""
@@ -198,7 +207,8 @@ class Flows:
         last `end`. After a break `Last-Event-ID` goes on after that one.
         """
         process = here.process(pid)
-        _spec(process)
+        if not is_planner(process):
+            _spec(process)
         return RunStream(here, process, query.heartbeat, last_event_id or 0, lambda: _told(here, process))
 
     async def _begun(self, here: Desk, name: str, said: Json, wait: float) -> Run:
@@ -261,6 +271,9 @@ def _runs(spec: AgentSpec) -> None:
 
 
 def _spec(process: Process) -> AgentSpec:
+    if is_planner(process):
+        text = f"run {process.pid} is a planner's, which plans anew each time: have it run again with the same goal"
+        raise InvalidRequest(text, parameter="pid")
     if not is_flow(process):
         raise InvalidRequest(
             f"process {process.pid} is no run of a flow; `flow history NAME` lists them", parameter="pid"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -25,6 +25,9 @@ from .desk import Desk, Here
 from .errors import TooLarge, TooManyRequests
 from .rest_flows import Newest, Waited
 from .routes import Route
+
+if TYPE_CHECKING:
+    from ..boot import System
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +63,19 @@ class Triggers:
         """The caller's triggers by name; with the scope `people` all of the tenant."""
         table, caller = here.system.kernel.table, here.caller
         found = [here.process(pid) for pid in table.named_like(NAMED, caller.tenant, caller.sight)]
-        told = [_told(here.system.kernel, each) for each in found if each.program == PROGRAM]
+        told = [_told(here.system, each) for each in found if each.program == PROGRAM]
         return {"triggers": sorted(told, key=lambda each: each["name"])}
 
     async def get(self, here: Here, name: str) -> dict[str, Any]:
         """A trigger: its definition, when it is due next, and what runs and waits."""
-        return _told(here.system.kernel, _found(here, name))
+        return _told(here.system, _found(here, name))
 
     async def put(self, here: Here, name: str, definition: TriggerSpec) -> dict[str, Any]:
         """Store a trigger, or change one: then times are due by the new definition from now on."""
         if definition.name != name:
             raise InvalidRequest(f"this is the definition of {definition.name!r}, not of {name!r}", parameter="name")
         done = await here.sys.act("processes.trigger", definition=definition.lean())
-        return _told(here.system.kernel, here.process(done["pid"])) | {**done, "definition": definition.lean()}
+        return _told(here.system, here.process(done["pid"])) | {**done, "definition": definition.lean()}
 
     async def delete(self, here: Here, name: str) -> None:
         """Delete a trigger; what it has started and still runs is ended."""
@@ -156,25 +159,28 @@ def _found(here: Desk, name: str) -> Process:
     return process
 
 
-def _told(kernel: Kernel, process: Process) -> dict[str, Any]:
-    spec, data = stored(process.args["spec"]), kernel.journal.unpack(process.state)
+def _told(system: System, process: Process) -> dict[str, Any]:
+    spec, ((packed,),) = stored(process.args["spec"]), system.kernel.store.read("process.state", process.pid)
+    data = system.kernel.journal.unpack(packed)  # as it is stored: parts of a newer one may not be there yet
     state = State() if data is None else State.load(data)
     at = spec.after(state.begun, state.last) if state.begun is not None else None
     return {
-        "name": spec.name, "pid": process.pid, "status": _status(kernel, spec, process, state),
+        "name": spec.name, "pid": process.pid, "status": _status(system, spec, process, state),
         "next": None if at is None else spec.told(at), "starts": state.count, "running": state.running,
         "waiting": len(state.queue), "hook": f"{HOOKS}{process.pid}" if spec.webhook else None,
         "definition": spec.lean(),
     }  # fmt: skip
 
 
-def _status(kernel: Kernel, spec: TriggerSpec, process: Process, state: State) -> str:
-    """`on`, `paused`, or what keeps it from starting anything: no secret, or a run that waits for a person."""
+def _status(system: System, spec: TriggerSpec, process: Process, state: State) -> str:
+    """`on`, `paused`, or what keeps it from starting anything: no key, no secret, or a run that waits for a person."""
     if process.life.paused:
         return "paused"
+    if (key := process.args.get("key")) and not system.keys.lives(key):
+        return f"no key {key}"
     if spec.webhook and not secret(spec.webhook.secret):
         return f"no secret {spec.webhook.secret}"
-    runs = [run for pid in state.running if (run := kernel.table.find(pid)) is not None]
+    runs = [run for pid in state.running if (run := system.kernel.table.find(pid)) is not None]
     held = next((run for run in runs if run.status in ("paused", "asks")), None)
     return f"{held.pid} {held.status}" if held is not None else "on"
 

@@ -168,6 +168,11 @@ class Keys:
             return caller
         return self._caller(self._keys[caller.key]) if caller.key in self._keys else None
 
+    def lives(self, identifier: str) -> bool:
+        """Whether what somebody came with still lets them in: a key, or a token, of which only its end is known."""
+        key = self._keys.get(identifier)
+        return not identifier.startswith(PREFIX) or (key is not None and key.ends > time.time())
+
     def _caller(self, key: Key) -> Caller:
         limits = tuple((each.id, each.rate) for each in self._lineage(key.id) if each.rate)
         scopes = frozenset(key.scopes).union(*(ROLES[role] for role in key.roles))  # of which a release may add some

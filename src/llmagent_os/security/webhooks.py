@@ -29,7 +29,7 @@ def signed(form: str, secret: str, headers: Mapping[str, str], body: bytes, now:
     content = f"{identifier}.{at}.".encode() + body
     made = "v1," + base64.b64encode(hmac.new(_key(secret), content, sha256).digest()).decode()
     told = headers.get("webhook-signature", "").split(" ")
-    return _id(f"{identifier}.".encode() + body) if any(_same(each, made) for each in told) else None
+    return _id(identifier.encode()) if any(_same(each, made) for each in told) else None
 
 
 def _same(told: str, made: str) -> bool:

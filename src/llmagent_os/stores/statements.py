@@ -132,6 +132,7 @@ WRITES = {
 
 READS = {
     "process.get": f"SELECT {PROCESS} FROM process WHERE pid = ?",
+    "process.state": "SELECT state FROM process WHERE pid = ?",
     "process.list": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? ORDER BY pid LIMIT ?",
     "process.list_of": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND pid > ? AND principal = ? "
     "ORDER BY pid LIMIT ?",
@@ -145,10 +146,11 @@ READS = {
     "process.loads": "SELECT pid, "
     "(SELECT count(*) FROM (SELECT 1 FROM message WHERE box = 'pid/' || pid AND taken = 0 LIMIT ?)), "
     "(SELECT max(n) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
-    f"WHERE tenant = ? AND name = ? AND (instr(name, '@') = 0 OR principal IN (?, '*')) AND {LIVING}",
+    "WHERE tenant = ? AND name = ? "
+    f"AND (instr(name, '@') + instr(name, ':') = 0 OR principal IN (?, '*')) AND {LIVING}",
     "process.near": f"SELECT DISTINCT name FROM (SELECT * FROM ({BESIDE.format('>=', '')}) UNION ALL "
     f"SELECT * FROM ({BESIDE.format('<', 'DESC')})) WHERE "
-    "(instr(name, '@') = 0 OR principal IN (?3, '*'))",
+    "(instr(name, '@') + instr(name, ':') = 0 OR principal IN (?3, '*'))",
     "process.like": "SELECT pid FROM process WHERE tenant = ?1 AND name >= ?2 AND name < ?3 "
     f"AND (?4 IS NULL OR principal IN (?4, '*')) AND {LIVING}",
     "process.meant": f"SELECT pid FROM ({NAMED} = ?2 UNION ALL {NAMED} > ?2 || '@' AND name < ?2 || 'A' UNION ALL "
@@ -179,6 +181,11 @@ READS = {
     "call.page_of": f"SELECT {CALL} FROM call WHERE pid = ? AND seq > ? AND principal = ? ORDER BY seq LIMIT ?",
     "call.starts": f"SELECT {CALL} FROM call WHERE pid = ? AND name IN ('trigger_start', 'trigger_skip') "
     "ORDER BY seq DESC LIMIT ?",
+    "call.below": "WITH RECURSIVE below(pid) AS ("
+    "SELECT pid FROM (SELECT pid FROM process WHERE parent = ?1 AND parent > 0 ORDER BY pid DESC LIMIT 100) "
+    "UNION ALL SELECT process.pid FROM process JOIN below ON parent = below.pid WHERE parent > 0) "
+    "SELECT args, decision, started, started + seconds FROM call JOIN below USING (pid) "
+    "WHERE name = 'call' AND started + seconds >= ?2",
     "call.feed": f"SELECT n, {CALL} FROM call WHERE n > ? ORDER BY n LIMIT ?",
     "call.newest": "SELECT coalesce(max(n), 0) FROM call",
     "audit.waiting": "SELECT pid, seq FROM call WHERE n > ?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from .spec import FILES_OF, TriggerSpec, stored
 MINUTE, DAY = 60.0, 86400.0
 LOOK = 2.0  # seconds between two looks into a folder; a file counts once it is the same at two of them
 FILES = 1000  # of a folder that are kept in mind
+ROUGH = 0.01  # seconds by which the clock of files may be late
 Hire = Callable[[Call, str, Json], Awaitable[tuple[dict[str, Any], Sequence[Budget]]]]
 """What a process of an agent is started with, that answers one message; and on which accounts it draws."""
 
@@ -43,10 +45,17 @@ class Clock:
 
 
 class Calls:
-    """The syscalls. `hire` knows the agents, `root` has the workspaces."""
+    """The syscalls. `hire` knows the agents, `root` has the workspaces.
 
-    def __init__(self, kernel: Callable[[], Kernel], hire: Hire, root: Path, clock: Clock | None = None) -> None:
+    `writes` says whether a tool may change files, `lives` whether a key still lets anybody in.
+    """
+
+    def __init__(
+        self, kernel: Callable[[], Kernel], hire: Hire, root: Path, clock: Clock | None = None,
+        writes: Callable[[str], bool] = bool, lives: Callable[[str], bool] = bool,
+    ) -> None:  # fmt: skip
         self._kernel, self._hire, self._root, self._clock = kernel, hire, root, clock or Clock()
+        self._writes, self._lives = writes, lives
 
     def table(self) -> dict[str, Syscall]:
         """The rows of the syscall table."""
@@ -97,11 +106,35 @@ class Calls:
         there = await asyncio.to_thread(_listed, *self._folder(process, spec.folder), spec.match)
         if len(there) > FILES:
             return None if args["crowded"] else {"changed": {}, "gone": [], "crowd": len(there)}, there
-        settled = {name: sign for name, sign in there.items() if seen is None or sign == before.get(name)}
+        busy = self._busy(spec, args["of"].value)
+        settled = {name: sign for name, sign in there.items()
+                   if seen is None or (sign == before.get(name) and sign[0] < busy)}  # fmt: skip
         changed = {name: sign for name, sign in settled.items() if sign != (seen or {}).get(name)}
         if seen is not None and not changed and not args["crowded"]:
             return None, there
-        return {"changed": changed, "gone": [name for name in seen or () if name not in there], "crowd": 0}, there
+        own = await self._own(process, changed) if seen is not None and changed else []
+        gone = [name for name in seen or () if name not in there]
+        return {"changed": changed, "gone": gone, "crowd": 0, "own": own}, there
+
+    def _busy(self, spec: TriggerSpec, running: Sequence[int]) -> float:
+        """When the oldest of what it has started and still runs was started, in nanoseconds.
+
+        A file that changed since may be its doing, of which the journal knows once the call is over. Where the next
+        start waits for its end anyhow, the file does too.
+        """
+        rows = [row for pid in running if (row := self._kernel().table.find(pid)) is not None and not row.life.ended]
+        return min((row.created for row in rows), default=math.inf) * 1e9 if spec.rule == "queue" else math.inf
+
+    async def _own(self, process: Process, changed: Mapping[str, Sequence[int]]) -> list[str]:
+        """Those of some files that were written last while a tool was at work for what the trigger has started."""
+        kernel, since = self._kernel(), min(at for at, _ in changed.values()) / 1e9 - ROUGH
+        rows = await asyncio.to_thread(kernel.store.scan, "call.below", process.pid, since)
+        spans = [
+            (max(began, (kernel.journal.unpack(decision) or {}).get("consent", {}).get("at", 0.0)), ended)
+            for args, decision, began, ended in rows if self._writes(kernel.journal.unpack(args)["tool"])
+        ]  # fmt: skip
+        return [name for name, (at, _) in changed.items()
+                if any(began - ROUGH <= at / 1e9 <= ended for began, ended in spans)]  # fmt: skip
 
     def _folder(self, process: Process, folder: str) -> tuple[Path, list[str]]:
         """Where a folder is: one to begin from, and the steps from there, none of which may be a link."""
@@ -112,6 +145,8 @@ class Calls:
     async def start(self, call: Call, process: Process) -> Json:
         """Start a process of an agent that answers one message: its pid, or why there is none."""
         child = call.args["child"].value
+        if why := self._barred(process, child["sender"]):
+            return why
         try:
             for draft in call.ledger.drawn(process, call.principal):
                 budget.refuse(draft, "depth", draft.above + 1, draft.budget.depth)
@@ -123,6 +158,17 @@ class Calls:
             return Builtins(self._kernel()).child(call, process, wanted, tuple(drawn), origins)
         except LLMAgentOSError as error:
             return text(error.message)
+
+    def _barred(self, process: Process, sender: str) -> str | None:
+        """Why a trigger starts nothing for a message, or nothing at all."""
+        if (key := process.args.get("key")) and not self._lives(key):
+            return f"the key that it was made with ({key}) is revoked or has expired; make it again with another one"
+        pid = int(sender.removeprefix("pid/")) if sender else 0
+        while (row := self._kernel().table.find(pid)) is not None:
+            if row.parent == process.pid:
+                return f"process {pid}, which it has started itself, would start it without end"
+            pid = row.parent
+        return None
 
     async def skip(self, call: Call, process: Process) -> None:
         """Note that there is no start, and why."""

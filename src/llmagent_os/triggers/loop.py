@@ -56,7 +56,8 @@ def _event(envelope: Envelope, now: float) -> Event:
     said = body.get("messages") if isinstance(body, Mapping) and not envelope.sender else None
     if said and said[0]["role"] == SIGNED:
         return Event(now, said[0]["content"], [*origins, f"{SIGNED} of the caller"])
-    return Event(now, body.get("input", body) if isinstance(body, Mapping) else body, origins)
+    data = body.get("input", body) if isinstance(body, Mapping) else body
+    return Event(now, data, origins, sender=envelope.sender)
 
 
 async def _watch(sys: Sys, spec: TriggerSpec, state: State) -> None:
@@ -92,7 +93,11 @@ async def _files(sys: Sys, spec: TriggerSpec, state: State, found: Json, now: fl
         return []
     before, first = state.seen or {}, state.seen is None
     state.seen = {name: sign for name, sign in before.items() if name not in found["gone"]} | found["changed"]
-    told = [] if first else sorted(found["changed"].items(), key=lambda each: (each[1][0], each[0]))
+    if own := found.get("own", ()):
+        why = f"{len(own)} files were written by what it has started itself, and start nothing"
+        await sys.syscall("trigger_skip", due=now, why=why)
+    news = [] if first else [each for each in found["changed"].items() if each[0] not in own]
+    told = sorted(news, key=lambda each: (each[1][0], each[0]))
     return [
         Event(now, {"name": name, "path": f"{spec.folder}/{name}", "size": size, "modified": spec.told(modified / 1e9),
                     "change": "changed" if name in before else "appeared"}, [FILES_OF])
@@ -125,7 +130,8 @@ async def _start(sys: Sys, spec: TriggerSpec, state: State, event: Event) -> dic
     except InvalidRequest as error:  # a text beyond what may be passed on
         await sys.syscall("trigger_skip", due=event.due, why=error.message)
         return {"skipped": error.message}
-    child = Hidden({"body": {"text": templates.text(given) or " ", "input": given}, "origins": list(event.origins)})
+    child = Hidden({"body": {"text": templates.text(given) or " ", "input": given}, "origins": list(event.origins),
+                    "sender": event.sender})  # fmt: skip
     label = f"{datetime.fromtimestamp(event.due, UTC):%Y-%m-%dT%H:%M:%SZ}.{state.count}"
     made = await sys.syscall("trigger_start", label=label, agent=spec.agent, due=event.due,
                              missed=event.missed, child=child)  # fmt: skip

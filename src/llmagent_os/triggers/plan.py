@@ -26,6 +26,7 @@ class Event:
     origins: Sequence[str] = ()
     missed: int = 0  # due times that nobody was there for and that it stands for too
     made_up: bool = False  # itself one of those
+    sender: str = ""  # the box of the process that sent it
 
 
 @dataclass(slots=True)

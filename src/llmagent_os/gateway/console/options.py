@@ -13,7 +13,7 @@ import typer
 from ...core.errors import InvalidRequest
 from ...core.folders import data_folder
 from ..chosen import CHOSEN, KEY, Chosen
-from ..client import Address, Client, NotRunning, find, not_running
+from ..client import Address, Client, Lost, NotRunning, find, not_running
 
 T = TypeVar("T")
 
@@ -81,8 +81,8 @@ def ask(data: Path | None, work: Callable[[Client], Awaitable[T]]) -> T:
     where = address(data)
     try:
         return asyncio.run(reach(where, work))
-    except NotRunning:
-        if not where.pid:
+    except NotRunning as error:
+        if not where.pid or isinstance(error, Lost):
             raise
         raise not_running(folder(data)) from None
 

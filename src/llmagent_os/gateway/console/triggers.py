@@ -92,15 +92,18 @@ def fire(
     given: Annotated[str, typer.Argument(metavar="[EVENT]", help="What it is told: JSON, or text.")] = "",
     data: Data = None,
 ) -> None:
-    """Start a trigger now, by its rule for what runs already."""
+    """Start a trigger now, by its rule for what runs already; exit code 1 where nothing is started."""
     body = {"input": written(given), "wait": 10}
     done = ask(data, lambda client: client.post(f"/v1/triggers/{name}/fire", body))
     if "pid" in done:
         say(f"started process {done['pid']}")
     elif "waits" in done:
         say(f"it waits, as number {done['waits']}")
+    elif why := done.get("skipped") or done.get("failed"):
+        say(f"not started: {why}")
+        raise typer.Exit(1)
     else:
-        say(f"not started: {done.get('skipped') or done.get('failed') or 'it is paused; the message waits'}")
+        say("not started yet: it is paused, or at work; the message waits")
 
 
 @triggers.command(epilog=examples("triggers history morning"))

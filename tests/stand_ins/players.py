@@ -1,0 +1,61 @@
+"""What models that understand would say to the agents of the examples: scripts for the scripted engine."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from llmagent_os.core.records import GenerateRequest
+from llmagent_os.llm.script import Reply
+
+_CARES = {"a cost": "310,000", "who does what": "until May", "may go wrong": "What may go wrong"}
+
+
+def desk(request: GenerateRequest) -> str:
+    """The support desk: sorts, reads the order's number, and says what its notes say."""
+    said = request.messages[-1].text
+    if said.startswith("Is this message"):
+        return '"refund"' if "money back" in said else '"question"'
+    if said.startswith("Which order"):
+        found = re.search(r"order (\d+)", said)
+        return f'{{"order": {found[1] if found else 0}}}'
+    return re.split(r"Notes: |\n\nWrite", said)[1]
+
+
+def review(request: GenerateRequest) -> str:
+    """The document review: each reviewer looks for what it cares about."""
+    said, cares = request.messages[-1].text, request.messages[0].text
+    if said.startswith("Section"):
+        return "nobody is named" if "As soon as possible" in said else "fine"
+    if said.startswith("Document"):
+        wanted = next(each for word, each in _CARES.items() if word in cares)
+        return '"accept"' if wanted in said else '"revise"'
+    return said.partition(".\n")[0]
+
+
+def research(request: GenerateRequest) -> Reply | str:
+    """The research task: as planner, as reader and scout, and as writer."""
+    last = request.messages[-1]
+    if last.role == "tool":
+        return "it costs 310,000 a year (offer.txt)"
+    if "What a step may need" in last.text:
+        if "What went wrong" in last.text:
+            return _steps(("Find what it costs", "look up", []), ("Write the answer", "write", [3]))
+        return _steps(("Read offer.txt", "read", []), ("Write the answer", "write", [1]))
+    if "Say what it needs" in last.text:
+        return '{"word": "bus"}'
+    if "read_text" in [tool.name for tool in request.tools]:
+        return Reply(calls=(("read_text", {"path": "offer.txt"}),))
+    return "310,000 a year, says offer.txt" if "310,000" in last.text else "nothing"
+
+
+def _steps(*listed: tuple[str, str, list[int]]) -> str:
+    return json.dumps({"steps": [{"do": do, "needs": needs, "after": after} for do, needs, after in listed]})
+
+
+def anybody(request: GenerateRequest) -> Reply | str:
+    """All of them, by what they are asked."""
+    said = request.messages[-1].text
+    if said.startswith(("Is this message", "Which order", "A customer wrote")):
+        return desk(request)
+    return review(request) if said.startswith(("Section:", "Document:", "The reviewers say")) else research(request)
