@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmagent_os.tools.sandbox.traffic import LIMIT, Odd, is_http, request
+from llmagent_os.tools.sandbox.traffic import LIMIT, Odd, is_http, request, server_name
 
 BLANKS = b" " * LIMIT
 HEAD = b"POST /a HTTP/1.1\r\nHost: x\r\n"
@@ -37,3 +37,16 @@ def test_a_first_line_of_blanks_is_looked_at_once() -> None:
 )  # fmt: skip
 def test_what_some_server_would_take_for_a_request(words: bytes, held: bool) -> None:
     assert is_http(words) is held
+
+
+def test_a_first_message_of_tls_comes_in_so_many_records_at_most() -> None:
+    """Of records without anything in them sixteen thousand bytes hold three thousand, looked at with each byte anew."""
+    body = bytes(2 + 32) + b"\0" + b"\0\2\x13\1" + b"\1\0"
+    message = b"\1" + len(body).to_bytes(3) + body
+
+    def sent(empty: int) -> bytes:
+        return b"\x16\3\1\0\0" * empty + b"\x16\3\1" + len(message).to_bytes(2) + message
+
+    assert server_name(sent(0)) is None and server_name(sent(63)) is None
+    with pytest.raises(Odd, match="no whole first message"):
+        server_name(sent(64))

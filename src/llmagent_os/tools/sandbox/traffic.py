@@ -23,6 +23,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~]*)?\r\n")
 _WORDS = re.compile(rb"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]*(?:[ \t][^\n]*)?")  # how a line of HTTP begins
 _HTTP = re.compile(rb"\s*+[!#$%&'*+.^_`|~0-9A-Za-z-]++[ \t]++(?:[/*]|https?:|HTTP/|\S*+[ \t]++HTTP/)", re.IGNORECASE)
 _HANDSHAKE, _HELLO, _NAMES, _HOST = 22, 1, 0, 0  # numbers of TLS: a record, a message, an extension, a kind of name
+_RECORDS = 64  # of a first message, which is one mostly: all are looked at again with each byte that comes
 
 
 class Odd(Exception):
@@ -168,7 +169,9 @@ def server_name(data: bytes) -> str | None:
 def _hello(data: bytes) -> bytes | None:
     """The first message, put together from its records; None where it is not all there, or not one."""
     message, at = b"", 0
-    while len(data) >= at + 5 and data[at] == _HANDSHAKE:
+    for _ in range(_RECORDS):
+        if len(data) < at + 5 or data[at] != _HANDSHAKE:
+            break
         size = int.from_bytes(data[at + 3 : at + 5])
         message += data[at + 5 : at + 5 + size]
         at += 5 + size
