@@ -10,7 +10,8 @@ OURS = ROOT / "src" / "llmagent_os"
 ROOMS = "|".join(sorted(each.stem for each in OURS.iterdir() if each.is_dir() or each.suffix == ".py"))
 NAME = re.compile(rf"`(?:llmagent_os\.)?((?:{ROOMS})(?:\.\w+)+)`")
 FILE = re.compile(rf"`((?:{ROOMS}|tests|bench|docs|scripts|examples)/[\w/.-]+\.\w+)(?:::(\w+))?`")
-ELSEWHERE = re.compile(r"config\.yaml|tools\.(hosts|private|mcp|openapi|sandbox|registry)\b")  # a file, and keys of it
+# files, and keys of one
+ELSEWHERE = re.compile(r"config\.yaml|modules\.txt|tools\.(hosts|private|mcp|openapi|sandbox|registry)\b")
 
 
 def pages() -> list[Path]:
