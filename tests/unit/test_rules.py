@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -105,7 +106,6 @@ def test_chinese_names_and_punctuation() -> None:
         ("p($).", 1, "'$' means nothing here"),
         ("p(" + "(" * 40 + "1" + ")" * 40 + ").", 1, "a name, a variable, a number"),
         ("p(X) :- X = " + "(" * 40 + "1" + ")" * 40 + ".", 1, "nested deeper than 30"),
-        ("q(V) :- p(X), V = ((X" + " * X" * 40 + " + X" * 20 + ") * X" + " - X" * 9 + ").", 1, "this is too long"),
         ("p(X) :- " + ", ".join("q(X)" for _ in range(20)) + ".", 1, "joins at most 16 atoms"),
         ("p(a).\nq(X) :- not not r(X).", 2, "`not` stands before a premise"),
     ],
@@ -115,14 +115,6 @@ def test_a_text_that_is_wrong_is_told_where_and_what_to_do(text: str, line: int,
         Program.read(text)
     assert words in found.value.message and f"line {line}" in found.value.message, found.value.message
     assert found.value.facts["line"] == line
-
-
-def test_an_expression_as_long_and_as_deep_as_may_be_is_worked_out() -> None:
-    long = "X" + " * 1" * 30 + " + 1" * 34
-    deep = "(" * 30 + "X" + " + 1)" * 30 + " * 2" * 34
-    made = reasoner(f"p(1).\nq(V) :- p(X), V = {long}, X < V.\nr(V) :- p(X), {deep} = V.")
-    made.saturate()
-    assert asked(made, "q(V)") == ["q(35)"] and asked(made, "r(V)") == [f"r({31 * 2**34})"]
 
 
 def test_the_column_is_that_of_what_is_wrong() -> None:
@@ -153,54 +145,73 @@ def test_facts_hold_texts_and_numbers(row: Any) -> None:
 
 BASE = [("a", 2), ("b", 1)]
 DERIVED = [("p", 1), ("q", 2), ("r", 2), ("s", 1)]
-VALUES = ["c", "d", 1, 2, 3]
-VARIABLES = ["X", "Y", "Z"]
-TERMS = st.sampled_from([*VARIABLES, *VARIABLES, "c", "1"])
+VALUES = ["c", "d", 1, 2]
 
 
 @st.composite
-def atoms(draw: Any, places: list[tuple[str, int]], blank: bool = True) -> str:
+def atoms(draw: Any, places: list[tuple[str, int]], terms: str = "XXXYYYZZc1_") -> str:
     name, arity = draw(st.sampled_from(places))
-    terms = [draw(st.one_of(TERMS, st.just("_")) if blank else TERMS) for _ in range(arity)]
-    return f"{name}({', '.join(terms)})"
+    return f"{name}({', '.join(draw(st.sampled_from(terms)) for _ in range(arity))})"
 
 
 @st.composite
 def clauses(draw: Any) -> str:
-    body = draw(st.lists(atoms(BASE + DERIVED), min_size=1, max_size=3))
-    extra = draw(st.sampled_from(["", "", "", "X != Y", "X < Y", "Z = X + 1", "Z = Y * 2, Z < 9", "not", "not"]))
-    if extra == "not":
-        extra = "not " + draw(atoms(BASE + DERIVED))
-    head = draw(atoms(DERIVED, blank=False))
-    if draw(st.integers(0, 5)) == 0:
-        function = draw(st.sampled_from(["count", "sum", "min", "max"]))
-        head = draw(st.sampled_from([f"q(X, {function}(Y))", f"r({function}(X), Y)", f"p({function}(X))"]))
-    return f"{head} :- {', '.join(filter(None, [*body, extra]))}."
+    """A safe clause, as often as not with something that compares, is worked out, must not be, or is aggregated."""
+    body = [draw(atoms(BASE, "XXYZ")), *draw(st.lists(atoms(BASE + DERIVED + DERIVED), max_size=2))]
+    known = sorted({each for each in "XYZ" if re.search(rf"\b{each}\b", ", ".join(body))})
+    a, b = draw(st.sampled_from(known)), draw(st.sampled_from(known))
+    absent = draw(atoms(BASE + DERIVED + DERIVED, "".join(known) * 3 + "c1_"))
+    extras = ["", "", f"{a} != {b}", f"{a} < {b}", f"V = {a} + 1, V < 4", f"not {absent}", f"not {absent}"]
+    extra = draw(st.sampled_from(extras))
+    name, arity = draw(st.sampled_from(DERIVED))
+    some = [*known, *known, *("V" if "V" in extra else known), "c"]
+    terms = [draw(st.sampled_from(some)) for _ in range(arity)]
+    if draw(st.integers(0, 3)) == 0:
+        terms[-1] = f"{draw(st.sampled_from(['count', 'sum', 'min', 'max']))}({b})"
+    return f"{name}({', '.join(terms)}) :- {', '.join(filter(None, [*body, extra]))}."
 
 
 @st.composite
 def programs(draw: Any) -> str:
-    """A program of clauses that are safe and can be put in layers: others are left out, one by one."""
+    """A program of clauses that can be put in layers: others are left out, one by one."""
     kept: list[str] = []
-    for clause in draw(st.lists(clauses(), min_size=1, max_size=7)):
+    for clause in draw(st.lists(clauses(), min_size=4, max_size=8)):
         try:
             Program.read("\n".join([*kept, clause]))
-        except InvalidRequest:
+        except InvalidRequest as refused:
+            assert "depends on itself" in refused.message
             continue
         kept.append(clause)
     assume(kept)
     return "\n".join(kept)
 
 
-FACTS = st.one_of(
+FACT = st.one_of(
+    st.tuples(st.just("a"), st.tuples(st.sampled_from(VALUES), st.sampled_from(VALUES))),
     st.tuples(st.just("a"), st.tuples(st.sampled_from(VALUES), st.sampled_from(VALUES))),
     st.tuples(st.just("b"), st.tuples(st.sampled_from(VALUES))),
     st.tuples(st.just("p"), st.tuples(st.sampled_from(VALUES))),  # given, and perhaps derived as well
 )
-CHANGES = st.lists(st.tuples(st.booleans(), st.lists(FACTS, max_size=4)), max_size=5)
-SOME = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+FACTS = st.lists(FACT, min_size=5, max_size=10, unique=True)
+CHANGE = st.tuples(st.booleans(), st.lists(FACT, min_size=1, max_size=3), st.integers(0, 9))
+CHANGES = st.lists(CHANGE, min_size=1, max_size=5)
+SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+"""The same programs every time: CI is no place to find what nobody changed."""
+
+
+def change(made: Reasoner, now: dict[Any, None], add: bool, some: list[Any], at: int) -> Any:
+    """Add some facts, or take away one that is there and perhaps some that are not."""
+    there = [list(now)[at % len(now)], *some[1:]] if now else some
+    try:
+        done = made.change(given_facts(some)) if add else made.change(remove=there)
+    except BudgetExceeded:
+        assume(False)
+    for fact in some if add else there:
+        if add:
+            now[fact] = None
+        else:
+            now.pop(fact, None)
+    return done
 
 
 def given_facts(facts: Iterable[Any]) -> list[tuple[Any, Any, Given]]:
@@ -220,17 +231,17 @@ def bounded(text: str, facts: Iterable[Any]) -> Reasoner:
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=8))
+@given(programs(), FACTS)
 def test_what_follows_is_what_a_naive_evaluator_finds(text: str, facts: list[Any]) -> None:
     assert everything(bounded(text, facts)) == naive.model(naive.read(text), facts)
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=8), st.data())
+@given(programs(), FACTS, st.data())
 def test_a_question_finds_what_follows_and_nothing_else(text: str, facts: list[Any], data: Any) -> None:
     full, lazy = bounded(text, facts), Reasoner(Program.read(text))
     lazy.change(given_facts(facts))
-    question = goal(data.draw(atoms(DERIVED)))
+    question = goal(data.draw(atoms(DERIVED, "XXYc12_")))
     try:
         assert sorted(lazy.matching(question), key=repr) == sorted(full.matching(question), key=repr)
     except BudgetExceeded:
@@ -238,24 +249,20 @@ def test_a_question_finds_what_follows_and_nothing_else(text: str, facts: list[A
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=8), CHANGES)
+@given(programs(), FACTS, CHANGES)
 def test_facts_that_come_and_go_leave_what_a_fresh_start_gives(text: str, facts: list[Any], changes: list[Any]) -> None:
     made, now = bounded(text, facts), dict.fromkeys(facts)
-    for add, some in changes:
+    for each in changes:
         before = everything(made)
-        try:
-            change = made.change(given_facts(some)) if add else made.change(remove=some)
-        except BudgetExceeded:
-            assume(False)
-        now = now | dict.fromkeys(some) if add else {fact: None for fact in now if fact not in some}
+        done = change(made, now, *each)
         after = everything(made)
         assert after == everything(bounded(text, now))
-        assert {(name, row) for name, rows in change.added.items() for row in rows} == after - before
-        assert {(name, row) for name, rows in change.removed.items() for row in rows} == before - after
+        assert {(name, row) for name, rows in done.added.items() for row in rows} == after - before
+        assert {(name, row) for name, rows in done.removed.items() for row in rows} == before - after
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=8), st.lists(FACTS, max_size=4))
+@given(programs(), FACTS, st.lists(FACT, max_size=4))
 def test_what_was_added_and_is_removed_was_never_there(text: str, facts: list[Any], more: list[Any]) -> None:
     made = bounded(text, facts)
     before, new = everything(made), [fact for fact in more if fact not in facts]
@@ -268,15 +275,12 @@ def test_what_was_added_and_is_removed_was_never_there(text: str, facts: list[An
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=8), st.booleans(), CHANGES)
+@given(programs(), FACTS, st.booleans(), CHANGES)
 def test_every_proof_is_one(text: str, facts: list[Any], saturated: bool, changes: list[Any]) -> None:
     """Also after changes, and in both ways of answering; the checker is not ours."""
-    full = bounded(text, facts)
-    for add, some in changes:
-        try:
-            full.change(given_facts(some)) if add else full.change(remove=some)
-        except BudgetExceeded:
-            assume(False)
+    full, now = bounded(text, facts), dict.fromkeys(facts)
+    for each in changes:
+        change(full, now, *each)
     told = [(name, row) for name, row in everything(full) if isinstance(full.relations[name].rows[row], Given)]
     made, known = full, defaultdict[str, set[Any]](set)
     if not saturated:
@@ -290,7 +294,7 @@ def test_every_proof_is_one(text: str, facts: list[Any], saturated: bool, change
 
 
 @SOME
-@given(programs(), st.lists(FACTS, max_size=6), st.sampled_from([("p", 1), ("q", 2), ("r", 2), ("s", 1)]), st.data())
+@given(programs(), FACTS, st.sampled_from([("p", 1), ("q", 2), ("r", 2), ("s", 1)]), st.data())
 def test_what_does_not_follow_has_a_premise_that_fails(text: str, facts: list[Any], place: Any, data: Any) -> None:
     made = bounded(text, facts)
     row = tuple(data.draw(st.sampled_from(VALUES)) for _ in range(place[1]))
@@ -347,6 +351,19 @@ def test_long_chains_and_deep_proofs() -> None:
     assert len(made.ask("c(0, X)")) == 3000
     proof = explain(made, Fact("c", (0, 3000)))
     assert len(proof.steps) == 6000 and len(proof.text().splitlines()) == 6000
+
+
+def layered(most: int) -> str:
+    return "p0(a). b(a). " + " ".join(f"p{n + 1}(X) :- b(X), not p{n}(X)." for n in range(most))
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+def test_as_many_layers_of_negation_as_may_be(saturated: bool) -> None:
+    made = reasoner(layered(51), saturated)
+    assert asked(made, "p50(X)") == ["p50(a)"] and asked(made, "p51(X)") == []
+    assert explain(made, "p50(a)").steps[0].conditions == ("not p49(a)",)
+    with pytest.raises(InvalidRequest, match="more than 50 layers"):
+        Program.read(layered(52))
 
 
 # -- why
