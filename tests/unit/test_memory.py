@@ -28,7 +28,7 @@ def test_the_machine_says_what_it_has() -> None:
 
 
 def test_the_default_model_stays_below_the_promised_memory() -> None:
-    assert needed(next(each for each in KNOWN if each is known_model("default"))) < 2.25e9
+    assert needed(next(each for each in KNOWN if each is known_model("default"))) < 2.05e9
 
 
 @pytest.mark.model

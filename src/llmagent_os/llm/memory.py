@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .known import KnownModel
 
-SLOTS = 8  # conversations that an engine holds at once
+SLOTS = 6  # conversations that an engine holds at once; more take turns, their contexts paged
 WINDOW = 4096  # tokens of each; an engine lowers it to what its model was trained for
 REST = 150_000_000  # bytes: buffers of the engine, and ourselves
 SHARE = 0.6  # of the free memory that one model may be proposed to take
