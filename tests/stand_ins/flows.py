@@ -58,7 +58,8 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
                      limit=st.integers(1, 3))  # fmt: skip
         whole = {"from": f"n{a}", "to": f"n{b}", **draw(more)}
         edges.append(whole if len(whole) > 2 else draw(st.sampled_from([whole, f"n{a} -> n{b}", [f"n{a}", f"n{b}"]])))
-    settings = _some(result=_INPUTS, takes=SCHEMAS, gives=SCHEMAS, at_once=st.integers(1, 9))
+    settings = _some(result=_INPUTS, takes=SCHEMAS, gives=SCHEMAS, at_once=st.integers(1, 9),
+                     context=st.booleans())  # fmt: skip
     listed = [{"id": name, **node} for name, node in nodes.items()]
     return {"nodes": draw(st.sampled_from([nodes, listed])), "edges": edges, **draw(settings)}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
-from ..core import codec, files
+from ..core import codec, context, files
 from ..core.errors import (
     BudgetExceeded,
     ContextOverflow,
@@ -51,6 +51,7 @@ from .spec import AGENT, ASKED, TRIGGER, AgentSpec, stored
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
+TRIES = 6  # of a context record to fit
 SHOWN = 500  # characters of a result that is told once more
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
@@ -106,6 +107,7 @@ class Turn:
     message: Message = field(default_factory=lambda: Message("user"))
     earlier: list[Message] = field(default_factory=list)  # given with the message, for callers that keep the history
     options: dict[str, Json] = field(default_factory=dict)
+    record: context.Record | None = None  # of the flow that it is a node of
     intent: str | None = None
     exchange: list[Message] = field(default_factory=list)  # this turn's tool calls and results
     answer: Generation = field(default_factory=lambda: Generation(""))
@@ -154,7 +156,9 @@ class Agent:
 
     async def understand(self, sys: Sys, turn: Turn) -> None:
         """Read the message: text, parts, or a whole conversation; with intents, let the model say which it has."""
-        (*turn.earlier, turn.message), turn.options = said.read(turn.envelope.body)
+        body = turn.envelope.body
+        (*turn.earlier, turn.message), turn.options = said.read(body)
+        turn.record = context.load(body.get("context")) if isinstance(body, Mapping) else None
         if turn.envelope.sender and turn.envelope.origins:  # also once it is shortened, or history after a restart
             *turn.earlier, turn.message = [replace(each, name=RELAYED) for each in (*turn.earlier, turn.message)]
         if self.spec.intents:
@@ -178,8 +182,10 @@ class Agent:
         memory = turn.memory
         if self._recalls == "always":
             await self._recall(sys, turn, turn.message.text)
-        asked = self.asked(turn)
         given = [message for message in turn.earlier if message.role == "system"]
+        if turn.record is not None:
+            turn.message = await self._informed(sys, turn, turn.record, self._instructions(turn, given))
+        asked = self.asked(turn)
         history = [*memory.history, *(message for message in turn.earlier if message.role != "system")]
         request = GenerateRequest(
             self.spec.model,
@@ -277,6 +283,22 @@ class Agent:
             alone = await self._measure(sys, turn, replace(request, messages=(*system, Message("user", "."))))
             message = shorten(message, fixed[0] - alone[0], max(target - alone[0], 16))
         return replace(request, messages=(*system, *kept, message))
+
+    async def _informed(self, sys: Sys, turn: Turn, record: context.Record, before: Sequence[Message]) -> Message:
+        """The message with the context record before it, as much of that as fits beside it and an answer."""
+        said, room = turn.message, sum(len(each.text) + context.WORDS for each in record.entries) + 2 * context.GOAL
+        message = replace(said, content=f"{record.told(room)}\n\n{said.text}")
+        fixed = sum(map(weight, before)) + len(str(self.tools))
+        for _ in range(TRIES if fixed + weight(message) >= SMALLEST * (ROOM - 1) // ROOM else 0):
+            request = GenerateRequest(self.spec.model, (*before, message), tools=self.tools)
+            tokens, window = await self._measure(sys, turn, request)
+            over = tokens - window * (ROOM - 1) // ROOM
+            if not window or over <= 0:
+                break
+            text = record.told(room)
+            room = len(text) - over * len(message.text) // max(tokens, 1) - 2 * len(CUT)
+            message = replace(said, content=f"{record.told(room)}\n\n{said.text}")
+        return message
 
     async def _measure(self, sys: Sys, turn: Turn, request: GenerateRequest) -> tuple[int, int]:
         tokens, turn.memory.window = await sys.measure(request)

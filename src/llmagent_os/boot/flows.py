@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 from ..agent.loop import Agent, Find, Memory
 from ..agent.said import read as messages_of
 from ..agent.spec import ASKED, AgentSpec
-from ..core import codec, templates
+from ..core import codec, context, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.ports import Tool
 from ..core.records import Envelope, Json
@@ -17,9 +17,10 @@ from ..core.sys import Sys
 from ..flow import compose, values
 from ..flow.check import About, World, check, demand
 from ..flow.functions import FUNCTIONS, Function
-from ..flow.graph import Graph
+from ..flow.graph import Edge, Graph
 from ..flow.runner import Runner
-from ..flow.state import Value
+from ..flow.state import Job, Run, Value
+from ..flow.steps import AGENT as AGENTS
 from ..flow.trace import forked
 
 
@@ -33,6 +34,39 @@ def graph_of(spec: AgentSpec) -> Graph:
     if spec.flow is None:
         raise InvalidRequest(f"agent {spec.name!r} is no flow: its definition has no `flow`", parameter="flow")
     return _graph(codec.dumps(spec.flow))
+
+
+class Informed(Runner):
+    """A run whose agents are told what came before them: with what each is given goes the context record."""
+
+    base: context.Record | None = None
+    """The record of the flow that it is a node of."""
+    _run: Run
+
+    async def _start(self, run: Run, jobs: Sequence[Job], before: str = "") -> list[str | None]:
+        self._run = run
+        return await super()._start(run, jobs, before)
+
+    def _child(self, job: Job, before: str, results: Mapping[str, Json]) -> dict[str, Any]:
+        child = super()._child(job, before, results)
+        if child["kind"] == AGENTS and not before:
+            record = self._record(job.node.id)
+            child["body"]["context"] = record.data()
+            child["origins"] = list(dict.fromkeys((*child["origins"], *record.whose)))
+        return child
+
+    def _record(self, node: str) -> context.Record:
+        """What has come along the edges to a node: it follows from the run, so it is the same in a resume."""
+        run, base = self._run, self.base
+        goal = base.goal if base is not None else templates.text(run.results["input"])
+        record = context.Record(goal[: context.GOAL], base.summary if base is not None else "")
+        record.entries += base.entries if base is not None else []
+        record.see(run.whose("input"))
+        above = self._graph.below(node, [Edge(edge.target, edge.source) for edge in self._graph.forward()])
+        for name, value in run.results.items():
+            if name in above and name != node:
+                record.add(name, value, run.whose(name))
+        return record
 
 
 class FlowAgent(Agent):
@@ -61,7 +95,10 @@ class FlowAgent(Agent):
             found = await sys.syscall("flow_recall", pid=body["retry"], without=again(graph, body.get("from")))
             instead = found.get("instead", {}) | forked(body, origins)
             body, origins, known = found["body"], found["origins"], found["known"]
-        made = await Runner(sys, graph, self.functions, known, instead).run(given(graph, body), origins)
+        runner = (Informed if graph.context else Runner)(sys, graph, self.functions, known, instead)
+        if isinstance(runner, Informed) and isinstance(body, Mapping):
+            runner.base = context.load(body.get("context"))
+        made = await runner.run(given(graph, body), origins)
         text = templates.text(made.value)
         parts = [{"type": "text", "text": text}] if text else []
         usage = codec.loads(codec.dumps(made.usage))

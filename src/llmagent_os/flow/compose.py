@@ -28,7 +28,7 @@ from .graph import (
 
 MOST_NODES, MOST_EDGES, MOST_LOOPS = 1000, 5000, 50  # of a definition: it is looked at as a whole, and by people
 COMPOSED = ("chain", "parallel", "select")
-_SETTINGS = ("result", "takes", "gives", "at_once")
+_SETTINGS = ("result", "takes", "gives", "at_once", "context")
 When = Mapping[str, Any] | Literal["else"] | None
 
 
@@ -176,7 +176,9 @@ def read(data: Any) -> Graph:
     at_once = data.get("at_once", AT_ONCE)
     if type(at_once) is not int or at_once < 1:
         raise wrong("`at_once` is a whole number from 1", line_of(data, "at_once"))
-    given = {name: data[name] for name in ("result", "takes", "gives") if data.get(name) is not None}
+    if type(data.get("context", False)) is not bool:
+        raise wrong("`context` is true or false", line_of(data, "context"))
+    given = {name: data[name] for name in ("result", "takes", "gives", "context") if data.get(name) is not None}
     if not all(isinstance(given.get(name, {}), Mapping) for name in ("takes", "gives")):
         raise wrong("`takes` and `gives` are JSON schemas", line_of(data, "takes"))
     if "nodes" not in data:

@@ -95,7 +95,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A whole flow. `result` is a template; None: the results of the nodes after which nothing comes."""
+    """A whole flow. `result` is a template; None: the results of the nodes after which nothing comes. With `context`
+    agents are told what came before them (see `core.context`).
+    """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...] = ()
@@ -103,6 +105,7 @@ class Graph:
     takes: Mapping[str, Json] | None = None
     gives: Mapping[str, Json] | None = None
     at_once: int = AT_ONCE
+    context: bool = False
 
     @property
     def by_id(self) -> dict[str, Node]:
@@ -137,7 +140,7 @@ class Graph:
         told: dict[str, Json] = {"nodes": {node.id: _told(node) for node in self.nodes}}
         if self.edges:
             told["edges"] = [_edge_told(edge) for edge in self.edges]
-        return told | _lean(self, "result", "takes", "gives", "at_once")
+        return told | _lean(self, "result", "takes", "gives", "at_once", "context")
 
 
 def linked(graph: Graph) -> Graph:

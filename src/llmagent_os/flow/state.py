@@ -125,6 +125,10 @@ class Run:
         made = {each: self.results[each] for each in last if self.stages[each] == "done"}
         return next(iter(made.values())) if len(made) == 1 else made or None
 
+    def whose(self, name: str) -> tuple[str, ...]:
+        """Whose words, that nobody vouches for, the result of a node is made of."""
+        return self._whose.get(name, ())
+
     def undoing(self) -> Iterator[Job]:
         """What undoes all that was finished and can be undone, the last first."""
         for job, value, origins in reversed(self.finished):
