@@ -60,6 +60,10 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
     for path in ("/v1/agents/bot/nice", f"/v1/processes/{pid}/nice"):
         await ask("POST", path, {"nice": 3})
     await ask("PUT", "/v1/triggers/daily", {"name": "daily", "agent": "bot", "every": "1d"})
+    (api.system.config.data / "notes").mkdir(exist_ok=True)
+    await ask("PUT", "/v1/knowledge/documents?source=notes.txt", {"secret": PASSWORD})
+    await ask("DELETE", "/v1/knowledge/documents?source=notes.txt")
+    await ask("POST", "/v1/knowledge/sync", {"folder": str(api.system.config.data / "notes")})
     await ask("PUT", "/v1/anomalies/bot", {"reason": "it was odd"})
     await ask("DELETE", "/v1/anomalies/bot")
     await ask("POST", "/v1/agents/bot/terminate")
