@@ -1,10 +1,11 @@
 """What a flow costs: function nodes in its own process, nodes that are processes, large graphs, many flows, a resume.
 
 Chains of 100 nodes and ten layers of ten, in memory (a store without a file) and journalled; 1,000 and 10,000 nodes;
-1,000 flows of 10 nodes at once; and how long a flow of 1,000 nodes takes from a start until its first new node, after
-it was cut off in the middle.
+1,000 flows of 10 nodes at once; how long a flow of 1,000 nodes takes from a start until its first new node, after
+it was cut off in the middle; and what a delivery costs of a topic to 1,000 groups that take 100 messages at a time, all
+of it counted: publishing, taking, settling.
 
-    python bench/flow.py [--json] [--repeats 5]
+    python bench/flow.py [--json] [--repeats 5] [--only topic] [--messages 10000]
 """
 
 from __future__ import annotations
@@ -167,8 +168,63 @@ async def resumed(report: Report, path: Path) -> None:
     await system.close()
 
 
+class Listeners:
+    """Programs that publish to a topic, and that take from it; those tell what they were given."""
+
+    @hookimpl
+    def programs(self) -> dict[str, Program]:
+        async def publishes(sys: Sys, args: Any, state: Any) -> None:
+            for n in range(args):
+                await sys.syscall("publish", topic="t", value={"order": n}, key=f"m{n}", wait=True)
+
+        async def listens(sys: Sys, args: Any, state: Any) -> list[int]:
+            where, count, ids = {"topic": "t", "group": args["group"]}, 0, set[str]()
+            await sys.receive()  # until all groups are there, and everything is published
+            while len(ids) < args["messages"]:
+                taken = await sys.syscall("topic_take", most=args["most"], wait=60, lease=3600, **where)
+                await sys.syscall("topic_settle", numbers=[each["n"] for each in taken], **where)
+                count += len(taken)
+                ids.update(each["id"] for each in taken)
+            return [count, len(ids)]
+
+        return {"publishes": Program(publishes), "listens": Program(listens)}
+
+
+async def delivered(report: Report, path: Path, groups: int, messages: int, most: int) -> None:
+    """What a delivery of a topic costs, and whether each group was given every message once."""
+    system = await boot(Config(data=path, model="scripted"), [Listeners()])
+    sys = system.sys
+    began = cpu()
+    for group in range(groups):
+        await sys.syscall("topic_take", topic="t", group=f"g{group}")
+    await sys.wait(await sys.spawn("publishes", messages), 3600)
+    published = cpu() - began
+    wanted = [{"group": f"g{group}", "messages": messages, "most": most} for group in range(groups)]
+    pids = [await sys.spawn("listens", each) for each in wanted]
+    for pid in pids:
+        await sys.send(pid, "go")
+    found = [await sys.wait(pid, 3600) for pid in pids]
+    each, name = groups * messages, f"topic, {groups:,} groups, {messages:,} messages, {most} a take"
+    report.add(name, "CPU a delivery", (cpu() - began) / each * 1000, "ms", at_most=0.05 if most > 1 else None)
+    report.add(name, "CPU a message published", published / messages * 1000, "ms")
+    report.add(name, "lost", each - sum(ids for _, ids in found), "messages", at_most=0)
+    report.add(name, "twice", sum(count - ids for count, ids in found), "messages", at_most=0)
+    await system.close()
+
+
+def topic(report: Report, options: argparse.Namespace) -> None:
+    """The rows of topics."""
+    with folder() as path:
+        asyncio.run(delivered(report, path, 1_000, options.messages, 100))
+    with folder() as path:
+        asyncio.run(delivered(report, path, 1, 1_000, 1))
+
+
 def measure(report: Report, options: argparse.Namespace) -> None:
     """All of it."""
+    topic(report, options)
+    if options.only == "topic":
+        return
     asyncio.run(in_memory(report, options.repeats))
     with folder() as path:
         asyncio.run(costs(report, path, options.repeats))
@@ -177,4 +233,5 @@ def measure(report: Report, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run("flow", __doc__, measure, repeats=(int, 5, "runs of which the median counts"))
+    run("flow", __doc__, measure, repeats=(int, 5, "runs of which the median counts"),
+        only=(str, "", "topic: those rows alone"), messages=(int, 10_000, "messages of a topic"))  # fmt: skip
