@@ -48,6 +48,7 @@ def test_names_are_runs_of_capitals_and_titles_what_is_without_their_brackets() 
     assert words.titles("The Hukilau Song") == {words.NAME + "hukilau song"}
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab. \n。", max_size=400), st.integers(2, 60))
 def test_passages_are_in_order_and_leave_out_white_space_alone(text: str, longest: int) -> None:
     places = list(cut(text, longest))
