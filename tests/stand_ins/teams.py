@@ -85,7 +85,11 @@ class Team:
         def broken(value: Any) -> Any:
             raise ValueError("a broken function")
 
-        return {"double": double, "broken": broken, "object": lambda value: object()}
+        def is_42(value: Any) -> Any:
+            self.calls["is_42"] = self.calls.get("is_42", 0) + 1
+            return True if value in (42, "42") else "it is not 42"
+
+        return {"double": double, "broken": broken, "is_42": is_42, "object": lambda value: object()}
 
     async def start(self) -> None:
         """Start, or start again."""

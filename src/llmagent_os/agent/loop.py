@@ -18,6 +18,7 @@ from ..core import codec, context, files
 from ..core.errors import (
     BudgetExceeded,
     ContextOverflow,
+    Interrupted,
     InvalidRequest,
     JournalDamaged,
     JournalUnavailable,
@@ -46,13 +47,16 @@ from ..core.sys import Sys
 from ..core.visible import named
 from ..kernel.process import Idle, Program
 from . import recalled, said
+from .outcomes import worked
 from .prompt import PromptTemplate
 from .spec import AGENT, ASKED, TRIGGER, AgentSpec, stored
+from .steering import Steering
 from .window import CUT, ROOM, SMALLEST, drop_oldest, shorten, weight
 
 RESULT_CHARACTERS = 20_000  # of a tool's result that a model is shown
 TRIES = 6  # of a context record to fit
 SHOWN = 500  # characters of a result that is told once more
+JUDGE = "judge"  # who says that an answer is not accepted
 FAILED = "error: "  # what stands before a failure that a model is told
 SAME = 3  # times that a call may have the same result in one turn, before no more tools are offered
 TIMED = re.compile(r'"seconds":[\d.]+')  # in a result: that code takes another time makes it no other result
@@ -110,6 +114,7 @@ class Turn:
     record: context.Record | None = None  # of the flow that it is a node of
     intent: str | None = None
     exchange: list[Message] = field(default_factory=list)  # this turn's tool calls and results
+    said: list[Message] = field(default_factory=list)  # what users said meanwhile, until the model is told
     answer: Generation = field(default_factory=lambda: Generation(""))
     files: list[dict[str, Json]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -120,6 +125,8 @@ class Turn:
 
 class Agent:
     """The default interaction loop over one spec."""
+
+    steering: Steering | None = None  # what tells of messages to a turn that runs
 
     def __init__(self, spec: AgentSpec, tools: Mapping[str, Tool]) -> None:
         """Raises NotFound for a tool that does not exist."""
@@ -153,6 +160,17 @@ class Agent:
         await self.infer(sys, turn, request)
         await self.post_process(sys, turn)
         return await self.present(sys, turn)
+
+    def again(self, envelope: Envelope, reply: Mapping[str, Any], why: str) -> Envelope:
+        """The message that has a turn tried once more, whose reply was not accepted: nobody's words direct by it."""
+        body = envelope.body if isinstance(envelope.body, Mapping) else {"text": envelope.body}
+        told: dict[str, Json] = {"text": why}
+        if len(body.get("messages") or ()) > 1:  # none of which is remembered
+            answer = {"role": "assistant", "content": reply["text"]}
+            told = {"messages": [*body["messages"], answer, {"role": "user", "content": why}]}
+        if "options" in body:
+            told["options"] = body["options"]
+        return replace(envelope, body=told, sender=envelope.sender or JUDGE, origins=[*envelope.origins, JUDGE])
 
     async def understand(self, sys: Sys, turn: Turn) -> None:
         """Read the message: text, parts, or a whole conversation; with intents, let the model say which it has."""
@@ -261,7 +279,8 @@ class Agent:
         """
         intent = self.spec.intents[turn.intent] if turn.intent is not None else ""
         own = Part(f"{self._prompt()}\n{intent}", who="definition")
-        said = [message for message in (*turn.memory.history, *turn.earlier, turn.message) if _by_user(message)]
+        heard = (*turn.memory.history, *turn.earlier, turn.message, *turn.exchange)
+        said = [message for message in heard if _by_user(message)]
         return [own, Part(turn.memory.summary, None, "memory"), *(Part(each.text, who=each.role) for each in said)]
 
     async def _fit(self, sys: Sys, turn: Turn, request: GenerateRequest, instructions: int) -> GenerateRequest:
@@ -320,13 +339,24 @@ class Agent:
         A model that gets the same result for the same call again and again is asked once more, without tools. Calls
         that come where none are offered any more are not made: what it says beside them is the answer.
         """
-        for step in range(1, self.spec.max_steps + 1):
+        step = 0
+        while step < self.spec.max_steps:
+            step += 1
             if (step == self.spec.max_steps or turn.stopped) and request.tools:
                 request = replace(request, tools=(), tool_choice="auto")
-            turn.answer, request = await self._ask(sys, turn, request)
+            try:
+                turn.answer, request = await self._ask(sys, turn, request)
+            except Interrupted:
+                step, request = step - 1, await self._steered(sys, turn, request)
+                continue
             calls = turn.answer.tool_calls
             if not calls:
-                return
+                answered = Message("assistant", turn.answer.text)
+                steered = await self._steered(sys, turn, request, answered) if step < self.spec.max_steps else request
+                if steered is request:
+                    return
+                request = steered
+                continue
             if (self.tools or self._asking) and not request.tools:
                 turn.answer = replace(turn.answer, tool_calls=(), finish="stop")
                 turn.stopped = turn.stopped or LAST.format(calls=", ".join(named(call.name) for call in calls))
@@ -335,7 +365,22 @@ class Agent:
             results = [self._watch(turn, *each) for each in zip(calls, results, strict=True)]
             new = [Message("assistant", turn.answer.text, tool_calls=calls), *results]
             turn.exchange += new
-            request = replace(request, messages=(*request.messages, *new))
+            request = await self._steered(sys, turn, replace(request, messages=(*request.messages, *new)))
+
+    async def _steered(self, sys: Sys, turn: Turn, request: GenerateRequest, *before: Message) -> GenerateRequest:
+        """The request with what users said meanwhile that is to be taken in now (see `Steering`), after what was said
+        `before`; the same one where there is nothing.
+        """
+        if self.steering is not None and self.steering.due(sys):
+            turn.said += await self._heard(sys)
+        if not turn.said:
+            return request
+        said, turn.said = (*before, *turn.said), []
+        turn.exchange += said
+        return replace(request, messages=(*request.messages, *said))
+
+    async def _heard(self, sys: Sys) -> list[Message]:
+        return [Message("user", each["text"]) for each in await sys.syscall("steer")]
 
     async def _ask(self, sys: Sys, turn: Turn, request: GenerateRequest) -> tuple[Generation, GenerateRequest]:
         """Generate; where tool results outgrew the window meanwhile, cut them and try again."""
@@ -403,10 +448,15 @@ class Agent:
     async def _generate(self, sys: Sys, turn: Turn, request: GenerateRequest, shown: bool) -> Generation:
         task = turn.envelope.task if shown else None
         parts = self.parts(turn)
-        if task is None:
-            answer = await sys.generate(request, parts=parts)
-        else:
-            answer = await sys.generate(request, stream=lambda chunk: sys.publish(task, chunk), parts=parts)
+        stream = None if task is None else lambda chunk: sys.publish(task, chunk)
+        while True:
+            try:
+                answer = await sys.generate(request, stream=stream, parts=parts)
+                break
+            except Interrupted:
+                if shown:
+                    raise
+                turn.said += await self._heard(sys)  # which is told once this is answered
         turn.usage += answer.usage
         if shown:
             turn.memory.tokens = answer.usage.input_tokens + answer.usage.output_tokens
@@ -445,7 +495,7 @@ class Agent:
 Loops = Mapping[str, type[Agent]]
 
 
-def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
+def program(tools: Mapping[str, Tool], loops: Loops, steering: Steering | None = None) -> Program:
     """The program that agents run: one message a turn; `args` are `{spec, version}` and how it lives.
 
     With `session` it remembers the conversation, and `{rewind: true}` has it forget the last message and its answer;
@@ -466,7 +516,9 @@ def program(tools: Mapping[str, Tool], loops: Loops) -> Program:
             if said.rewinds(envelope.body) and not envelope.sender:
                 reply = memory.rewind()
             else:
-                reply = await loops[spec.loop](spec, tools).turn(sys, envelope, memory)
+                loop = loops[spec.loop](spec, tools)
+                loop.steering = steering
+                reply = await worked(sys, loop, envelope, memory)
         except (BudgetExceeded, JournalUnavailable, JournalDamaged):
             raise
         except LLMAgentOSError as error:

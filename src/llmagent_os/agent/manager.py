@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, get_args
 from weakref import WeakValueDictionary
 
-from ..core import codec, worded
+from ..core import codec, outcomes, worded
 from ..core.errors import (
     Conflict,
     InvalidRequest,
@@ -34,6 +34,7 @@ from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 from .loop import STOP, Loops
 from .spec import ASKED, AgentSpec, parse, stored
+from .steering import When
 
 SPACE = "agent"
 PROGRAM = "agent"
@@ -344,6 +345,7 @@ class AgentManager:
         """
         defined = self.get(name)
         spec = defined.spec
+        await self._ready(body)
         for each in spec.asks:
             await self._one(each, SHARED, partial(self._spawn, self.get(each), each, SHARED))
         wanted = {
@@ -502,11 +504,32 @@ class AgentManager:
         """What the kernel knows a task of this person by: the id of its message, and the end of its box's name."""
         return personal(self._tenant, self.person, task)
 
+    async def _ready(self, body: Json) -> None:
+        """Have who judges the outcome that a message asks for, if any; raises NotFound, InvalidRequest."""
+        wanted = outcomes.of(body)
+        if wanted is not None and wanted.judge:
+            await self._replica(wanted.judge)
+
+    def _timed(self, name: str, session: str | None, body: Json) -> None:
+        """Raise InvalidRequest for a message to a turn that nobody can be told of, or that takes nothing in.
+
+        Its `when` says when it is taken in (see `agent.steering`).
+        """
+        when = body.get("when", "queue") if isinstance(body, Mapping) else "queue"
+        if when not in get_args(When):
+            raise InvalidRequest(f"`when` is one of {', '.join(get_args(When))}", parameter="when")
+        if when != "queue" and (session is None or not isinstance(body.get("text"), str)):
+            raise InvalidRequest(f"what is to {when} is a text to a session", parameter="when")
+        if when != "queue" and self.get(name).spec.runs:
+            raise InvalidRequest(f"{name} takes nothing in while it runs; cancel its task, or wait", parameter="when")
+
     async def _hand(self, name: str, session: str | None, body: Json, task: str) -> None:
         """Give a message to who answers it; without a session one to a flow, or a planner, is a run of its own."""
+        self._timed(name, session, body)
         if not session and self.knows(name) and self.get(name).spec.runs:
             await self.once(name, body, task)
             return
+        await self._ready(body)
         to, kept = await (self._session(name, session) if session else self._replica(name)), self._kept(task)
         await self._sys.send(to, body, reply_to=f"task/{kept}", task=kept, id=kept)
 
@@ -584,6 +607,7 @@ class AgentManager:
 
     async def once(self, name: str, body: Json, task: str | None = None) -> tuple[int, str]:
         """Start a process that answers one message and ends; returns its pid and the task."""
+        await self._ready(body)
         task = task or uuid.uuid4().hex
         kept = self._kept(task)
         first = {"id": kept, "body": body, "reply_to": f"task/{kept}", "task": kept}

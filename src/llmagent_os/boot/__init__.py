@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ..agent.circles import Circles
 from ..agent.manager import AgentManager
 from ..agent.manager import acts as agent_acts
+from ..agent.outcomes import Judges
 from ..agent.spec import AgentSpec
 from ..agent.stand_ins import StandIns
+from ..agent.steering import Steering
 from ..config import Config, PageBudget
 from ..core.ports import Engine, Facts, Filter, Personal, Tool
 from ..core.records import DEFAULT, Budget, Call, Hidden, Json, ModelSpec, Retention
@@ -187,9 +189,11 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             lambda: kernel, planning.about(lambda call: acting(call)),
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
-        people = People(lambda: (gate.asking, gate.labels))
+        judges = Judges(lambda: registry.mapping("functions"), lambda: tools)
+        people, steering = People(lambda: (gate.asking, gate.labels)), Steering(lambda: kernel)
         more = {**people.table(), **teamwork.table(), **Recall(lambda: knowledge).table()}
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, more)
+        more |= {**judges.table(), **steering.table()}
+        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, more, steering)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:
@@ -205,7 +209,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process), gate.turnstile),
             reviewing(config, registry, vault, approvals),
             masking(config, registry, vault, remote, lambda model: kernel.engines.window(model)),
-            Circles(lambda: kernel.table), Telling(tools), Served(teamwork.table()),
+            Circles(lambda: kernel.table), Telling(tools), Served(teamwork.table()), steering,
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)
         opened.push_async_callback(kernel.close)
@@ -262,6 +266,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
             holdings, knowledge, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
         )  # fmt: skip
+        steering.recall()
         await kernel.start_all()
         system.closing = opened.pop_all()
         return system
@@ -270,11 +275,12 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
 def filters_of(
     registry: Plugins, gate: Gate, watch: Filter | None = None, intents: Filter | None = None,
     review: Filter | None = None, masking: Filter | None = None, circles: Filter | None = None,
-    telling: Filter | None = None, served: Filter | None = None,
+    telling: Filter | None = None, served: Filter | None = None, steering: Filter | None = None,
 ) -> list[Filter]:  # fmt: skip
     """What every call passes, the outermost first; what is None is left out."""
     filters: list[Filter | None] = [
         watch,  # sees what is refused as well
+        steering,  # what a user breaks off, also where somebody is asked about it
         gate,  # what a process may do
         telling,  # what models are told of tools now
         Spotlight(gate.trusts),

@@ -111,6 +111,10 @@ class FlowAgent(Agent):
             "output": made.value,
         }
 
+    def again(self, envelope: Envelope, reply: Mapping[str, Any], why: str) -> Envelope:
+        """The same message: a graph is run anew, with what it was given."""
+        return envelope
+
 
 def again(graph: Graph, node: Any) -> list[str]:
     """The nodes that are done again from one on; all, where none is named. Raises InvalidRequest for what is none."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..agent.loop import Agent, program
 from ..agent.spec import AgentSpec
+from ..agent.steering import Steering
 from ..agent.template import TemplateAgent
 from ..config import Config
 from ..core.errors import Unsupported
@@ -48,9 +49,11 @@ class Builtin:
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
         functions: Mapping[str, Function], steps: Steps, calls: Calls, watch: Watch, more: Mapping[str, Syscall],
+        steering: Steering | None,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
         self._functions, self._steps, self._calls, self._watch, self._more = functions, steps, calls, watch, more
+        self._steering = steering
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -60,7 +63,7 @@ class Builtin:
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
         """The interaction loop of agents, what the tools of flows run in, and triggers."""
-        return {"agent": program(self._tools, self._loops), **PROGRAMS, **TRIGGERS}
+        return {"agent": program(self._tools, self._loops, self._steering), **PROGRAMS, **TRIGGERS}
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
@@ -110,6 +113,7 @@ def load_plugins(
     calls: Calls | None = None,
     watch: Watch | None = None,
     more: Mapping[str, Syscall] = MappingProxyType({}),
+    steering: Steering | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
@@ -118,7 +122,7 @@ def load_plugins(
     made = sandbox or Sandbox(config.tools.sandbox)
     builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents),
                       calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"),
-                      watch or Watch(_no_kernel, _nothing_known, _nothing_known), more)  # fmt: skip
+                      watch or Watch(_no_kernel, _nothing_known, _nothing_known), more, steering)  # fmt: skip
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)

@@ -146,9 +146,7 @@ class PlanAgent(Agent):
 
     async def turn(self, sys: Sys, envelope: Envelope, memory: Memory) -> dict[str, Json]:
         """Reach the goal, or say what is missing."""
-        body, spec, settings = envelope.body, self.spec, settings_of(self.spec)
-        given = body.get("input") if isinstance(body, Mapping) and "text" not in body else None
-        goal = given if isinstance(given, str) else messages_of(body)[0][-1].text
+        spec, settings, goal = self.spec, settings_of(self.spec), _goal(envelope.body)
         run = partial(self._run, sys, settings, tuple(envelope.origins))
         prompt = self._prompt() if "prompt" in spec.lean() else ""
         planner = Planner(sys, settings, spec.model, run, prompt, spec.sampling)
@@ -157,6 +155,11 @@ class PlanAgent(Agent):
         parts = [{"type": "text", "text": text}]
         return {"text": text, "parts": parts, "finish": "stop", "usage": usage, "model": spec.name, "plan": made}
 
+    def again(self, envelope: Envelope, reply: Mapping[str, Any], why: str) -> Envelope:
+        """The goal, and what was wrong with what came of it."""
+        told = super().again(envelope, reply, f"{_goal(envelope.body)}\n\n{why}")
+        return replace(told, body={name: each for name, each in told.body.items() if name != "messages"})
+
     async def _run(
         self, sys: Sys, settings: Settings, origins: Sequence[str], data: Mapping[str, Json], value: Json, kept: Kept,
         judge: Judge,
@@ -164,6 +167,11 @@ class PlanAgent(Agent):
         watcher = Watcher(sys, compose.read(data), self.functions, kept, judge, settings.stall)
         made = await watcher.run(value, origins)
         return Ran(made.value, watcher.watched.kept(), watcher.watched.by, made.usage)
+
+
+def _goal(body: Json) -> str:
+    given = body.get("input") if isinstance(body, Mapping) and "text" not in body else None
+    return given if isinstance(given, str) else messages_of(body)[0][-1].text
 
 
 def settings_of(spec: AgentSpec) -> Settings:

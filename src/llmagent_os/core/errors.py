@@ -76,6 +76,10 @@ class DeadlineExceeded(LLMAgentOSError):
     """The call was not answered in time; facts: `call`, `seconds`."""
 
 
+class Interrupted(LLMAgentOSError):
+    """A call was broken off by a message that its process is to take in at once."""
+
+
 class EngineFailed(LLMAgentOSError):
     """The engine answered with an error; facts: `engine`, `status` where there is one."""
 

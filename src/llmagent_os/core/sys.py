@@ -192,6 +192,15 @@ class Sys:
         """Wait; a restart does not begin the wait anew."""
         await self._call("sleep", {"until": await self.now() + seconds})
 
+    def ahead(self) -> str | None:
+        """The name of the call that came next when this ran first, in a resume or a replay; None: it goes on from here.
+
+        Not an effect: what a program may do or leave by chance, it does as it did.
+        """
+        history = self._process.history
+        row = history.next() if history is not None else None
+        return None if row is None else str(row.name)
+
     def defined(self, definition: str) -> None:
         """Say by which definition (NAME@VERSION) the program runs: the rows of its calls tell it. Not an effect."""
         self._process.definition = definition

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from ..core import asks, codec, documents, templates
+from ..core import asks, codec, documents, outcomes, templates
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import Ask, Json
 
@@ -52,10 +52,11 @@ class Node:
 
     `over` names a list: the work is done for each `item`, `at_once` at a time, and the result is the list of results.
     It is tried `retry` times more, after `delay` seconds, doubled each time, and given up after `timeout` seconds;
-    `budget` is what one try may consume. Then `fallback` is done instead; where that fails too, the flow stops, or
-    (`skip`) goes on without. `undo` is done when the flow gives up after this was done. `join`: with `all` it waits
-    until each edge to it is settled, with `first` for one, with a number for so many; who runs for nothing then is
-    ended. A function that is not to `keep` its result is called again in a resume.
+    `budget` is what one try may consume; an agent works until its `outcome` is there (see `core.outcomes`). Then
+    `fallback` is done instead; where that fails too, the flow stops, or (`skip`) goes on without. `undo` is done when
+    the flow gives up after this was done. `join`: with `all` it waits until each edge to it is settled, with `first`
+    for one, with a number for so many; who runs for nothing then is ended. A function that is not to `keep` its result
+    is called again in a resume.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Node:
     delay: float = 0.0
     timeout: float | None = None
     budget: Mapping[str, Json] | None = None
+    outcome: Mapping[str, Json] | None = None
     fallback: Work | None = None
     undo: Work | None = None
     fails: Fails = "stop"
@@ -268,7 +270,7 @@ def nodes_of(data: Any) -> Iterator[Node]:
 
 
 _WORK = (*KINDS, "input", "ask", "choices", "value", *asks.FIELDS)
-_PLAIN = ("over", "takes", "gives", "at_once", "timeout", "fails", "join", "keep", "budget")
+_PLAIN = ("over", "takes", "gives", "at_once", "timeout", "fails", "join", "keep", "budget", "outcome")
 _NODE = ("id", *_WORK, *_PLAIN, "retry", "fallback", "undo", "at")
 _NUMBERS = ("tokens", "money", "steps", "seconds", "depth")
 
@@ -291,6 +293,13 @@ def node_of(name: Any, data: Any, line: int) -> Node:
     if data.get("at") is not None:
         more["at"] = tuple(data["at"]) if isinstance(data["at"], list | tuple) else data["at"]
     _typed(more, line, name)
+    if "outcome" in more:
+        if "agent" not in data:
+            raise wrong("only an agent works towards an `outcome`", line, name)
+        try:
+            outcomes.read(more["outcome"])
+        except InvalidRequest as error:
+            raise wrong(error.message, line, name) from None
     return Node(name, work_of(data, line, name), line=line, **more)
 
 
@@ -385,7 +394,7 @@ def _lean(record: Any, *names: str) -> dict[str, Json]:
 
 def _told(node: Node) -> dict[str, Json]:
     told = _work_told(node.work) | _lean(
-        node, "over", "at_once", "takes", "gives", "timeout", "budget", "fails", "join", "keep"
+        node, "over", "at_once", "takes", "gives", "timeout", "budget", "fails", "join", "keep", "outcome"
     )
     if node.retry or node.delay:
         told["retry"] = {"times": node.retry, "delay": node.delay} if node.delay else node.retry

@@ -190,8 +190,10 @@ class Runner:
             kind, name, ask, body = PERSON, "", False, _asked(job, results)
         elif work.kind == "agent":
             kind, body = AGENT, {"text": templates.text(job.input) or " ", "input": job.input}
-            if job.node.gives is not None and not before and not job.second:
-                body["options"] = {"schema": job.node.gives}
+            own = not before and not job.second
+            options = {"schema": job.node.gives, "outcome": job.node.outcome} if own else {}
+            if options := {name: each for name, each in options.items() if each is not None}:
+                body["options"] = options
         return {"node": before + job.label, "kind": kind, "name": name, "body": body, "ask": ask,
                 "budget": job.node.budget, "origins": job.origins}  # fmt: skip
 

@@ -101,6 +101,9 @@ class Steps:
             return told | {"value": result}
         if not isinstance(result, Mapping) or "error" in result:
             return told | {"error": result["error"]["message"] if result else "it gave no answer"}
+        verdict = result.get("verdict") or {}
+        if verdict.get("passed") is False:
+            return told | {"error": f"not accepted after {verdict['tries']} tries: {verdict['why']}"}
         return told | {"value": result.get("output", result.get("text")), "usage": result.get("usage")}
 
     async def recall(self, call: Call, process: Process) -> dict[str, Json]:

@@ -7,12 +7,13 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.types import Receive, Scope, Send
 
 from ..agent.manager import PAGE, REPLICAS, AgentManager
 from ..agent.spec import AgentSpec
-from ..core import codec
+from ..agent.steering import When
+from ..core import codec, outcomes
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.records import Chunk, Json
 from .answering import live
@@ -48,6 +49,19 @@ class Options(Strict):
     sampling: dict[str, Any] = Field(default_factory=dict, description="over the agent's own; see `AgentSpec.sampling`")
     answer_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON schema of the answer")
     adapter: str | None = Field(None, description="a LoRA adapter of the agent's model; empty: none")
+    outcome: dict[str, Any] | None = Field(
+        None, description="what the result has to be, worked on until it is: schema, function, tests, or rubric and "
+        "judge; and tries. The reply has the `verdict` {passed, why, by, tries}",
+    )  # fmt: skip
+
+    @field_validator("outcome")
+    @classmethod
+    def _outcome(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            outcomes.read(value)
+        except InvalidRequest as error:
+            raise ValueError(error.message) from None
+        return value
 
 
 class Said(Strict):
@@ -60,6 +74,11 @@ class Said(Strict):
         "has the session forget the last message and its answer",
     )
     session: str | None = Field(None, description="the conversation it belongs to; without one it stands alone")
+    when: When = Field(
+        "queue", description="of a text to a session whose turn runs: queue (it is the next turn), steer (it is taken "
+        "in at the next step), interrupt (at once: what is done is broken off). What was taken in is answered with "
+        "`finish: steered`; the turn's answer goes to who began it",
+    )  # fmt: skip
     options: Options | None = None
     wait: float = Field(WAIT, ge=0, le=LONGEST, description="seconds to wait for the reply; 0 answers at once")
     stream: bool = Field(
@@ -82,6 +101,10 @@ class Said(Strict):
     def message(self) -> Json:
         """What the agent is sent."""
         body = {"text": self.text} if self.text is not None else self.body
+        if self.when != "queue":
+            if not isinstance(body, dict):
+                raise InvalidRequest("`when` goes with text", parameter="when")
+            body = {**body, "when": self.when}
         if self.options is None:
             return body
         if not isinstance(body, dict):

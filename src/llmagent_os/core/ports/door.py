@@ -14,6 +14,7 @@ class Invoker(Protocol):
 
     pid: int
     definition: str | None
+    history: Any  # see `core.rows.History`
 
 
 class Owner(Protocol):

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ...core import documents
 from ...core.records import Json
+from ...core.visible import visible
 from ..client import Client
 from .conversation import answer, tell_more
 from .options import AsJson, Data, ask, commands, examples
@@ -24,22 +26,44 @@ def run(
     text: Annotated[str, typer.Argument(help="The message; `-` reads it from standard input.")],
     session: Annotated[str | None, typer.Option(help="The conversation that it belongs to; none without it.")] = None,
     stream: Annotated[bool, typer.Option(help="Print the answer as it comes.")] = True,
+    when: Annotated[
+        str,
+        typer.Option(help="While a turn of the session runs: queue, steer (it takes it in), interrupt (at once)."),
+    ] = "queue",
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="What the result has to be, in YAML (`{schema: ...}`), or @FILE: it works until it is."),
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Give an agent one message and print its answer."""
-    body = {"text": sys.stdin.read() if text == "-" else text, "session": session}
+    """Give an agent one message and print its answer.
+
+    With an outcome that is not reached it exits with 1.
+    """
+    body: dict[str, Json] = {"text": sys.stdin.read() if text == "-" else text, "session": session}
+    if when != "queue":
+        body["when"] = when
+    if outcome is not None:
+        wanted = Path(outcome[1:]).read_text() if outcome.startswith("@") else outcome
+        body["options"] = {"outcome": documents.one(wanted, "the outcome")}
 
     async def work(client: Client) -> Json:
         return await answer(client, agent, body, Screen(live=stream and not as_json))
 
     reply = ask(data, work)
+    verdict = reply.get("verdict") or {"passed": True}
     if as_json:
         emit(reply)
-        return
-    if not stream:
-        print(reply["text"])
-    tell_more(reply)
+    else:
+        if not stream:
+            print(reply["text"])
+        tell_more(reply)
+    if reply["finish"] == "steered":
+        say("the turn that runs has taken it in")
+    if not verdict["passed"]:
+        say(f"not accepted after {verdict['tries']} tries: {visible(verdict['why'])}")
+        raise typer.Exit(1)
 
 
 @app.command(epilog=examples("save 6f1ed002ab5595859014ebf0951522d9 plot.png"))
