@@ -106,6 +106,8 @@ def test_chinese_names_and_punctuation() -> None:
         ("p($).", 1, "'$' means nothing here"),
         ("p(" + "(" * 40 + "1" + ")" * 40 + ").", 1, "a name, a variable, a number"),
         ("p(X) :- X = " + "(" * 40 + "1" + ")" * 40 + ".", 1, "nested deeper than 30"),
+        ("p(X) :- X = 1" + " + 1" * 33 + ".", 1, "work it out in steps"),
+        ("p(X) :- q(X), X > " + "(1 + " * 25 + "1" + ")" * 25 + " + 1" * 9 + ".", 1, "work it out in steps"),
         ("p(X) :- " + ", ".join("q(X)" for _ in range(20)) + ".", 1, "joins at most 16 atoms"),
         ("p(a).\nq(X) :- not not r(X).", 2, "`not` stands before a premise"),
     ],
@@ -115,6 +117,14 @@ def test_a_text_that_is_wrong_is_told_where_and_what_to_do(text: str, line: int,
         Program.read(text)
     assert words in found.value.message and f"line {line}" in found.value.message, found.value.message
     assert found.value.facts["line"] == line
+
+
+@pytest.mark.parametrize(
+    "sum", ["1" + " + 1" * 32, "(1 + " * 30 + "1" + ")" * 30, "1 - " * 32 + "1", "2 * (" * 30 + "X" + ")" * 30]
+)
+def test_the_longest_arithmetic_is_code_that_python_takes(sum: str) -> None:
+    made = reasoner(f"q(1).\np(Y) :- q(X), Y = {sum}.")
+    assert asked(made, "p(Y)?") == [f"p({eval(sum, {'X': 1})})"]
 
 
 def test_the_column_is_that_of_what_is_wrong() -> None:
