@@ -477,33 +477,41 @@ async def test_agents_that_ask_each_other_at_the_same_time_do_not_wait_for_ever(
     assert all("heard: " in reply["text"] for reply in await asyncio.gather(*asked))
 
 
-@TOOLS.add(effect="read")
-async def clings() -> str:
-    """Take a while to stop."""
-    try:
-        await asyncio.sleep(30)
-    except asyncio.CancelledError:
-        await asyncio.sleep(0.3)
-        raise
-    return "done"
+class Clinging:
+    """Whether a tool was called, is told to stop, and may."""
+
+    def __init__(self) -> None:
+        self.called, self.stopping, self.released = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
 
 async def test_nobody_starts_an_agent_that_is_being_deleted(start: Start) -> None:
-    system = await start()
+    clinging = Clinging()
+
+    @TOOLS.add(effect="read")
+    async def clings() -> None:
+        """Stop only when it is let go."""
+        clinging.called.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            clinging.stopping.set()
+            await clinging.released.wait()
+            raise
+
+    try:
+        system = await start()
+    finally:
+        del TOOLS["clings"]
     await system.agents.create({"name": "bot", "model": "scripted", "tools": ["clings"]})
     await system.agents.send("bot", "call clings", session="a")
-    for _ in range(2000):
-        if any(each["status"] == "running" and each["turns"] == 0 for each in system.kernel.table.listed()
-               if each["name"] == "bot@a"):  # fmt: skip
-            break
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(clinging.called.wait(), 30)
     deleting = asyncio.create_task(system.agents.delete("bot"))
-    await asyncio.sleep(0.1)
-    assert not deleting.done()
+    await asyncio.wait_for(clinging.stopping.wait(), 30)
     for session in ("b", None):
         with pytest.raises(NotFound):
             await system.agents.send("bot", "hello", session=session)
+    assert not deleting.done()
+    clinging.released.set()
     await deleting
     assert system.kernel.table.named("bot") == system.kernel.table.named_like("bot@") == []
     await system.agents.create({"name": "bot", "model": "scripted"})

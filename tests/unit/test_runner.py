@@ -258,6 +258,20 @@ async def test_a_program_that_cancels_itself_has_failed(boot: Boot) -> None:
     assert "cancelled itself" in (await told(kernel, "a"))["error"]["message"]
 
 
+async def test_a_loop_that_ends_under_a_turn_leaves_it_to_the_next_start(boot: Boot) -> None:
+    """`asyncio.run` cancels every task once its own has raised."""
+    kernel = await boot()
+    pid = await (await kernel.service("test")).spawn("echo", 1)
+    await put(kernel, pid, "hello", "a")
+    await until(lambda: kernel.table.get(pid).serving is not None)
+    task = kernel.table.get(pid).task
+    assert task is not None
+    task.cancel()
+    await asyncio.wait([task])
+    kernel = await boot()
+    assert await told(kernel, "a") == 1
+
+
 async def test_a_service_is_not_paused_stopped_or_configured(boot: Boot) -> None:
     kernel = await boot()
     pid = (await kernel.service("test")).pid

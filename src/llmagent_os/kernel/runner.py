@@ -127,7 +127,7 @@ class Runner:
             error = failure(process.pid, raised)
             if error is not raised:
                 log.error("process %d (%s) failed", process.pid, process.program, exc_info=raised)
-        if process.settling or self._closing:  # it is stopped; also where the program swallowed it
+        if process.settling or self._closing or _cut_off():  # it is stopped; also where the program swallowed it
             raise asyncio.CancelledError
         while process.life.paused:  # how a turn ends is a step as well
             await process.go.wait()
@@ -461,6 +461,12 @@ class Runner:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # it was logged, and may be raised
         return task
+
+
+def _cut_off() -> bool:
+    """Whether the loop ends under us, as after an exception of a program that we are in: the next start goes on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _failed(process: Process, reason: str) -> ProcessFailed:
