@@ -64,6 +64,7 @@ async def _holds(sys: Sys, args: Any, state: Any) -> Any:
 
 
 MORE = {"all": Program(_all), "holds": Program(_holds, wakes=True)}
+EVERYBODYS = {"of": "tenant"}
 
 
 def seen(kernel: Kernel) -> dict[str, Any]:
@@ -186,6 +187,50 @@ async def test_a_full_topic_refuses_or_has_its_publisher_wait(tmp_path: Path, mo
         waits = await sys.spawn("writer", [list(publish(3, wait=True)), list(publish(4, wait=True))])
         assert await sys.wait(await sys.spawn("all", {"group": "g", "count": 5}), 60) == [0, 1, 2, 3, 4]
         assert len(await sys.wait(waits, 60)) == 2
+
+
+async def test_nobody_settles_what_another_took_by_the_same_service(tmp_path: Path) -> None:
+    """As the gateway makes the calls of everybody, with one process."""
+    async with sharing(tmp_path) as boot:
+        kernel = await boot()
+        ann, bob = [await kernel.service("gateway", who) for who in ("ann", "bob")]
+
+        async def does(sys: Sys, call: tuple[str, dict[str, Any]]) -> Any:
+            return await sys.syscall(call[0], **call[1], **EVERYBODYS)
+
+        await does(ann, publish("order"))
+        (found,) = await does(ann, take())
+        assert await does(bob, settle(found["n"])) == {"settled": 0}
+        assert await does(bob, settle(found["n"], failed="not mine")) == {"settled": 0}
+        assert await does(bob, take()) == []  # it is ann's still
+        assert await does(ann, settle(found["n"])) == {"settled": 1}
+
+
+@pytest.mark.parametrize("by", ["ann", "bob"])
+async def test_what_a_replica_took_is_not_settled_in_a_later_turn_of_anybodys(tmp_path: Path, by: str) -> None:
+    """It was lost with the turn; a replica answers one person after the other."""
+    came: list[Any] = []
+
+    async def replica(sys: Sys, args: Any, state: Any) -> Any:
+        name, more = (await sys.receive()).body
+        came.append(await sys.syscall(name, **more))
+        return Idle()
+
+    async with sharing(tmp_path, programs={"replica": Program(replica, wakes=True)}) as boot:
+        kernel = await boot()
+        people = {who: await kernel.service("gateway", who) for who in ("ann", "bob", "carl")}
+        pid = await people["ann"].spawn("replica")
+
+        async def does(who: str, call: tuple[str, dict[str, Any]]) -> Any:
+            turn = kernel.table.get(pid).turn
+            await people[who].send(pid, [call[0], call[1] | EVERYBODYS])
+            await until(lambda: kernel.table.get(pid).turn > turn)
+            return came[-1]
+
+        await does("ann", publish("order"))
+        (found,) = await does("ann", take(lease=600))
+        assert await does(by, settle(found["n"])) == {"settled": 0}
+        assert await does("carl", take()) == [{**found, "tries": 2, "origins": ["person ann"]}]
 
 
 async def test_what_is_taken_stays_with_its_process_over_a_restart(tmp_path: Path) -> None:

@@ -37,13 +37,16 @@ REASON = 500  # characters
 
 
 class Held(NamedTuple):
-    """A message that is given out: its number, the how-manieth time, to which process in which turn, and until when."""
+    """A message that is given out: its number, the how-manieth time, to which process in which turn, until when, and
+    for whom: a process may work for several people, also within a turn.
+    """
 
     n: int
     tries: int
     pid: int
     turn: int
     until: float
+    whom: str = ""  # a digest: what everybody's topic keeps names nobody
 
 
 @dataclass(slots=True)
@@ -224,7 +227,8 @@ class Topics:
             found = self._read("topic.these", topic.box, call.tenant, codec.dumps(numbers).decode()) if numbers else []
             found += self._read("topic.after", topic.box, call.tenant, group.cursor, max(0, more))
             until = now + args.get("lease", LEASE)
-            group.held += [Held(row[0], again.get(row[0], 0) + 1, process.pid, process.turn, until) for row in found]
+            taker = process.pid, process.turn, until, _whom(call)
+            group.held += [Held(row[0], again.get(row[0], 0) + 1, *taker) for row in found]
             group.cursor = max([group.cursor, *(row[0] for row in found)])
             writes.append(_kept(topic, name, group, call.principal))
             if found:
@@ -246,13 +250,15 @@ class Topics:
     async def settle(self, call: Call, process: Process) -> dict[str, int]:
         """Say of messages by their numbers that they are done with, or (`failed`, in words) that they are not.
 
-        `{settled}`: how many of them the caller held; of others that is not for it to say.
+        `{settled}`: how many of them the caller held, for the same person and in the same turn; of others that is not
+        for it to say.
         """
         call.origins, args = (), places.given(call)
         topic, name, failed = self._topic(call, process), places.name(args["group"], "group"), args.get("failed")
         async with self._alone(topic, name, call) as keep:
             group, wanted = self._group(topic, name), set(args["numbers"])
-            mine = [each for each in group.held if each.n in wanted and each.pid == process.pid]
+            caller = process.pid, process.turn, _whom(call)
+            mine = [each for each in group.held if each.n in wanted and (each.pid, each.turn, each.whom) == caller]
             numbers = {each.n for each in mine}
             if failed is None:
                 group.held = [each for each in group.held if each.n not in numbers]
@@ -368,6 +374,10 @@ class Topics:
 def taken(args: Any, result: Any, origins: Sequence[str]) -> list[Part]:
     """The words of messages that were taken, each with whose they are."""
     return [Part(each["value"], tuple(each.get("origins", ()))) for each in result or ()]
+
+
+def _whom(call: Call) -> str:
+    return codec.digest("topic", call.principal.encode())
 
 
 def _kept(topic: Topic, name: str, group: Group, principal: str) -> tuple[str, tuple[Any, ...]]:
