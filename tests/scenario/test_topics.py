@@ -145,7 +145,7 @@ async def test_after_so_many_tries_a_message_is_a_dead_letter(tmp_path: Path) ->
         kernel = await boot()
         await did(kernel, publish("bad"), publish("good"))
         for tries in (1, 2):
-            ((found,),) = [await did(kernel, take(tries=2))]
+            ((found,),) = [await did(kernel, take(tries=3))]
             assert (values(found), found[0].get("tries", 1)) == (["bad"], tries)
             n = found[0]["n"]
 
@@ -163,6 +163,20 @@ async def test_after_so_many_tries_a_message_is_a_dead_letter(tmp_path: Path) ->
         (dead,) = topics.Topics(lambda: kernel).dead(PLACE, "t")
         assert (dead["group"], dead["value"], dead["why"]) == ("g", "bad", "no such order")
         assert seen(kernel)["groups"]["g"]["dead"] == 1
+
+
+async def test_who_takes_later_does_not_bury_what_others_of_its_group_hold(tmp_path: Path) -> None:
+    async with sharing(tmp_path, programs=MORE) as boot:
+        kernel = await boot()
+        sys = await kernel.service("test")
+        await did(kernel, publish("order"))
+        pid = await sys.spawn("holds", {"then": "park"})
+        await sys.send(pid, "go")
+        await until(lambda: kernel.table.get(pid).turn)
+        (refused,) = await did(kernel, take(tries=1))
+        assert refused["type"] == "InvalidRequest" and "after 5 tries" in refused["message"]
+        *_, found = await did(kernel, take("other", tries=2), take(tries=5))
+        assert (values(found), seen(kernel)["groups"]["g"]["dead"]) == (["order"], 0)
 
 
 async def test_one_that_nobody_settles_in_time_is_dead_as_well_and_others_come(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ SPECS = {
             "topic group", topic=_TEXT, group=_TEXT, most={**_COUNT, "minimum": 1, "maximum": 100},
             wait={"type": "number", "minimum": 0, "description": "seconds to wait for one"},
             lease={"type": "number", "minimum": 1, "description": f"seconds that they are yours; {LEASE:g}"},
-            tries={**_COUNT, "minimum": 1, "maximum": 100, "description": f"then it is a dead letter; {TRIES}"},
+            tries={**_COUNT, "minimum": 1, "maximum": 100, "description":
+                   f"then it is a dead letter; {TRIES}; the first take of a group may say so"},
         ),
         _spec(
             "topic_settle",

@@ -191,15 +191,15 @@ class Topics:
         they are more than one, and any.
 
         They are the caller's until it settles them, its turn ends, or `lease` seconds are over. The first take makes
-        the group: it is given what is published from then on, the first group of a topic also what was before. Waits
-        `wait` seconds for a message, then gives none.
+        the group: it is given what is published from then on, the first group of a topic also what was before, each
+        `tries` times; InvalidRequest for other `tries` later. Waits `wait` seconds for a message, then gives none.
         """
         call.origins, args, loop = (), places.given(call), asyncio.get_running_loop()
         topic, group = self._topic(call, process), places.name(args["group"], "group")
         end = loop.time() + args.get("wait", 0)
         process.doing = "waiting"
         try:
-            await self._join(topic, group, call.principal)
+            await self._join(topic, group, call.principal, args.get("tries", TRIES))
             while True:
                 while process.life.paused:
                     await process.go.wait()
@@ -217,7 +217,9 @@ class Topics:
         args, now, writes = places.given(call), time.time(), list[Statement]()
         async with self._alone(topic, name, call) as keep:
             group = self._group(topic, name)
-            group.tries = args.get("tries", TRIES)
+            if args.get("tries", group.tries) != group.tries:  # it is for all of its consumers to count on
+                text = f"the group's messages are dead letters after {group.tries} tries, as the take that made it said"
+                raise InvalidRequest(f"{text}: leave `tries` out, or take for another group", parameter="tries")
             lost = [each for each in group.held if self._lost(each, now)]
             buried = self._bury(topic, name, group, lost, "nobody settled it in time", writes)
             again = {each.n: each.tries for each in lost if each in group.held}
@@ -290,7 +292,7 @@ class Topics:
 
     # -- groups
 
-    async def _join(self, topic: Topic, name: str, principal: str) -> None:
+    async def _join(self, topic: Topic, name: str, principal: str, tries: int) -> None:
         """Make a group where there is none: it is durable before anything waits for its messages."""
         async with topic.lock(name):
             floors = self._floors(topic)
@@ -299,7 +301,7 @@ class Topics:
             if len(floors) >= GROUPS:
                 text = f"topic {topic.name!r} has {GROUPS:,} groups, and that is the most"
                 raise InvalidRequest(text, parameter="group")
-            made = Group(self._read("message.newest")[0][0] if floors else 0)
+            made = Group(self._read("message.newest")[0][0] if floors else 0, tries=tries)
             await self._kernel().journal.append([_kept(topic, name, made, principal)])
             self._floors(topic).setdefault(name, made.floor)
 
