@@ -213,7 +213,7 @@ READS = {
     "message.newest": "SELECT coalesce(max(n), 0) FROM message",
     "topic.after": f"SELECT {MESSAGE} FROM message WHERE box = ? AND tenant = ? AND n > ? AND taken = 0 "
     "ORDER BY n LIMIT ?",
-    "topic.these": f"SELECT {MESSAGE} FROM message WHERE box = ? AND tenant = ? "
+    "topic.these": f"SELECT {MESSAGE} FROM message WHERE box = ? AND +tenant = ? "  # +: not all that a tenant has
     "AND n IN (SELECT value FROM json_each(?)) ORDER BY n",
     "topic.count": "SELECT count(*) FROM message WHERE box = ? AND taken = 0 AND n > ?",
     "topic.boxes": "SELECT box, count(*) FROM message WHERE taken = 0 AND box > ? AND box < ? GROUP BY box",
@@ -232,8 +232,9 @@ READS = {
     "record.before": "SELECT key FROM record WHERE space = ? AND key < ? ORDER BY key DESC, version DESC LIMIT ?",
     "record.all": "SELECT space, key, value FROM record",
     "know.places": "SELECT place, tenant, agent, principal FROM place",
-    "know.newest": "SELECT coalesce(max(document), 0), max(coalesce(max(last), 0), "
-    "(SELECT coalesce(max(passage), 0) FROM passage)) FROM document",
+    "know.newest": "SELECT coalesce((SELECT max(document) FROM document), 0), max("
+    "coalesce((SELECT last FROM document WHERE document = (SELECT max(document) FROM document)), 0), "
+    "coalesce((SELECT max(passage) FROM passage), 0))",
     "know.documents": f"SELECT {DOCUMENT} FROM document WHERE {SOUGHT} AND document > ?6 ORDER BY document LIMIT ?7",
     "know.ranges": f"SELECT first, last FROM document WHERE {SOUGHT} AND last >= first ORDER BY first",
     "know.of": f"SELECT {DOCUMENT} FROM document WHERE place = ? AND source = ?",
