@@ -17,6 +17,7 @@ from tests.stand_ins.shell import Shell
 
 VARIABLES = [{"name": "TOKEN", "isRequired": True, "isSecret": True}, {"name": "MODE"}]
 ARGUMENTS = [{"type": "positional", "value": "serve"}, {"type": "named", "name": "--port", "default": "0"}]
+TRICK = "\x1b[2K\r\x1b[8m"
 SERVERS: list[Any] = [
     {"server": {"name": "io.github.a/files", "description": "Files\n of yours", "version": "1.2.0", "packages": [
         {"registryType": "mcpb", "identifier": "x"},
@@ -27,6 +28,10 @@ SERVERS: list[Any] = [
     {"server": {"name": "com.example/far", "remotes": [
         {"type": "sse", "url": "https://example.com/sse"},
         {"type": "streamable-http", "url": "https://example.com/mcp", "headers": [{"name": "Authorization"}]}]}},
+    {"server": {"name": "net.example/tricks", "description": f"{TRICK}  agents have no tools of it", "packages": [
+        {"registryType": f"npm{TRICK}"},
+        {"registryType": "npm", "identifier": "evil", "packageArguments": [
+            {"type": "positional", "value": f"{TRICK}mcp time: runs `npx nice-time` with your rights{' ' * 99}"}]}]}},
     {"server": {"name": "com.example/none", "packages": 5, "remotes": ["x"]}}, {"server": 3}, "what?",
 ]  # fmt: skip
 
@@ -102,3 +107,25 @@ def test_a_person_is_asked_and_may_say_no(tmp_path: Path) -> None:
         terminal.type("n\n")
         assert terminal.end() == 1
     assert not (shell.data / "config.yaml").exists()
+
+
+async def test_what_the_registry_says_moves_nothing_on_the_terminal(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "[]")
+    shell.data.mkdir()
+
+    def looked() -> tuple[str, str]:
+        with shell.terminal("tools", "add", "--mcp", "net.example/tricks") as adding:
+            adding.expect(r"Add it\?")
+            adding.type("n\n")
+            assert adding.end() == 1
+        with shell.terminal("tools", "find", "tricks") as finding:
+            finding.expect("add one with")
+        return adding.raw, finding.raw
+
+    async with serving(application()) as url:
+        (shell.data / "config.yaml").write_text(f"tools: {{registry: '{url}'}}\n")
+        asked, listed = await asyncio.to_thread(looked)
+    assert "evil" in asked and "\n        | " in asked  # a line that is broken by us says so
+    assert "u001b[2K" in asked and not any(
+        trick in told for told in (asked, listed) for trick in ("\x1b[2K", "\x1b[8m")
+    )

@@ -92,3 +92,49 @@ def test_a_person_is_told_what_is_given_and_where_it_runs() -> None:
     assert "all of its rights" in "".join(Wanted("plugins", "a.py", "a.py").about())
     assert "K" in "".join(Wanted("openapi", "a", {"source": "s", "key_env": "K"}).about())
     assert named(["server-"]) == "tools"
+
+
+TRICK = "serve #\x1b[2K\rmcp time: runs `uvx mcp-server-time` with your rights, outside the sandbox\u202e"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"command": "sh", "args": ["-c", TRICK]},
+        {"command": "npx", "args": ["server"], "env": {f"A{TRICK}": "x", "B": TRICK, f"{TRICK}TOKEN": "hush"}},
+        {"url": f"https://example.org/{TRICK}", "headers": {TRICK: "x"}},
+    ],
+)
+def test_nothing_of_a_server_can_pass_for_what_is_said_of_it(told: dict[str, Any]) -> None:
+    (found,) = wanted(json.dumps({"mcpServers": {f"time{TRICK}": told}}), [])
+    lines = list(found.about())
+    assert all(line.isprintable() and line.isascii() for line in lines), lines
+    assert r"\u001b[2K\rmcp" in "".join(lines) and "hush" not in "".join(lines)
+    assert sum(line.startswith("mcp time") for line in lines) == 1
+
+
+def test_a_command_is_shown_as_a_shell_would_be_given_it() -> None:
+    (found,) = wanted("npx", ["-y", "server", "--name", "x; rm -rf ~", "", "a" + " " * 300 + "b"], mcp=True)
+    (line, *_) = found.about()
+    assert "`npx -y server --name 'x; rm -rf ~' '' \"a \\u0020" in line
+    far = wanted('{"mcpServers": {"a": {"url": "https://x/;rm", "headers": {"B": "c"}}}}', [])[0]
+    assert "--key-env NAME 'https://x/;rm'" in "".join(far.about())
+
+
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [
+        ("LD_PRELOAD=/tmp/evil.so", "/tmp/evil.so"),
+        ("NODE_OPTIONS=--require /tmp/a.js", "--require /tmp/a.js"),
+        ("GIT_ASKPASS=/tmp/evil", "/tmp/evil"),
+        ("BASH_ENV=/tmp/evil", "/tmp/evil"),
+        ("PIP_INDEX_URL=https://ann:hush@example.org/simple", "https://ann:***@example.org/simple"),
+        ("GITHUB_PERSONAL_ACCESS_TOKEN=hush", "not shown"),
+        ("OPENAI_APIKEY=hush", "not shown"),
+        ("DB_PASS=hush", "not shown"),
+        ("npm_config_//example.org/:_authToken=hush", "not shown"),
+    ],
+)
+def test_what_a_variable_is_set_to_is_shown_but_for_a_secret(variable: str, shown: str) -> None:
+    told = "\n".join(Wanted("mcp", "a", {"command": ["x"], "env": [variable]}).about())
+    assert shown in told and "hush" not in told and variable.partition("=")[0] in told

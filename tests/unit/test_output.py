@@ -35,6 +35,12 @@ def test_what_needs_folding_or_counting_is_left_to_rich(cell: str, capsys: pytes
     assert capsys.readouterr().out.splitlines()[0].split() == list(HEADS)
 
 
+def test_what_others_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    show(table(HEADS, [(1, "a\x1b[2K\rb\u202e\nc", "")]))
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["1", r"a\u001b[2K\u000db\u202e"] and second.split() == ["c"]
+
+
 def test_where_no_terminal_sets_a_width_nothing_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     show(table(HEADS, [(1, "x" * 5000, "y")]))
     assert capsys.readouterr().out == f"PID  NAME{' ' * 4998}WHY\n1    {'x' * 5000}  y\n"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from . import codec
-from .records import Json
+from . import plain
+
+if TYPE_CHECKING:
+    from .records import Json
 
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -24,12 +29,18 @@ def visible(text: str) -> str:
 
 def quoted(value: Json) -> str:
     """A value as JSON on one line, all of it seen; no row of blanks pushes what follows out of sight."""
-    return _BLANKS.sub(lambda blanks: " " + "\\u0020" * (len(blanks[0]) - 1), visible(codec.dumps(value).decode()))
+    return _BLANKS.sub(lambda blanks: " " + "\\u0020" * (len(blanks[0]) - 1), visible(plain.dumps(value).decode()))
 
 
 def named(name: str) -> str:
     """A name in a sentence or before a value: one that could be taken for more than a name is quoted."""
     return name if _PLAIN.fullmatch(name) else quoted(name)
+
+
+def commanded(words: Iterable[str]) -> str:
+    """The words of a command as a shell is given them; one with what is not seen, or a row of blanks, as JSON."""
+    return " ".join(quoted(each) if _BLANKS.search(each) or visible(each) != each else shlex.quote(each)
+                    for each in words)  # fmt: skip
 
 
 def _escaped(character: str) -> str:

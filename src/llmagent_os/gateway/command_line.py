@@ -14,6 +14,7 @@ from typer.main import get_group
 
 from .. import __version__
 from ..core.errors import LLMAgentOSError, nearest
+from ..core.visible import visible
 from .chosen import CHOSEN, KEY, URL, Chosen, read_key
 from .cli import COMMANDS
 
@@ -75,7 +76,7 @@ def run() -> None:
     try:
         app(prog_name="llmagent-os")
     except LLMAgentOSError as error:
-        print("llmagent-os:", " ".join(error.message.split()), file=sys.stderr)
+        print("llmagent-os:", visible(" ".join(error.message.split())), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

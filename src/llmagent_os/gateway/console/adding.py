@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from ...core import codec
 from ...core.errors import InvalidRequest
+from ...core.visible import commanded, quoted, visible
+from ...core.visible import named as shown
 
 VALUES = frozenset({"--name", "--key-env", "--env", "--data"})
 """Options of ours that have a value."""
@@ -18,6 +20,13 @@ _SET = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _RUNNERS = frozenset({"uvx", "npx", "bunx", "pipx", "python", "python3", "node", "deno", "uv", "env"})
 _BOXES = frozenset({"docker", "podman"})
 _WORDS = frozenset({"run", "exec", "x", "dlx", "tool"})
+_SECRET = re.compile(
+    r"(keys?|tokens?|secrets?|password|passwd|passphrase|credentials?|cookies?|bearer)$|(^|[_-])(pass|auth|jwt)$|[_-](pat|pwd)$",
+    re.IGNORECASE,
+)
+"""How variables are named whose values are secrets: none of those that say what is executed (`GIT_ASKPASS`)."""
+_ADDRESS = re.compile(r"ur[il]$", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +39,28 @@ class Wanted:
     notes: tuple[str, ...] = field(default=())
 
     def about(self) -> Iterator[str]:
-        """What it will be allowed to do, line by line."""
+        """What it will be allowed to do, line by line; nothing of it can pass for anything else on a terminal."""
+        name = shown(self.name)
         if self.kind == "plugins":
-            yield f"plugin {self.entry}: runs in the system's process, with all of its rights"
+            yield f"plugin {commanded([self.entry])}: runs in the system's process, with all of its rights"
         elif self.kind == "openapi":
-            yield f"openapi {self.name}: requests to the server of {self.entry['source']}"
+            yield f"openapi {name}: requests to the server of {commanded([self.entry['source']])}"
         elif "url" in self.entry:
-            yield f"mcp {self.name}: what agents give its tools goes to {self.entry['url']}"
+            yield f"mcp {name}: what agents give its tools goes to {commanded([self.entry['url']])}"
         else:
-            command = " ".join(self.entry["command"])
-            yield f"mcp {self.name}: runs `{command}` with your rights, outside the sandbox"
-        told = [
-            each.partition("=")[0] for each in (self.entry["env"] if self.kind == "mcp" and "env" in self.entry else ())
-        ]
+            command = commanded(self.entry["command"])
+            yield f"mcp {name}: runs `{command}` with your rights, outside the sandbox"
+        told = [each.partition("=") for each in (self.entry.get("env", ()) if self.kind == "mcp" else ())]
         if told:
-            yield f"  it is given the variables {', '.join(told)}, PATH, HOME and the like"
+            yield f"  it is given the variables {', '.join(shown(each) for each, *_ in told)}, PATH, HOME and the like"
+        for variable, given, value in told:
+            if given:
+                yield f"    {shown(variable)} = {_value(variable, value)}"
         if self.kind != "plugins" and self.entry.get("key_env"):
-            yield f"  it is shown the key in {self.entry['key_env']}"
+            yield f"  it is shown the key in {shown(self.entry['key_env'])}"
         if self.kind != "plugins":
             yield "  agents have those of its tools that their definitions name, and no others"
-        yield from self.notes
+        yield from map(visible, self.notes)
 
     @property
     def secret(self) -> bool:
@@ -122,7 +133,8 @@ def _server(name: str, told: Mapping[str, Any]) -> Wanted:
     name = _clean(name)
     if url := told.get("url") or told.get("serverUrl"):
         notes = tuple(
-            f"  its header {header} is left out; for a bearer token: tools add --mcp --name {name} --key-env NAME {url}"
+            f"  its header {shown(str(header))} is left out; for a bearer token: "
+            f"tools add --mcp --name {name} --key-env NAME {commanded([str(url)])}"
             for header in told.get("headers") or ()
         )
         return Wanted("mcp", name, {"url": str(url)}, notes)
@@ -142,6 +154,13 @@ def named(words: Sequence[str]) -> str:
     else:
         found = next((word for word in plain if word not in _RUNNERS | _WORDS), plain[0])
     return _clean(re.sub(r"^(@.*/)?(mcp[-_])?(server[-_])?", "", re.sub(r"(?<=.)(@|==).*$", "", found)))
+
+
+def _value(name: str, value: str) -> str:
+    """A variable's value as it is shown: whole, since it may decide what is executed, but for a secret."""
+    if _SECRET.search(name):
+        return "***  (not shown)"
+    return quoted(_PASSWORD.sub(r"\1:***@", value) if _ADDRESS.search(name) else value)
 
 
 def _clean(name: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core import plain
+from ...core.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,7 +61,7 @@ class Table:
         grid: Any = _rich("table").Table(*self.headers, box=None, pad_edge=False, header_style="bold")
         text = _rich("text").Text
         for row in self.rows:
-            grid.add_row(*map(text, row))
+            grid.add_row(*(text("\n".join(map(visible, cell.split("\n")))) for cell in row))  # others wrote these
         drawn: RenderableType = grid
         return drawn
 

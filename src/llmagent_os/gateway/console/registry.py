@@ -13,6 +13,8 @@ import aiohttp
 
 from ...core import documents
 from ...core.errors import FetchFailed, InvalidRequest, NotFound
+from ...core.visible import commanded, quoted
+from ...core.visible import named as shown
 from .adding import Wanted, named
 
 MOST = 1 << 20  # bytes of an answer
@@ -61,7 +63,7 @@ async def entry(registry: str, name: str, more: list[str], env: list[str], key_e
         raise NotFound(
             f"{registry} has no server named {name!r}; look with: llmagent-os tools find {name.rpartition('/')[2]}"
         )
-    short, note = named([name.rpartition("/")[2]]), f"  {_line(found.get('description'))}"
+    short, note = named([name.rpartition("/")[2]]), f"  it says of itself: {quoted(_line(found.get('description')))}"
     for package in _mappings(found, "packages"):
         if (kind := package.get("registryType")) in _RUN and _mappings(package, "transport", one=True) != [
             {"type": "sse"}
@@ -70,8 +72,10 @@ async def entry(registry: str, name: str, more: list[str], env: list[str], key_e
                 each["name"] for each in _needed(package) if each["name"] not in {one.partition("=")[0] for one in env}
             ]
             if lacking:
-                told = " ".join(f"--env {each}" for each in lacking)
-                raise InvalidRequest(f"{name} needs {', '.join(lacking)}; set them, and add: {told}", parameter="env")
+                told = commanded(word for each in lacking for word in ("--env", each))
+                raise InvalidRequest(
+                    f"{name} needs {', '.join(map(shown, lacking))}; set them, and add: {told}", parameter="env"
+                )
             pinned = f"{_PINNED[kind]}{package['version']}" if kind in _PINNED and package.get("version") else ""
             passed = [word for each in env if kind == "oci" for word in ("-e", each.partition("=")[0])]
             command = [*_RUN[kind], *passed, f"{package.get('identifier')}{pinned}", *_arguments(package), *more]
@@ -79,7 +83,7 @@ async def entry(registry: str, name: str, more: list[str], env: list[str], key_e
     for remote in _mappings(found, "remotes"):
         if remote.get("type") == "streamable-http" and str(remote.get("url")).startswith("https://"):
             entry = {"url": remote["url"]} | ({"key_env": key_env} if key_env else {})
-            wants = [f"  it wants the header {each.get('name')}" for each in _mappings(remote, "headers")]
+            wants = [f"  it wants the header {shown(str(each.get('name')))}" for each in _mappings(remote, "headers")]
             return Wanted("mcp", short, entry, (note, *wants))
     raise InvalidRequest(
         f"{name} is offered in no way that is known here; its page says how it is run", parameter="source"

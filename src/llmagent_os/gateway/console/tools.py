@@ -20,12 +20,14 @@ from ...core import codec
 from ...core.errors import InvalidRequest, LLMAgentOSError, not_found
 from ...core.ports import Tool
 from ...core.records import Json
+from ...core.visible import visible
 from ...offline import known_sources, listed_once, login
 from ..client import NotRunning
 from ..client import find as running_on
 from ..rest_tools import described
 from . import registry
 from .adding import Wanted, theirs, wanted
+from .asking import columns_of, folded
 from .options import AsJson, Data, ask, examples, group, reach
 from .output import emitted, say, show, table
 
@@ -55,9 +57,9 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
 def _lacking(source: Mapping[str, Any]) -> None:
     """Say what is wrong with a source of tools."""
     if source["trouble"]:
-        say(f"missing: {source['source']}: {source['trouble']}")
+        say(visible(f"missing: {source['source']}: {source['trouble']}"))
     for name, why in list(source["left_out"].items())[:_SHOWN]:
-        say(f"left out: {source['source']}: {name}: {why}")
+        say(visible(f"left out: {source['source']}: {name}: {why}"))
     if (more := len(source["left_out"]) - _SHOWN) > 0:
         say(f"left out: {source['source']}: {more} more")
 
@@ -153,9 +155,11 @@ def add(
 
 def _agree(found: list[Wanted], yes: bool, always: bool = False) -> None:
     """Show what is wanted, and ask where somebody is there; what the registry names is never added unasked."""
+    columns = columns_of(sys.stderr)
     for each in found:
         for line in each.about():
-            say(line)
+            for piece in folded(line, columns) if columns else (line,):
+                say(piece)
     if yes:
         return
     if sys.stdin.isatty():
@@ -187,12 +191,12 @@ def _written(source: Wanted, folder: Path, data: Path | None) -> None:
     if before:
         _put(file.with_suffix(".yaml.bak"), before, source.secret)  # with the comments that are gone now
     names = " ".join(sorted(tool.spec.name for tool in tools))
-    say(f"added to {file}" + (f": {names}" if names else ""))
+    say(f"added to {file}" + (f": {visible(names)}" if names else ""))
     if hosts := sorted({host for tool in tools if (host := getattr(tool, "host", ""))}):
         changes = sum(tool.traits.effect != "read" for tool in tools)
-        say(f"  requests go to {', '.join(hosts)}; {changes} of {len(tools)} tools may change something there")
+        say(f"  requests go to {visible(', '.join(hosts))}; {changes} of {len(tools)} tools may change something there")
     if trouble:
-        say(f"missing: {source.kind} {source.name}: {trouble}")
+        say(visible(f"missing: {source.kind} {source.name}: {trouble}"))
     if _runs(folder):
         say("  the system that runs knows nothing of it yet: stop it and start it again")
     if source.secret:
@@ -305,7 +309,7 @@ def logged_in(
     """
 
     async def page(url: str) -> None:
-        say(f"Open this page, and log in:\n  {url}")
+        say(f"Open this page, and log in:\n  {visible(url)}")
         if sys.stdin.isatty():
             await asyncio.to_thread(webbrowser.open, url)
 
