@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ..core import frames
 from ..core.records import Json, ToolSpec
 
 RECALL = "recall"
@@ -26,9 +27,13 @@ Hits = Sequence[Mapping[str, Json]]
 
 
 def told(hits: Hits, before: int = 0) -> str:
-    """Passages as a model is shown them; their numbers begin after those that it was shown before."""
+    """Passages as a model is shown them; their numbers begin after those that it was shown before.
+
+    The heads are ours alone: no line of a passage, and nothing in a title, can be taken for the head of another one.
+    """
     shown = [
-        f"[{number}] {hit['title']} ({hit['source']})\n{hit['text']}" for number, hit in enumerate(hits, before + 1)
+        f"{frames.head(number, str(hit['title']), str(hit['source']))}\n{frames.headless(str(hit['text']))}"
+        for number, hit in enumerate(hits, before + 1)
     ]
     return "\n\n".join(shown) or NOTHING
 

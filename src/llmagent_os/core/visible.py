@@ -18,6 +18,13 @@ _UNSEEN = re.compile(
 """Characters that count as printable, and of which nothing is seen."""
 _PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]{0,99}")
 _BLANKS = re.compile("  +")
+_SECRET = re.compile(
+    r"(keys?|tokens?|secrets?|password|passwd|passphrase|credentials?|cookies?|bearer)$|(^|[_-])(pass|auth|jwt)$|[_-](pat|pwd)$",
+    re.IGNORECASE,
+)
+"""How variables are named whose values are secrets: none of those that say what is executed (`GIT_ASKPASS`)."""
+_ADDRESS = re.compile(r"ur[il]$", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 
 def visible(text: str) -> str:
@@ -41,6 +48,14 @@ def commanded(words: Iterable[str]) -> str:
     """The words of a command as a shell is given them; one with what is not seen, or a row of blanks, as JSON."""
     return " ".join(quoted(each) if _BLANKS.search(each) or visible(each) != each else shlex.quote(each)
                     for each in words)  # fmt: skip
+
+
+def assigned(name: str, value: str) -> str:
+    """A variable of the environment with its value: whole, since it may decide what is executed, but for a secret."""
+    if _SECRET.search(name):
+        return f"{named(name)} = ***  (not shown)"
+    shown = _PASSWORD.sub(r"\1:***@", value) if _ADDRESS.search(name) else value
+    return f"{named(name)} = {quoted(shown)}"
 
 
 def _escaped(character: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ...core import codec
 from ...core.errors import InvalidRequest
-from ...core.visible import commanded, quoted, visible
+from ...core.visible import assigned, commanded, visible
 from ...core.visible import named as shown
 
 VALUES = frozenset({"--name", "--key-env", "--env", "--data"})
@@ -20,13 +20,6 @@ _SET = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _RUNNERS = frozenset({"uvx", "npx", "bunx", "pipx", "python", "python3", "node", "deno", "uv", "env"})
 _BOXES = frozenset({"docker", "podman"})
 _WORDS = frozenset({"run", "exec", "x", "dlx", "tool"})
-_SECRET = re.compile(
-    r"(keys?|tokens?|secrets?|password|passwd|passphrase|credentials?|cookies?|bearer)$|(^|[_-])(pass|auth|jwt)$|[_-](pat|pwd)$",
-    re.IGNORECASE,
-)
-"""How variables are named whose values are secrets: none of those that say what is executed (`GIT_ASKPASS`)."""
-_ADDRESS = re.compile(r"ur[il]$", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class Wanted:
             yield f"  it is given the variables {', '.join(shown(each) for each, *_ in told)}, PATH, HOME and the like"
         for variable, given, value in told:
             if given:
-                yield f"    {shown(variable)} = {_value(variable, value)}"
+                yield f"    {assigned(variable, value)}"
         if self.kind != "plugins" and self.entry.get("key_env"):
             yield f"  it is shown the key in {shown(self.entry['key_env'])}"
         if self.kind != "plugins":
@@ -154,13 +147,6 @@ def named(words: Sequence[str]) -> str:
     else:
         found = next((word for word in plain if word not in _RUNNERS | _WORDS), plain[0])
     return _clean(re.sub(r"^(@.*/)?(mcp[-_])?(server[-_])?", "", re.sub(r"(?<=.)(@|==).*$", "", found)))
-
-
-def _value(name: str, value: str) -> str:
-    """A variable's value as it is shown: whole, since it may decide what is executed, but for a secret."""
-    if _SECRET.search(name):
-        return "***  (not shown)"
-    return quoted(_PASSWORD.sub(r"\1:***@", value) if _ADDRESS.search(name) else value)
 
 
 def _clean(name: str) -> str:
