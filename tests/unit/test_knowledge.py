@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.postings import ENTRY, without
 from llmagent_os.core.records import Place, Sought
-from llmagent_os.knowledge import words
+from llmagent_os.knowledge import rows, words
+from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
 from llmagent_os.knowledge.passages import cut
 from llmagent_os.knowledge.readers import documents_of
@@ -59,10 +62,12 @@ def test_passages_are_in_order_and_leave_out_white_space_alone(text: str, longes
     assert places == sorted(places)
 
 
-def test_an_entry_is_taken_out_of_a_row_whole() -> None:
+def test_entries_are_taken_out_of_a_row_whole() -> None:
     entries = [ENTRY.pack(number, 1, 0, number) for number in (1, 256, 257, 3)]
-    assert without(b"".join(entries), 256) == entries[0] + entries[2] + entries[3]
-    assert without(b"".join(entries), 2) == b"".join(entries)
+    row = b"".join(entries)
+    assert without(row, ENTRY.pack(256, 7, 7, 7)) == entries[0] + entries[2] + entries[3]
+    assert without(row, entries[3] + entries[0]) == entries[1] + entries[2]
+    assert without(row, ENTRY.pack(2, 1, 0, 2)) == row and without(row, row) == b""
 
 
 async def test_a_passage_is_found_with_where_it_stands() -> None:
@@ -118,6 +123,102 @@ async def test_documents_are_replaced_removed_and_known_once() -> None:
     assert await again.remove(HERE, "a") == 2
     for table in ("document", "passage", "posting"):
         assert store._reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+class Broken(Exception):
+    """What breaks off a change."""
+
+
+def breaking(store: SQLiteStore, commits: int) -> Knowledge:
+    """Knowledge whose commits fail after some."""
+    left = [commits]
+
+    async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Broken
+        store.write(statements)
+        then()
+
+    return Knowledge(store, append)
+
+
+def rows_of(store: SQLiteStore) -> list[int]:
+    """How many documents, passages and rows of postings there are."""
+    return [store._reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("document", "passage", "posting")]  # fmt: skip
+
+
+@pytest.mark.parametrize("commits", range(5))
+async def test_a_large_source_goes_in_and_out_in_parts_and_what_was_broken_off_is_done_the_next_time(
+    monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    monkeypatch.setattr(rows, "PART", 40)
+    old, new = ([document("a", f"{word} {n} " * 400) for n in range(6)] for word in ("pears", "apples"))
+    whole = SQLiteStore()
+    await knowledge(whole).add(HERE, new)
+    store = SQLiteStore()
+    known = knowledge(store)
+    await known.add(HERE, [document("b", "plums")])
+    before = rows_of(store)
+    await known.add(HERE, old)
+    with pytest.raises(Broken):
+        await breaking(store, commits).add(HERE, new)
+    again = knowledge(store)
+    assert (again.sources(HERE)["a"] == "") == (commits > 0)  # nothing was begun, or it is there in part
+    assert await again.add(HERE, new) > 6 and await again.add(HERE, new) == 0
+    assert [m - n for m, n in zip(rows_of(store), before, strict=True)][:2] == rows_of(whole)[:2]
+    assert await found(again, "pears") == [] and len(await found(again, "apples", limit=50)) == rows_of(whole)[1]
+    with pytest.raises(Broken):
+        await breaking(store, min(commits, 2)).remove(HERE, "a")
+    assert await knowledge(store).add(HERE, new) > 0 or commits == 0  # in part it is not known
+    assert await knowledge(store).remove(HERE, "a") == 6
+    assert rows_of(store) == before and len(await found(knowledge(store), "plums")) == 1
+
+
+async def test_a_table_of_many_rows_is_taken_back_row_by_row_and_not_by_all_rows_for_each() -> None:
+    store, touched, largest = SQLiteStore(), 0, 0
+
+    async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
+        nonlocal touched, largest
+        touched += sum(name == "know.unpost" for name, _ in statements)
+        largest = max(largest, len(statements))
+        store.write(statements)
+        then()
+
+    known = Knowledge(store, append)
+    await known.add(HERE, [document("c", f"a: {n}") for n in range(3_000)])
+    assert await known.remove(HERE, "c") == 3_000
+    assert rows_of(store) == [0, 0, 0]
+    assert touched < 3_200  # a number's row each, and the shared rows of each block a time or two
+    assert largest < 3 * rows.PART
+
+
+async def test_what_is_long_for_one_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "PART", 40)
+    store, commits, held = SQLiteStore(), 0, asyncio.Event()
+
+    async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == 3:
+            await held.wait()
+        store.write(statements)
+        then()
+
+    known = Knowledge(store, append)
+    long = asyncio.create_task(known.add(HERE, [document("a", f"apples {n} " * 400) for n in range(6)]))
+    while commits < 3:
+        await asyncio.sleep(0)
+    there = Place("there")
+    async with asyncio.timeout(20):
+        assert await known.add(there, [document("b", "plums")]) == 1 and await known.remove(there, "b") == 1
+        assert await known.add(there, [document("b", "cherries")]) == 1
+    assert not long.done()
+    held.set()
+    assert await long > 6
+    assert len(await found(known, "apples", limit=50)) == await long
+    assert [hit.text for hit in await found(known, "cherries", there)] == ["cherries"]
 
 
 PLACES = [Place("x"), Place("x", "bob"), Place("x", "", "ann"), Place("x", "bob", "ann"), Place("y"), Place("y", "bob")]

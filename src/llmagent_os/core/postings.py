@@ -10,8 +10,10 @@ ENTRY = struct.Struct("<HBBH")
 OFTEN, LONG = 0xFF, 0xFFFF  # as often, and so many words, are told apart
 
 
-def without(data: bytes, number: int) -> bytes:
-    """A row of entries without the one of a passage, by its number within the block."""
-    size, wanted = ENTRY.size, number.to_bytes(2, "little")
-    kept = (data[at : at + size] for at in range(0, len(data), size) if data[at : at + 2] != wanted)
-    return b"".join(kept)
+def without(data: bytes, gone: bytes) -> bytes:
+    """A row of entries without those of the passages that the entries in `gone` are of."""
+    if data == gone:
+        return b""
+    size = ENTRY.size
+    numbers = {gone[at : at + 2] for at in range(0, len(gone), size)}
+    return b"".join([data[at : at + size] for at in range(0, len(data), size) if data[at : at + 2] not in numbers])

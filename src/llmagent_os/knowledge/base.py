@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from ..core import codec, extras
 from ..core.ports import Reads, Store
 from ..core.records import Document, Hit, Json, Place, Sought
-from .rows import Rows, Statement, filters, taken_back
+from .rows import Free, Parts, Rows, Statement, filters
 
 if TYPE_CHECKING:
     from .search import Search
@@ -21,7 +22,7 @@ T = TypeVar("T")
 Append = Callable[[Sequence[Statement], Callable[[], None]], Awaitable[None]]
 """Queues statements for the next commit, and what happens once they are durable, whoever still waits: the journal's."""
 
-BATCH = 200_000  # characters of documents that are committed together
+BATCH = 200_000  # characters of sources that go in together
 EXTRA = "knowledge"
 
 
@@ -57,8 +58,9 @@ class Knowledge:
         """`append` commits statements to the same store; nobody else writes its tables of knowledge."""
         self._store, self._append = store, append
         self._places: dict[Place, int] = {}
-        self._next: tuple[int, int] | None = None  # document and passage
-        self._writing = asyncio.Lock()
+        self._free: Free | None = None
+        self._made = 0  # the last place, also where its first commit is still to come
+        self._writing = WeakValueDictionary[Place, asyncio.Lock]()  # what is long for one place holds up no other
         self._opened: Reads | None = None
         self._search: Search | None = None
         self._thread = ThreadPoolExecutor(1, "knowledge") if store.concurrent else None
@@ -82,10 +84,13 @@ class Knowledge:
         """The documents of some places that all of `sought` but its text is true of, by number, from `after` on."""
         self._load()
         args = codec.dumps(list(places)).decode(), *filters(sought or Sought("")), after, limit
-        return [self._known(row) for row in self._store.read("know.documents", *args)]
+        by_number = {number: place for place, number in self._places.items()}
+        return [_known(row, by_number[row[1]]) for row in self._store.read("know.documents", *args)]
 
     def sources(self, place: Place, begin: str = "") -> dict[str, str]:
-        """The sources of a place that begin so, each with the hash of its content."""
+        """The sources of a place that begin so, each with the hash of its content: empty for one that is there in part,
+        because it was broken off.
+        """
         self._load()
         number = self._places.get(place)
         return {} if number is None else dict(self._store.read("know.sources", number, begin))
@@ -120,72 +125,70 @@ class Knowledge:
     async def add(self, place: Place, documents: Iterable[Document]) -> int:
         """Take in documents, in place of those of the same sources; returns how many passages they have.
 
-        What is known already, word for word, stays as it is. They go in in several commits, sources whole.
+        What is known already, word for word, stays as it is. They go in in several commits; a small source whole, what
+        was of a large one goes when it is all there. Broken off in between, the next time replaces what there is.
         """
         sources: dict[str, list[Document]] = {}
         for document in documents:
             sources.setdefault(document.source, []).append(document)
-        number, batch, size = 0, list[Document](), 0
-        async with self._writing:
+        passages, batch, size = 0, list[Document](), 0
+        async with self._alone(place):
             for found in sources.values():
-                batch += self._new(place, found)
-                size = sum(len(each.text) for each in batch)
+                new = await self._aside(self._new, self._places.get(place), found)
+                batch += new
+                size += sum([len(each.text) for each in new])
                 if size >= BATCH:
-                    number += await self._write(place, batch)
-                    batch = []
-            return number + (await self._write(place, batch) if batch else 0)
+                    passages += await self._write(place, batch)
+                    batch, size = [], 0
+            return passages + (await self._write(place, batch) if batch else 0)
 
-    def _new(self, place: Place, found: Sequence[Document]) -> list[Document]:
+    def _new(self, place: int | None, found: Sequence[Document]) -> list[Document]:
         """The documents of one source, with the hash of all; none where they are known."""
-        self._load()
         about = found[0].hash or digest(codec.dumps([(each.text, each.title, each.at, each.tags, each.origins)
                                                      for each in found]))  # fmt: skip
-        if self.sources(place, found[0].source).get(found[0].source) == about:
+        if self._reads.read("know.hash", place, found[0].source) == [(about,)]:
             return []
         return [replace(each, hash=about) for each in found]
 
     async def _write(self, place: Place, documents: Sequence[Document]) -> int:
         statements, number = self._placed(place)
-        old = [row for source in {each.source for each in documents} for row in self._of(number, source)]
-        document, passage = self._free()
+        old = await self._aside(self._of, number, {each.source for each in documents})
+        rows = Rows(number, self._load())
+        await self._change(place, number, rows.parts(documents, old, self._texts), statements)
+        return rows.passages
 
-        def made() -> tuple[list[Statement], Rows]:
-            rows = Rows(number, document, passage)
-            for each in documents:
-                rows.add(each)
-            return [*self._gone(old), *rows.statements()], rows
-
-        written, rows = await self._aside(made)
-        self._next = rows.document, rows.passage  # whatever becomes of it: no number is used twice
-        await self._commit(place, number, [*statements, *written])
-        return rows.passage - passage
-
-    async def remove(self, place: Place, source: str, document: int | None = None) -> int:
-        """Forget what is from a source, or one document of it; returns how many documents that were."""
-        async with self._writing:
-            self._load()
+    async def remove(self, place: Place, source: str) -> int:
+        """Forget what is from a source; returns how many documents that were. Broken off, it is to be asked again."""
+        async with self._alone(place):
             number = self._places.get(place)
-            old = [] if number is None else self._of(number, source)
-            old = [row for row in old if document in (None, row[0])]
-            if old and number is not None:
-                await self._commit(place, number, await self._aside(self._gone, old))
+            if number is None:
+                return 0
+            old = await self._aside(self._of, number, [source])
+            await self._change(place, number, Rows(number, self._load()).parts([], old, self._texts))
             return len(old)
 
-    async def _commit(self, place: Place, number: int, statements: Sequence[Statement]) -> None:
+    def _alone(self, place: Place) -> asyncio.Lock:
+        """A lock of all who change a place."""
+        self._load()
+        lock = self._writing.get(place)
+        if lock is None:
+            lock = self._writing[place] = asyncio.Lock()
+        return lock
+
+    async def _change(self, place: Place, number: int, parts: Parts, first: Sequence[Statement] = ()) -> None:
+        """Commit the parts of a change, each before the next is made."""
+
         def happened() -> None:
             self._places[place] = number
             if self._search is not None:
                 self._search.changed(number)
 
-        await self._append(statements, happened)
+        while (part := await self._aside(next, parts, None)) is not None:
+            await self._append([*first, *part], happened)
+            first = ()
 
-    def _gone(self, old: Sequence[Sequence[Any]]) -> list[Statement]:
-        """The statements that take documents back, by their rows."""
-        gone: list[Statement] = []
-        for document, place, _, title, *_, first, last in old:
-            gone += taken_back(place, title, self._reads.read("know.texts", first, last))
-            gone += [("know.drop", (document,)), ("know.drop_passages", (first, last))]
-        return gone
+    def _texts(self, first: int, last: int) -> list[tuple[Any, ...]]:
+        return self._reads.read("know.texts", first, last)
 
     # -- whose it is
 
@@ -199,12 +202,8 @@ class Knowledge:
 
     async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
         """See `core.ports.Personal`."""
-        theirs = self.documents(self._whose(tenant, principal), limit=-1)
-        return sum([await self.remove(each.place, each.source, each.document) for each in theirs])
-
-    def _whose(self, tenant: str, principal: str) -> list[int]:
-        """The places that are a person's alone."""
-        return [number for number, each in self.places(tenant).items() if each.principal == principal]
+        theirs = [each for each in self.places(tenant).values() if each.principal == principal]
+        return sum([await self.remove(place, source) for place in theirs for source in self.sources(place)])
 
     def close(self) -> None:
         """Stop searching."""
@@ -213,31 +212,28 @@ class Knowledge:
             if self._opened is not None:
                 self._opened.close()
 
-    def _load(self) -> None:
-        if self._next is None:
+    def _load(self) -> Free:
+        if self._free is None:
             self._places = {Place(*row): number for number, *row in self._store.read("know.places")}
+            self._made = max(self._places.values(), default=0)
             document, passage = self._store.read("know.newest")[0]
-            self._next = document + 1, passage + 1
-
-    def _free(self) -> tuple[int, int]:
-        assert self._next is not None
-        return self._next
+            self._free = Free(document + 1, passage + 1)
+        return self._free
 
     def _placed(self, place: Place) -> tuple[list[Statement], int]:
         """The number of a place, and what makes it."""
-        self._load()
         if place in self._places:
             return [], self._places[place]
-        number = max(self._places.values(), default=0) + 1
+        number = self._made = self._made + 1
         return [("know.place", (number, place.tenant, place.agent, place.principal))], number
 
-    def _of(self, place: int, source: str) -> list[tuple[Any, ...]]:
-        return self._store.read("know.of", place, source)
+    def _of(self, place: int, sources: Iterable[str]) -> list[tuple[Any, ...]]:
+        return [row for source in sources for row in self._reads.read("know.of", place, source)]
 
-    def _known(self, row: Sequence[Any]) -> Known:
-        place = next(each for each, number in self._places.items() if number == row[1])
-        told = [tuple(codec.loads(each)) for each in row[5:7]]
-        return Known(row[0], place, row[2], row[3], row[4], told[0], told[1], *row[7:])
+
+def _known(row: Sequence[Any], place: Place) -> Known:
+    told = [tuple(codec.loads(each)) for each in row[5:7]]
+    return Known(row[0], place, row[2], row[3], row[4], told[0], told[1], *row[7:])
 
 
 def digest(data: bytes) -> str:

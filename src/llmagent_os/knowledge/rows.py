@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..core import codec
@@ -16,47 +18,121 @@ from .passages import cut
 Statement = tuple[str, tuple[Any, ...]]
 
 LONGEST = 300  # characters of a title
+PART = 20_000  # rows of postings, at most, that are committed together
 ALL = ""
 """The term of every passage."""
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""Characters that do something to a terminal, or end a line."""
+
+Parts = Iterator[list[Statement]]
+Texts = Callable[[int, int], Iterable[tuple[int, str]]]
+"""The passages from one to another, with their texts."""
+
+
+@dataclass(slots=True)
+class Free:
+    """The next numbers that no document and no passage had."""
+
+    document: int
+    passage: int
+
+    def take(self, passages: int) -> tuple[int, int]:
+        """The number of a document, and of the first of its passages."""
+        taken = self.document, self.passage
+        self.document, self.passage = self.document + 1, self.passage + passages
+        return taken
 
 
 class Rows:
-    """Gathers the rows of documents, so that what they share is written once."""
+    """Gathers what documents that come and go change, in parts that are committed one after the other.
 
-    def __init__(self, place: int, document: int, passage: int) -> None:
-        """The numbers are the next ones that are free."""
-        self._place, self.document, self.passage = place, document, passage
+    What the passages of a part share is written once. A document is there before its passages, and goes after them.
+    Until the last part is in, a document of every source has no hash: broken off, it is not taken for what is known.
+    """
+
+    def __init__(self, place: int, free: Free) -> None:
+        self.passages = 0
+        """How many have come."""
+        self._place, self._free = place, free
         self._statements: list[Statement] = []
-        self._posted: dict[int, defaultdict[str, bytearray]] = {}
+        self._post, self._unpost = _Postings(), _Postings()
+        self._size = 0
 
-    def add(self, document: Document) -> int:
-        """Take in a document and return its number."""
-        number, first, title = self.document, self.passage, document.title[:LONGEST]
-        for begin, end in cut(document.text):
-            text = document.text[begin:end]
-            self._statements.append(("know.passage", (self.passage, number, begin, text)))
-            self._post(title, text)
-            self.passage += 1
+    def parts(self, new: Iterable[Document], old: Sequence[Sequence[Any]], texts: Texts) -> Parts:
+        """What puts in the new documents and then takes out old ones: by their rows, with the texts of passages."""
+        marked = dict[str, tuple[str, int]]()
+        for each in new:
+            about = each.hash
+            if each.source not in marked:
+                marked[each.source], about = (about, self._free.document), ""
+            yield from self._come(each, about)
+        yield from self._go(old, texts)
+        self._statements += [("know.hash", each) for each in marked.values()]
+        if self._statements:
+            yield self._taken()
+
+    def _come(self, document: Document, about: str) -> Parts:
+        title, places = line(document.title)[:LONGEST], list(cut(document.text))
+        number, first = self._free.take(len(places))
+        self.passages += len(places)
         told = [codec.dumps(list(each)).decode() for each in (document.tags, document.origins)]
-        row = (number, self._place, document.source, title, document.hash, *told, document.at, time.time())
-        self._statements.append(("know.document", (*row, first, self.passage - 1)))
-        self.document += 1
-        return number
+        row = (number, self._place, document.source, title, about, *told, document.at, time.time())
+        self._statements.append(("know.document", (*row, first, first + len(places) - 1)))
+        for passage, (begin, end) in enumerate(places, first):
+            text = document.text[begin:end]
+            self._statements.append(("know.passage", (passage, number, begin, text)))
+            self._size += self._post.add(passage, title, text)
+            if self._size >= PART:
+                yield self._taken()
 
-    def _post(self, title: str, text: str) -> None:
-        block, number = divmod(self.passage, BLOCK)
-        posted = self._posted.setdefault(block, defaultdict(bytearray))
-        for term, entry in _entries(number, title, text).items():
-            posted[term] += entry
+    def _go(self, old: Sequence[Sequence[Any]], texts: Texts) -> Parts:
+        if old:  # the last to go
+            self._statements.append(("know.hash", ("", old[-1][0])))
+        for document, _, _, title, *_, first, last in old:
+            for begin in range(first, last + 1, BLOCK):
+                for passage, text in texts(begin, min(begin + BLOCK - 1, last)):
+                    self._statements.append(("know.drop_passage", (passage,)))
+                    self._size += self._unpost.add(passage, title, text)
+                    if self._size >= PART:
+                        yield self._taken()
+            self._statements.append(("know.drop", (document,)))
 
-    def statements(self) -> list[Statement]:
-        """All that is to be written."""
-        posts = [
-            ("know.post", (self._place, term, block, bytes(posted[term])))
-            for block, posted in self._posted.items()
-            for term in sorted(posted)  # in the order of the table
-        ]
-        return [*self._statements, *posts]
+    def _taken(self) -> list[Statement]:
+        """All that is to be written now."""
+        statements = self._statements
+        statements += [("know.post", (data, self._place, *where)) for data, *where in self._post.rows()]
+        for data, *where in self._unpost.rows():
+            statements.append(("know.unpost", (data, self._place, *where)))
+            statements.append(("know.vacate", (self._place, *where)))
+        self._statements, self._size = [], 0
+        self._post, self._unpost = _Postings(), _Postings()
+        return statements
+
+
+class _Postings:
+    """The entries of passages, by block and term."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, defaultdict[str, bytearray]] = {}
+
+    def add(self, passage: int, title: str, text: str) -> int:
+        """Take in a passage; returns about how many rows that touches."""
+        block, number = divmod(passage, BLOCK)
+        found, entries = self._found.setdefault(block, defaultdict(bytearray)), _entries(number, title, text)
+        for term, entry in entries.items():
+            found[term] += entry
+        return len(entries) + 1
+
+    def rows(self) -> Iterator[tuple[bytes, str, int]]:
+        """Entries, their term and their block, in the order of the table."""
+        for block, found in self._found.items():
+            for term in sorted(found):
+                yield bytes(found[term]), term, block
+
+
+def line(text: str) -> str:
+    """A text on one line, without characters that control."""
+    return " ".join(CONTROL.sub(" ", text).split())
 
 
 def _entries(number: int, title: str, text: str) -> dict[str, bytes]:
@@ -73,15 +149,6 @@ def _entries(number: int, title: str, text: str) -> dict[str, bytes]:
     for name in own:
         entries[name] = ENTRY.pack(number, name in names, 1, size)
     return entries
-
-
-def taken_back(place: int, title: str, passages: Iterable[tuple[int, str]]) -> Iterator[Statement]:
-    """What takes back the postings of passages: their numbers, and their texts."""
-    for passage, text in passages:
-        block, number = divmod(passage, BLOCK)
-        for term in _entries(number, title, text):
-            yield "know.unpost", (number, place, term, block)
-            yield "know.vacate", (place, term, block)
 
 
 def filters(sought: Sought) -> tuple[Any, ...]:

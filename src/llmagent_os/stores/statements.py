@@ -119,10 +119,11 @@ WRITES = {
     "retain.versions": f"DELETE FROM record WHERE {REPLACED}",
     "know.document": f"INSERT INTO document({DOCUMENT}) VALUES ({','.join('?' * 11)})",
     "know.drop": "DELETE FROM document WHERE document = ?",
-    "know.drop_passages": "DELETE FROM passage WHERE passage BETWEEN ? AND ?",
+    "know.drop_passage": "DELETE FROM passage WHERE passage = ?",
+    "know.hash": "UPDATE document SET hash = ? WHERE document = ?",
     "know.passage": "INSERT INTO passage(passage, document, begin, text) VALUES (?,?,?,?)",
     "know.place": "INSERT INTO place(place, tenant, agent, principal) VALUES (?,?,?,?)",
-    "know.post": "INSERT INTO posting(place, term, block, data) VALUES (?,?,?,?) "
+    "know.post": "INSERT INTO posting(data, place, term, block) VALUES (?,?,?,?) "
     "ON CONFLICT DO UPDATE SET data = CAST(data || excluded.data AS BLOB)",
     "know.unpost": "UPDATE posting SET data = without(data, ?) WHERE place = ? AND term = ? AND block = ?",
     "know.vacate": "DELETE FROM posting WHERE place = ? AND term = ? AND block = ? AND length(data) = 0",
@@ -238,7 +239,8 @@ READS = {
     "know.documents": f"SELECT {DOCUMENT} FROM document WHERE {SOUGHT} AND document > ?6 ORDER BY document LIMIT ?7",
     "know.ranges": f"SELECT first, last FROM document WHERE {SOUGHT} AND last >= first ORDER BY first",
     "know.of": f"SELECT {DOCUMENT} FROM document WHERE place = ? AND source = ?",
-    "know.sources": "SELECT source, max(hash) FROM document WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 "
+    "know.hash": "SELECT min(hash) FROM document WHERE place = ? AND source = ?",
+    "know.sources": "SELECT source, min(hash) FROM document WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 "
     "GROUP BY source",
     "know.texts": "SELECT passage, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
     "know.passages": "SELECT passage, begin, text, document, place, source, title, tags, origins, at "
