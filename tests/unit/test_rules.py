@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -406,6 +408,78 @@ def test_the_surest_proof_is_shown() -> None:
         proof = explain(reasoner(text, saturated), "p(a)")
         assert proof.confidence == pytest.approx(0.63) and proof.steps[0].rule is not None
         assert proof.steps[0].rule.text == "p(X) :- r(X)."
+
+
+WEIGHTS = st.sampled_from([1.0, 0.9, 0.5, 0.25, 0.1])
+
+
+@SOME
+@given(st.dictionaries(st.tuples(*[st.integers(0, 5)] * 2), WEIGHTS, max_size=14), WEIGHTS, st.booleans())
+def test_no_proof_is_surer(edges: dict[tuple[int, int], float], weight: float, saturated: bool) -> None:
+    """Of paths through a graph, where the surest is known by trying until nothing gets better."""
+    made = Reasoner(Program.read(f"{weight} :: p(X, Y) :- e(X, Y). p(X, Z) :- p(X, Y), p(Y, Z)."))
+    made.change([("e", edge, Given("told", sure)) for edge, sure in edges.items()])
+    if saturated:
+        made.saturate()
+    best = {edge: weight * sure for edge, sure in edges.items()}
+    for _ in range(6):
+        for (x, y), (y2, z) in [(one, other) for one in best for other in best]:
+            if y == y2:
+                best[x, z] = max(best.get((x, z), 0.0), best[x, y] * best[y, z])
+    assert {row: explain(made, Fact("p", row)).confidence for row in best} == pytest.approx(best)
+
+
+RING = "0.9 :: p(X, Y) :- e(X, Y). 0.9 :: p(X, Z) :- p(X, Y), p(Y, Z). p(X, Y) :- p(X, Y), not e(Y, X)."
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+def test_the_surest_proof_is_found_within_the_limits_or_not_at_all(saturated: bool) -> None:
+    """The clock goes on by a second with each look at it; in a ring of 20 there are about 8,000 reasons to weigh."""
+    text = RING + "".join(f"e({n}, {(n + 1) % 20})." for n in range(20))
+    made = reasoner(text, saturated)
+    assert made.ask("p(0, X)")
+    for tell in (lambda: explain(made, "p(0, 19)"), lambda: why_not(made, "p(20, 20)")):
+        made.limits = Limits(seconds=500, clock=partial(next, count()))
+        tell()
+    made.limits = Limits(seconds=5, clock=partial(next, count()))
+    with pytest.raises(BudgetExceeded, match="within 5 s"):
+        explain(made, "p(0, 19)")
+    made.limits = Limits(facts=1000)
+    with pytest.raises(BudgetExceeded, match=r"more than 1000 (reasons|facts)"):
+        explain(made, "p(0, 19)")
+    made.limits = Limits()
+    assert explain(made, "p(0, 19)").confidence == pytest.approx(0.9 ** (19 + 18))
+
+
+def test_why_not_is_one_question_to_the_limits() -> None:
+    """Each of the questions that it asks is soon answered; all of them take longer than there is time."""
+    text = "m(X) :- n(X), n(A), n(B), n(C), X + A + B + C < 0. p(Y) :- n(Y), m(Y), Y < 0."
+    made = reasoner(text + "".join(f"n({n})." for n in range(30)), seconds=5, clock=partial(next, count()))
+    with pytest.raises(BudgetExceeded, match="within 5 s"):
+        why_not(made, "p(X)")
+
+
+def test_a_question_that_was_answered_long_ago_is_explained() -> None:
+    now = [0.0]
+    made = reasoner(RING + "".join(f"e({n}, {n + 1})." for n in range(12)), clock=lambda: now[0])
+    assert made.ask("p(0, X)")
+    now[0] = 1e6
+    assert explain(made, "p(0, 12)").confidence == pytest.approx(0.9**23)
+
+
+def test_what_was_half_worked_out_is_not_explained_from() -> None:
+    """Nor is what it found last left out: what makes it certain is found after all else."""
+    made = reasoner("0.5 :: p(a). p(a) :- n(X), X > 900. n(0). n(Y) :- n(X), Y = X + 1, Y < 910.", facts=600)
+    with pytest.raises(BudgetExceeded):
+        made.ask("p(X)")
+    made.limits = Limits()
+    assert explain(made, "p(a)").confidence == 1
+
+
+def test_a_proof_that_is_hardly_sure_at_all_is_one() -> None:
+    text = "0.5 :: r(Y) :- r(X), e(X, Y). r(0)." + "".join(f"e({n}, {n + 1})." for n in range(1200))
+    proof = explain(reasoner(text, saturated=True), "r(1200)")
+    assert (proof.confidence, len(proof.steps)) == (0.0, 2401)  # too small for a number
 
 
 def test_what_does_not_hold_has_no_proof() -> None:

@@ -155,12 +155,16 @@ class Question:
             return self._facts[plain(name)].rows[row]
         return why
 
-    def reasons(self, name: Name, row: Row) -> Iterator[Why]:
-        """Every reason why it holds."""
+    def reasons(self, name: Name, row: Row, meter: Meter) -> Iterator[Why]:
+        """Every reason why it holds, the one that was kept first."""
+        self._meter = meter  # not that of the question, whose time may be over
+        for relation in self._relations.values():
+            relation.settle()  # what was found last, no run has looked for
         yield self.reason(name, row)
         for number, guided in enumerate(self.plan.rules):
             if guided.rule.head.predicate == name and guided.origin >= 0 and not guided.rule.aggregates:
-                yield from self._again(start(number, guided.rule, HEAD), row)
+                again = start(number, guided.rule, HEAD)
+                yield from (why for _, why in again.run([row], 0, meter.tick, *tables(again, self._relation)))
 
     def premises(self, why: Why) -> tuple[int, list[Place]]:
         """The number of the rule, and where its premises are known."""
@@ -174,10 +178,6 @@ class Question:
             if part.predicate[0] != "for" or isinstance(part.predicate, str):
                 found.append((self, part.predicate, row))
         return guided.origin, found
-
-    def _again(self, start: Start, row: Row) -> Iterator[Why]:
-        assert self._meter is not None
-        return (why for _, why in start.run([row], 0, self._meter.tick, *tables(start, self._relation)))
 
     def asked(self, name: Name) -> Question:
         """The question that is answered before, by its name in the rules."""

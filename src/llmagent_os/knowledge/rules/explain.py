@@ -1,14 +1,17 @@
 """Why a fact holds, down to what was told; and why one does not, up to the first premise that fails.
 
 How sure a conclusion is: the weight of its rule times how sure each premise is, and of all proofs the surest (the
-Viterbi semiring of Green, Karvounarakis and Tannen, "Provenance semirings", PODS 2007).
+Viterbi semiring of Green, Karvounarakis and Tannen, "Provenance semirings", PODS 2007). No conclusion is surer than its
+premises, so the surest of what is left is found for good: Knuth, "A generalization of Dijkstra's algorithm", 1977.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from typing import Any
 
 from ...core.errors import NotFound
@@ -73,14 +76,17 @@ class Proof:
 
 
 def explain(reasoner: Reasoner, fact: Fact | str) -> Proof:
-    """The proof of a fact that holds, the surest there is; raises NotFound for one that does not."""
+    """The proof of a fact that holds, the surest there is.
+
+    Raises NotFound for a fact that does not hold, and BudgetExceeded: all of it is one question to the limits.
+    """
     fact = fact if isinstance(fact, Fact) else _fact(fact)
-    root = reasoner.place(fact)
-    if root is None:
-        raise NotFound(f"{fact} does not follow: ask why not", fact=str(fact))
-    reasons = _kept(root)
-    proof = _proof(reasoner, root, reasons)
-    return proof if proof.confidence == 1 else _proof(reasoner, root, _surest(reasoner, root))
+    with reasoner.metered() as meter:
+        root = reasoner.place(fact, meter)
+        if root is None:
+            raise NotFound(f"{fact} does not follow: ask why not", fact=str(fact))
+        proof = _proof(reasoner, root, _kept(root, meter), meter)
+        return proof if proof.confidence == 1 else _proof(reasoner, root, _surest(reasoner, root, meter), meter)
 
 
 def _fact(text: str) -> Fact:
@@ -90,10 +96,11 @@ def _fact(text: str) -> Fact:
     return Fact(str(atom.predicate), tuple(term for term in atom.terms if not isinstance(term, Variable)))
 
 
-def _kept(root: Place) -> dict[Place, Why]:
+def _kept(root: Place, meter: Meter) -> dict[Place, Why]:
     """The reasons that were kept, of a fact and all that it stands on."""
     found, work = dict[Place, Why](), [root]
     for place in work:  # it grows
+        meter.tick()
         if place not in found:
             where, name, row = place
             found[place] = why = where.reason(name, row)
@@ -101,24 +108,46 @@ def _kept(root: Place) -> dict[Place, Why]:
     return found
 
 
-def _surest(reasoner: Reasoner, root: Place) -> dict[Place, Why]:
-    """The reasons of the surest proofs: tried again until none is surer, which no reason in a circle ever is."""
-    ways, users, work = dict[Place, list[Why]](), dict[Place, list[Place]](), [root]
-    for place in work:  # it grows
-        if place not in ways:
-            ways[place] = list(place[0].reasons(*place[1:]))
-            for why in ways[place]:
-                for premise in () if isinstance(why, Given) else place[0].premises(why)[1]:
-                    users.setdefault(premise, []).append(place)
-                    work.append(premise)
-    sure, best, work = dict[Place, float](), dict[Place, Why](), list(dict.fromkeys(reversed(work)))
-    for place in work:  # it grows
-        for why in ways[place]:
-            value = _confidence(reasoner, place[0], why, sure)
-            if value > sure.get(place, 0.0):
-                sure[place], best[place] = value, why
-                work += users.get(place, ())
+def _surest(reasoner: Reasoner, root: Place, meter: Meter) -> dict[Place, Why]:
+    """The reasons of the surest proofs. Each counts once its premises are found; none in a circle ever does."""
+    ways, users, left = _ways_to(root, meter)
+    sure, best = dict[Place, float](), dict[Place, Why]()
+    ready = [number for number, count in enumerate(left) if not count]
+    heap = list[tuple[float, int]]()  # the surest first, and of equals the one that was found first
+    while root not in best:
+        for number in ready:
+            (where, *_), why = ways[number]
+            heappush(heap, (-_confidence(reasoner, where, why, sure), number))
+        less, number = heappop(heap)
+        (place, why), ready = ways[number], []
+        if place not in best:
+            sure[place], best[place] = -less, why
+            for user in users[place]:
+                meter.tick()
+                left[user] -= 1
+                ready += [] if left[user] else [user]
     return best
+
+
+def _ways_to(root: Place, meter: Meter) -> tuple[list[tuple[Place, Why]], dict[Place, list[int]], list[int]]:
+    """Every reason of a fact and of all that it stands on; by premise the numbers of the reasons that need it; and how
+    many premises each needs.
+    """
+    ways, users, left = list[tuple[Place, Why]](), defaultdict[Place, list[int]](list), list[int]()
+    seen, work, meter.reasons = {root}, [root], ways
+    for place in work:  # it grows
+        where, name, row = place
+        for why in where.reasons(name, row, meter):
+            premises = () if isinstance(why, Given) else dict.fromkeys(where.premises(why)[1])
+            for premise in premises:
+                meter.tick()
+                users[premise].append(len(ways))
+                if premise not in seen:
+                    seen.add(premise)
+                    work.append(premise)
+            ways.append((place, why))
+            left.append(len(premises))
+    return ways, users, left
 
 
 def _confidence(reasoner: Reasoner, where: Any, why: Why, sure: Mapping[Place, float]) -> float:
@@ -128,11 +157,12 @@ def _confidence(reasoner: Reasoner, where: Any, why: Why, sure: Mapping[Place, f
     return reasoner.program.rules[number].weight * math.prod(sure.get(each, 0.0) for each in premises)
 
 
-def _proof(reasoner: Reasoner, root: Place, reasons: Mapping[Place, Why]) -> Proof:
-    order = _order(root, reasons)
+def _proof(reasoner: Reasoner, root: Place, reasons: Mapping[Place, Why], meter: Meter) -> Proof:
+    order = _order(root, reasons, meter)
     number = {place: n for n, place in enumerate(order)}
     sure, steps = dict[Place, float](), dict[Place, Step]()
     for place in reversed(order):
+        meter.tick()
         where, name, row = place
         why = reasons[place]
         sure[place] = _confidence(reasoner, where, why, sure)
@@ -147,10 +177,11 @@ def _proof(reasoner: Reasoner, root: Place, reasons: Mapping[Place, Why]) -> Pro
     return Proof(_spliced([steps[place] for place in order], [isinstance(plain(place[1]), str) for place in order]))
 
 
-def _order(root: Place, reasons: Mapping[Place, Why]) -> list[Place]:
+def _order(root: Place, reasons: Mapping[Place, Why], meter: Meter) -> list[Place]:
     """Each place before those that it stands on."""
     done, order, work = set[Place](), list[Place](), [(root, False)]
     while work:
+        meter.tick()
         place, after = work.pop()
         if after:
             order.append(place)
@@ -244,13 +275,16 @@ class Missing:
 
 
 def why_not(reasoner: Reasoner, fact: Fact | str | Atom) -> list[Missing]:
-    """For each rule that could conclude it, the first premise that fails; empty where it holds."""
+    """For each rule that could conclude it, the first premise that fails; empty where it holds.
+
+    Raises BudgetExceeded: all of it is one question to the limits.
+    """
     atom = goal(fact) if isinstance(fact, str) else Atom(fact[0], fact[1]) if isinstance(fact, Fact) else fact
-    if any(True for _ in reasoner.matching(atom)):
-        return []
-    meter = Meter(reasoner.limits)
-    tried = [_tried(reasoner, reasoner.program.rules[number], atom, meter)
-             for number in reasoner.program.heads.get(atom.predicate, ())]  # fmt: skip
+    with reasoner.metered() as meter:
+        if any(True for _ in reasoner.matching(atom, meter)):
+            return []
+        tried = [_tried(reasoner, reasoner.program.rules[number], atom, meter)
+                 for number in reasoner.program.heads.get(atom.predicate, ())]  # fmt: skip
     found = [each for each in tried if each is not None]
     return found or [Missing(None, told(atom), "nobody said so, and no rule concludes it")]
 
@@ -272,7 +306,7 @@ def _tried(reasoner: Reasoner, rule: Rule, atom: Atom, meter: Meter) -> Missing 
         if depth > deepest[0]:
             deepest = depth, known
         if depth < len(order):
-            work += [(depth + 1, more) for more in _ways(reasoner, inner.body[order[depth]], known)][::-1]
+            work += [(depth + 1, more) for more in _ways(reasoner, inner.body[order[depth]], known, meter)][::-1]
     if deepest[0] == len(order):
         return Missing(rule, told(atom), "its group comes to another value")
     part = inner.body[order[deepest[0]]]
@@ -287,7 +321,7 @@ def _as_written(rule: Rule, bindings: Bindings) -> list[int]:
     return in_order(rule.body, bindings, range(len(rule.body)), as_written=True)
 
 
-def _ways(reasoner: Reasoner, part: Atom | Comparison, known: Bindings) -> Iterator[Bindings]:
+def _ways(reasoner: Reasoner, part: Atom | Comparison, known: Bindings, meter: Meter) -> Iterator[Bindings]:
     """The ways in which a premise holds, with what is known then."""
     if isinstance(part, Comparison):
         more = dict(known)
@@ -295,9 +329,10 @@ def _ways(reasoner: Reasoner, part: Atom | Comparison, known: Bindings) -> Itera
         return
     atom: Atom = filled(replace(part, negated=False), known)
     if part.negated:
-        yield from () if any(True for _ in reasoner.matching(atom)) else (known,)
+        yield from () if any(True for _ in reasoner.matching(atom, meter)) else (known,)
         return
-    for row in reasoner.matching(atom):
+    for row in reasoner.matching(atom, meter):
+        meter.tick()
         yield known | {term: value for term, value in zip(atom.terms, row, strict=True) if isinstance(term, Variable)}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -104,26 +105,35 @@ class Reasoner:
         predicate = str(atom.predicate)
         return [Answer(Fact(predicate, row), names) for row in self.matching(atom)]
 
-    def matching(self, atom: Atom) -> Iterator[Row]:
-        """The rows that fit an atom."""
+    def matching(self, atom: Atom, meter: Meter | None = None) -> Iterator[Row]:
+        """The rows that fit an atom; with a meter, that is part of what the meter counts."""
         arity = self._arity.get(atom.predicate, len(atom.terms))
         if arity != len(atom.terms):
             raise InvalidRequest(f"{told(Atom(atom.predicate))} has {arity} arguments, not {len(atom.terms)}: write "
                                  "`_` for those that do not matter", parameter="question")  # fmt: skip
         places = tuple(n for n, term in enumerate(atom.terms) if not isinstance(term, Variable))
         key = tuple(term for term in atom.terms if not isinstance(term, Variable))
-        found = self._found(atom.predicate, places, key)
+        found = self._found(atom.predicate, places, key, meter)
         if len(set(atom.terms)) == len(atom.terms):
             return iter(found)
         first = [atom.terms.index(term) for term in atom.terms]
         return (row for row in found if all(row[n] == row[m] for n, m in enumerate(first)))
 
-    def place(self, fact: Fact) -> Place | None:
+    @contextmanager
+    def metered(self) -> Iterator[Meter]:
+        """A block that is one question to the limits; what it leaves half worked out is forgotten."""
+        try:
+            yield Meter(self.limits)
+        except BaseException:
+            self._questions.clear()
+            raise
+
+    def place(self, fact: Fact, meter: Meter) -> Place | None:
         """Where a fact is known, once it is worked out; None where it does not hold."""
         for (name, _), question in self._questions.items():
             if name == fact.predicate and fact.values in question.found.rows:
                 return question, question.answers, fact.values
-        if not any(True for _ in self.matching(Atom(*fact))):
+        if not any(True for _ in self.matching(Atom(*fact), meter)):
             return None
         if self.saturated or fact.predicate not in self.program.layer:
             return self, fact.predicate, fact.values
@@ -134,12 +144,12 @@ class Reasoner:
         """Why a row holds that is known."""
         return self.relations[name].rows[row]
 
-    def reasons(self, name: Name, row: Row) -> Iterator[Why]:
-        """Every reason why it holds."""
+    def reasons(self, name: Name, row: Row, meter: Meter) -> Iterator[Why]:
+        """Every reason why it holds, the one that was kept first."""
         yield self.reason(name, row)
         for number in self.program.heads.get(name, ()):
             start = self.start(number, HEAD)
-            yield from (why for _, why in start.run([row], 0, Meter(self.limits).tick, *tables(start, self.relation)))
+            yield from (why for _, why in start.run([row], 0, meter.tick, *tables(start, self.relation)))
 
     def premises(self, why: Why) -> tuple[int, list[Place]]:
         """The number of the rule, and where its premises are known."""
@@ -160,15 +170,16 @@ class Reasoner:
         """What is known of a predicate here."""
         return self.relations.setdefault(name, Relation())
 
-    def _found(self, name: Name, places: Places, key: Row) -> Collection[Row]:
+    def _found(self, name: Name, places: Places, key: Row, meter: Meter | None) -> Collection[Row]:
         if self.saturated or name not in self.program.layer:
             relation = self.relation(name)
             if len(places) == self._arity.get(name, -1):
                 return (key,) if key in relation.rows else ()
             return relation.index(places).get(key[0] if len(key) == 1 else key, ())
         question = Question(self._plan(name, places), self.relations, self._plan)
+        found = question.ask(key, meter or Meter(self.limits))
         self._questions[name, places] = question
-        return question.ask(key, Meter(self.limits))
+        return found
 
     def _plan(self, name: Name, places: Places) -> Plan:
         if (name, places) not in self._plans:
