@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,11 +43,16 @@ class Calls:
     async def recall(self, call: Call, process: Process) -> list[dict[str, Json]]:
         """The passages nearest to a text, the best first (see `core.records.Sought` and `Hit`).
 
-        Their origins are the result's: what was in somebody's words when it was learned, still is.
+        Their origins are the result's: what was in somebody's words when it was learned, still is. What another person
+        had an agent remember that works for several is in that person's words.
         """
         known, place = self._knowledge(), _own(call, process)
         places = known.places(place.tenant, place.agent, None if process.service is not None else place.principal)
-        hits = await known.search(places, sought(call.args))
+        own = _person(call)
+        hits = [
+            replace(hit, origins=tuple(each for each in hit.origins if each != own))
+            for hit in await known.search(places, sought(call.args))
+        ]
         call.origins = tuple(dict.fromkeys(origin for hit in hits for origin in hit.origins))
         return [hit.told() for hit in hits]
 
@@ -60,8 +66,10 @@ class Calls:
             raise InvalidRequest(f"a memory has between 1 and {LONGEST} characters", parameter="text")
         title, tags = call.args.get("title") or "", tuple(map(str, call.args.get("tags") or ()))
         source = MEMORY + digest(f"{title}\n{text}".encode())
-        document = Document(source, text, title, None, tags, tuple(process.made_of()))
-        await self._knowledge().add(_own(call, process), [document])
+        place, origins = _own(call, process), process.made_of()
+        if place.principal == SHARED:  # others recall it, whom nobody vouches for
+            origins = list(dict.fromkeys((*origins, _person(call))))
+        await self._knowledge().add(place, [Document(source, text, title, None, tags, tuple(origins))])
         return source
 
     async def forget(self, call: Call, process: Process) -> int:
@@ -76,6 +84,11 @@ def sought(args: Mapping[str, Any]) -> Sought:
         raise InvalidRequest(f"limit is {limit}; at least 1 and at most {MOST} passages are told", parameter="limit")
     tags = tuple(map(str, args.get("tags") or ()))
     return Sought(args["text"], limit, args.get("source") or "", tags, args.get("since"), args.get("until"))
+
+
+def _person(call: Call) -> str:
+    """The origin of what whom a call is for said, as others see it."""
+    return f"person {call.principal}"
 
 
 def _own(call: Call, process: Process) -> Place:
