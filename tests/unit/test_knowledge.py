@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.postings import ENTRY, without
-from llmagent_os.core.records import Place, Sought
-from llmagent_os.knowledge import rows, words
+from llmagent_os.core.records import Document, Place, Sought
+from llmagent_os.knowledge import readers, rows, words
 from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
 from llmagent_os.knowledge.passages import cut
@@ -307,6 +309,45 @@ def test_files_are_read_by_their_kind() -> None:
 def test_what_cannot_be_read_is_named(name: str, data: bytes) -> None:
     with pytest.raises(InvalidRequest, match="a\\."):
         documents_of(data, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.html", "<title" * 300_000 + "<p>text"), ("a.html", "<title " + "a" * 1_000_000 + "<p>text"),
+     *(("a.eml", f"{head}: {value}\n\ntext") for head in ("From", "To", "Cc", "Date", "Subject", "Content-Disposition")
+       for value in ('"' * 100_000, "(" * 100_000, "a@" * 50_000, "=?x?q?" * 20_000))],
+)  # fmt: skip
+def test_what_is_written_to_take_long_is_read_in_the_time_of_its_length(name: str, data: str) -> None:
+    began = time.process_time()
+    with suppress(RecursionError):  # of a header's kind, which is too deep: it is said, at once
+        assert "text" in read(name, data)[0][1]
+    assert time.process_time() - began < 5  # tens of milliseconds; by the square it was minutes
+
+
+def test_a_mail_has_its_headers_as_they_stand() -> None:
+    mail = 'From: =?utf-8?q?J=C3=B6rg?= <j@example.com>\nTo: "Smith, Ann" <a@b.c>,\n b@c.d\nSubject: x\n y\n\nhi'
+    ((title, text),) = read("a.eml", mail)
+    assert title == "x y"
+    assert text.splitlines()[:2] == ["From: Jörg <j@example.com>", 'To: "Smith, Ann" <a@b.c>, b@c.d']
+
+
+async def test_one_who_has_many_files_read_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, held = list[str](), asyncio.Event()
+
+    async def outside(work: Any, data: bytes, name: str, **limits: Any) -> list[Document]:
+        reading.append(name)
+        await held.wait()
+        return []
+
+    monkeypatch.setattr(readers, "outside", outside)
+    people = [("here", "ann"), ("here", "ann"), ("here", "bob"), ("here", "tom"), ("there", "eve")]
+    asked = [asyncio.create_task(readers.read(b"", f"{n} {who}", (at, who))) for n, (at, who) in enumerate(people)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert reading == ["0 ann", "2 bob", "4 eve"]  # a person one, a tenant two
+    held.set()
+    await asyncio.gather(*asked)
+    assert sorted(reading) == ["0 ann", "1 ann", "2 bob", "3 tom", "4 eve"]
 
 
 async def test_a_folder_is_kept_in_step() -> None:

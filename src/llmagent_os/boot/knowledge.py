@@ -20,7 +20,7 @@ def knowledge_acts(knowledge: Knowledge) -> dict[str, Deed]:
         args, source = call.args, call.args["source"]
         place = _meant(call, by)
         origins = () if args["trusted"] else (f"document {source}",)
-        found = await read(args["data"].value, args["name"])
+        found = await read(args["data"].value, args["name"], (call.tenant, call.principal))
         documents = [Document(source, each.text, args["title"] or each.title, each.at, tuple(args["tags"]), origins)
                      for each in found]  # fmt: skip
         if not documents:

@@ -89,7 +89,10 @@ async def _one(
         if named == before:
             synced.same += 1
             return
-        found = [replace(each, tags=tags, origins=whose, hash=named) for each in await read(data, path)]
+        found = [
+            replace(each, tags=tags, origins=whose, hash=named)
+            for each in await read(data, path, (place.tenant, place.principal))
+        ]
         if not found:
             raise InvalidRequest("there is no text in it")
         await knowledge.add(place, found)

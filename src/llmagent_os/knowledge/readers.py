@@ -5,15 +5,19 @@ Each reader is given bytes that somebody else wrote, and is meant for another pr
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import email
 import email.policy
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from pathlib import PurePath
+from typing import Any
+from weakref import WeakValueDictionary
 
 from ..core import codec, documents
 from ..core.errors import InvalidRequest, Unsupported
@@ -24,6 +28,8 @@ from ..tools.page import text_of_page
 
 LARGEST = 16 << 20  # bytes of a file
 SECONDS, CPU = 120.0, 20.0  # that one may take to be read; the second is of a processor
+PERSON, TENANT = 1, 2  # files that are read at once, of those that `core.outside` works on
+HEAD, KIND = 10_000, 500  # characters of a header that are read, and of one that says of what kind a part is
 FIELD = 1 << 20  # characters of a field of a table
 NAMES = ("title", "name", "summary", "subject", "question", "id", "标题", "名称")
 """What in a record tells its title, the first that is there."""
@@ -32,14 +38,41 @@ Made = Iterator[Document]
 Reader = Callable[[bytes, str], Made]
 
 _HEADING = re.compile(r"^(?:#{1,6}[ \t]+(\S[^\n]*)|(\S[^\n]*)\n(?:=+|-+)[ \t]*$)", re.MULTILINE)
-_TITLE = re.compile(r"<title[^>]*+>([^<]{1,500})", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*+>([^<]{1,500})", re.IGNORECASE)
+_SHARES = WeakValueDictionary[tuple[Any, ...], asyncio.Semaphore]()
 
 
-async def read(data: bytes, name: str) -> list[Document]:
-    """The documents of a file; raises InvalidRequest, which names it, where there is nothing to be read in it."""
+class _Policy(email.policy.EmailPolicy):
+    """Headers as far as they are read: to take one apart takes the square of its length, or worse."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: KIND if name.lower().startswith("content-") else HEAD]
+
+
+_HEADERS: Any = HeaderRegistry()
+for _name in ("from", "to", "cc"):
+    _HEADERS.map_to_type(_name, UnstructuredHeader)  # shown as they stand, and not taken apart
+_POLICY = _Policy(header_factory=_HEADERS)
+
+
+async def read(data: bytes, name: str, whose: tuple[str, str] = ("", "")) -> list[Document]:
+    """The documents of a file; raises InvalidRequest, which names it, where there is nothing to be read in it.
+
+    `whose` are the tenant and the person that it is read for: their files wait for one another, not everybody's.
+    """
     if len(data) > LARGEST:
         raise InvalidRequest(f"{name} is larger than {LARGEST >> 20} MiB", parameter="file")
-    return await outside(documents_of, data, name, source=name, seconds=SECONDS, cpu=CPU)
+    async with _share(PERSON, *whose), _share(TENANT, whose[0]):
+        return await outside(documents_of, data, name, source=name, seconds=SECONDS, cpu=CPU)
+
+
+def _share(most: int, *whose: str) -> asyncio.Semaphore:
+    key = id(asyncio.get_running_loop()), *whose
+    share = _SHARES.get(key)
+    if share is None:
+        share = _SHARES[key] = asyncio.Semaphore(most)
+    return share
 
 
 def documents_of(data: bytes, name: str) -> list[Document]:
@@ -104,7 +137,7 @@ def table(data: bytes, name: str) -> Made:
 
 def mail(data: bytes, name: str) -> Made:
     """An e-mail under its subject: who wrote to whom and when, and what."""
-    found = email.message_from_bytes(data, policy=email.policy.default)
+    found = email.message_from_bytes(data, policy=_POLICY)
     assert isinstance(found, EmailMessage)
     heads = [f"{head}: {found[head]}" for head in ("From", "To", "Cc", "Date", "Subject") if found[head]]
     body = found.get_body(("plain", "html"))
