@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench import reason_check as naive
 from llmagent_os.core.errors import BudgetExceeded, InvalidRequest, NotFound
-from llmagent_os.knowledge.rules import Fact, Given, Limits, Program, Reasoner, explain, goal, why_not
+from llmagent_os.knowledge.rules import Fact, Given, Limits, Program, Reasoner, compiled, explain, goal, why_not
 
 FAMILY = """
 % who is whose
@@ -340,6 +340,31 @@ def test_a_join_that_finds_nothing_is_limited_by_time() -> None:
     text = "".join(f"a({n}). " for n in range(60)) + "p(X) :- a(X), a(Y), a(Z), a(W), X + Y + Z + W < 0."
     with pytest.raises(BudgetExceeded, match="within 20 s"):
         reasoner(text, seconds=20, clock=lambda: next(times)).saturate()
+
+
+ALIKE = "q(1)." + "".join(f"p(X) :- q(X), X < {n}." for n in range(5000))
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+def test_what_many_rules_take_to_be_made_ready_is_limited_by_time(saturated: bool) -> None:
+    """They are run in ten looks at the clock; it is what comes before that takes more."""
+    made = reasoner(ALIKE, seconds=15, clock=partial(next, count()))
+    with pytest.raises(BudgetExceeded, match="within 15 s"):
+        made.saturate() if saturated else made.ask("p(X)")
+
+
+def test_rules_that_are_alike_are_compiled_once() -> None:
+    compiled._code.cache_clear()
+    assert asked(reasoner(ALIKE), "p(X)") == ["p(1)"]
+    assert compiled._code.cache_info().misses < 20
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+def test_one_step_through_many_rows_is_limited_by_time(saturated: bool) -> None:
+    text = "p(X) :- q(X), q(Y), X = Y + 99999." + "".join(f"q({n})." for n in range(2000))
+    made = reasoner(text, seconds=50, clock=partial(next, count()))
+    with pytest.raises(BudgetExceeded, match="within 50 s"):
+        made.saturate() if saturated else made.ask("p(X)")
 
 
 def test_a_change_that_leads_to_no_end_is_not_made() -> None:

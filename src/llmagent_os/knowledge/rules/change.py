@@ -116,6 +116,7 @@ class Change:
             rule = self._program.rules[number]
             part = rule.body[place]
             if isinstance(part, Atom) and level in (None, self._layer[rule.head.predicate]):
+                self._tick()
                 yield number, place, part
 
     # -- what comes

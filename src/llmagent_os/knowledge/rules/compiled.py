@@ -91,25 +91,24 @@ class _Writer:
     """Writes the generator of one rule, a line at a time."""
 
     def __init__(self, number: int, rule: Rule, at: int, lenient: bool) -> None:
-        self._rule, self._at, self._lenient = rule, at, lenient
+        self._number, self._rule, self._at, self._lenient = number, rule, at, lenient
         self._lines, self._indent = list[str](), 2
         self._values, self._reads = list[Any](), list[tuple[Name, Places | None]]()
         self._names = dict[Variable, str]()
         self._loops = 0
-        self._write(number)
+        self._write()
 
     def made(self) -> Start:
         tables = "".join(f", t{n}" for n in range(len(self._reads)))
-        text = f"def run(k, work_out, holds, rows, at, tick{tables}):\n while at < len(rows):\n" + "\n".join(
-            self._lines
-        )
+        head = f"def run(n, k, work_out, holds, rows, at, tick{tables}):\n while at < len(rows):\n"
+        text = head + "\n".join(self._lines)  # rules that differ in their values and number have the same
         space: dict[str, Any] = {}
         exec(_code(text), space)  # see above: no word of the rule stands in it
-        run, values = space["run"], tuple(self._values)
+        run, number, values = space["run"], self._number, tuple(self._values)
         return Start(self._rule.head.predicate, tuple(self._reads),
-                     lambda *given: run(values, work_out, holds, *given))  # fmt: skip
+                     lambda *given: run(number, values, work_out, holds, *given))  # fmt: skip
 
-    def _write(self, number: int) -> None:
+    def _write(self) -> None:
         body = self._rule.body
         rest = [place for place in range(len(body)) if not (self._lenient and getattr(body[place], "negated", False))]
         self._line("row = rows[at]; at += 1; tick()")
@@ -131,7 +130,7 @@ class _Writer:
             else:
                 self._join(part, place)
         proof = "".join(f"r{n}, " for n, part in enumerate(body) if isinstance(part, Atom) and not part.negated)
-        self._line(f"yield {self._tuple(self._rule.head.terms)}, ({number}, {proof})")
+        self._line(f"yield {self._tuple(self._rule.head.terms)}, (n, {proof})")
 
     def _line(self, text: str) -> None:
         self._lines.append(" " * self._indent + text)
@@ -173,10 +172,11 @@ class _Writer:
             self._line(f"{row} = {self._tuple(atom.terms)}")
             self._line(f"if {row} not in {self._table(atom.predicate, None)}: continue")
             return
-        if self._loops:
-            self._line("tick()")
+        rows = f"f{place}"
+        self._line(f"{rows} = {self._table(atom.predicate, known)}.get({self._key(atom, known)}, ())")
+        self._line(f"tick(1 + len({rows}) // 50)" if self._loops else f"if len({rows}) > 50: tick(len({rows}) // 50)")
         self._loops += 1
-        self._line(f"for {row} in {self._table(atom.predicate, known)}.get({self._key(atom, known)}, ()):")
+        self._line(f"for {row} in {rows}:")
         self._indent += 1
         self._match(atom, row, known)
 

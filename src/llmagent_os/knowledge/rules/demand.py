@@ -51,18 +51,19 @@ class Guided:
 class Plan:
     """How questions of one form are answered: for a predicate whose terms at some places are known."""
 
-    def __init__(self, program: Program, name: Name, places: Places) -> None:
+    def __init__(self, program: Program, name: Name, places: Places, tick: Callable[[], None]) -> None:
         self._program, self.name, self.places = program, name, places
         self.rules: list[Guided] = []
         self.questions: dict[Name, tuple[Name, Places]] = {}
         """What is asked to its end before: by the name that it has in the rules."""
-        self._forms = [(name, places)]
+        self.names, self._forms = set[Name](), list[tuple[Name, Places]]()
+        self._form(name, places)
         for form in self._forms:  # it grows
-            self._rewrite(*form)
+            self._rewrite(*form, tick)
         self.rules.sort(key=lambda guided: guided.origin)  # guards first: then less is found twice
         self.starts = defaultdict[Name, list[Start]](list)
-        self.names = {_named(kind, *form) for form in self._forms for kind in ("of", "for")}
         for number, guided in enumerate(self.rules):
+            tick()
             for place, part in enumerate(guided.rule.body):
                 if isinstance(part, Atom) and part.predicate in self.names:
                     self.starts[part.predicate].append(self._start(number, guided, place))
@@ -73,15 +74,17 @@ class Plan:
         return _groups_asked(number, guided.rule, self._program.rules[guided.origin])
 
     def _form(self, name: Name, places: Places) -> None:
-        if (name, places) not in self._forms:
+        if (of := _named("of", name, places)) not in self.names:
+            self.names |= {of, _named("for", name, places)}
             self._forms.append((name, places))
 
-    def _rewrite(self, name: Name, places: Places) -> None:
+    def _rewrite(self, name: Name, places: Places, tick: Callable[[], None]) -> None:
         terms = tuple(Variable(f"_{n}") for n in range(self._program.arity[name]))
         guard = Atom(_named("for", name, places), _at(places, terms))
         copied = Rule(Atom(_named("of", name, places), terms), (guard, Atom(name, terms)))
         self.rules.append(Guided(copied, COPY))
         for number in self._program.heads[name]:
+            tick()
             rule = self._program.rules[number]
             guard = Atom(guard.predicate, _at(places, rule.head.terms))
             head = Atom(copied.head.predicate, rule.head.terms)
@@ -123,7 +126,7 @@ class Plan:
 class Question:
     """Questions of one form, over facts that stay as they are."""
 
-    def __init__(self, plan: Plan, facts: Mapping[Name, Relation], plans: Callable[[Name, Places], Plan]) -> None:
+    def __init__(self, plan: Plan, facts: Mapping[Name, Relation], plans: Callable[..., Plan]) -> None:
         self.plan, self._facts, self._plans = plan, facts, plans
         self._relations: dict[Name, Any] = {name: Relation() for name in plan.names}
         self._asked: dict[Name, Question] = {}
@@ -182,7 +185,9 @@ class Question:
     def asked(self, name: Name) -> Question:
         """The question that is answered before, by its name in the rules."""
         if name not in self._asked:
-            self._asked[name] = Question(self._plans(*self.plan.questions[name]), self._facts, self._plans)
+            assert self._meter is not None
+            plan = self._plans(*self.plan.questions[name], self._meter)
+            self._asked[name] = Question(plan, self._facts, self._plans)
         return self._asked[name]
 
     def _relation(self, name: Name) -> Any:

@@ -32,9 +32,9 @@ class Meter:
         self.watched: list[Relation] = []
         self.reasons: Sized = ()
 
-    def tick(self) -> None:
-        """One step."""
-        self._left -= 1
+    def tick(self, steps: int = 1) -> None:
+        """A step, or several."""
+        self._left -= steps
         if self._left < 0:
             self._left = _LOOKS
             self.look()

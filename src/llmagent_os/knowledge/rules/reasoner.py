@@ -176,14 +176,15 @@ class Reasoner:
             if len(places) == self._arity.get(name, -1):
                 return (key,) if key in relation.rows else ()
             return relation.index(places).get(key[0] if len(key) == 1 else key, ())
-        question = Question(self._plan(name, places), self.relations, self._plan)
-        found = question.ask(key, meter or Meter(self.limits))
+        meter = meter or Meter(self.limits)
+        question = Question(self._plan(name, places, meter), self.relations, self._plan)
+        found = question.ask(key, meter)
         self._questions[name, places] = question
         return found
 
-    def _plan(self, name: Name, places: Places) -> Plan:
+    def _plan(self, name: Name, places: Places, meter: Meter) -> Plan:
         if (name, places) not in self._plans:
-            self._plans[name, places] = Plan(self.program, name, places)
+            self._plans[name, places] = Plan(self.program, name, places, meter.tick)
         return self._plans[name, places]
 
     def _change(self, added: dict[Name, Rows], removed: dict[Name, Rows], first: bool = False) -> Changes:
