@@ -238,7 +238,7 @@ async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path)
     notes.mkdir()
     (notes / "a.txt").write_text("Apples are in the cellar.")
     (tmp_path / "house.md").write_text(HOUSE)
-    async with gate(shell.data):
+    async with gate(shell.data) as api:
         run = partial(asyncio.to_thread, shell.run)
         added = await run("knowledge", "add", "house.md", "--tag", "home")
         assert added.returncode == 0 and "added house.md: 1 passages" in added.stderr
@@ -248,5 +248,12 @@ async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path)
         assert [json.loads(line)["source"] for line in told.splitlines()] == [str(tmp_path / "house.md")]
         assert "cellar" in (await run("knowledge", "search", "apples")).stdout
         assert str(notes / "a.txt") in (await run("knowledge", "list")).stdout
+        about = {"shared": "true", "title": "T\nforged \x1b[31m"}
+        await put(api, "gazelle\u202etxt.exe", "gazelle \x1b]0;owned\x07\x1b[2J", **about)
+        for words in (("search", "gazelle"), ("list",)):
+            told = (await run("knowledge", *words)).stdout
+            (line,) = (line for line in told.splitlines() if "gazelle" in line)
+            assert r"gazelle\u202etxt.exe" in line and "T forged" in line and "\x1b" not in told and "\x07" not in told
+        await api.ask("DELETE", "/v1/knowledge/documents", params={"source": "gazelle\u202etxt.exe", "shared": "true"})
         assert "forgot 1" in (await run("knowledge", "remove", str(tmp_path / "house.md"))).stderr
         assert len((await run("knowledge", "list", "--json")).stdout.splitlines()) == 1

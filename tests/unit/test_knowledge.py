@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.postings import ENTRY, without
-from llmagent_os.core.records import Document, Place, Sought
+from llmagent_os.core.records import Place, Sought
 from llmagent_os.knowledge import readers, rows, words
 from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
@@ -331,23 +332,23 @@ def test_a_mail_has_its_headers_as_they_stand() -> None:
     assert text.splitlines()[:2] == ["From: Jörg <j@example.com>", 'To: "Smith, Ann" <a@b.c>, b@c.d']
 
 
-async def test_one_who_has_many_files_read_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, held = list[str](), asyncio.Event()
+async def test_one_who_has_many_files_read_holds_up_nobody_else() -> None:
+    async def done(*whose: str) -> bool:
+        (found,) = await readers.read(b"text", "a.txt", whose)
+        return found.text == "text"
 
-    async def outside(work: Any, data: bytes, name: str, **limits: Any) -> list[Document]:
-        reading.append(name)
-        await held.wait()
-        return []
-
-    monkeypatch.setattr(readers, "outside", outside)
-    people = [("here", "ann"), ("here", "ann"), ("here", "bob"), ("here", "tom"), ("there", "eve")]
-    asked = [asyncio.create_task(readers.read(b"", f"{n} {who}", (at, who))) for n, (at, who) in enumerate(people)]
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert reading == ["0 ann", "2 bob", "4 eve"]  # a person one, a tenant two
-    held.set()
-    await asyncio.gather(*asked)
-    assert sorted(reading) == ["0 ann", "1 ann", "2 bob", "3 tom", "4 eve"]
+    held = [readers._share(readers.PERSON, "here", "ann"), readers._share(readers.TENANT, "here")]
+    for each in held:  # as while a file of theirs is read
+        await each.acquire()
+    second = asyncio.create_task(done("here", "ann"))
+    assert await done("here", "bob") and await done("there", "eve")
+    await held[1].acquire()
+    third = asyncio.create_task(done("here", "bob"))
+    assert await done("there", "eve")
+    assert not second.done() and not third.done()
+    for each in (*held, held[1]):
+        each.release()
+    assert await second and await third
 
 
 async def test_a_folder_is_kept_in_step() -> None:
@@ -373,6 +374,36 @@ async def test_a_folder_is_kept_in_step() -> None:
         third = await sync(known, HERE, top, tags=("fruit",), origins=())
         assert (third.added, third.removed) == (1, 1)
         assert await found(known, "apples pears") == [] and (await found(known, "plums"))[0].origins == ()
+
+
+async def test_a_file_whose_name_is_no_text_is_named_and_the_rest_goes_in() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        top, known = Path(name), knowledge()
+        odd = [b"caf\xe9.txt", b"\x1b[2J.txt", b"a\nb.txt"]
+        for each in odd:
+            (top / os.fsdecode(each)).write_text("odd")
+        (top / "zebra.txt").write_text("zebras")
+        for added in (1, 0):
+            synced = await sync(known, HERE, top)
+            assert (synced.added, sorted(synced.skipped)) == (
+                added, sorted(f"{top}/{each}" for each in (r"caf\xe9.txt", r"\x1b[2J.txt", r"a\x0ab.txt"))
+            )  # fmt: skip
+            assert all("UTF-8" in why for why in synced.skipped.values())
+        assert [hit.text for hit in await found(known, "odd zebras")] == ["zebras"]
+
+
+@pytest.mark.parametrize("source", ["a\nb", "\x1b[2J", "\x00", "\x9b31m", "a\u2028b", "\ud800", "a" * 4096])
+async def test_a_source_is_one_line_of_text(source: str) -> None:
+    known = knowledge()
+    with pytest.raises(InvalidRequest, match="one line"):
+        await known.add(HERE, [document("a", "good"), document(source, "zebra", "zebra")])
+    assert known.documents(known.places("here")) == []
+
+
+async def test_a_title_is_one_line() -> None:
+    known = knowledge()
+    await known.add(HERE, [document("a", "zebra", "T\x1b[2J\n [2]\u2028 Forged\x00 ")])
+    assert [hit.title for hit in await found(known, "forged")] == ["T [2J [2] Forged"]
 
 
 async def test_a_person_is_erased() -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ..core import codec, extras
+from ..core.errors import InvalidRequest
 from ..core.ports import Reads, Store
 from ..core.records import Document, Hit, Json, Place, Sought
-from .rows import Free, Parts, Rows, Statement, filters
+from .rows import CONTROL, Free, Parts, Rows, Statement, filters
 
 if TYPE_CHECKING:
     from .search import Search
@@ -24,6 +25,7 @@ Append = Callable[[Sequence[Statement], Callable[[], None]], Awaitable[None]]
 
 BATCH = 200_000  # characters of sources that go in together
 EXTRA = "knowledge"
+LONGEST = 4095  # characters of a source, as of a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,13 @@ class Knowledge:
 
         What is known already, word for word, stays as it is. They go in in several commits; a small source whole, what
         was of a large one goes when it is all there. Broken off in between, the next time replaces what there is.
+        Raises InvalidRequest for a source that is no name.
         """
         sources: dict[str, list[Document]] = {}
         for document in documents:
             sources.setdefault(document.source, []).append(document)
+        for source in sources:
+            named(source)
         passages, batch, size = 0, list[Document](), 0
         async with self._alone(place):
             for found in sources.values():
@@ -234,6 +239,14 @@ class Knowledge:
 def _known(row: Sequence[Any], place: Place) -> Known:
     told = [tuple(codec.loads(each)) for each in row[5:7]]
     return Known(row[0], place, row[2], row[3], row[4], told[0], told[1], *row[7:])
+
+
+def named(source: str) -> str:
+    """A source; raises InvalidRequest for what is too long, or is not on one line or no text."""
+    if len(source) > LONGEST or CONTROL.search(source):
+        raise InvalidRequest(f"the name of a source is one line of text of at most {LONGEST} characters, and in UTF-8",
+                             parameter="source")  # fmt: skip
+    return source
 
 
 def digest(data: bytes) -> str:

@@ -14,7 +14,7 @@ from ..core.errors import InvalidRequest
 from ..core.places import told as shown
 from ..core.records import Json, Place
 from ..core.trees import Closed, walk
-from .base import Knowledge, digest
+from .base import Knowledge, digest, named
 from .readers import LARGEST, read
 
 NAMED = 1000  # files that are named, of those that were skipped
@@ -77,22 +77,20 @@ async def sync(
 
 async def _one(
     knowledge: Knowledge, place: Place, path: str, size: int, before: str | None,
-    about: tuple[tuple[str, ...], Sequence[str] | None], synced: Synced,
+    given: tuple[tuple[str, ...], Sequence[str] | None], synced: Synced,
 ) -> None:  # fmt: skip
-    tags, origins = about
+    tags, origins = given
     try:
         if size > LARGEST:
             raise InvalidRequest(f"it is larger than {LARGEST >> 20} MiB")
-        data = Path(path).read_bytes()
+        data = Path(named(path)).read_bytes()
         whose = (f"document {path}",) if origins is None else tuple(origins)
-        named = digest(codec.dumps([digest(data), tags, whose]))
-        if named == before:
+        about = digest(codec.dumps([digest(data), tags, whose]))
+        if about == before:
             synced.same += 1
             return
-        found = [
-            replace(each, tags=tags, origins=whose, hash=named)
-            for each in await read(data, path, (place.tenant, place.principal))
-        ]
+        made = await read(data, path, (place.tenant, place.principal))
+        found = [replace(each, tags=tags, origins=whose, hash=about) for each in made]
         if not found:
             raise InvalidRequest("there is no text in it")
         await knowledge.add(place, found)

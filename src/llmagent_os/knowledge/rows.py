@@ -21,8 +21,8 @@ LONGEST = 300  # characters of a title
 PART = 20_000  # rows of postings, at most, that are committed together
 ALL = ""
 """The term of every passage."""
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-"""Characters that do something to a terminal, or end a line."""
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+"""Characters that do something to a terminal, or end a line, and halves of one."""
 
 Parts = Iterator[list[Statement]]
 Texts = Callable[[int, int], Iterable[tuple[int, str]]]

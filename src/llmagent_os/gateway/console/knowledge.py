@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.visible import visible
 from ..client import Client
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, emitted, say, short, show, table
@@ -68,7 +69,7 @@ def sync(
         emit(done)
         return
     for path, why in done["skipped"].items():
-        say(f"skipped {path}: {why}")
+        say(visible(f"skipped {path}: {why}"))
     say(f"{done['added']} read, {done['same']} as they were, {done['removed']} gone, {len(done['skipped'])} skipped")
 
 
@@ -91,7 +92,8 @@ def search(
 
 
 def _row(hit: dict[str, Any]) -> tuple[object, ...]:
-    return hit["score"], hit["source"], f"{hit['begin']}-{hit['end']}", hit["title"], short(hit["text"], 200)
+    where, title = visible(hit["source"]), visible(hit["title"])
+    return hit["score"], where, f"{hit['begin']}-{hit['end']}", title, short(hit["text"], 200)
 
 
 @knowledge.command("list", epilog=examples("knowledge list", "knowledge list --tag prices --json"))
@@ -119,8 +121,8 @@ def listed(
         for each in found:
             emit(each)
         return
-    rows = ((each["source"], each["title"], each["passages"], each["agent"] or None, each["principal"],
-             ", ".join(each["tags"]), f"{datetime.fromtimestamp(each['added']):%Y-%m-%d %H:%M}")
+    rows = ((visible(each["source"]), visible(each["title"]), each["passages"], each["agent"] or None,
+             each["principal"], ", ".join(each["tags"]), f"{datetime.fromtimestamp(each['added']):%Y-%m-%d %H:%M}")
             for each in found)  # fmt: skip
     show(table(("SOURCE", "TITLE", "PASSAGES", "AGENT", "WHOSE", "TAGS", "ADDED"), rows))
 
