@@ -40,6 +40,8 @@ def test_an_answer_has_the_form_of_its_kind() -> None:
         ("choose", {"options": []}, "options"),
         ("choose", {"options": ["a", "a"]}, "options"),
         ("choose", {"options": [1]}, "options"),
+        ("choose", {"options": ["a", "x" * 100_000]}, "options"),
+        ("correct", {"otherwise": "x" * 300_000, "expires": 5}, "otherwise"),
         ("correct", {"options": ["a"]}, "options"),
         ("fill", {}, "schema"),
         ("approve", {"schema": SCHEMA}, "schema"),
@@ -116,6 +118,46 @@ async def test_it_is_escalated_after_a_time_and_the_first_may_answer_still(tmp_p
         await inbox.answer("ann", "a")
     said = await asked
     assert (said.allowed, said.by, said.value) == (True, "bob", "b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "shown", "fits", "large"),
+    [
+        ("fill", {"type": "string"}, "", 16_000, 16_400),
+        ("fill", {"type": "string", "pattern": "^(a+)+$"}, "", 0, 10_000_000),
+        ("correct", {"type": "string"}, "", 250_000, 270_000),
+        ("correct", {"type": "string"}, "x" * 300_000, 300_000, 301_000),  # what is there may stay
+    ],
+)
+async def test_an_answer_that_is_too_large_is_refused_and_the_question_waits(
+    tmp_path: Path, kind: Any, form: dict[str, Any], shown: str, fits: int, large: int
+) -> None:
+    inbox = Inbox(tmp_path)
+    asked = await inbox.put(
+        Question("q", 7, "default", "ann", "desk", kind, {"value": shown}, {}, "it asks", kind=kind, form=form)
+    )
+    with pytest.raises(
+        InvalidRequest, match=r"this is no answer: it has [\d,]+ bytes as JSON, and [\d,]+ are the most"
+    ):
+        await inbox.answer("ann", "x" * large)
+    assert not asked.done()
+    if fits:
+        assert (await inbox.answer("ann", "x" * fits))["answer"] == "x" * fits
+        await asked
+    else:
+        asked.cancel()
+
+
+async def test_arguments_that_are_too_large_are_put_nowhere(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    question = Question("q", 7, "default", "ann", "desk", "mail", {"text": "short"}, {}, "it asks", editable=True)
+    asked = await inbox.put(question)
+    with pytest.raises(InvalidRequest, match="270,011 bytes as JSON, and 262,144 are the most") as told:
+        await inbox.approvals.answer(
+            Call(1, "approvals.answer", {"id": "q", "allow": True, "arguments": Hidden({"text": "x" * 270_000})},
+                 "k", "t", "ann", 9.0), caller("ann"))  # fmt: skip
+    assert told.value.facts["parameter"] == "arguments" and not asked.done()
+    asked.cancel()
 
 
 async def test_after_its_time_nobody_answers_it(tmp_path: Path) -> None:

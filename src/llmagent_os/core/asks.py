@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from . import schemas, templates
+from . import codec, schemas, templates
 from .errors import InvalidRequest
 from .records import Ask, Json
 from .validity import Unknown, fault
@@ -15,6 +15,10 @@ KINDS: tuple[Ask, ...] = get_args(Ask)
 FIELDS = ("options", "schema", "expires", "otherwise", "escalate")
 """What a question may say beside its words and the value that it is about."""
 OPTIONS = 1000
+ANSWER = 16 << 10
+"""Bytes of an answer as JSON; so many has an option."""
+TEXT = 256 << 10
+"""Bytes of a text that is corrected, or of the arguments that a person puts instead, where those had no more."""
 _NEEDS: Mapping[str, str] = {"choose": "options", "fill": "schema"}
 
 
@@ -35,7 +39,8 @@ def form(kind: Json, asked: Mapping[str, Any]) -> Mapping[str, Json] | None:
     if (otherwise := asked.get("otherwise")) is not None:
         if asked.get("expires") is None:
             raise InvalidRequest("`otherwise` is for a question that `expires`", parameter="otherwise")
-        wrong = fits({"type": "boolean"} if found is None else found, otherwise)
+        wrong = too_large(otherwise, TEXT if kind == "correct" else ANSWER)
+        wrong = wrong or fits({"type": "boolean"} if found is None else found, otherwise)
         if wrong is not None:
             raise InvalidRequest(f"`otherwise` is no answer: {wrong}", parameter="otherwise")
     return found
@@ -48,6 +53,12 @@ def fits(form: Mapping[str, Json], value: Json) -> str | None:
     except Unknown as error:
         return str(error)
     return None if found is None else str(found)
+
+
+def too_large(value: Json, most: int) -> str | None:
+    """What is wrong with the size of an answer; None for nothing."""
+    size = len(codec.dumps(value))
+    return None if size <= most else f"it has {size:,} bytes as JSON, and {most:,} are the most"
 
 
 def escalations(asked: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -65,6 +76,8 @@ def _form(kind: str, asked: Mapping[str, Any]) -> Mapping[str, Json] | None:
         if not texts or not 0 < len(options) <= OPTIONS or len({*options}) < len(options):
             text = f"`options` is a list of texts, no two the same, {OPTIONS:,} at most"
             raise InvalidRequest(text, parameter="options")
+        if wrong := next(filter(None, (too_large(each, ANSWER) for each in options)), None):
+            raise InvalidRequest(f"one of the `options` is too long: {wrong}", parameter="options")
         return {"type": "string"} if any(map(templates.NAME.search, options)) else {"enum": list(options)}
     if kind == "fill":
         return schemas.meant(asked["schema"], "`schema`", "schema")

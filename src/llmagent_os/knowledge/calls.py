@@ -49,10 +49,8 @@ class Calls:
         known, place = self._knowledge(), _own(call, process)
         places = known.places(place.tenant, place.agent, None if process.service is not None else place.principal)
         own = _person(call)
-        hits = [
-            replace(hit, origins=tuple(each for each in hit.origins if each != own))
-            for hit in await known.search(places, sought(call.args))
-        ]
+        found = await known.search(places, sought(call.args))
+        hits = [replace(hit, origins=tuple(each for each in hit.origins if each != own)) for hit in found]
         call.origins = tuple(dict.fromkeys(origin for hit in hits for origin in hit.origins))
         return [hit.told() for hit in hits]
 

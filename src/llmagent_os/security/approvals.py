@@ -261,7 +261,8 @@ def _said(kept: Kept, allow: bool, value: Hidden | None) -> Kept:
         return {}
     if value is None:
         raise InvalidRequest(f"this question is to {kept['kind']}: say a value, or refuse", parameter="value")
-    if (wrong := asks.fits(form, value.value)) is not None:
+    most = _most(kept) if kept["kind"] == "correct" else asks.ANSWER
+    if (wrong := asks.too_large(value.value, most) or asks.fits(form, value.value)) is not None:
         raise InvalidRequest(f"this is no answer: {wrong}", parameter="value")
     return {"answer": value.value}
 
@@ -271,7 +272,14 @@ def _changed(kept: Kept, allow: bool, put: Mapping[str, Any]) -> Mapping[str, An
     if not allow or not kept.get("editable"):
         text = "only a yes comes with other arguments" if not allow else "of this question no argument can be changed"
         raise InvalidRequest(text, parameter="arguments")
+    if (wrong := asks.too_large(put, _most(kept))) is not None:
+        raise InvalidRequest(f"these arguments cannot be put: {wrong}", parameter="arguments")
     return None if codec.canonical(put) == codec.canonical(kept["arguments"]) else put
+
+
+def _most(kept: Kept) -> int:
+    """Bytes of a text or of arguments that a person changes: what is there may stay."""
+    return max(asks.TEXT, len(codec.dumps(kept["arguments"])))
 
 
 def _answer(kept: Kept) -> Answer:
