@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.postings import ENTRY, without
-from llmagent_os.core.records import Place, Sought
+from llmagent_os.core.records import Document, Place, Sought
 from llmagent_os.knowledge import readers, rows, words
 from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
@@ -398,6 +399,23 @@ async def test_a_source_is_one_line_of_text(source: str) -> None:
     with pytest.raises(InvalidRequest, match="one line"):
         await known.add(HERE, [document("a", "good"), document(source, "zebra", "zebra")])
     assert known.documents(known.places("here")) == []
+
+
+async def test_many_documents_are_gathered_and_compared_off_the_loop(tmp_path: Path) -> None:
+    store, threads = SQLiteStore(tmp_path / "known.db"), set[str]()
+
+    def made() -> Iterator[Document]:
+        for n in range(3):
+            threads.add(threading.current_thread().name)
+            yield document("a", f"apples {n}")
+
+    known = knowledge(store)
+    try:
+        assert [await known.add(HERE, made()), await known.add(HERE, made())] == [3, 0]
+    finally:
+        known.close()
+        store.close()
+    assert len(threads) == 1 and threads != {threading.current_thread().name}
 
 
 async def test_a_title_is_one_line() -> None:

@@ -21,12 +21,12 @@ def knowledge_acts(knowledge: Knowledge) -> dict[str, Deed]:
         place = _meant(call, by)
         origins = () if args["trusted"] else (f"document {source}",)
         found = await read(args["data"].value, args["name"], (call.tenant, call.principal))
-        documents = [Document(source, each.text, args["title"] or each.title, each.at, tuple(args["tags"]), origins)
-                     for each in found]  # fmt: skip
-        if not documents:
+        documents = (Document(source, each.text, args["title"] or each.title, each.at, tuple(args["tags"]), origins)
+                     for each in found)  # fmt: skip
+        if not found:
             raise InvalidRequest(f"{args['name']}: there is no text in it", parameter="file")
         new = await knowledge.add(place, documents)
-        return {"source": source, "documents": len(documents), "passages": new, "changed": new > 0}
+        return {"source": source, "documents": len(found), "passages": new, "changed": new > 0}
 
     async def remove(call: Call, by: Caller) -> Json:
         return {"removed": await knowledge.remove(_meant(call, by), call.args["source"])}

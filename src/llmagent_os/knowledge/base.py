@@ -129,13 +129,9 @@ class Knowledge:
 
         What is known already, word for word, stays as it is. They go in in several commits; a small source whole, what
         was of a large one goes when it is all there. Broken off in between, the next time replaces what there is.
-        Raises InvalidRequest for a source that is no name.
+        Raises InvalidRequest for a source that is no name. `documents` may take their time.
         """
-        sources: dict[str, list[Document]] = {}
-        for document in documents:
-            sources.setdefault(document.source, []).append(document)
-        for source in sources:
-            named(source)
+        sources = await self._aside(_by_source, documents)
         passages, batch, size = 0, list[Document](), 0
         async with self._alone(place):
             for found in sources.values():
@@ -239,6 +235,13 @@ class Knowledge:
 def _known(row: Sequence[Any], place: Place) -> Known:
     told = [tuple(codec.loads(each)) for each in row[5:7]]
     return Known(row[0], place, row[2], row[3], row[4], told[0], told[1], *row[7:])
+
+
+def _by_source(documents: Iterable[Document]) -> dict[str, list[Document]]:
+    found: dict[str, list[Document]] = {}
+    for each in documents:
+        found.setdefault(named(each.source), []).append(each)
+    return found
 
 
 def named(source: str) -> str:
