@@ -136,19 +136,53 @@ def test_a_flow_has_somebody_choose_at_the_terminal_or_by_a_command(shell: Shell
     (shell.home / "desk.yaml").write_text(f"name: desk\nflow: {{nodes: {{what: {node}}}}}\n")
     shell.ok("agents", "create", str(shell.home / "desk.yaml"))
     with shell.terminal("run", "desk", "a lamp") as person:
-        said = person.expect(r"Which\? \(nothing: none\) ")
+        said = person.expect(r"Which\? ")
         assert "desk" in said and "asks you to choose" in said and r'2  "no\u001b[2K"' in said
         person.type("1\n")
         person.expect(r"\(choose was answered by owner\)")
         person.expect("refund")
         assert person.end() == 0
     with shell.terminal("run", "desk", "a lamp") as person:
-        person.expect(r"Which\? \(nothing: none\) ")
+        person.expect(r"Which\? ")
         (asked,) = shell.json("approvals", "list")
         assert "no answer" in shell.fails("approvals", "answer", asked["id"], "replace")
         assert 'goes on with "refund"' in shell.ok("approvals", "answer", asked["id"], "refund")
         person.expect(r"\(choose was answered by owner\)")
         assert person.end() == 0
+
+
+FORM = "{type: object, properties: {amount: {type: number, minimum: 1}, reason: {type: string}}, required: [amount]}"
+
+
+def test_what_is_no_answer_is_asked_again_and_only_a_clear_no_refuses(shell: Shell) -> None:
+    (shell.home / "sum.yaml").write_text(
+        "name: sum\nflow: {nodes: {what: {human: 'Which?', ask: choose, options: [refund, replace]},"
+        f" much: {{human: 'How much?', ask: fill, schema: {FORM}}}}},"
+        " edges: [{from: what, to: much}]}\n"
+    )
+    shell.ok("agents", "create", str(shell.home / "sum.yaml"))
+    with shell.terminal("run", "sum", "a lamp") as person:
+        for typed in ("lamp", "3", ""):
+            person.expect(r"Which\? ")
+            person.type(f"{typed}\n")
+            person.expect(r"Refuse, .*\? \[y/N\] " if not typed else "this is no answer")
+        person.type("\n")
+        person.expect(r"Which\? ")
+        person.type("2\n")
+        for amount in ("0", "[", "5"):
+            person.expect("amount.* ")
+            person.type(f"{amount}\n")
+            person.expect("reason.* ")
+            person.type("\n")
+        person.expect(r"\(fill was answered by owner\)")
+        assert person.end() == 0
+    with shell.terminal("run", "sum", "a lamp") as person:
+        person.expect(r"Which\? ")
+        person.type("\n")
+        person.expect(r"Refuse, .*\? \[y/N\] ")
+        person.type("y\n")
+        person.expect(r"\(choose was refused by owner\)")
+        assert person.end() == 1
 
 
 def test_without_a_terminal_a_command_says_what_it_waits_for(shell: Shell) -> None:

@@ -21,6 +21,7 @@ from .echo import echo, forget
 from .output import say
 
 PROMPT = "Allow it? [y/N/edit] "
+REFUSE = "Nothing was typed. Refuse, so that the agent does without? [y/N] "
 _GOES_ON = "        | "
 
 
@@ -132,17 +133,32 @@ class Asker:
                 how = f"allow {which}" if kept.get("form") is None else f"answer {which} VALUE"
                 say(f"    it waits; answer with: llmagent-os approvals {how}, or refuse {which}")
                 return
-            forget()
             try:
-                with echo(True):
-                    answer = await self._answer(kept)
-                found = await self._client.post(f"/v1/approvals/{kept['id']}", answer)
+                found = await self._settled(kept)
                 self._asking.pop(kept["id"], None)
                 say(f"({named(found['tool'])} {became(found)})")
             except LLMAgentOSError as error:  # too late, or not this person's to allow: the answer is waited for still
                 say(f"llmagent-os: {visible(error.message)}")
 
+    async def _settled(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask until there is an answer that is one; the question with it."""
+        while True:
+            forget()
+            try:
+                with echo(True):
+                    answer = await self._answer(kept)
+                found: dict[str, Any] = await self._client.post(f"/v1/approvals/{kept['id']}", answer)
+                return found
+            except InvalidRequest as error:
+                say(f"llmagent-os: {visible(error.message)}")
+
     async def _answer(self, kept: Mapping[str, Any]) -> dict[str, Json]:
+        try:
+            return await self._typed(kept)
+        except EOFError:  # nobody types any more
+            return {"allow": False}
+
+    async def _typed(self, kept: Mapping[str, Any]) -> dict[str, Json]:
         if kept.get("kind") in ("choose", "fill"):
             return await _said(kept)
         while True:
@@ -152,8 +168,10 @@ class Asker:
                 return {"value": kept["arguments"]["value"]}
             if said in ("y", "yes"):
                 return {"allow": True}
-            if said in ("", "n", "no"):
+            if said in ("n", "no") or (not said and (kept.get("form") is None or await _refuses())):
                 return {"allow": False}
+            if not said:
+                continue
             if said in ("e", "edit") and kept.get("form") is not None:
                 return {"value": await typed("type it anew: ")}
             if said in ("e", "edit") and kept["editable"]:
@@ -162,18 +180,29 @@ class Asker:
 
 
 async def _said(kept: Mapping[str, Any]) -> dict[str, Json]:
-    """One of some options, or data by its fields or as a whole; nothing refuses."""
+    """One of some options, or data by its fields or as a whole; who types nothing is asked whether they refuse."""
     fields = kept["form"].get("properties") if kept["kind"] == "fill" else None
     if kept["kind"] == "choose":
         for number, option in enumerate(kept["form"].get("enum", ()), 1):
             say(f"    {number}  {quoted(option)}")
-    if not fields:
-        text = (await typed("Which? (nothing: none) " if kept["kind"] == "choose" else "In YAML: ")).strip()
-        return {"value": value_of(kept, text)} if text else {"allow": False}
-    say("type each field, in YAML; nothing leaves it out")
-    lines = {name: (await typed(f"    {named(name)} ")).strip() for name in fields}
-    value = {name: value_of(kept, text) for name, text in lines.items() if text}
-    return {"value": value} if value else {"allow": False}
+    while True:
+        if not fields:
+            text = (await typed("Which? " if kept["kind"] == "choose" else "In YAML: ")).strip()
+            value = value_of(kept, text) if text else None
+        else:
+            say("type each field, in YAML; nothing leaves it out")
+            lines = {name: (await typed(f"    {named(name)} ")).strip() for name in fields}
+            text = "".join(lines.values())
+            value = {name: value_of(kept, line) for name, line in lines.items() if line}
+        if text:
+            return {"value": value}
+        if await _refuses():
+            return {"allow": False}
+
+
+async def _refuses() -> bool:
+    """Whether somebody who has typed nothing means to give no answer at all."""
+    return (await typed(REFUSE)).strip().lower() in ("y", "yes")
 
 
 async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
@@ -191,15 +220,19 @@ async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
 
 
 async def typed(prompt: str) -> str:
-    """A line from the terminal without its end; cancelling leaves the terminal as it was. At its end: nothing."""
+    """A line from the terminal without its end; cancelling leaves the terminal as it was. At its end: EOFError."""
     print(prompt, end="", file=sys.stderr, flush=True)
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
     def read() -> None:
         text = sys.stdin.readline()
-        if not line.done():
+        if line.done():
+            return
+        if text:
             line.set_result(text.rstrip("\n"))
+        else:
+            line.set_exception(EOFError())
 
     loop.add_reader(sys.stdin, read)
     try:
