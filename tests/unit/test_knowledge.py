@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.postings import ENTRY, without
 from llmagent_os.core.records import Document, Place, Sought
-from llmagent_os.knowledge import readers, rows, words
+from llmagent_os.knowledge import folders, readers, rows, words
 from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
 from llmagent_os.knowledge.passages import cut
@@ -391,6 +392,61 @@ async def test_a_file_whose_name_is_no_text_is_named_and_the_rest_goes_in() -> N
             )  # fmt: skip
             assert all("UTF-8" in why for why in synced.skipped.values())
         assert [hit.text for hit in await found(known, "odd zebras")] == ["zebras"]
+
+
+def test_a_file_that_ends_never_or_is_none_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidRequest, match="no plain file"):
+        folders._made(str(tmp_path / "pipe"), None, (), ())
+    if os.access("/proc/kmsg", os.R_OK):  # a plain file, whose end is never there
+        with suppress(InvalidRequest):
+            folders._made("/proc/kmsg", None, (), ())
+
+
+async def test_a_folder_is_looked_into_and_its_files_are_read_in_another_process(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("apples")
+    opened, known = list[str](), knowledge()
+
+    def heard(event: str, args: tuple[Any, ...]) -> None:
+        if heard_of and event in ("open", "os.scandir") and str(args[0]).startswith(str(tmp_path)):
+            opened.append(f"{event} {args[0]}")
+
+    heard_of = [True]  # a hook stays for good
+    sys.addaudithook(heard)
+    try:
+        assert (await sync(known, HERE, tmp_path)).added == 1 and (await sync(known, HERE, tmp_path)).same == 1
+    finally:
+        heard_of.clear()
+    assert opened == []
+
+
+async def test_what_a_kernel_makes_up_and_what_is_on_another_file_system_is_no_document() -> None:
+    known = knowledge()
+    for folder in ("/proc", "/proc/self/task"):
+        with pytest.raises(InvalidRequest, match="no documents"):
+            await sync(known, HERE, Path(folder))
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == shm.parent.stat().st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    with tempfile.NamedTemporaryFile("w", dir=shm, suffix=".txt") as file:
+        file.write("zebras")
+        file.flush()
+        assert (await sync(known, HERE, shm)).added >= 1
+        synced = await sync(known, HERE, shm.parent)
+        assert "another file system" in synced.skipped[str(shm)]
+        assert synced.removed == 0 and [hit.text for hit in await found(known, "zebras")] == ["zebras"]
+
+
+async def test_the_systems_own_folder_is_left_out(tmp_path: Path) -> None:
+    own, known = tmp_path / "data", knowledge()
+    own.mkdir()
+    (own / "key").write_text("secret zebra")
+    (tmp_path / "a.txt").write_text("zebra")
+    with pytest.raises(InvalidRequest, match="own"):
+        await sync(known, HERE, own, own=own)
+    synced = await sync(known, HERE, tmp_path, own=own)
+    assert (synced.added, list(synced.skipped)) == (1, [str(own)])
+    assert [hit.text for hit in await found(known, "zebra")] == ["zebra"]
 
 
 @pytest.mark.parametrize("source", ["a\nb", "\x1b[2J", "\x00", "\x9b31m", "a\u2028b", "\ud800", "a" * 4096])

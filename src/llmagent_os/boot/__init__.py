@@ -255,7 +255,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         administration.takes({
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
-            **knowledge_acts(knowledge),
+            **knowledge_acts(knowledge, config.data),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,

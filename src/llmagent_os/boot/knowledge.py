@@ -13,8 +13,11 @@ from ..security.administration import Deed
 from ..security.identity import Caller
 
 
-def knowledge_acts(knowledge: Knowledge) -> dict[str, Deed]:
-    """What does the acts of people: what is for everybody takes the scope `agents:write`, a folder `system`."""
+def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
+    """What does the acts of people: what is for everybody takes the scope `agents:write`, a folder `system`.
+
+    The files in `data` are the system's own.
+    """
 
     async def add(call: Call, by: Caller) -> Json:
         args, source = call.args, call.args["source"]
@@ -34,7 +37,8 @@ def knowledge_acts(knowledge: Knowledge) -> dict[str, Deed]:
     async def folder(call: Call, by: Caller) -> Json:
         by.need("system")
         origins = () if call.args["trusted"] else None
-        done = await sync(knowledge, _meant(call, by), Path(call.args["folder"]), call.args["tags"], origins)
+        where, tags = Path(call.args["folder"]), call.args["tags"]
+        done = await sync(knowledge, _meant(call, by), where, tags, origins, own=data)
         return done.told()
 
     return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder}

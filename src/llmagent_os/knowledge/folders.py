@@ -1,25 +1,37 @@
-"""Folders kept in step: what is new or changed goes in, what has vanished goes out, what cannot be read is named."""
+"""Folders kept in step: what is new or changed goes in, what has vanished goes out, what cannot be read is named.
+
+A look into a folder, and the reading of a file, may take for ever (a log of the kernel's, a share of a server that is
+gone). Both are done in another process, with a limit of seconds.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..core import codec
 from ..core.errors import InvalidRequest
+from ..core.outside import outside
 from ..core.places import told as shown
-from ..core.records import Json, Place
-from ..core.trees import Closed, walk
+from ..core.records import Document, Json, Place
+from ..core.trees import Closed, plain, walk
 from .base import Knowledge, digest, named
-from .readers import LARGEST, read
+from .readers import LARGEST, aside, documents_of
 
 NAMED = 1000  # files that are named, of those that were skipped
 HIDDEN = (".", "__pycache__", "node_modules")
 """How the names of files and folders begin that are nobody's documents."""
+LOOKING = 600.0  # seconds that it may take to find all the files of a folder
+MADE_UP = frozenset(
+    ["bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl", "proc", "pstore", "securityfs",
+     "sysfs", "tracefs"]
+)  # fmt: skip
+"""File systems that hold no documents: a kernel makes up what is read there."""
 
 
 @dataclass(slots=True)
@@ -49,21 +61,21 @@ class Synced:
 
 async def sync(
     knowledge: Knowledge, place: Place, folder: Path, tags: Sequence[str] = (), origins: Sequence[str] | None = None,
-    told: Callable[[Synced], None] = lambda synced: None,
+    told: Callable[[Synced], None] = lambda synced: None, own: Path | None = None,
 ) -> Synced:  # fmt: skip
     """Have the documents of a place that are from a folder be what is in it; its files are told from their content.
 
-    `told` hears how far it is. Stopped, it goes on where it was when it is called again. Raises InvalidRequest where
-    there is no such folder.
+    Left out is what is on another file system than the folder (and what is known of it stays), and `own`: a folder of
+    the system itself. `told` hears how far it is. Stopped, it goes on where it was when it is called again. Raises
+    InvalidRequest where there is no such folder, or it is `own` or holds no documents, and where no end is found of it.
     """
-    top, synced, began = os.path.realpath(folder), Synced(), time.monotonic()
-    if not os.path.isdir(top):
-        raise InvalidRequest(f"{folder} is no folder", parameter="folder")
-    before, shut = knowledge.sources(place, top + os.sep), Closed(NAMED)
-    files = list(_files(Path(top), shut))
-    for path, why in shut.first:
+    synced, began = Synced(), time.monotonic()
+    looked = outside(_looked, str(folder), str(own or ""), source=shown(str(folder)), seconds=LOOKING, cpu=LOOKING)
+    top, files, others, shut = await looked
+    before = knowledge.sources(place, os.path.join(top, ""))
+    for path, why in shut:
         synced.skip(shown(path), why)
-    synced.files, there = len(files), set[str]()
+    synced.files, there = len(files), {path for path in before if path.startswith(others)}
     for path, size in files:
         there.add(path)
         await _one(knowledge, place, path, size, before.get(path), (tuple(tags), origins), synced)
@@ -83,33 +95,80 @@ async def _one(
     try:
         if size > LARGEST:
             raise InvalidRequest(f"it is larger than {LARGEST >> 20} MiB")
-        data = Path(named(path)).read_bytes()
-        whose = (f"document {path}",) if origins is None else tuple(origins)
-        about = digest(codec.dumps([digest(data), tags, whose]))
-        if about == before:
+        whose = (f"document {named(path)}",) if origins is None else tuple(origins)
+        reader = place.tenant, place.principal
+        about, made = await aside(_made, path, before, tags, whose, name=path, whose=reader)
+        if made is None:
             synced.same += 1
             return
-        made = await read(data, path, (place.tenant, place.principal))
         found = [replace(each, tags=tags, origins=whose, hash=about) for each in made]
         if not found:
             raise InvalidRequest("there is no text in it")
         await knowledge.add(place, found)
         synced.added += 1
-    except (InvalidRequest, OSError) as error:
-        synced.skip(shown(path), error.message if isinstance(error, InvalidRequest) else error.strerror or str(error))
+    except InvalidRequest as error:
+        synced.skip(shown(path), error.message)
         if before is not None:  # what it said is not what it says
             await knowledge.remove(place, path)
 
 
-def _files(top: Path, shut: Closed) -> Iterator[tuple[str, int]]:
-    """The plain files of a folder and those below it, with their sizes; links are not followed."""
-    for here in walk(top, shut):
-        here.folders[:] = [name for name in here.folders if not name.startswith(HIDDEN)]
-        for name in here.others:
+def _made(
+    path: str, before: str | None, tags: tuple[str, ...], whose: tuple[str, ...]
+) -> tuple[str, list[Document] | None]:
+    """The hash of a file with what is said of it, and its documents: None where that hash is the one from before."""
+    try:
+        with plain(path) as file:
+            data = file.read(LARGEST + 1) or b""  # None: it would have to be waited for
+    except OSError as error:
+        raise InvalidRequest(error.strerror or str(error), parameter="file") from None
+    if len(data) > LARGEST:
+        raise InvalidRequest(f"it is larger than {LARGEST >> 20} MiB", parameter="file")
+    about = digest(codec.dumps([digest(data), tags, whose]))
+    return about, None if about == before else documents_of(data, path)
+
+
+def _looked(
+    folder: str, own: str
+) -> tuple[str, list[tuple[str, int]], tuple[str, ...], list[tuple[str, str]]]:  # fmt: skip
+    """A folder's real path; the plain files in it and below, with their sizes; how the paths begin that were left out;
+    and what is shut, with why. Links are not followed.
+    """
+    top, own = os.path.realpath(folder), own and os.path.realpath(own)
+    if not os.path.isdir(top):
+        raise InvalidRequest(f"{folder} is no folder", parameter="folder")
+    device = os.stat(top).st_dev
+    if top == own or _kind(device) in MADE_UP:
+        raise InvalidRequest(f"{folder} holds no documents: it is the system's own", parameter="folder")
+    files, others, shut = list[tuple[str, int]](), list[str](), Closed(NAMED)
+    for here in walk(Path(top), shut):
+        folders = [name for name in here.folders if not name.startswith(HIDDEN)]
+        here.folders.clear()
+        for name in folders + here.others:
+            path = here.path + name
             try:
                 about = os.stat(name, dir_fd=here.at, follow_symlinks=False)
             except OSError as why:
-                shut(here.path + name, why)
+                shut(path, why)
                 continue
             if stat.S_ISREG(about.st_mode) and not name.startswith(HIDDEN):
-                yield os.path.join(top, here.path + name), about.st_size
+                files.append((os.path.join(top, path), about.st_size))
+            elif stat.S_ISDIR(about.st_mode):
+                whole = os.path.join(top, path)
+                if whole == own:
+                    shut(whole, OSError("it is the system's own"))
+                elif about.st_dev != device:
+                    shut(whole, OSError("it is on another file system: sync it by its own name"))
+                    others.append(os.path.join(whole, ""))
+                else:
+                    here.folders.append(name)
+    return top, files, tuple(others), [(os.path.join(top, path), why) for path, why in shut.first]
+
+
+def _kind(device: int) -> str:
+    """Of what kind a file system is, where that is told."""
+    with suppress(OSError), open("/proc/self/mountinfo", errors="replace") as mounts:
+        for mount in mounts:
+            about = mount.split()
+            if about[2] == f"{os.major(device)}:{os.minor(device)}":
+                return about[about.index("-") + 1]
+    return ""

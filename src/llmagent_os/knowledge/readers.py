@@ -16,7 +16,7 @@ from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ..core import codec, documents
@@ -34,6 +34,7 @@ FIELD = 1 << 20  # characters of a field of a table
 NAMES = ("title", "name", "summary", "subject", "question", "id", "标题", "名称")
 """What in a record tells its title, the first that is there."""
 
+T = TypeVar("T")
 Made = Iterator[Document]
 Reader = Callable[[bytes, str], Made]
 
@@ -63,8 +64,13 @@ async def read(data: bytes, name: str, whose: tuple[str, str] = ("", "")) -> lis
     """
     if len(data) > LARGEST:
         raise InvalidRequest(f"{name} is larger than {LARGEST >> 20} MiB", parameter="file")
+    return await aside(documents_of, data, name, name=name, whose=whose)
+
+
+async def aside(work: Callable[..., T], *args: Any, name: str, whose: tuple[str, str]) -> T:
+    """What a function makes of a file, in another process and its limits (see `read` and `core.outside`)."""
     async with _share(PERSON, *whose), _share(TENANT, whose[0]):
-        return await outside(documents_of, data, name, source=name, seconds=SECONDS, cpu=CPU)
+        return await outside(work, *args, source=name, seconds=SECONDS, cpu=CPU)
 
 
 def _share(most: int, *whose: str) -> asyncio.Semaphore:
