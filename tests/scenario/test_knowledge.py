@@ -164,6 +164,19 @@ async def test_an_agent_asks_for_what_is_known_as_a_tool(tmp_path: Path) -> None
             await api.system.agents.create({"name": "odd", "knowledge": {"recall": "sometimes"}})
 
 
+@pytest.mark.parametrize("arguments", [{}, {"query": "rent"}, {"text": " "}, {"text": ["rent"]}])
+async def test_a_model_that_does_not_say_what_it_looks_for_is_told_so(tmp_path: Path, arguments: Json) -> None:
+    async with gate(tmp_path) as api:
+        await put(api, "house.md", HOUSE, shared="true")
+        rules = [
+            {"step": 0, "calls": [{"name": "recall", "arguments": arguments}]},
+            {"step": 1, "match": "recall takes `text`", "text": "I see."},
+        ]
+        await api.script("asks", *rules, {"text": "It is not known."})
+        await api.system.agents.create({"name": "clerk", "model": "asks", "knowledge": {"recall": "tool"}})
+        assert (await api.system.agents.ask("clerk", "hello"))["text"] == "I see."
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_what_was_read_from_somebody_untrusted_is_so_when_it_is_recalled(tmp_path: Path, restarts: bool) -> None:
     bank = Bank()

@@ -417,7 +417,7 @@ class Agent:
             if call.name in self._agents:
                 result = await self._consult(sys, turn, self._agents[call.name], call)
             elif call.name == recalled.RECALL and self._recalls == "tool":
-                result = await self._recall(sys, turn, str(call.arguments.get("text", "")))
+                result = await self._recall(sys, turn, recalled.sought(call.arguments))
             elif call.name in self.spec.tools:
                 result = await sys.call(call.name, dict(call.arguments), show=RESULT_CHARACTERS)
             else:

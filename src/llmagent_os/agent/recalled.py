@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..core import frames
+from ..core.errors import InvalidRequest
 from ..core.records import Json, ToolSpec
 
 RECALL = "recall"
@@ -24,6 +25,17 @@ _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
 Hits = Sequence[Mapping[str, Json]]
 """As the syscall `recall` returns them."""
+
+
+def sought(arguments: Mapping[str, Json]) -> str:
+    """What a model looks for; raises InvalidRequest where its arguments do not say that."""
+    text = arguments.get("text")
+    if not isinstance(text, str) or not text.strip():
+        given = ", ".join(map(repr, arguments)) or "nothing"
+        raise InvalidRequest(
+            f"{RECALL} takes `text`, what is looked for in words; it was given {given}", parameter="text"
+        )
+    return text
 
 
 def told(hits: Hits, before: int = 0) -> str:
