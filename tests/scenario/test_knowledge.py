@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,3 +271,21 @@ async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path)
         await api.ask("DELETE", "/v1/knowledge/documents", params={"source": "gazelle\u202etxt.exe", "shared": "true"})
         assert "forgot 1" in (await run("knowledge", "remove", str(tmp_path / "house.md"))).stderr
         assert len((await run("knowledge", "list", "--json")).stdout.splitlines()) == 1
+
+
+async def test_files_that_cannot_be_read_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
+    shell, (a, b, c) = Shell(tmp_path, "[]"), ("a.txt", "contract.pdf", "c.txt")
+    for name in (a, b):
+        (tmp_path / name).write_text("Apples are in the cellar.")
+    (tmp_path / c).symlink_to(a)
+    os.mkfifo(tmp_path / "pipe.txt")
+    async with gate(shell.data) as api:
+        names = (a, b, "pipe.txt", "gone.txt", "models", c)
+        added = await asyncio.to_thread(shell.run, "knowledge", "add", *names)
+        lines = added.stderr.splitlines()
+        assert added.returncode == 1, added.stderr
+        assert [line.partition(": ")[0] for line in lines] == [
+            "added a.txt", *(f"{name} was not added" for name in names[1:-1]), "added c.txt"
+        ]  # fmt: skip
+        assert "PDF" in lines[1] and "no plain file" in lines[2] and "No such file" in lines[3]
+        assert len((await api.get("/v1/knowledge"))[1]["documents"]) == 2

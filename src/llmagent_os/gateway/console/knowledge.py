@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.errors import LLMAgentOSError
+from ...core.trees import plain
 from ...core.visible import visible
-from ..client import Client
+from ..client import Client, NotRunning
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, emitted, say, short, show, table
 
@@ -27,7 +29,7 @@ Source = Annotated[str, typer.Option(metavar="BEGIN", help="How the name of wher
 
 @knowledge.command(epilog=examples("knowledge add handbook.md", "knowledge add *.csv --tag prices --agent clerk"))
 def add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="What is read.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What is read.")],
     agent: Agent = None,
     mine: Mine = False,
     tag: Tags = None,
@@ -37,16 +39,28 @@ def add(
     """Add files to what is known, in place of what was known of them.
 
     Text, Markdown, HTML, JSON, JSONL, CSV, e-mail and source code are read. What they say directs no agent, unless you
-    say that it may."""
+    say that it may. What cannot be read is named, the rest goes in, and the exit code is 1."""
 
-    async def work(client: Client) -> None:
-        about = {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
+    async def work(client: Client) -> bool:
+        whole, about = True, {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
         for file in files:
             source = os.path.abspath(file)
-            done = await client.put("/v1/knowledge/documents", file.read_bytes(), source=source, **about)
+            try:
+                with plain(os.path.realpath(file)) as opened:
+                    content = opened.read()
+                done = await client.put("/v1/knowledge/documents", content, source=source, **about)
+            except NotRunning:
+                raise
+            except (LLMAgentOSError, OSError) as error:
+                why = error.message if isinstance(error, LLMAgentOSError) else error.strerror
+                say(visible(f"{file} was not added: {why}"))
+                whole = False
+                continue
             say(f"added {file}: {done['passages']} passages" if done["changed"] else f"{file} is known already")
+        return whole
 
-    ask(data, work)
+    if not ask(data, work):
+        raise typer.Exit(1)
 
 
 @knowledge.command(epilog=examples("knowledge sync ~/notes", "knowledge sync mail --mine --tag mail"))
