@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,23 @@ async def test_files_that_cannot_be_read_are_named_and_the_rest_goes_in(tmp_path
         ]  # fmt: skip
         assert "PDF" in lines[1] and "no plain file" in lines[2] and "No such file" in lines[3]
         assert len((await api.get("/v1/knowledge"))[1]["documents"]) == 2
+
+
+async def test_what_was_added_by_a_path_is_removed_by_it_also_when_it_is_gone(tmp_path: Path) -> None:
+    shell, notes = Shell(tmp_path, "[]"), tmp_path / "real"
+    (notes / "sub").mkdir(parents=True)
+    (tmp_path / "notes").symlink_to(notes)
+    (tmp_path / "real-2").mkdir()
+    for path in (notes / "a.txt", notes / "sub" / "b.txt", tmp_path / "real-2" / "c.txt", tmp_path / "house.md"):
+        path.write_text(HOUSE)
+    async with gate(shell.data) as api:
+        run = partial(asyncio.to_thread, shell.run, "knowledge")
+        for words in (("add", "house.md"), ("sync", "notes"), ("sync", "real-2")):
+            assert (await run(*words)).returncode == 0
+        assert "forgot 1 documents" in (await run("remove", "house.md")).stderr
+        assert "nothing is known" in (await run("remove", "house.md")).stderr
+        assert (await api.ask("DELETE", f"/v1/knowledge/documents?source={notes}&shared=true"))[1] == {"removed": 0}
+        shutil.rmtree(notes)
+        assert "forgot 2 documents" in (await run("remove", "notes/")).stderr
+        (left,) = (await api.get("/v1/knowledge"))[1]["documents"]
+        assert left["source"] == str(tmp_path / "real-2" / "c.txt")

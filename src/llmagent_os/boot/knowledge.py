@@ -32,7 +32,9 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
         return {"source": source, "documents": len(found), "passages": new, "changed": new > 0}
 
     async def remove(call: Call, by: Caller) -> Json:
-        return {"removed": await knowledge.remove(_meant(call, by), call.args["source"])}
+        place, source = _meant(call, by), call.args["source"]
+        below = knowledge.sources(place, source.rstrip("/") + "/") if call.args["below"] else ()
+        return {"removed": sum([await knowledge.remove(place, each) for each in dict.fromkeys((source, *below))])}
 
     async def folder(call: Call, by: Caller) -> Json:
         by.need("system")

@@ -63,6 +63,7 @@ class Gone(Whose):
     """Which documents are removed."""
 
     source: str = Field(min_length=1)
+    below: bool = Field(False, description="those too whose source is in it, as in a folder")
 
 
 class Synced(Told):

@@ -141,14 +141,22 @@ def listed(
     show(table(("SOURCE", "TITLE", "PASSAGES", "AGENT", "WHOSE", "TAGS", "ADDED"), rows))
 
 
-@knowledge.command(epilog=examples("knowledge remove /home/ann/handbook.md"))
+@knowledge.command(epilog=examples("knowledge remove handbook.md", "knowledge remove ~/notes"))
 def remove(
-    source: Annotated[str, typer.Argument(help="As `knowledge list` tells it.")],
+    source: Annotated[str, typer.Argument(help="As `knowledge list` tells it; or a path, also of what is gone.")],
     agent: Agent = None,
     mine: Mine = False,
     data: Data = None,
 ) -> None:
-    """Forget the documents of a source."""
-    query = {"source": source, "agent": agent or "", "shared": not mine}
-    done = ask(data, lambda client: client.delete("/v1/knowledge/documents", **query))
-    say(f"forgot {done['removed']} documents of {source}" if done["removed"] else f"nothing is known of {source}")
+    """Forget the documents of a source, or of all below a folder; the files stay."""
+
+    async def work(client: Client) -> int:
+        about, done = {"agent": agent or "", "shared": not mine, "below": True}, {"removed": 0}
+        for name in dict.fromkeys((source, os.path.abspath(source), os.path.realpath(source))):
+            done = await client.delete("/v1/knowledge/documents", source=name, **about)
+            if done["removed"]:
+                break
+        return int(done["removed"])
+
+    gone = ask(data, work)
+    say(visible(f"forgot {gone} documents of {source}" if gone else f"nothing is known of {source}"))
