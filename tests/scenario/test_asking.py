@@ -314,6 +314,40 @@ async def test_what_a_person_puts_keeps_to_the_rules(office: Office) -> None:
     assert office.bank.paid == []
 
 
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        ({"to": "DE-ALICE", "amount": 5, "WRONG": "x"}, "pay has amount, to, not WRONG"),
+        ({"to": "DE-ALICE", "amount": "much"}, "amount"),
+        ({"to": "DE-ALICE"}, "amount"),
+    ],
+)
+async def test_arguments_that_the_tool_does_not_take_do_not_spend_the_question(
+    office: Office, put: Json, said: str
+) -> None:
+    found = await office.send(ASKED, wait=0.5)
+    (asked,) = found["questions"]
+    status, told = await office.answer(asked["id"], arguments=put)
+    assert status == 400 and said in told["error"]["message"]
+    assert [each["id"] for each in await office.open("ada")] == [asked["id"]]
+    await office.answer(asked["id"], arguments={"to": "DE-ALICE", "amount": 5})
+    await office.api.get(f"/v1/tasks/{found['task']}?wait=5", **await office.key("ada"))
+    assert office.bank.paid == [("DE-ALICE", 5)]
+
+
+async def test_what_a_program_asks_has_the_arguments_that_it_said(office: Office) -> None:
+    node = {"human": "Pay it?", "ask": "approve", "value": "${input.text}"}
+    await office.system.agents.create({"name": "desk", "flow": {"nodes": {"ok": node}}})
+    found = await office.send("5", agent="desk", wait=0.5)
+    asked = await office.question()
+    shown = {"question": "Pay it?", "value": "5"}
+    status, told = await office.answer(asked["id"], arguments={**shown, "WRONG": "x"})
+    assert status == 400 and "the question has question, value, not WRONG" in told["error"]["message"]
+    await office.answer(asked["id"], arguments={**shown, "value": "4"})
+    _, done = await office.api.get(f"/v1/tasks/{found['task']}?wait=5", **await office.key("ada"))
+    assert '"4"' in done["reply"]["text"] or done["reply"]["output"]["value"] == "4"
+
+
 async def test_a_no_comes_without_arguments(office: Office) -> None:
     (asked,) = (await office.send(ASKED, wait=0.5))["questions"]
     assert (await office.answer(asked["id"], False, arguments={}))[0] == 400

@@ -35,6 +35,7 @@ from ..security.administration import Administration, processes
 from ..security.anomaly import Anomalies
 from ..security.anomaly_statistics import Statistics
 from ..security.approvals import Approvals
+from ..security.forms import Forms
 from ..security.identity import Keys
 from ..security.intents import Intents
 from ..security.people import People
@@ -170,7 +171,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         opened.callback(knowledge.close)
         administration, keys = Administration(), Keys(facts)
         holdings = Tenants(facts, lambda: kernel.engines)
-        approvals = Approvals(facts, lambda pid: kernel.table.find(pid), keys.descends)
+        approvals = Approvals(
+            facts, lambda pid: kernel.table.find(pid), keys.descends,
+            takes=lambda tool, put, asked: Forms(tools).check_changed(tool, put, asked),
+        )  # fmt: skip
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(
             config.anomalies, lambda name: traits(tools, name), lambda pid, why: kernel.runner.pause(pid, why),

@@ -16,10 +16,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ..core import asks, codec
-from ..core.errors import Conflict, InvalidRequest, PermissionDenied, not_found
+from ..core.errors import Conflict, InvalidRequest, LLMAgentOSError, PermissionDenied, not_found
 from ..core.ports import Facts
-from ..core.records import Answer, Call, Hidden, Question
+from ..core.records import Answer, Call, Hidden, Json, Question
 from ..kernel.process import Process
+from .forms import not_taken
 from .identity import Caller
 
 SPACE = "approval"
@@ -48,9 +49,13 @@ class Approvals:
         self, facts: Facts, process: Callable[[int], Process | None] = lambda pid: None,
         descends: Callable[[str, str, str], bool] = lambda key, tenant, principal: False,
         now: Callable[[], float] = time.time,
+        takes: Callable[[str, Mapping[str, Json], Mapping[str, Json]], None] = lambda tool, put, asked: None,
     ) -> None:  # fmt: skip
-        """`process` finds one by its pid; `descends`: whether a key was minted from one of a person's."""
-        self._facts, self._process, self._descends, self._now = facts, process, descends, now
+        """`process` finds one by its pid; `descends`: whether a key was minted from one of a person's.
+
+        `takes` raises for what a tool does not take, put instead of what was asked (see `Forms.check_changed`).
+        """
+        self._facts, self._process, self._descends, self._now, self._takes = facts, process, descends, now, takes
         kept: list[Kept] = [value for _, value in facts.list(SPACE).values()]
         self._open: dict[str, Kept] = {}
         self._of: Counter[tuple[str, str]] = Counter()  # how many of them there are, by tenant and principal
@@ -185,9 +190,9 @@ class Approvals:
         a question that has a form; each `Hidden`).
 
         The result, the record, is somebody else's and so not in the row. Raises NotFound, also for what one may not
-        see; PermissionDenied for a yes that takes somebody else; InvalidRequest for arguments where none can be put,
-        and for a value that is none; Conflict where it has an answer, or where that comes too late: then nothing was
-        done, and nothing will be.
+        see; PermissionDenied for a yes that takes somebody else; InvalidRequest for arguments where none can be put, or
+        that the tool does not take, and for a value that is none; Conflict where it has an answer, or where that comes
+        too late: then nothing was done, and nothing will be.
         """
         name, allow, put = call.args["id"], call.args["allow"], call.args.get("arguments")
         kept = self._open.get(name)
@@ -202,11 +207,23 @@ class Approvals:
         value |= _said(kept, allow, call.args.get("value"))
         if put is not None:
             value["changed"] = _changed(kept, allow, put.value)
+            self._check(kept, put.value)
         self._remove(kept)  # at once: of two answers one counts
         self._settling.add(name)
         call.writes.append(self._facts.written(SPACE, name, value))
         call.ends.append(lambda: self._settle(name, kept))
         return Hidden(value)
+
+    def _check(self, kept: Kept, put: Mapping[str, Json]) -> None:
+        """Raise InvalidRequest for arguments that what was asked about does not have: the question waits on."""
+        asked = kept["arguments"]
+        try:
+            if kept["tool"] != kept.get("kind"):
+                self._takes(kept["tool"], put, asked)
+            elif strange := put.keys() - asked.keys():
+                raise not_taken("the question", strange, asked)
+        except LLMAgentOSError as error:
+            raise InvalidRequest(f"these arguments cannot be put: {error.message}", parameter="arguments") from error
 
     def _settle(self, name: str, kept: Kept) -> None:
         """Let who waits go on, or, where the answer could not be kept, go on waiting."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..core import schemas
 from ..core.errors import InvalidRequest, ToolFailed
@@ -48,6 +48,24 @@ class Forms:
             return
         if wrong is not None:
             raise ToolFailed(f"{tool}: {wrong}", tool=tool)
+
+    def check_changed(self, tool: str, put: Mapping[str, Json], asked: Mapping[str, Json]) -> None:
+        """The same of arguments that a person puts instead of those that were asked about.
+
+        A name that neither those nor the tool's own schema have is refused too, unless the schema says that others may
+        be there: it is mistyped.
+        """
+        found, names = self._tools.get(tool), self.of(tool).names
+        schema = found.spec.parameters if found is not None else {}
+        strange = put.keys() - asked.keys() - set(names)
+        if strange and names and not (schema.get("additionalProperties") or "patternProperties" in schema):
+            raise not_taken(tool, strange, names)
+        self.check(tool, put)
+
+
+def not_taken(what: str, strange: Iterable[str], names: Iterable[str]) -> ToolFailed:
+    """The error about arguments of other names than those that something has."""
+    return ToolFailed(f"{what} has {', '.join(sorted(names))}, not {', '.join(sorted(strange))}", tool=what)
 
 
 def _form(schema: Json) -> Form:
