@@ -432,6 +432,23 @@ def test_a_bad_definition_is_told_by_field(busy: Shell) -> None:
     assert "'oops' is not KEY=VALUE" in busy.fails("agents", "configure", "assistant", "oops")
 
 
+@pytest.mark.parametrize("typed", ["flow check {}", "flow run {}", "run x hi --outcome @{}"])
+def test_a_file_that_is_no_text_is_told_in_a_line(busy: Shell, typed: str) -> None:
+    (busy.home / "latin.yaml").write_bytes("name: café".encode("latin-1"))
+    said = busy.fails(*typed.format("latin.yaml").split())
+    assert said.count("\n") == 1 and "latin.yaml is not text in UTF-8" in said
+
+
+def test_a_flow_that_is_no_file_is_told_as_what_it_is(busy: Shell) -> None:
+    (busy.home / "graphs").mkdir()
+    assert "the file nofile.yaml is not there" in busy.fails("flow", "run", "nofile.yaml")
+    assert "the file here/nofile is not there" in busy.fails("flow", "run", "here/nofile")
+    for folder in ("./graphs/", "graphs"):
+        assert "graphs is a folder" in busy.fails("flow", "run", folder)
+    assert "no agent named 'nothing'; " in busy.fails("flow", "run", "nothing")
+    assert "nothing.yaml cannot be read: No such file" in busy.fails("run", "x", "hi", "--outcome", "@nothing.yaml")
+
+
 # -- replay
 
 

@@ -13,6 +13,7 @@ from ...core import codec
 from ...core.errors import InvalidRequest
 from ...core.visible import assigned, commanded, visible
 from ...core.visible import named as shown
+from .options import text_of
 
 VALUES = frozenset({"--name", "--key-env", "--env", "--data"})
 """Options of ours that have a value."""
@@ -78,7 +79,7 @@ def wanted(
     """The sources that were named; raises InvalidRequest."""
     here = Path(source).expanduser()
     if source.lstrip().startswith("{") or (here.suffix == ".json" and here.is_file()):
-        servers = _servers(source if source.lstrip().startswith("{") else here.read_text(encoding="utf-8"))
+        servers = _servers(source if source.lstrip().startswith("{") else text_of(here))
         if servers is not None:
             return [_server(key, told) for key, told in servers.items()]
     place = str(here.absolute()) if here.exists() else source

@@ -15,7 +15,7 @@ from ..client import Client
 from ..notices import became
 from .asking import columns_of, described, value_of
 from .changes import parsed
-from .options import AsJson, Data, ask, examples, group
+from .options import AsJson, Data, ask, examples, group, text_of
 from .output import emit, emitted
 
 app, approvals = group("approvals", "See and answer what agents ask before they do it.")
@@ -91,7 +91,7 @@ def answer(
 
     async def work(client: Client) -> Any:
         kept = await client.get(f"/v1/approvals/{which}")
-        text = value if file is None else file.read()
+        text = value if file is None else text_of(file)
         if text is not None and kept["form"] is not None:
             said = value_of(kept, text)
         elif kept["kind"] == "correct":

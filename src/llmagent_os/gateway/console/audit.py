@@ -11,7 +11,7 @@ import typer
 from ...config import load
 from ...core import codec
 from ...offline import audited, pinned, tool_calls
-from .options import AsJson, Data, examples, group
+from .options import AsJson, Data, examples, group, text_of
 from .output import emit, emitted, say, short, show, table
 
 app, audit = group("audit", "Verify the journal, and show what tools were called.")
@@ -30,7 +30,7 @@ def verify(
 
     Works beside a running system and without one. Exit code 1 if anything is not as it was recorded.
     """
-    found = audited(load({"data": data}), key, copy.read_text().splitlines() if copy is not None else ())
+    found = audited(load({"data": data}), key, text_of(copy).splitlines() if copy is not None else ())
     if as_json:
         emit(found)
     else:

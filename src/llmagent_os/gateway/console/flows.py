@@ -14,7 +14,7 @@ import yaml
 from ...core import documents
 from ...core.errors import Conflict, InvalidRequest, NotFound
 from ..client import Client
-from .options import AsJson, Data, ask, examples, group, written
+from .options import AsJson, Data, ask, examples, group, text_of, written
 from .output import ago, emit, emitted, say, short, show, table
 
 app, flow = group("flow", "Check, run, watch and draw flows.")
@@ -43,7 +43,7 @@ def check(file: File, as_json: AsJson = False, data: Data = None) -> None:
 
 
 async def _checked(client: Client, file: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await client.post("/v1/flows/check", {"text": file.read_text()}))["flows"]
+    found: list[dict[str, Any]] = (await client.post("/v1/flows/check", {"text": text_of(file)}))["flows"]
     if not found:
         raise InvalidRequest(f"{file} has no definition with a `flow` in it", parameter="file")
     return found
@@ -60,11 +60,28 @@ def run(
     """Run a flow and print its result; of a file, after its definitions are put in place."""
 
     async def work(client: Client) -> dict[str, Any]:
-        name = await _placed(client, Path(target)) if Path(target).is_file() else target
-        begun = await client.post(f"/v1/flows/{name}/runs", {"text": given, "wait": 0} if given else {"wait": 0})
+        name = await _placed(client, Path(target)) if _is_file(target) else target
+        try:
+            begun = await client.post(f"/v1/flows/{name}/runs", {"text": given, "wait": 0} if given else {"wait": 0})
+        except NotFound as error:
+            raise NotFound(f"{error.message}; {_what(Path(target))}", **error.facts) from error
         return await _followed(client, begun, watch)
 
     _ended(ask(data, work), as_json)
+
+
+def _is_file(target: str) -> bool:
+    """Whether a file is meant, and no flow's name; raises InvalidRequest for a file that is not there, or a folder."""
+    file = Path(target)
+    if file.is_file():
+        return True
+    if file.name != target or file.suffix in (".yaml", ".yml", ".json"):
+        raise InvalidRequest(f"{_what(file)}; give a file with a flow, or a flow's name", parameter="file")
+    return False
+
+
+def _what(file: Path) -> str:
+    return f"{file} is a folder" if file.is_dir() else f"the file {file} is not there"
 
 
 async def _placed(client: Client, file: Path) -> str:

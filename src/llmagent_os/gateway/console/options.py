@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
@@ -91,6 +91,17 @@ async def reach(where: Address, work: Callable[[Client], Awaitable[T]]) -> T:
     """Do something with the system at an address."""
     async with Client(where.url, where.key) as client:
         return await work(client)
+
+
+def text_of(file: Path | TextIO) -> str:
+    """The text in a file, or of what is piped in; raises InvalidRequest where there is none, or it is not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8") if isinstance(file, Path) else file.read()
+    except UnicodeDecodeError as error:
+        name = file if isinstance(file, Path) else file.name
+        raise InvalidRequest(f"{name} is not text in UTF-8: {error.reason}", parameter="file") from error
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", parameter="file") from error
 
 
 def written(text: str) -> Any:

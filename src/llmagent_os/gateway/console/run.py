@@ -13,7 +13,7 @@ from ...core.records import Json
 from ...core.visible import visible
 from ..client import Client
 from .conversation import answer, tell_more
-from .options import AsJson, Data, ask, commands, examples
+from .options import AsJson, Data, ask, commands, examples, text_of
 from .output import emit, say
 from .screen import Screen
 
@@ -41,11 +41,11 @@ def run(
 
     With an outcome that is not reached it exits with 1.
     """
-    body: dict[str, Json] = {"text": sys.stdin.read() if text == "-" else text, "session": session}
+    body: dict[str, Json] = {"text": text_of(sys.stdin) if text == "-" else text, "session": session}
     if when != "queue":
         body["when"] = when
     if outcome is not None:
-        wanted = Path(outcome[1:]).read_text() if outcome.startswith("@") else outcome
+        wanted = text_of(Path(outcome[1:])) if outcome.startswith("@") else outcome
         body["options"] = {"outcome": documents.one(wanted, "the outcome")}
 
     async def work(client: Client) -> Json:
