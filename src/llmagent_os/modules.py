@@ -81,8 +81,11 @@ class KnowledgeBase:
         known = self._knowledge
         return [each.told() for each in known.documents(known.places(DEFAULT), limit=-1)]
 
-    def sync(self, folder: str | Path, tags: Sequence[str] = ()) -> dict[str, Json]:
-        """Have what is known of a folder be what is in it; `skipped` names what cannot be read, and why."""
+    def sync(self, folder: str | Path, tags: Sequence[str] | None = None) -> dict[str, Json]:
+        """Have what is known of a folder be what is in it; `skipped` names what cannot be read, and why.
+
+        Without `tags` those from before stay.
+        """
         return self._done(folders.sync(self._knowledge, self._place, Path(folder), tags)).told()
 
     def search(self, text: str, limit: int = 10, tags: Sequence[str] = ()) -> Told:

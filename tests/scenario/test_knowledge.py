@@ -258,7 +258,15 @@ async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path)
         added = await run("knowledge", "add", "house.md", "--tag", "home")
         assert added.returncode == 0 and "added house.md: 1 passages" in added.stderr
         assert "is known already" in (await run("knowledge", "add", "house.md", "--tag", "home")).stderr
-        assert "1 read, 0 as they were, 0 gone, 0 skipped" in (await run("knowledge", "sync", "notes")).stderr
+        assert "is known already" in (await run("knowledge", "add", "house.md")).stderr  # its tag stays
+        assert "1 read, 0 as they" in (await run("knowledge", "sync", "notes", "--tag", "n", "--trusted")).stderr
+        assert "0 read, 1 as they were, 0 gone, 0 skipped" in (await run("knowledge", "sync", "notes")).stderr
+        (told,) = (await api.get("/v1/knowledge?tags=n"))[1]["documents"]
+        assert told["origins"] == []
+        assert "1 read" in (await run("knowledge", "sync", "notes", "--tag", "", "--untrusted")).stderr
+        assert (await api.get("/v1/knowledge?tags=n"))[1]["documents"] == []
+        assert "added" in (await run("knowledge", "add", "house.md", "--tag", "")).stderr
+        assert "added" in (await run("knowledge", "add", "house.md", "--tag", "home")).stderr
         told = (await run("knowledge", "search", "when is the rent due?", "--tag", "home", "--json")).stdout
         assert [json.loads(line)["source"] for line in told.splitlines()] == [str(tmp_path / "house.md")]
         assert "cellar" in (await run("knowledge", "search", "apples")).stdout

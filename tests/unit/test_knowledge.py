@@ -170,7 +170,7 @@ async def test_a_large_source_goes_in_and_out_in_parts_and_what_was_broken_off_i
     with pytest.raises(Broken):
         await breaking(store, commits).add(HERE, new)
     again = knowledge(store)
-    assert (again.sources(HERE)["a"] == "") == (commits > 0)  # nothing was begun, or it is there in part
+    assert (again.sources(HERE)["a"].hash == "") == (commits > 0)  # nothing was begun, or it is there in part
     assert await again.add(HERE, new) > 6 and await again.add(HERE, new) == 0
     assert [m - n for m, n in zip(rows_of(store), before, strict=True)][:2] == rows_of(whole)[:2]
     assert await found(again, "pears") == [] and len(await found(again, "apples", limit=50)) == rows_of(whole)[1]
@@ -373,9 +373,31 @@ async def test_a_folder_is_kept_in_step() -> None:
         assert known.documents(known.places("here")) == before
         (top / "sub" / "a.txt").write_text("plums")
         (top / "b.txt").unlink()
-        third = await sync(known, HERE, top, tags=("fruit",), origins=())
+        third = await sync(known, HERE, top, tags=("fruit",), trusted=True)
         assert (third.added, third.removed) == (1, 1)
         assert await found(known, "apples pears") == [] and (await found(known, "plums"))[0].origins == ()
+
+
+async def test_what_was_said_of_a_folder_stays_until_something_else_is_said(tmp_path: Path) -> None:
+    known, (a, b, c) = knowledge(), (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
+
+    def said(path: Path) -> tuple[tuple[str, ...], bool]:
+        about = known.said(HERE, str(path))
+        assert about is not None
+        return about.tags, about.trusted
+
+    a.write_text("apples")
+    b.write_text("pears")
+    await sync(known, HERE, tmp_path, ("notes", "fruit"), trusted=True)
+    assert (await sync(known, HERE, tmp_path)).same == 2
+    a.write_text("more apples")
+    c.write_text("new")
+    assert (await sync(known, HERE, tmp_path)).added == 2
+    assert said(a) == said(b) == (("notes", "fruit"), True) and said(c) == (("notes", "fruit"), False)
+    assert (await sync(known, HERE, tmp_path, trusted=False)).same == 1
+    assert said(a) == said(c) == (("notes", "fruit"), False)
+    await sync(known, HERE, tmp_path, ())
+    assert said(a) == said(b) == said(c) == ((), False)
 
 
 async def test_a_file_whose_name_is_no_text_is_named_and_the_rest_goes_in() -> None:
@@ -397,10 +419,10 @@ async def test_a_file_whose_name_is_no_text_is_named_and_the_rest_goes_in() -> N
 def test_a_file_that_ends_never_or_is_none_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidRequest, match="no plain file"):
-        folders._made(str(tmp_path / "pipe"), None, (), ())
+        folders._made(str(tmp_path / "pipe"), "", (), ())
     if os.access("/proc/kmsg", os.R_OK):  # a plain file, whose end is never there
         with suppress(InvalidRequest):
-            folders._made("/proc/kmsg", None, (), ())
+            folders._made("/proc/kmsg", "", (), ())
 
 
 async def test_a_folder_is_looked_into_and_its_files_are_read_in_another_process(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InvalidRequest
 from ..core.records import SHARED, Call, Document, Json, Place
-from ..knowledge.base import Knowledge
+from ..knowledge.base import Knowledge, Said
 from ..knowledge.folders import sync
 from ..knowledge.readers import read
 from ..security.administration import Deed
@@ -22,9 +23,12 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
     async def add(call: Call, by: Caller) -> Json:
         args, source = call.args, call.args["source"]
         place = _meant(call, by)
-        origins = () if args["trusted"] else (f"document {source}",)
+        was = knowledge.said(place, source) or Said("", (), trusted=False)
+        trusted, tags = args["trusted"], _tags(args["tags"])
+        tags = was.tags if tags is None else tags
+        origins = () if (was.trusted if trusted is None else trusted) else (f"document {source}",)
         found = await read(args["data"].value, args["name"], (call.tenant, call.principal))
-        documents = (Document(source, each.text, args["title"] or each.title, each.at, tuple(args["tags"]), origins)
+        documents = (Document(source, each.text, args["title"] or each.title, each.at, tags, origins)
                      for each in found)  # fmt: skip
         if not found:
             raise InvalidRequest(f"{args['name']}: there is no text in it", parameter="file")
@@ -38,12 +42,16 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
 
     async def folder(call: Call, by: Caller) -> Json:
         by.need("system")
-        origins = () if call.args["trusted"] else None
-        where, tags = Path(call.args["folder"]), call.args["tags"]
-        done = await sync(knowledge, _meant(call, by), where, tags, origins, own=data)
+        where, tags, trusted = Path(call.args["folder"]), _tags(call.args["tags"]), call.args["trusted"]
+        done = await sync(knowledge, _meant(call, by), where, tags, trusted, own=data)
         return done.told()
 
     return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder}
+
+
+def _tags(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The tags that were said, without empty ones: None where nothing was, which leaves those from before."""
+    return None if given is None else tuple(filter(None, given))
 
 
 def _meant(call: Call, by: Caller) -> Place:

@@ -45,10 +45,10 @@ class Listed(Filters):
 
 
 class Told(Whose):
-    """About a document, or the files of a folder."""
+    """About a document, or the files of a folder; what is not said stays as it was said before."""
 
-    tags: list[str] = Field(default_factory=list)
-    trusted: bool = Field(False, description="its words may direct an agent, as the caller's own do")
+    tags: list[str] | None = Field(None, description="a list with nothing but an empty one takes them away")
+    trusted: bool | None = Field(None, description="its words may direct an agent, as the caller's own do")
 
 
 class Added(Told):

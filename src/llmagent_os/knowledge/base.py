@@ -53,6 +53,17 @@ class Known:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is known of a source: the hash of its content (empty for one that is there in part, because it was broken
+    off), and what was said of it: its tags, and whether its words may direct an agent.
+    """
+
+    hash: str
+    tags: tuple[str, ...]
+    trusted: bool
+
+
 class Knowledge:
     """Documents in a store. What is written is found as soon as the call that wrote it returns."""
 
@@ -89,13 +100,20 @@ class Knowledge:
         by_number = {number: place for place, number in self._places.items()}
         return [_known(row, by_number[row[1]]) for row in self._store.read("know.documents", *args)]
 
-    def sources(self, place: Place, begin: str = "") -> dict[str, str]:
-        """The sources of a place that begin so, each with the hash of its content: empty for one that is there in part,
-        because it was broken off.
-        """
+    def sources(self, place: Place, begin: str = "") -> dict[str, Said]:
+        """The sources of a place that begin so."""
+        return self._said(place, "know.sources", begin)
+
+    def said(self, place: Place, source: str) -> Said | None:
+        """What is known of one source, where it is."""
+        return self._said(place, "know.said", source).get(source)
+
+    def _said(self, place: Place, statement: str, source: str) -> dict[str, Said]:
         self._load()
         number = self._places.get(place)
-        return {} if number is None else dict(self._store.read("know.sources", number, begin))
+        rows = () if number is None else self._store.read(statement, number, source)
+        return {each: Said(about, tuple(codec.loads(tags)), not codec.loads(origins))
+                for each, about, tags, origins in rows}  # fmt: skip
 
     async def search(self, places: dict[int, Place], sought: Sought) -> list[Hit]:
         """The passages that fit best, the best first. Raises MissingExtra where numpy is not installed."""

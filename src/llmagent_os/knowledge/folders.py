@@ -20,7 +20,7 @@ from ..core.outside import outside
 from ..core.places import told as shown
 from ..core.records import Document, Json, Place
 from ..core.trees import Closed, plain, walk
-from .base import Knowledge, digest, named
+from .base import Knowledge, Said, digest, named
 from .readers import LARGEST, aside, documents_of
 
 NAMED = 1000  # files that are named, of those that were skipped
@@ -60,10 +60,13 @@ class Synced:
 
 
 async def sync(
-    knowledge: Knowledge, place: Place, folder: Path, tags: Sequence[str] = (), origins: Sequence[str] | None = None,
-    told: Callable[[Synced], None] = lambda synced: None, own: Path | None = None,
+    knowledge: Knowledge, place: Place, folder: Path, tags: Sequence[str] | None = None,
+    trusted: bool | None = None,told: Callable[[Synced], None] = lambda synced: None, own: Path | None = None,
 ) -> Synced:  # fmt: skip
     """Have the documents of a place that are from a folder be what is in it; its files are told from their content.
+
+    Where nothing is said of `tags`, or of whether its words may direct an agent (`trusted`), each file keeps what was
+    said of it before; a new one has the tags that all have, and is not trusted.
 
     Left out is what is on another file system than the folder (and what is known of it stays), and `own`: a folder of
     the system itself. `told` hears how far it is. Stopped, it goes on where it was when it is called again. Raises
@@ -76,9 +79,14 @@ async def sync(
     for path, why in shut:
         synced.skip(shown(path), why)
     synced.files, there = len(files), {path for path in before if path.startswith(others)}
+    first = next(iter(before.values())).tags if before else ()
+    common = tuple(tag for tag in first if all(tag in each.tags for each in before.values()))
     for path, size in files:
         there.add(path)
-        await _one(knowledge, place, path, size, before.get(path), (tuple(tags), origins), synced)
+        was = before.get(path, Said("", common, trusted=False))
+        wanted = Said(was.hash, was.tags if tags is None else tuple(tags), was.trusted if trusted is None else trusted)
+        if not await _one(knowledge, place, path, size, wanted, synced) and path in before:
+            await knowledge.remove(place, path)  # what it said is not what it says
         synced.done += 1
         synced.left = (time.monotonic() - began) / synced.done * (synced.files - synced.done)
         told(synced)
@@ -87,34 +95,29 @@ async def sync(
     return synced
 
 
-async def _one(
-    knowledge: Knowledge, place: Place, path: str, size: int, before: str | None,
-    given: tuple[tuple[str, ...], Sequence[str] | None], synced: Synced,
-) -> None:  # fmt: skip
-    tags, origins = given
+async def _one(knowledge: Knowledge, place: Place, path: str, size: int, said: Said, synced: Synced) -> bool:
+    """Have a file known as it is; False where it cannot be read."""
     try:
         if size > LARGEST:
             raise InvalidRequest(f"it is larger than {LARGEST >> 20} MiB")
-        whose = (f"document {named(path)}",) if origins is None else tuple(origins)
+        whose = () if said.trusted else (f"document {named(path)}",)
         reader = place.tenant, place.principal
-        about, made = await aside(_made, path, before, tags, whose, name=path, whose=reader)
+        about, made = await aside(_made, path, said.hash, said.tags, whose, name=path, whose=reader)
         if made is None:
             synced.same += 1
-            return
-        found = [replace(each, tags=tags, origins=whose, hash=about) for each in made]
+            return True
+        found = [replace(each, tags=said.tags, origins=whose, hash=about) for each in made]
         if not found:
             raise InvalidRequest("there is no text in it")
         await knowledge.add(place, found)
         synced.added += 1
+        return True
     except InvalidRequest as error:
         synced.skip(shown(path), error.message)
-        if before is not None:  # what it said is not what it says
-            await knowledge.remove(place, path)
+        return False
 
 
-def _made(
-    path: str, before: str | None, tags: tuple[str, ...], whose: tuple[str, ...]
-) -> tuple[str, list[Document] | None]:
+def _made(path: str, before: str, tags: tuple[str, ...], whose: tuple[str, ...]) -> tuple[str, list[Document] | None]:
     """The hash of a file with what is said of it, and its documents: None where that hash is the one from before."""
     try:
         with plain(path) as file:

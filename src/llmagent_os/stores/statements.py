@@ -240,8 +240,9 @@ READS = {
     "know.ranges": f"SELECT first, last FROM document WHERE {SOUGHT} AND last >= first ORDER BY first",
     "know.of": f"SELECT {DOCUMENT} FROM document WHERE place = ? AND source = ?",
     "know.hash": "SELECT min(hash) FROM document WHERE place = ? AND source = ?",
-    "know.sources": "SELECT source, min(hash) FROM document WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 "
-    "GROUP BY source",
+    "know.said": "SELECT source, min(hash), tags, origins FROM document WHERE place = ? AND source = ? GROUP BY source",
+    "know.sources": "SELECT source, min(hash), tags, origins FROM document "
+    "WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 GROUP BY source",
     "know.texts": "SELECT passage, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
     "know.passages": "SELECT passage, begin, text, document, place, source, title, tags, origins, at "
     "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",

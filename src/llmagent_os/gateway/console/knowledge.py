@@ -23,7 +23,14 @@ PAGE = 1000  # documents that are asked for at once
 Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="An agent's alone; every agent's without it.")]
 Mine = Annotated[bool, typer.Option("--mine", help="Yours alone; everybody's without it.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be given several times.")]
-Trusted = Annotated[bool, typer.Option("--trusted", help="Its words may direct an agent, as your own do.")]
+Given = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="May be given several times; '' takes them away. As before without it."),
+]
+Trusted = Annotated[
+    bool | None,
+    typer.Option("--trusted/--untrusted", help="Its words may direct an agent, as your own do. As before without it."),
+]
 Source = Annotated[str, typer.Option(metavar="BEGIN", help="How the name of where they are from begins.")]
 
 
@@ -32,8 +39,8 @@ def add(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What is read.")],
     agent: Agent = None,
     mine: Mine = False,
-    tag: Tags = None,
-    trusted: Trusted = False,
+    tag: Given = None,
+    trusted: Trusted = None,
     data: Data = None,
 ) -> None:
     """Add files to what is known, in place of what was known of them.
@@ -42,7 +49,7 @@ def add(
     say that it may. What cannot be read is named, the rest goes in, and the exit code is 1."""
 
     async def work(client: Client) -> bool:
-        whole, about = True, {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
+        whole, about = True, {"agent": agent or "", "shared": not mine, "tags": tag or None, "trusted": trusted}
         for file in files:
             source = os.path.abspath(file)
             try:
@@ -68,15 +75,16 @@ def sync(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With all that is below it.")],
     agent: Agent = None,
     mine: Mine = False,
-    tag: Tags = None,
-    trusted: Trusted = False,
+    tag: Given = None,
+    trusted: Trusted = None,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
     """Have what is known of a folder be what is in it: only what changed is read, what vanished is forgotten.
 
-    Stopped, it goes on where it was."""
-    about = {"agent": agent or "", "shared": not mine, "tags": tag or [], "trusted": trusted}
+    Stopped, it goes on where it was. Without --tag, and without --trusted or --untrusted, each file keeps what was said
+    of it before; a new one has the tags that all have, and directs no agent."""
+    about = {"agent": agent or "", "shared": not mine, "tags": tag or None, "trusted": trusted}
     body = {"folder": os.path.abspath(folder), **about}
     done = ask(data, lambda client: client.post("/v1/knowledge/sync", body))
     if as_json:
