@@ -170,10 +170,10 @@ def test_what_is_no_answer_is_asked_again_and_only_a_clear_no_refuses(shell: She
         person.expect(r"Which\? ")
         person.type("2\n")
         for amount in ("0", "[", "5"):
-            person.expect("amount.* ")
+            person.expect(r"amount \(number, at least 1\) ")
             person.type(f"{amount}\n")
-            person.expect("reason.* ")
-            person.type("\n")
+            person.expect(r"reason \(string\) ")
+            person.type("12\n")
         person.expect(r"\(fill was answered by owner\)")
         assert person.end() == 0
     with shell.terminal("run", "sum", "a lamp") as person:

@@ -198,6 +198,31 @@ def test_a_question_is_told_with_its_times_and_nothing_in_it_plays_tricks() -> N
     assert became(KEPT | {"allowed": True, "by": "ann", "answer": "2"}) == "was answered by ann"
 
 
+def test_a_question_says_what_can_be_answered() -> None:
+    assert list(described(KEPT))[3:6] == [r'    1  "refund"', '    2  "2"', '    3  "none"']
+    fields = {
+        "amount": {"type": "number", "minimum": 1, "maximum": 90}, "why\x1b": {"enum": ["late", "no\u202e"]},
+        "note": {"$ref": "#/$defs/note"}, "any": True,
+    }  # fmt: skip
+    form = {"properties": fields, "required": ["amount"], "$defs": {"note": {"type": "string", "maxLength": 9}}}
+    lines = list(described(KEPT | {"kind": "fill", "form": form}))
+    assert lines[3:7] == [
+        "    fill in amount: number, at least 1, at most 90, needed",
+        r'    fill in "why\u001b": one of ["late","no\u202e"]',
+        "    fill in note: string, characters at most 9",
+        "    fill in any: anything",
+    ]
+    whole = list(described(KEPT | {"kind": "fill", "form": {"type": "integer"}}))
+    assert whole[3] == "    fill in the value: integer"
+
+
+def test_what_is_none_of_the_options_is_told_them() -> None:
+    wrong = asks.fits({"enum": ["refund", "replace"]}, "lamp")
+    assert wrong == "the value is 'lamp', which is none of the values of its enum: 'refund', 'replace'"
+    many = {"properties": {"a": {"enum": [*range(30)]}}}
+    assert str(asks.fits(many, {"a": 99})).endswith("its enum: " + ", ".join(map(str, range(20))) + ", ...")
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [

@@ -9,12 +9,13 @@ from typing import Any, get_args
 from . import codec, schemas, templates
 from .errors import InvalidRequest
 from .records import Ask, Json
-from .validity import Unknown, fault
+from .validity import Unknown, fault, shown
 
 KINDS: tuple[Ask, ...] = get_args(Ask)
 FIELDS = ("options", "schema", "expires", "otherwise", "escalate")
 """What a question may say beside its words and the value that it is about."""
 OPTIONS = 1000
+SHOWN = 20  # options that an error names
 ANSWER = 16 << 10
 """Bytes of an answer as JSON; so many has an option."""
 TEXT = 256 << 10
@@ -52,7 +53,13 @@ def fits(form: Mapping[str, Json], value: Json) -> str | None:
         found = fault(form, value)
     except Unknown as error:
         return str(error)
-    return None if found is None else str(found)
+    if found is None:
+        return None
+    field = form.get("properties", {}).get(found.place) if found.place else form
+    if found.keyword != "enum" or not isinstance(field, Mapping) or "enum" not in field:
+        return str(found)
+    options = [*map(shown, field["enum"][:SHOWN]), *(["..."] if len(field["enum"]) > SHOWN else [])]
+    return f"{found}: {', '.join(options)}"
 
 
 def too_large(value: Json, most: int) -> str | None:

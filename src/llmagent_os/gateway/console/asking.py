@@ -14,6 +14,7 @@ import yaml
 
 from ...core.errors import InvalidRequest, LLMAgentOSError
 from ...core.records import Json
+from ...core.validity import at
 from ...core.visible import named, quoted, visible
 from ..client import Client
 from ..notices import became
@@ -23,6 +24,14 @@ from .output import say
 PROMPT = "Allow it? [y/N/edit] "
 REFUSE = "Nothing was typed. Refuse, so that the agent does without? [y/N] "
 _GOES_ON = "        | "
+_WORDS = {
+    "enum": "one of", "const": "only", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than", "multipleOf": "a multiple of", "minLength": "characters at least",
+    "maxLength": "characters at most", "pattern": "with the pattern", "format": "as", "minItems": "items at least",
+    "maxItems": "items at most", "items": "each", "properties": "with", "required": "needs", "anyOf": "any of",
+    "oneOf": "exactly one of", "allOf": "all of", "description": "for",
+}  # fmt: skip
+"""How a form's words are told."""
 
 
 def described(kept: Mapping[str, Any], columns: int | None = None) -> Iterator[str]:
@@ -42,6 +51,7 @@ def _lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {named(name)} = {quoted(value)}" + (f"   <- from {visible(origin)}" if origin else "")
     for path, digest in kept.get("files", {}).items():
         yield f"    file {named(path)}: {visible(digest)}"
+    yield from _asked_for(kept.get("kind"), kept.get("form") or {})
     yield f"    why you are asked: {visible(kept['why'])}"
     if kept["four_eyes"]:
         yield f"    four eyes: somebody else than {visible(kept['principal'])} has to allow it"
@@ -49,6 +59,28 @@ def _lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield f"    nobody can answer after {_moment(kept['expires'])}"
     for each in kept.get("escalate", ()):
         yield f"    {visible(each['to'])} may answer as well from {_moment(each['at'])}"
+
+
+def _asked_for(kind: str | None, form: Mapping[str, Any]) -> Iterator[str]:
+    """What can be said: each option with its number, or each field with what has to be in it."""
+    if kind == "choose":
+        for number, option in enumerate(form.get("enum", ()), 1):
+            yield f"    {number}  {quoted(option)}"
+    if kind == "fill":
+        for name, field in form.get("properties", {"the value": form}).items():
+            needed = ", needed" if name in form.get("required", ()) else ""
+            yield f"    fill in {named(name) if field is not form else name}: {_in_words(field, form)}{needed}"
+
+
+def _in_words(field: Any, form: Mapping[str, Any]) -> str:
+    """What a field of a form has to be: its type and bounds."""
+    if not isinstance(field, Mapping):
+        return "anything"
+    meant = {**at(form, field["$ref"]), **field} if "$ref" in field else field
+    kinds = meant.get("type", ())
+    told = [kinds if isinstance(kinds, str) else " or ".join(kinds)]
+    told += [f"{words} {quoted(meant[key])}" for key, words in _WORDS.items() if key in meant]
+    return ", ".join(filter(None, told)) or "anything"
 
 
 def _moment(seconds: float) -> str:
@@ -182,22 +214,26 @@ class Asker:
 async def _said(kept: Mapping[str, Any]) -> dict[str, Json]:
     """One of some options, or data by its fields or as a whole; who types nothing is asked whether they refuse."""
     fields = kept["form"].get("properties") if kept["kind"] == "fill" else None
-    if kept["kind"] == "choose":
-        for number, option in enumerate(kept["form"].get("enum", ()), 1):
-            say(f"    {number}  {quoted(option)}")
     while True:
         if not fields:
             text = (await typed("Which? " if kept["kind"] == "choose" else "In YAML: ")).strip()
             value = value_of(kept, text) if text else None
         else:
             say("type each field, in YAML; nothing leaves it out")
-            lines = {name: (await typed(f"    {named(name)} ")).strip() for name in fields}
+            asked = {name: f"    {named(name)} ({_in_words(field, kept['form'])}) " for name, field in fields.items()}
+            lines = {name: (await typed(prompt)).strip() for name, prompt in asked.items()}
             text = "".join(lines.values())
-            value = {name: value_of(kept, line) for name, line in lines.items() if line}
+            value = {name: _filled(fields[name], value_of(kept, line), line) for name, line in lines.items() if line}
         if text:
             return {"value": value}
         if await _refuses():
             return {"allow": False}
+
+
+def _filled(field: Any, value: Json, line: str) -> Json:
+    """What is typed into a field: its words, where those are asked for and YAML has another value for them."""
+    words = isinstance(field, Mapping) and (field.get("type") == "string" or line in field.get("enum", ()))
+    return line if words and not isinstance(value, str) else value
 
 
 async def _refuses() -> bool:
