@@ -185,6 +185,36 @@ def test_what_is_no_answer_is_asked_again_and_only_a_clear_no_refuses(shell: She
         assert person.end() == 1
 
 
+def test_flow_run_asks_at_the_terminal_and_ctrl_c_says_what_becomes_of_it(shell: Shell) -> None:
+    node = "{human: 'Which?', ask: choose, options: [refund, replace]}"
+    (shell.home / "pick.yaml").write_text(f"name: pick\nflow: {{nodes: {{what: {node}}}}}\n")
+    with shell.terminal("flow", "run", str(shell.home / "pick.yaml"), "a lamp") as person:
+        for typed in ("lamp", "2"):
+            person.expect(r"Which\? $")
+            person.type(f"{typed}\n")
+        person.expect(r"\(choose was answered by owner\)")
+        person.expect("replace")
+        assert person.end() == 0
+    with shell.terminal("flow", "run", "pick", "a lamp") as person:
+        person.expect(r"Which\? $")
+        person.interrupt()
+        said = person.expect("waits for an answer: llmagent-os approvals list")
+        assert person.end() == 130
+    (asked,) = shell.json("approvals", "list")
+    run = said.partition("(run ")[2].split()[0]
+    assert f"run {run} goes on" in said and f"llmagent-os kill {run}" in said
+    assert "asks" in shell.ok("flow", "show", run)
+    shell.ok("kill", run)
+    assert shell.ok("approvals", "list") == "nobody asks for anything\n"
+    with shell.terminal("flow", "run", "pick", "a lamp") as person:
+        person.expect(r"Which\? $")
+        (asked,) = shell.json("approvals", "list")
+        shell.ok("approvals", "answer", asked["id"], "refund")
+        person.expect(r"\(choose was answered by owner\)")
+        person.expect("refund")
+        assert person.end() == 0
+
+
 def test_without_a_terminal_a_command_says_what_it_waits_for(shell: Shell) -> None:
     command = [COMMAND, "run", "clerk", PAY]
     with subprocess.Popen(

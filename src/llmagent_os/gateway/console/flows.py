@@ -12,8 +12,9 @@ import typer
 import yaml
 
 from ...core import documents
-from ...core.errors import Conflict, InvalidRequest, NotFound
+from ...core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from ..client import Client
+from .asking import Asker
 from .options import AsJson, Data, ask, examples, group, text_of, written
 from .output import ago, emit, emitted, say, short, show, table
 
@@ -95,8 +96,26 @@ async def _placed(client: Client, file: Path) -> str:
 
 
 async def _followed(client: Client, begun: dict[str, Any], watch: bool) -> dict[str, Any]:
-    """The run at its end; with `watch`, and where a person is asked, what happens meanwhile is told."""
+    """The run at its end. What it asks meanwhile is asked here; with `watch`, what happens is told.
+
+    Cancelled, it says that the run goes on, and where its questions are.
+    """
+    asker = Asker(client)
+    try:
+        return await _told(client, begun, watch, asker)
+    except asyncio.CancelledError:
+        which = begun["pid"]
+        say(f"\n(run {which} goes on: llmagent-os flow show {which}, or end it: llmagent-os kill {which})")
+        if asker.asked:
+            say("(what it asks waits for an answer: llmagent-os approvals list)")
+        raise
+    finally:
+        await asker.close()
+
+
+async def _told(client: Client, begun: dict[str, Any], watch: bool, asker: Asker) -> dict[str, Any]:
     last: dict[str, str] = {}
+    asked: set[str] = set()
     decided = 0
     async for found in _looks(client, begun):
         decisions = (found["plan"] or {}).get("decisions", [])
@@ -107,8 +126,25 @@ async def _followed(client: Client, begun: dict[str, Any], watch: bool) -> dict[
             if node["state"] != last.get(name) and (watch or node["state"] == "asks"):
                 say(_line(name, node))
             last[name] = node["state"]
+        if asked or "asks" in last.values():
+            asked = await _put(client, found, asked, asker)
         begun = found
     return begun
+
+
+async def _put(client: Client, run: dict[str, Any], before: set[str], asker: Asker) -> set[str]:
+    """Put the questions of a run that are new, and tell what became of others; the ids of those that wait."""
+    pids = {run["pid"], *(pid for node in run["nodes"].values() for pid in node["pids"])}
+    try:
+        found = (await client.get("/v1/approvals"))["approvals"]
+    except PermissionDenied:  # a key that answers nothing; others do
+        return before
+    waits = {each["id"]: each for each in found if each["pid"] in pids}
+    for new in waits.keys() - before:
+        asker.hear("question", waits[new])
+    for gone in before - waits.keys():
+        asker.hear("answered", await client.get(f"/v1/approvals/{gone}"))
+    return set(waits)
 
 
 async def _looks(client: Client, found: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
