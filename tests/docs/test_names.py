@@ -45,3 +45,10 @@ def test_names_and_paths_lead_somewhere() -> None:
                 bad.append(f"{page.relative_to(ROOT)}: {path} {test}")
     assert seen > 200
     assert bad == []
+
+
+def test_nobody_is_told_to_install_us_from_an_index() -> None:
+    """There is none that has us: an extra is told by what it needs, see `core.extras.command`."""
+    told = re.compile(r"pip install [^`\n]*llmagent[-_]os")
+    found = [str(page.relative_to(ROOT)) for page in [*pages(), ROOT / "README.zh.md"] if told.search(page.read_text())]
+    assert found == []
