@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmagent_os.gateway.console.markdown import LONGEST, Markdown, harmless
@@ -65,6 +65,7 @@ PIECES = st.text(st.sampled_from(list("ab *_`#->~\\\n1.")), max_size=60) | st.sa
 )
 
 
+@example(["*", "***x***", "***x***"], False)
 @given(st.lists(PIECES, max_size=12), st.booleans())
 def test_where_a_text_is_cut_changes_nothing(pieces: list[str], colour: bool) -> None:
     whole, cut, single = Markdown(colour), Markdown(colour), Markdown(colour)

@@ -12,6 +12,7 @@ import re
 BOLD, DIM, ITALIC, UNDERLINED, CYAN, PLAIN = (f"\x1b[{n}m" for n in (1, 2, 3, 4, 36, 0))
 LONGEST = 200
 """Characters of an emphasis or a piece of code at most: so much is held back while its end has not come."""
+LINE = 5000  # signs in a row that are waited for the end of
 
 # None that moves the cursor, rings, or turns the direction of writing: somebody else wrote what an agent repeats.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -44,6 +45,17 @@ _ELEMENTS = tuple(
 def harmless(text: str) -> str:
     """A text without characters that would do something to a terminal."""
     return _HARMFUL.sub("", text)
+
+
+def _goes_on(text: str, signs: re.Match[str]) -> bool:
+    """Whether there may be more of a row of signs: four open nothing, where one to three do."""
+    return signs.end() == len(text) and len(signs[0]) < LINE
+
+
+def _opens(text: str, signs: re.Match[str]) -> bool:
+    """Whether signs may be the beginning of something that has not ended yet."""
+    most = LONGEST + 1 + 2 * len(signs[0])
+    return len(text) - signs.start() <= most and _OPENING.match(text, signs.start()) is not None
 
 
 class Markdown:
@@ -135,7 +147,7 @@ class Markdown:
             if found is not None and (final or found[1].end() < len(text)):
                 shown.append(self._element(*found, around))
                 at = found[1].end()
-            elif not final and len(text) - at <= LONGEST + 1 + 2 * len(signs[0]) and _OPENING.match(text, at):
+            elif not final and (_goes_on(text, signs) or _opens(text, signs)):
                 return "".join(shown), at
             else:  # they are what they are
                 shown.append(signs[0])
