@@ -15,6 +15,7 @@ from llmagent_os.core.records import Chunk, GenerateRequest, Json, ModelSpec
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import ScriptedEngine
 from llmagent_os.monitoring.replay import replay
+from llmagent_os.offline import rerun
 from tests.stand_ins.gateway import gate
 from tests.stand_ins.kernels import until
 from tests.stand_ins.teams import Team, at_work
@@ -63,7 +64,9 @@ async def the_same_again(team: Team) -> bool:
     kernel = team.system.kernel
     (pid,) = kernel.table.named("clerk@s", "default")
     await until(lambda: kernel.table.get(pid).task is None)
-    return (await replay(kernel.store, pid, kernel.programs, kernel.door.table)).diverged is None
+    here = await replay(kernel.store, pid, kernel.programs, kernel.door.table)
+    (beside,) = await rerun(team.system.config, pid, [team])  # as the command `replay` does it, without a system
+    return here.diverged is beside.diverged is None
 
 
 async def test_what_steers_is_taken_in_at_the_next_step_and_what_is_queued_waits(team: Team) -> None:

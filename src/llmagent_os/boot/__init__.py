@@ -61,7 +61,7 @@ from .acts import account_acts, file_acts, quarantine
 from .agents import add_agents, create_late
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
-from .parts import load_plugins, traits, writes
+from .parts import Services, load_plugins, traits, writes
 from .security import masking, open_audit, open_vault, reviewing
 from .sources import connect, plugin_acts
 from .triggers import trigger_acts
@@ -193,11 +193,12 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             lambda: kernel, planning.about(lambda call: acting(call)),
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
-        judges = Judges(lambda: registry.mapping("functions"), lambda: tools)
-        people, steering = People(lambda: (gate.asking, gate.labels)), Steering(lambda: kernel)
-        more = {**people.table(), **teamwork.table(), **Recall(lambda: knowledge).table()}
-        more |= {**judges.table(), **steering.table()}
-        registry, tools, loops = load_plugins(config, plugins, sandbox, steps, calls, watch, more, steering)
+        judges, steering = Judges(lambda: registry.mapping("functions"), lambda: tools), Steering(lambda: kernel)
+        services = Services(
+            steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork, Recall(lambda: knowledge),
+            judges, steering,
+        )  # fmt: skip
+        registry, tools, loops = load_plugins(config, plugins, sandbox, services)
         vault = open_vault(config, facts)
 
         def remote(model: str) -> bool:

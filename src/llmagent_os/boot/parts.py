@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple, NoReturn
 
 from ..agent.loop import Agent, program
+from ..agent.outcomes import Judges
 from ..agent.spec import AgentSpec
 from ..agent.steering import Steering
 from ..agent.template import TemplateAgent
 from ..config import Config
 from ..core.errors import Unsupported
 from ..core.ports import DecodingStrategy, Syscall, Tool
-from ..core.records import Budget, Traits
+from ..core.records import Traits
 from ..flow.functions import FUNCTIONS, Function
 from ..flow.steps import LOOP, PROGRAMS, Steps
-from ..kernel.kernel import Kernel
 from ..kernel.process import Program
+from ..knowledge.calls import Calls as Recall
 from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
 from ..planner.steps import Watch
 from ..plugins import OpenEngine, Plugins, hookimpl
+from ..security.people import People
 from ..teamwork import calls as teamwork
 from ..tools.builtin import builtin_tools
 from ..tools.code import code_tools
@@ -43,17 +44,39 @@ ASKED = {
 it made up, where it knew the answer."""
 
 
+class Services(NamedTuple):
+    """What brings syscalls beside the kernel's own: of flows, planners and triggers, asking people, and so on."""
+
+    steps: Steps
+    watch: Watch
+    calls: Calls
+    people: People
+    teamwork: teamwork.Calls
+    recall: Recall
+    judges: Judges
+    steering: Steering
+
+    def table(self) -> dict[str, Syscall]:
+        """The rows of the syscall table."""
+        return {name: entry for each in self for name, entry in each.table().items()}
+
+    @classmethod
+    def alone(cls, config: Config) -> Services:
+        """Those of no system: they say what their calls declare, which a replay goes by, and do nothing."""
+        calls = Calls(_nobody, _nobody, config.data / "workspaces")
+        return cls(Steps(_nobody, _nobody), Watch(_nobody, _nobody, _nobody), calls, People(_nobody),
+                   teamwork.Calls(_nobody), Recall(_nobody), Judges(_nobody, _nobody), Steering(_nobody))  # fmt: skip
+
+
 class Builtin:
     """The parts that come with the system, registered as any plugin's would be."""
 
     def __init__(
         self, config: Config, tools: Mapping[str, Tool], loops: Mapping[str, type[Agent]], sandbox: Sandbox,
-        functions: Mapping[str, Function], steps: Steps, calls: Calls, watch: Watch, more: Mapping[str, Syscall],
-        steering: Steering | None,
+        functions: Mapping[str, Function], services: Services,
     ) -> None:  # fmt: skip
         self._config, self._tools, self._loops, self._sandbox = config, tools, loops, sandbox
-        self._functions, self._steps, self._calls, self._watch, self._more = functions, steps, calls, watch, more
-        self._steering = steering
+        self._functions, self._services = functions, services
 
     @hookimpl
     def engines(self) -> Mapping[str, OpenEngine]:
@@ -63,12 +86,12 @@ class Builtin:
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
         """The interaction loop of agents, what the tools of flows run in, and triggers."""
-        return {"agent": program(self._tools, self._loops, self._steering), **PROGRAMS, **TRIGGERS}
+        return {"agent": program(self._tools, self._loops, self._services.steering), **PROGRAMS, **TRIGGERS}
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:
-        """What flows, planners and triggers ask of the kernel, and programs of people; boards, topics, knowledge."""
-        return {**self._steps.table(), **self._watch.table(), **self._calls.table(), **self._more}
+        """Those of all services."""
+        return self._services.table()
 
     @hookimpl
     def functions(self) -> Mapping[str, Function]:
@@ -109,20 +132,14 @@ def load_plugins(
     config: Config,
     plugins: Sequence[object] = (),
     sandbox: Sandbox | None = None,
-    steps: Steps | None = None,
-    calls: Calls | None = None,
-    watch: Watch | None = None,
-    more: Mapping[str, Syscall] = MappingProxyType({}),
-    steering: Steering | None = None,
+    services: Services | None = None,
 ) -> tuple[Plugins, dict[str, Tool], dict[str, type[Agent]]]:
     """Register the built-in parts, then installed plugins, then files and objects; collect tools and loops."""
     tools: dict[str, Tool] = {}
     loops: dict[str, type[Agent]] = {}
     functions: dict[str, Function] = {}
     made = sandbox or Sandbox(config.tools.sandbox)
-    builtin = Builtin(config, tools, loops, made, functions, steps or Steps(_no_kernel, _no_agents),
-                      calls or Calls(_no_kernel, _no_agents, config.data / "workspaces"),
-                      watch or Watch(_no_kernel, _nothing_known, _nothing_known), more, steering)  # fmt: skip
+    builtin = Builtin(config, tools, loops, made, functions, services or Services.alone(config))
     registry = Plugins(builtin, config.plugins)
     for plugin in plugins:
         registry.register(plugin)
@@ -143,13 +160,5 @@ def writes(tools: Mapping[str, Tool], name: str) -> bool:
     return traits(tools, name).effect != "read"
 
 
-def _no_kernel() -> Kernel:
+def _nobody(*about: object) -> NoReturn:
     raise Unsupported("no system runs here, so nothing is started")
-
-
-async def _no_agents(call: object, name: str, body: object) -> tuple[dict[str, object], Sequence[Budget]]:
-    raise Unsupported(f"no system runs here, so {name} cannot be started")
-
-
-async def _nothing_known(*about: object) -> Any:
-    raise Unsupported("no system runs here, so nothing is planned")
