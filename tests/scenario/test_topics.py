@@ -73,6 +73,14 @@ def seen(kernel: Kernel) -> dict[str, Any]:
     return found
 
 
+async def held(kernel: Kernel, lease: float) -> None:
+    """A message that a process has taken, and stays with."""
+    sys = await kernel.service("test")
+    await did(kernel, publish(1))
+    await sys.send(await sys.spawn("holds", {"then": "stay", "take": {"lease": lease}}), "go")
+    await until(lambda: seen(kernel)["groups"].get("g", {}).get("held"))
+
+
 async def test_each_group_is_given_every_message_in_order(tmp_path: Path) -> None:
     async with sharing(tmp_path, programs=MORE) as boot:
         kernel = await boot()
@@ -131,11 +139,7 @@ async def test_what_was_not_settled_is_given_to_another_when_a_turn_ends(tmp_pat
 async def test_what_is_held_too_long_is_given_to_another_and_the_first_has_no_say(tmp_path: Path) -> None:
     async with sharing(tmp_path, programs=MORE) as boot:
         kernel = await boot()
-        sys = await kernel.service("test")
-        await did(kernel, publish(1))
-        pid = await sys.spawn("holds", {"then": "stay", "take": {"lease": 1}})
-        await sys.send(pid, "go")
-        await until(lambda: seen(kernel)["groups"].get("g", {}).get("held"))
+        await held(kernel, lease=1)
         (found,) = await did(kernel, take(wait=60))
         assert (values(found), found[0]["tries"]) == ([1], 2)
 
@@ -250,11 +254,7 @@ async def test_what_a_replica_took_is_not_settled_in_a_later_turn_of_anybodys(tm
 async def test_what_is_taken_stays_with_its_process_over_a_restart(tmp_path: Path) -> None:
     async with sharing(tmp_path, programs=MORE) as boot:
         kernel = await boot()
-        sys = await kernel.service("test")
-        await did(kernel, publish(1))
-        pid = await sys.spawn("holds", {"then": "stay", "take": {"lease": 600}})
-        await sys.send(pid, "go")
-        await until(lambda: seen(kernel)["groups"].get("g", {}).get("held"))
+        await held(kernel, lease=600)
         kernel = await boot()
         assert await did(kernel, take()) == [[]]  # not to others, for it goes on
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -36,6 +35,7 @@ from llmagent_os.plugins import hookimpl
 from llmagent_os.triggers.plan import State
 from tests.stand_ins.examples import FOLDER as EXAMPLES
 from tests.stand_ins.examples import loaded
+from tests.stand_ins.ledgers import noted
 from tests.stand_ins.players import anybody
 
 LAYERS = WIDTH = 10
@@ -111,9 +111,7 @@ class Shop:
 
     def append(self, name: str, line: str) -> None:
         """Append a line to a file, whole."""
-        handle = os.open(self._folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-        os.write(handle, f"{line}\n".encode())
-        os.close(handle)
+        noted(self._folder / name, line)
 
     @hookimpl
     def tools(self) -> dict[str, Any]:

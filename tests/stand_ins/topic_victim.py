@@ -8,7 +8,6 @@ and then, and gives back what it took.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from llmagent_os.config import load
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.plugins import hookimpl
+from tests.stand_ins.ledgers import noted
 
 WHERE = {"topic": "work", "of": "tenant"}
 
@@ -32,16 +32,11 @@ class Consumers:
         @self._kit.add(effect="write", meanings={"what": "text"}, trusted=True, idempotent=True)
         async def act(what: str) -> str:
             """Write a line, unless it is there: the consumer keeps the keys of messages."""
-            self._line("deliveries", what)
+            noted(self._folder / "deliveries", what)
             done = self._folder / "ledger"
             if not done.exists() or what not in done.read_text().splitlines():
-                self._line("ledger", what)
+                noted(done, what)
             return what
-
-    def _line(self, name: str, line: str) -> None:
-        handle = os.open(self._folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-        os.write(handle, f"{line}\n".encode())
-        os.close(handle)
 
     @hookimpl
     def tools(self) -> dict[str, Any]:
