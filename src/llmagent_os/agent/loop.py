@@ -584,7 +584,7 @@ def _text(result: Json) -> str:
         file = f"{result['$file'].get('name')} (blob {result['$file'].get('blob')})"
         left = f"{result['left_out']} more characters are left out; the user gets them all as the file {file}"
         return f"{result['shown']}\n\n[{left}]"
-    return result if isinstance(result, str) else codec.dumps(result).decode()
+    return codec.words(result)
 
 
 def _halved(message: Message, longest: int) -> Message:

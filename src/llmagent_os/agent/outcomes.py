@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core import codec, outcomes
+from ..core import codec, outcomes, validity
 from ..core.errors import InvalidRequest, LLMAgentOSError, from_data, not_found
 from ..core.errors import text as words
 from ..core.outcomes import Outcome
 from ..core.ports import Syscall, Tool, own, uncovered
 from ..core.records import Call, Envelope, Hidden, Json, Ticket
 from ..core.sys import Sys
-from ..core.validity import Unknown, fault
 from ..kernel.process import Process
 
 PYTHON = "python"
@@ -57,7 +56,7 @@ async def _judged(sys: Sys, wanted: Outcome, result: Json, number: int) -> dict[
     """A verdict on a try; another agent is asked for its opinion as any is, by who wants it."""
     opinion: Json = None
     if wanted.by == "rubric":
-        question = QUESTION.format(rubric=wanted.what, result=_told(result))
+        question = QUESTION.format(rubric=wanted.what, result=codec.words(result))
         said = (await sys.ask(wanted.judge, {"text": question, "options": {"schema": JUDGED}})).body
         if "error" in said:
             raise from_data(said["error"])
@@ -85,7 +84,7 @@ class Judges:
         by, what, result = call.args["by"], call.args["what"], call.args["result"].value
         call.origins = ()
         if by == "schema":  # of words that could be data as well
-            return _verdict(_misfit(what, result) and _misfit(what, _told(result)), "schema")
+            return _verdict(validity.wrong(what, result) and validity.wrong(what, codec.words(result)), "schema")
         if by == "function":
             return _verdict(self._called(what, result), f"function {what}")
         if by == "tests":
@@ -121,14 +120,6 @@ class Judges:
         return None if told["exit"] == 0 else f"{told['stdout']}{told['stderr']}"[-SHOWN:].strip() or "the tests failed"
 
 
-def _misfit(schema: Json, result: Json) -> str | None:
-    try:
-        found = fault(schema, result)
-    except Unknown as error:
-        return str(error)
-    return None if found is None else str(found)
-
-
 def _said(opinion: Json) -> str | None:
     """What a function or a judge finds wrong: it says true, why not, or `{passed, why}`."""
     if isinstance(opinion, Mapping):
@@ -140,7 +131,3 @@ def _said(opinion: Json) -> str | None:
 
 def _verdict(wrong: str | None, by: str) -> dict[str, Json]:
     return {"passed": wrong is None, "why": wrong or "", "by": by}
-
-
-def _told(result: Json) -> str:
-    return result if isinstance(result, str) else codec.dumps(result).decode()

@@ -91,11 +91,10 @@ class AgentSpec(BaseModel):
     `needs` what the choice of a model goes by; see `core.records` for both. `tools` are names; `agent:NAME` asks
     another agent, `trigger:NAME` starts a trigger of whoever the agent works for. A tool of `when` is offered only in
     turns whose message has one of the texts that stand there in it, in any case: a small model uses what it is offered,
-    also where it knows the answer. `grant` is what its processes
-    hold: the tools are those of `tools`, the model is `model`, and the agents that it may send to are those of `tools`
-    where it names none; its `policy` may stand beside it, in the forms of `agent.policies`. `shared`: its sessions and
-    its workspace are everybody's in the tenant; without it each person has sessions and a workspace of their own.
-    Beside its `budget`, it keeps to all of `budgets`.
+    also where it knows the answer. `grant` is what its processes hold: the tools are those of `tools`, the model is
+    `model`, and the agents that it may send to are those of `tools` where it names none; its `policy` may stand beside
+    it, in the forms of `agent.policies`. `shared`: its sessions and its workspace are everybody's in the tenant;
+    without it each person has sessions and a workspace of their own. Beside its `budget`, it keeps to all of `budgets`.
     `flow` is a graph (see the how-to about flows): what it is sent is answered by that, and it holds what its `grant`
     says, of tools, models and agents too (none: everything). `plan` makes it a planner (see the how-to about planning),
     which holds the same; `skills` are what planners choose it by.
@@ -171,11 +170,8 @@ class AgentSpec(BaseModel):
         if self.runs:  # each of its nodes holds less
             return replace(given, shared=self.shared or given.shared)
         models = (self.model,) if given.models is None else given.models
-        asked = (
-            *self.asks,
-            *(name for name in self.tools if name.startswith(TRIGGER)),
-        )  # a trigger's is its whole name
-        agents = asked if given.agents is None else given.agents
+        started = tuple(name for name in self.tools if name.startswith(TRIGGER))  # a trigger's is its whole name
+        agents = (*self.asks, *started) if given.agents is None else given.agents
         return replace(given, tools=tuple(self.tools), models=models, agents=agents, shared=self.shared or given.shared)
 
     def drawn(self, process: str, whose: str) -> tuple[Budget, ...]:

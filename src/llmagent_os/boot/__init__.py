@@ -35,7 +35,6 @@ from ..security.administration import Administration, processes
 from ..security.anomaly import Anomalies
 from ..security.anomaly_statistics import Statistics
 from ..security.approvals import Approvals
-from ..security.forms import Forms
 from ..security.identity import Keys
 from ..security.intents import Intents
 from ..security.people import People
@@ -173,7 +172,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         holdings = Tenants(facts, lambda: kernel.engines)
         approvals = Approvals(
             facts, lambda pid: kernel.table.find(pid), keys.descends,
-            takes=lambda tool, put, asked: Forms(tools).check_changed(tool, put, asked),
+            takes=lambda tool, put, asked: gate.forms.check_changed(tool, put, asked),
         )  # fmt: skip
         sandbox = Sandbox(config.tools.sandbox)
         anomalies = Anomalies(

@@ -122,6 +122,11 @@ def digest(name: str, packed: bytes, size: int = DIGEST) -> str:
     return hashlib.blake2b(packed, digest_size=size, person=name.encode()[:16]).hexdigest()
 
 
+def words(value: Any) -> str:
+    """A value in words: text as it is, the rest as JSON."""
+    return value if isinstance(value, str) else dumps(value).decode()
+
+
 def tool_call(data: Mapping[str, Any]) -> ToolCall:
     """Rebuild a ToolCall from its JSON form."""
     return ToolCall(data["id"], data["name"], data["arguments"])

@@ -72,6 +72,4 @@ def at(value: Json, path: str) -> Any:
 
 def text(value: Json) -> str:
     """A value in words: text as it is, nothing for null, the rest as JSON."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else codec.dumps(value).decode()
+    return "" if value is None else codec.words(value)

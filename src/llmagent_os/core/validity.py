@@ -40,6 +40,15 @@ def fault(schema: Any, value: Json) -> Fault | None:
     return next(Check(schema).faults(schema, value, ""), None)
 
 
+def wrong(schema: Any, value: Json) -> str | None:
+    """The same in words: None where it is valid, and that it cannot be told where that takes too long."""
+    try:
+        found = fault(schema, value)
+    except Unknown as error:
+        return str(error)
+    return None if found is None else str(found)
+
+
 def same(left: Json, right: Json) -> bool:
     """Whether two values are one in JSON: 1 and 1.0 are, 1 and true are not."""
     if isinstance(left, bool) or isinstance(right, bool):

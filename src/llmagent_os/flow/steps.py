@@ -14,7 +14,7 @@ from ..core import declared as by
 from ..core.errors import InvalidRequest, LLMAgentOSError, PermissionDenied
 from ..core.errors import text as words
 from ..core.ports import Syscall, own, uncovered
-from ..core.records import Budget, Call, Grant, Json, Rule
+from ..core.records import Budget, Call, Grant, Json, Rule, agent_of
 from ..core.sys import Sys
 from ..kernel import budget
 from ..kernel.kernel import Kernel
@@ -162,7 +162,7 @@ def _asking(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _child(process: Process, args: Json, grant: Grant) -> dict[str, Any]:
-    home = (process.name or "flow").split("@")[0].split("~")[0]
+    home = agent_of(process.name or "flow")
     return {"program": TOOL, "args": args, "name": f"{home}~", "grant": codec.loads(codec.canonical(grant))}
 
 

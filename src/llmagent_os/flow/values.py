@@ -9,7 +9,7 @@ from ..core import codec, schemas
 from ..core.errors import InvalidRequest
 from ..core.records import Json
 from ..core.templates import GONE, NAME, WHOLE, at
-from ..core.validity import Unknown, fault, same
+from ..core.validity import same, wrong
 
 
 def holds(when: Mapping[str, Json], value: Json) -> bool:
@@ -29,10 +29,9 @@ def _meets(expected: Json, found: Any) -> bool:
 def valid(schema: Mapping[str, Json], value: Json) -> str | None:
     """What is wrong with a value under a schema, None for nothing."""
     try:
-        found = fault(schemas.meant(schema, "it", ""), value)
-    except (Unknown, InvalidRequest) as error:
+        return wrong(schemas.meant(schema, "it", ""), value)
+    except InvalidRequest as error:
         return str(error)
-    return None if found is None else str(found)
 
 
 def kinds(schema: Mapping[str, Json]) -> set[str] | None:

@@ -12,7 +12,7 @@ from ..core import codec, first
 from ..core.commits import Statement
 from ..core.errors import JournalDamaged, LLMAgentOSError, ProcessFailed, text
 from ..core.life import Event, Life, transition
-from ..core.records import EVERYTHING, Budget, Envelope, Grant, Json, Status, Supervision, Usage
+from ..core.records import EVERYTHING, Budget, Envelope, Grant, Json, Status, Supervision, Usage, agent_of
 from .journal import History
 
 ORIGINS, OTHERS = 32, "others"  # so many of whose words it has seen are told apart
@@ -173,7 +173,7 @@ class Process:
         """The name of the workspace in which it works for somebody: one for all processes of an agent, and theirs alone
         unless the agent is shared.
         """
-        name = self.name.split("@")[0].split("~")[0] if self.name else ""
+        name = agent_of(self.name or "")
         return f"{self.tenant}/{name or self.pid}" + ("" if self.grant.shared else f"@{principal}")
 
     @property

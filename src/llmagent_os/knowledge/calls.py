@@ -10,7 +10,7 @@ from typing import Any
 from ..core import declared as by
 from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
-from ..core.records import SHARED, Call, Document, Json, Place, Sought
+from ..core.records import SHARED, Call, Document, Json, Place, Sought, agent_of
 from ..kernel.process import Process
 from .base import Knowledge, digest
 
@@ -90,5 +90,5 @@ def _person(call: Call) -> str:
 
 
 def _own(call: Call, process: Process) -> Place:
-    agent = (process.name or "").split("@")[0].split("~")[0] if process.service is None else ""
+    agent = agent_of(process.name or "") if process.service is None else ""
     return Place(call.tenant, agent, SHARED if process.grant.shared else call.principal)

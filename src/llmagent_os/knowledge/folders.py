@@ -61,7 +61,7 @@ class Synced:
 
 async def sync(
     knowledge: Knowledge, place: Place, folder: Path, tags: Sequence[str] | None = None,
-    trusted: bool | None = None,told: Callable[[Synced], None] = lambda synced: None, own: Path | None = None,
+    trusted: bool | None = None, told: Callable[[Synced], None] = lambda synced: None, own: Path | None = None,
 ) -> Synced:  # fmt: skip
     """Have the documents of a place that are from a folder be what is in it; its files are told from their content.
 

@@ -178,12 +178,8 @@ def _fields(value: Json, name: str) -> Iterator[str]:
         for each in value:
             yield from _fields(each, name)
     else:
-        told = ", ".join(map(_told, value)) if isinstance(value, list) else _told(value)
+        told = ", ".join(map(codec.words, value)) if isinstance(value, list) else codec.words(value)
         yield f"{name}: {told}" if name else told
-
-
-def _told(value: Json) -> str:
-    return value if isinstance(value, str) else codec.dumps(value).decode()
 
 
 def _text(data: bytes, name: str) -> str:

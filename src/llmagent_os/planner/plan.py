@@ -10,9 +10,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..core import validity
 from ..core.errors import InvalidRequest, nearest
 from ..core.records import Json
-from ..core.validity import Unknown, fault
 
 MOST_STEPS, MOST_AGENTS, MOST_TIMES, MOST_TEMPLATES = 50, 50, 20, 20
 LONGEST = 400  # characters of what a step says
@@ -130,20 +130,12 @@ def schema(needs: Sequence[str], most: int, last: int) -> dict[str, Json]:
     return {"type": "object", "properties": {"steps": steps}, "required": ["steps"], "additionalProperties": False}
 
 
-def misfit(form: Mapping[str, Json], value: Json) -> str:
-    """What is wrong with a value under a schema; empty for nothing."""
-    try:
-        return str(fault(form, value) or "")
-    except Unknown as error:
-        return str(error)
-
-
 def steps_of(data: Json, needs: Sequence[str], most: int, done: Iterable[Step] = (), first: int = 1) -> list[Step]:
     """The steps of a plan, numbered from `first`; raises InvalidRequest with what is wrong with them.
 
     They may come after one another, without a circle, and after those that are `done`.
     """
-    if wrong := misfit(schema(needs, most, first + most - 1), data):
+    if wrong := validity.wrong(schema(needs, most, first + most - 1), data):
         raise InvalidRequest(wrong)
     listed: list[dict[str, Any]] = data["steps"]
     found = [

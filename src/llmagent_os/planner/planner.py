@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core import codec
+from ..core import codec, validity
 from ..core.errors import InvalidRequest, ProcessFailed
 from ..core.records import GenerateRequest, Json, Message, Sampling, Usage
 from ..core.sys import Sys
 from . import words
 from .decide import Decision, Known, offered, ranked
-from .plan import Settings, Step, Template, graph, misfit, schema, steps_of
+from .plan import Settings, Step, Template, graph, schema, steps_of
 from .steps import DECIDED, MADE
 
 TOKENS = 1200  # of a plan at most
@@ -176,7 +176,7 @@ class Planner:
             [{"id": each, "agent": who} for each, who in ran.by.items()],
             [{"id": each} for each in self.failed],
         )
-        return self._told(words.said(ran.value), f"template {name}", did, missing, given)
+        return self._told(codec.words(ran.value), f"template {name}", did, missing, given)
 
     async def _chosen(self, goal: str, templates: Mapping[str, Template]) -> str:
         asked = words.for_a_choice(goal, {name: each.about for name, each in templates.items()})
@@ -185,7 +185,7 @@ class Planner:
 
     async def _filled(self, goal: str, template: Template) -> dict[str, Json]:
         """What the template is given; raises ProcessFailed where the model's words do not fit in its tries."""
-        slots, wrong = template.slots, ""
+        slots, wrong = template.slots, None
         takes: Mapping[str, Any] = template.flow.get("takes") or {}
         given: dict[str, Json] = {"goal": goal} if not slots or "goal" in takes.get("properties", {}) else {}
         if not slots:
@@ -194,7 +194,7 @@ class Planner:
         messages = [Message("user", words.for_slots(goal, template.about, slots))]
         for _ in range(max(1, self.settings.tries)):
             text = await self._ask(messages, form)
-            if not (wrong := misfit(form, found := _read(text))):
+            if not (wrong := validity.wrong(form, found := _read(text))):
                 return {**found, **given}
             messages += [Message("assistant", text), Message("user", f"That does not fit: {wrong}")]
         raise ProcessFailed(f"the model could not say what the template needs: {wrong}", pid=self.sys.pid)
@@ -206,7 +206,7 @@ class Planner:
         before = {each for step in done for each in step.after}
         last = [step.id for step in done if step.number not in before]
         if len(last) == 1:
-            return words.said(results[last[0]])
+            return codec.words(results[last[0]])
         return await self._ask([Message("user", words.for_an_answer(goal, {each: results[each] for each in last}))])
 
     def _told(self, answer: str, by: str, sources: list[Json], missing: list[Json], slots: Json = None) -> Json:

@@ -67,10 +67,5 @@ def for_an_answer(goal: str, results: Mapping[str, Json]) -> str:
 
 def short(value: Json, most: int = SHOWN) -> str:
     """A value in words, cut."""
-    text = said(value)
+    text = codec.words(value)
     return text if len(text) <= most else f"{text[:most]} ..."
-
-
-def said(value: Json) -> str:
-    """A value in words: text as it is, the rest as JSON."""
-    return value if isinstance(value, str) else codec.dumps(value).decode()

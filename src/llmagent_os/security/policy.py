@@ -73,7 +73,7 @@ class Gate:
         `tenants` raises PermissionDenied for a call of what its tenant does not hold (see `Tenants.permit`).
         """
         self._tenants = tenants
-        self._tools, self._files, self._forms = tools, files, Forms(tools)
+        self._tools, self._files, self.forms = tools, files, Forms(tools)
         self._acts, self.turnstile = Acts(tools, find, journal), Turnstile()
         self.asking = Asking(approver, self._acts.user)
         self.labels = Labels(self.trusts, self._names, self._returned)
@@ -131,7 +131,7 @@ class Gate:
         if not acts(self._traits(tool)):
             await self._unchanged(terms, process, call)
             return await proceed(call)
-        self._acts.begin(call, process, tool, {**self._forms.of(tool).defaults, **arguments})
+        self._acts.begin(call, process, tool, {**self.forms.of(tool).defaults, **arguments})
         try:
             await self._unchanged(terms, process, call)
             return await proceed(call)
@@ -206,7 +206,7 @@ class Gate:
         held, labels = [holder.grant for holder in process.lineage()], call.labels
         for holder in process.lineage():
             policy, rule = holder.grant.policy, holder.grant.policy.tools.get(tool, NO_RULE)
-            form, before = self._forms.of(tool), self._before(call, process, tool, sight, bool(rule.most))
+            form, before = self.forms.of(tool), self._before(call, process, tool, sight, bool(rule.most))
             arguments = given(call) if terms.arguments is None else terms.arguments
             whole = {**form.defaults, **arguments} if form.defaults else arguments
             within(holder, tool, whole, meanings_of(rule, traits))
@@ -233,9 +233,9 @@ class Gate:
         """Raise where what a person allowed, or put instead, is not held, is refused, or is not what the tool takes."""
         if not terms.asked:
             return
-        traits, form = self._traits(terms.tool), self._forms.of(terms.tool)
+        traits, form = self._traits(terms.tool), self.forms.of(terms.tool)
         if terms.arguments is not None:
-            self._forms.check(terms.tool, terms.arguments)
+            self.forms.check(terms.tool, terms.arguments)
         before = self._acts.before(call, process, terms.tool) if acts(traits) else NOTHING
         whole = {**form.defaults, **(given(call) if terms.arguments is None else terms.arguments)}
         for holder in process.lineage():
@@ -264,7 +264,7 @@ class Gate:
 
         What is asked about is what the tool takes; the process's other acts wait until it is over.
         """
-        self._forms.check(terms.tool, given(call))
+        self.forms.check(terms.tool, given(call))
         with self.turnstile.showing(call, process):
             terms.asked = True
             terms.files = terms.files or await self._named(call, process, terms.tool)
@@ -297,7 +297,7 @@ class Gate:
 
     def _names(self, tool: str) -> Collection[str]:
         """The names of arguments and their parts in a tool's own schema."""
-        return self._forms.of(tool).names
+        return self.forms.of(tool).names
 
     def _returned(self, process: Process) -> Iterator[tuple[str, Json]]:
         """What trusted tools returned to a process in its earlier turns, where it remembers those."""

@@ -13,9 +13,8 @@ from ..core.records import Call, Json
 from ..kernel.process import Process
 
 OF = ("run", "person", "tenant")
-"""Whose it is: that of all processes under the one at the top of this one's tree (all nodes of a flow's run, or all of
-
-a session), that of all that works for a person, or everybody's in the tenant."""
+"""Whose it is: of all processes below the one at the top of a tree (the nodes of a flow's run, or all of a session), of
+all that work for a person, or everybody's in the tenant."""
 NAME = 200  # characters
 VALUE = 16 << 10  # bytes of a value as JSON; what is larger is kept as a file, and named
 

@@ -114,4 +114,4 @@ def _content(part: Any) -> Json:
     """A part of a result; of a kind that the protocol does not know, as text."""
     if isinstance(part, Mapping) and part.get("type") in _CONTENT:
         return dict(part)
-    return {"type": "text", "text": part if isinstance(part, str) else codec.dumps(part).decode()}
+    return {"type": "text", "text": codec.words(part)}

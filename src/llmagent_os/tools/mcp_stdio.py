@@ -110,9 +110,9 @@ def _parsed(line: bytes) -> Heard:
 
 
 def _cut(line: bytes) -> dict[str, Any] | None:
-    """A result with the parts that are handed on, None for any other line: the protocol's own checks would keep
+    """A result with the parts that are handed on; None for any other line.
 
-    everybody waiting while they look at all the others.
+    The protocol's own checks would keep everybody waiting while they look at all the others.
     """
     with suppress(ValueError):
         told = codec.loads(line)

@@ -41,14 +41,9 @@ class Target:
     files: frozenset[str] = frozenset()
 
 
-def plain(value: Json) -> str:
-    """A value as one word."""
-    return value if isinstance(value, str) else codec.dumps(value).decode()
-
-
 def segment(target: Target, value: Json) -> str:
     """A value as part of a path, whatever is in it; raises ToolFailed for what would be no part, or another one."""
-    value = plain(value) if target.media else value
+    value = codec.words(value) if target.media else value
     words = [_joined(each, "=" if target.explode else ",") for each in _pieces(value)]
     first = {"label": ".", "matrix": ";"}.get(target.style, "")
     if target.style == "matrix" and not (target.explode and isinstance(value, dict)):
@@ -65,10 +60,10 @@ def query(target: Target, value: Json) -> Iterator[str]:
     safe = RESERVED if target.reserved else ""
     name = quote(target.name, safe="")
     if target.media or not isinstance(value, dict | list):
-        yield f"{name}={quote(plain(value), safe=safe)}"
+        yield f"{name}={quote(codec.words(value), safe=safe)}"
     elif target.style == "deepObject" and isinstance(value, dict):
         for path, each in _deep(target.name, value):
-            yield f"{quote(path, safe='')}={quote(plain(each), safe=safe)}"
+            yield f"{quote(path, safe='')}={quote(codec.words(each), safe=safe)}"
     elif target.explode:
         for each in _pieces(value):
             key = quote(each[0], safe="") if isinstance(value, dict) else name
@@ -81,7 +76,7 @@ def query(target: Target, value: Json) -> Iterator[str]:
 def header(target: Target, value: Json) -> str:
     """A value of a header."""
     if target.media or not isinstance(value, dict | list):
-        return plain(value)
+        return codec.words(value)
     return ",".join(("=" if target.explode else ",").join(each) for each in _pieces(value))
 
 
@@ -99,7 +94,7 @@ def body(target: Target, value: Json) -> tuple[Any, str]:
         return "&".join(pieces).encode(), target.media
     if target.files:
         return _bytes(value, "body"), target.media
-    return plain(value).encode(), target.media
+    return codec.words(value).encode(), target.media
 
 
 def file_schema(description: str) -> dict[str, Json]:
@@ -131,9 +126,9 @@ def _multipart(target: Target, value: Mapping[str, Json]) -> aiohttp.FormData:
                 name = str(one.get("name") or key) if isinstance(one, dict) else key
                 form.add_field(key, _bytes(one, key), filename=name, content_type=media or "application/octet-stream")
             elif isinstance(one, dict | list):
-                form.add_field(key, plain(one), content_type=media or "application/json")
+                form.add_field(key, codec.words(one), content_type=media or "application/json")
             else:
-                form.add_field(key, plain(one), content_type=media or None)
+                form.add_field(key, codec.words(one), content_type=media or None)
     return form
 
 
@@ -143,14 +138,14 @@ def _bytes(value: Json, name: str) -> bytes:
             return base64.b64decode(str(value["base64"]), validate=True)
         except binascii.Error as error:
             raise ToolFailed(f"{name}: this is no base64: {error}") from error
-    return plain(value.get("text", "") if isinstance(value, dict) else value).encode()
+    return codec.words(value.get("text", "") if isinstance(value, dict) else value).encode()
 
 
 def _pieces(value: Json) -> list[list[str]]:
     """A value's words: one for each value of a list, two for each key of an object; null is not sent."""
     if isinstance(value, dict):
-        return [[key, plain(each)] for key, each in value.items() if each is not None]
-    return [[plain(each)] for each in (value if isinstance(value, list) else [value]) if each is not None]
+        return [[key, codec.words(each)] for key, each in value.items() if each is not None]
+    return [[codec.words(each)] for each in (value if isinstance(value, list) else [value]) if each is not None]
 
 
 def _joined(words: list[str], between: str) -> str:

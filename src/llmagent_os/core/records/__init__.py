@@ -6,7 +6,7 @@ Frozen and slotted; validated where data enters (the gateway, configuration), tr
 from .calls import Answer, Ask, Call, Hidden, Outcome, Question, repeats
 from .knowledge import Document, Hit, Place, Sought
 from .models import EngineInfo, ModelSpec, Page, Route
-from .names import DEFAULT, SHARED, Json, owned, owner_of, personal
+from .names import DEFAULT, SHARED, Json, agent_of, owned, owner_of, personal
 from .processes import (
     ANSWER,
     ENDED,
@@ -126,6 +126,7 @@ __all__ = [
     "Unknown",
     "Usage",
     "Verdict",
+    "agent_of",
     "owned",
     "owner_of",
     "personal",

@@ -26,6 +26,11 @@ def personal(tenant: str, principal: str, name: str) -> str:
     return f"{tenant}/{quote(principal, '')}/{name}"
 
 
+def agent_of(process: str) -> str:
+    """The agent in the name of a process of its: NAME, NAME@SESSION, or what it has started, NAME~..."""
+    return process.split("@")[0].split("~")[0]
+
+
 def owner_of(name: str) -> str:
     """The tenant of a name that `owned` or `personal` made."""
     tenant, slash, _ = name.partition("/")

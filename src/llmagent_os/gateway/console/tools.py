@@ -85,7 +85,7 @@ def tested(
         result = ask(data, lambda client: client.post(f"/v1/tools/{name}", {"arguments": given}))["result"]
     except NotRunning:
         result = asyncio.run(_alone(load({"data": data}), name, given))
-    print(result if isinstance(result, str) else codec.dumps(result).decode())
+    print(codec.words(result))
 
 
 async def _alone(config: Config, name: str, arguments: dict[str, Json]) -> Json:

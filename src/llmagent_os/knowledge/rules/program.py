@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .relation import Given
-from .syntax import Atom, Comparison, Expression, Name, Operation, Rule, Term, Variable, fail, rules, told
+from .syntax import Atom, Comparison, Expression, Name, Operation, Rule, Variable, fail, rules, told
 
 LAYERS = 50  # of negation and aggregates on top of one another
 JOINED = 16  # atoms of a body: Python nests 20 loops
@@ -207,8 +207,3 @@ def _reached(uses: dict[Name, set[Name]], name: Name) -> set[Name]:
         seen |= more
         work += more
     return seen
-
-
-def ground(terms: Sequence[Term]) -> bool:
-    """Whether no variable is left."""
-    return not any(isinstance(term, Variable) for term in terms)

@@ -150,4 +150,4 @@ def _value(text: str) -> str | None:
         return None
     if isinstance(value, dict) and "answer" in value:
         value = value["answer"]
-    return value if isinstance(value, str) else codec.dumps(value).decode()
+    return codec.words(value)
