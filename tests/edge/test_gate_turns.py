@@ -310,6 +310,28 @@ async def test_what_was_changed_before_it_was_asked_about_is_shown_or_not_done(w
     assert len(shown) == 1 and world.ran in ([], shown)
 
 
+async def test_what_was_begun_before_it_was_asked_about_is_over_before_it_is_done(world: World) -> None:
+    go = asyncio.Event()
+
+    @world.bank.kit.add(effect="write")
+    async def late(ticket: Ticket) -> str:
+        """Write a script when it is told to."""
+        await go.wait()
+        world.file("run.sh", "evil")
+        return "written"
+
+    await world.restart()
+    await world.agent("clerk", FETCH, [("late", {}), *RUN], DONE, tools=[*TOOLS, "late"], policy={"tools": {"late": "allow"}})
+    world.file("run.sh", "good")
+    asking = asyncio.ensure_future(world.ask(SAID))
+    asked = await world.answer(True)
+    await asyncio.sleep(0.2)
+    assert asked["files"] == {"run.sh": f"sha256:{sha256(b'good').hexdigest()}"} and world.ran == []
+    go.set()
+    await asking
+    assert world.ran == []
+
+
 async def test_what_is_not_what_was_shown_is_refused_and_asked_about_anew(world: World) -> None:
     await world.agent("clerk", FETCH, RUN, RUN, DONE)
     path = world.file("run.sh", "good")

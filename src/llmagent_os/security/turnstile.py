@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from ..core.records import Call
@@ -14,10 +15,14 @@ from ..kernel.process import Process
 
 @dataclass(slots=True)
 class _Acts:
-    """Of the calls of a process: those that a person looks at, and the one that was allowed and is at work."""
+    """Of the calls of a process: those that a person looks at, the one that was allowed and is at work, and the others
+
+    that are at work.
+    """
 
     shown: list[Call] = field(default_factory=list)
     working: Call | None = None
+    others: list[Call] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def holds(self, call: Call) -> bool:
@@ -31,8 +36,13 @@ class _Acts:
         self.news = asyncio.Event()
 
     def end(self) -> None:
-        """What was at work is done."""
+        """What was allowed is done."""
         self.working = None
+        self.tell()
+
+    def over(self, call: Call) -> None:
+        """One of the others is done."""
+        self.others = [each for each in self.others if each is not call]
         self.tell()
 
 
@@ -56,18 +66,30 @@ class Turnstile:
     async def passes(self, call: Call, process: Process, allowed: bool) -> bool:
         """Whether a call may begin, now; False after it had to wait, for it is to be judged anew.
 
-        One that a person has `allowed` works alone, until it is over.
+        One that a person has `allowed` works alone: once what began before is over, which may change what was shown.
         """
-        found = self._of.get(process)
+        found = self._of.setdefault(process, _Acts())
         waited = False
-        while found is not None and found.holds(call):
+        while found.holds(call):
             waited = True
-            with _standing(call):
-                await found.news.wait()
-        if allowed and found is not None and not waited and found.working is not call:
-            found.working = call
-            call.ends.append(found.end)
-        return not waited
+            await _news(found, call)
+        if waited or found.working is call:
+            return not waited
+        if not allowed:
+            found.others.append(call)
+            call.ends.append(partial(found.over, call))
+            return True
+        found.working = call
+        call.ends.append(found.end)
+        while any(each is not call for each in found.others):
+            await _news(found, call)
+        return True
+
+
+async def _news(acts: _Acts, call: Call) -> None:
+    """Wait until something is over."""
+    with _standing(call):
+        await acts.news.wait()
 
 
 @contextmanager
