@@ -321,7 +321,9 @@ async def test_what_was_begun_before_it_was_asked_about_is_over_before_it_is_don
         return "written"
 
     await world.restart()
-    await world.agent("clerk", FETCH, [("late", {}), *RUN], DONE, tools=[*TOOLS, "late"], policy={"tools": {"late": "allow"}})
+    await world.agent(
+        "clerk", FETCH, [("late", {}), *RUN], DONE, tools=[*TOOLS, "late"], policy={"tools": {"late": "allow"}}
+    )
     world.file("run.sh", "good")
     asking = asyncio.ensure_future(world.ask(SAID))
     asked = await world.answer(True)
