@@ -168,7 +168,25 @@ CREATE TABLE posting(
     PRIMARY KEY(place, term, block)) WITHOUT ROWID;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = """
+CREATE TABLE fact(
+    fact INTEGER PRIMARY KEY, place INTEGER NOT NULL, subject TEXT NOT NULL, predicate TEXT NOT NULL,
+    object NOT NULL, -- a text or a number, as it was given
+    since REAL, until REAL, recorded REAL NOT NULL, confidence REAL NOT NULL, source TEXT NOT NULL,
+    document INTEGER, begin INTEGER, sentence TEXT NOT NULL, -- where it stands, of one that was read in a document
+    origins TEXT NOT NULL);
+CREATE INDEX fact_of ON fact(place, subject, predicate);
+CREATE INDEX fact_from ON fact(place, source);
+CREATE INDEX fact_in ON fact(document) WHERE document IS NOT NULL;
+CREATE TRIGGER fact_gone AFTER DELETE ON document
+    BEGIN DELETE FROM fact WHERE document = old.document; END; -- what was read in it goes with it
+CREATE TABLE same(same INTEGER PRIMARY KEY, place INTEGER NOT NULL, kept TEXT NOT NULL, other TEXT NOT NULL,
+    at REAL NOT NULL);
+CREATE TABLE ruleset(place INTEGER NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, added REAL NOT NULL,
+    PRIMARY KEY(place, name)) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 VERSION = len(MIGRATIONS)
 
 

@@ -27,6 +27,8 @@ OLD_MESSAGES = "SELECT n FROM message WHERE at < ? AND (taken = 1 OR box >= 'tas
 OLD_MESSAGES += "OR box >= 'dead:' AND box < 'dead;') ORDER BY n LIMIT 1000"
 RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
 OVER = "period != '' AND period < strftime('%Y-%m-%d', ?, 'unixepoch')"  # a period is the beginning of a date
+FACT = "fact, place, subject, predicate, object, since, until, recorded, confidence, source, document, begin, "
+FACT += "sentence, origins"
 NEWEST = "(SELECT max(n) FROM call)"  # it stays, for the next row has the number after it
 ANSWERED = "space = 'approval' AND at < ? AND json_extract(CAST(value AS TEXT), '$.allowed') IS NOT NULL"
 REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.space AND newer.key = record.key "
@@ -127,6 +129,12 @@ WRITES = {
     "ON CONFLICT DO UPDATE SET data = CAST(data || excluded.data AS BLOB)",
     "know.unpost": "UPDATE posting SET data = without(data, ?) WHERE place = ? AND term = ? AND block = ?",
     "know.vacate": "DELETE FROM posting WHERE place = ? AND term = ? AND block = ? AND length(data) = 0",
+    "fact.add": f"INSERT INTO fact({FACT}) VALUES ({','.join('?' * 14)})",
+    "fact.drop": "DELETE FROM fact WHERE fact = ?",
+    "same.add": "INSERT INTO same(same, place, kept, other, at) VALUES (?,?,?,?,?)",
+    "same.drop": "DELETE FROM same WHERE same = ?",
+    "rules.put": "INSERT OR REPLACE INTO ruleset(place, name, text, added) VALUES (?,?,?,?)",
+    "rules.drop": "DELETE FROM ruleset WHERE place = ? AND name = ?",
     "blob.drop": "DELETE FROM blob WHERE hash = ? AND at <= ?",
     "file.drop": "DELETE FROM file WHERE hash NOT IN (SELECT hash FROM blob)",
 }
@@ -248,6 +256,17 @@ READS = {
     "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",
     "know.posted": "SELECT term, block, data FROM json_each(?1) AS here CROSS JOIN json_each(?2) AS wanted "
     "CROSS JOIN posting ON place = here.value AND term = wanted.value",
+    "fact.all": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
+    "fact.of": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON fact = value",
+    "fact.list": f"SELECT {FACT} FROM fact WHERE place IN (SELECT value FROM json_each(?1)) "
+    "AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR predicate = ?3) AND (?4 IS NULL OR source = ?4) "
+    "AND fact > ?5 ORDER BY fact LIMIT ?6",
+    "fact.from": "SELECT fact FROM fact WHERE place = ? AND source = ?",
+    "fact.newest": "SELECT coalesce((SELECT max(fact) FROM fact), 0), coalesce((SELECT max(same) FROM same), 0)",
+    "same.all": "SELECT same, kept, other, place, at FROM same WHERE place IN (SELECT value FROM json_each(?)) "
+    "ORDER BY same",
+    "rules.all": "SELECT name, text, place, added FROM ruleset WHERE place IN (SELECT value FROM json_each(?)) "
+    "ORDER BY place, name",
     "person.processes": f"SELECT {PROCESS} FROM process WHERE tenant = ? AND principal = ? AND program != 'service'",
     "person.pids": "SELECT DISTINCT pid FROM call WHERE tenant = ? AND principal = ?",
     "person.calls": f"SELECT {CALL}, n FROM call WHERE pid = ? AND tenant = ? AND principal = ? ORDER BY seq",
