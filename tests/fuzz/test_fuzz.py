@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_field_of_a_flow_that_json_cannot_name_is_refused(name: str) -> None:
 
 def test_yaml_is_read_by_the_parser_that_is_many_times_as_fast() -> None:
     parser = getattr(yaml, "CSafeLoader", None) or pytest.skip("this PyYAML has no parser in C")
-    for loaders in (documents.LOADERS, documents._FOREIGN, graph._LOADERS):
+    for loaders in (documents.LOADERS, graph._LOADERS):
         assert issubclass(loaders[0], parser) and not issubclass(loaders[-1], parser)
 
 
@@ -165,10 +166,44 @@ def test_mappings_that_are_merged_into_one_another_double_only_so_often() -> Non
     wide = "a: &a {" + ", ".join(f"k{n}: 1" for n in range(2000)) + "}\nb: [" + "{<<: *a}, " * 5000 + "]"
     for read, text in (
         (documents.read, double), (documents.read, wide), (graph.load, double),
-        (lambda data, source: documents.foreign(data.encode(), source), double),
+        (lambda data, source: documents.foreign(data.encode(), source), wide),
     ):  # fmt: skip
         with pytest.raises(InvalidRequest, match="more than 100000 names are merged"):
             read(text, "it")
+
+
+FOREIGN = [
+    ("{a: NO, b: on, c: 012, d: 0x1F, e: 1_000, f: 12:30, g: 2001-01-01}",
+     {"a": "NO", "b": "on", "c": "012", "d": "0x1F", "e": "1_000", "f": "12:30", "g": "2001-01-01"}),
+    ("a: [~, null, true, FALSE, 1, -2, 1.5, 1e3, '1', \"~\", !!str 5, !!int 12, !!float 2.5]",
+     {"a": [None, None, True, False, 1, -2, 1.5, 1000.0, "1", "~", "5", 12, 2.5]}),
+    ("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}\ne: {c: 4, <<: [{b: 9}, *x]}\nf: {'<<': 1}\ng: [<<]",
+     {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}, "e": {"b": 9, "c": 4}, "f": {"<<": 1}, "g": ["<<"]}),
+    ("a: &x [1]\nb: *x\nc:\n-\n- |\n  t\n", {"a": [1], "b": [1], "c": [None, "t\n"]}),
+    ("", None), ("- a\n--- [", ["a"]), ("{a/b:}", {"a/b": None}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "meant"), FOREIGN)
+def test_yaml_of_others_is_read_by_the_schema_of_json(text: str, meant: Any) -> None:
+    assert documents.foreign(text.encode(), "it") == meant
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]", "a: *b", "<<: [1]", "? [k]\n: 1", "!!set {a}", "!!omap [a: 1]", "a: !!x 1", "a: &a {<<: *a}"]
+)
+def test_what_json_does_not_have_is_refused_in_yaml_of_others(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="it is not YAML"):
+        documents.foreign(text.encode(), "it")
+
+
+@pytest.mark.parametrize("piece", ["-\n", "a,", "- {}\n", "? a\n", "- &a a\n", "- !!str a\n", "{a: {}},", "- -1\n"])
+def test_yaml_of_others_takes_time_by_its_length_and_no_more_values_than_that_is_for(piece: str) -> None:
+    text = ("[" if piece.endswith(",") else "") + piece * (1_000_000 // len(piece))
+    began = time.thread_time()
+    with suppress(InvalidRequest):
+        documents.foreign(text.encode(), "it")
+    assert time.thread_time() - began < 2.0  # it took up to 4 s
 
 
 @pytest.mark.parametrize("part", ["[", "{", "- ", "? ", "{a: ", '{"a":', "a: {"])

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from . import codec
 from .errors import InvalidRequest
+from .foreign import DEEPEST, DIGITS, MERGED, MOST, first
 
-DEEPEST, MOST = 100, 1_000_000  # levels, and values with every alias written out
+T = TypeVar("T")
+
 SMALL = 1 << 16  # bytes that the slower of two parsers is given
 _ODD = "found unexpected ':'"  # what the other one says of them
-DIGITS = 400  # characters of a number: what takes more is nobody's value, and long to work out
-MERGED = 100_000  # names that mappings have from others by `<<`
 BROKEN = (yaml.YAMLError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
 """What a parser of YAML raises for a text that is none, or for a value that is not what its tag says."""
 
@@ -43,18 +41,23 @@ def definitions(text: str | bytes, source: str, loaders: Sequence[Any] = ()) -> 
     return found
 
 
-def loaded(text: str | bytes, source: str, loaders: Sequence[Any], most: int | None = None) -> list[Any]:
-    """The documents of a YAML text (the first `most`), by the first loader, or by the last one what is small and odd.
+def loaded(text: str | bytes, source: str, loaders: Sequence[Any]) -> list[Any]:
+    """The documents of a YAML text, by the first loader, or by the last one what is small and odd; raises as `read`."""
+    return _parsed(text, source, loaders, lambda loader: list(yaml.load_all(text, loader)))
 
-    That takes `{a/b:}`. Raises InvalidRequest, which names `source`, for what is none.
+
+def _parsed(text: str | bytes, source: str, loaders: Sequence[Any], done: Callable[[Any], T]) -> T:
+    """What is done by the first loader, or by the last one where the text is small, and odd: that takes `{a/b:}`.
+
+    Raises InvalidRequest, which names `source`, for what is no YAML.
     """
     try:
         try:
-            return list(islice(yaml.load_all(text, loaders[0]), most))
+            return done(loaders[0])
         except yaml.MarkedYAMLError as error:
             if error.problem != _ODD or len(text) > SMALL:
                 raise
-            return list(islice(yaml.load_all(text, loaders[-1]), most))
+            return done(loaders[-1])
     except BROKEN as error:
         raise InvalidRequest(f"{source} is not YAML: {error}", parameter=source) from error
 
@@ -72,20 +75,7 @@ def foreign(text: bytes, source: str) -> Any:
     text = text.removeprefix(b"\xef\xbb\xbf")  # a mark that JSON does not have
     with suppress(ValueError):
         return plain(codec.loads(text), source)  # many times as fast, and most documents are JSON
-    return plain(next(iter(loaded(text, source, _FOREIGN, 1)), None), source)
-
-
-class Written(float):
-    """A number that is not written as JSON would write it (`1.10`), with how it was: it may be meant as a name."""
-
-    text = ""
-
-
-def _number(loader: Any, node: Any) -> float:
-    said = loader.construct_scalar(node)
-    found = Written(said)
-    found.text = said
-    return found if repr(float(found)) != said else float(found)
+    return plain(_parsed(text, source, LOADERS, lambda loader: first(loader(text), len(text))), source)
 
 
 def _bounded(base: Any) -> Any:
@@ -137,25 +127,8 @@ def _short(made: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return number
 
 
-def _foreign(base: Any) -> Any:
-    """A loader for YAML 1.2; `<<` is no key of its own, as everywhere."""
-    loader: Any = type("Foreign", (base,), {"yaml_implicit_resolvers": {}})  # none of those of YAML 1.1
-    for tag, pattern, first in (
-        ("null", r"~|null|Null|NULL|", "~nN"),
-        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-        ("float", r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", "-+0123456789"),
-        ("merge", r"<<", "<"),
-    ):
-        loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), [*first, ""])
-    loader.add_constructor("tag:yaml.org,2002:float", _number)
-    loader.add_constructor("tag:yaml.org,2002:merge", loader.construct_yaml_str)  # where it is no key
-    return loader
-
-
 LOADERS = [_bounded(base) for base in (getattr(yaml, "CSafeLoader", None), yaml.SafeLoader) if base is not None]
 """For YAML as it is mostly written: by the parser in C where there is one, and by the other."""
-_FOREIGN = [_foreign(base) for base in LOADERS]
 
 
 def plain(value: Any, source: str) -> Any:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 
-from ..core import documents
 from ..core.errors import InvalidRequest
+from ..core.foreign import DEEPEST
 from ..core.records import Json
 from .errors import explained, path
 
@@ -137,7 +137,7 @@ def received(data: bytes) -> Json:
 def _keepable(value: Json) -> bool:
     """Whether neither depth nor numbers are beyond what the journal keeps; in levels, as this is on every request."""
     level, count, holders = [value], 0, 0
-    for _ in range(documents.DEEPEST + 1):
+    for _ in range(DEEPEST + 1):
         count += len(level)
         if count > VALUES:
             raise InvalidRequest(f"the body holds more than {VALUES} values; send less at a time", parameter=None)
@@ -163,8 +163,8 @@ def _keepable(value: Json) -> bool:
 
 def _wrong(value: Json, where: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
     """The places that cannot be kept, each with why."""
-    if len(where) > documents.DEEPEST:
-        yield where[:1], f"it is nested deeper than {documents.DEEPEST} levels"
+    if len(where) > DEEPEST:
+        yield where[:1], f"it is nested deeper than {DEEPEST} levels"
     elif isinstance(value, int) and not _LEAST <= value <= _MOST:
         yield where, "the number has more than 64 bits"
     elif isinstance(value, float) and not math.isfinite(value):

@@ -28,7 +28,7 @@ from .toolkit import Bounds, File, as_json
 LARGEST = 8 << 20  # bytes of an answer
 DOCUMENT = 16 << 20  # bytes of a document
 PATIENCE = 30.0  # seconds for a document to be fetched
-READING = 60.0  # seconds for one to be read: a large one in YAML takes as many
+READING, WORK = 60.0, 20.0  # seconds for one to be read, and of a processor: 16 MB of YAML take some 4
 _SAFE, _REPEATABLE = ("get", "head"), ("get", "head", "put", "delete")
 _JSON = re.compile(r"(application|text)/(.*\+)?json")
 
@@ -140,7 +140,7 @@ def place(name: str, document: Document, folder: Path) -> Path:
 async def _imported(name: str, document: Document, content: bytes, taken: Container[str]) -> Imported:
     """What it says, as tools. Raises InvalidRequest."""
     told = content, name, document.source, document.server
-    found = await outside(imported, *told, source=document.source, seconds=READING, cpu=READING)
+    found = await outside(imported, *told, source=document.source, seconds=READING, cpu=WORK)
     tools = Imported()
     tools.left_out = found.left_out
     for called, operation in zip(found.names, found.operations, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..core import codec
-from ..core.documents import Written
+from ..core.foreign import Written
 from ..core.records import Json
 
 CHAIN = 12  # references that lead to one another
