@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TextIO, TypeVar
 
 from .core import codec
-from .core.errors import InvalidRequest
+from .core.errors import InvalidRequest, nearest
 from .core.records import DEFAULT, Document, Json, Place, Sought
+from .core.visible import visible
 from .knowledge import folders, readers
 from .knowledge.base import Knowledge
 from .stores.sqlite import SQLiteStore
@@ -105,3 +107,62 @@ class KnowledgeBase:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+MODES = {
+    "task_oriented": "Do what the user asks for, briefly. Use what is known; say so when that is not enough.",
+    "conversational": "Talk with the user in a friendly way, and ask back where something is unclear.",
+    "informative": "Explain what the user asks about, from what is known, with the reasons.",
+}
+"""Ways to behave, and what the model is told of each."""
+INTERFACES = ("text",)
+
+
+class BehaviorModule:
+    """How an agent behaves: what its model is told beside the question."""
+
+    def __init__(self, mode: str = "task_oriented") -> None:
+        self.set_mode(mode)
+
+    def set_mode(self, mode: str) -> None:
+        """Behave as one of `MODES`; raises InvalidRequest with the nearest one."""
+        if mode not in MODES:
+            raise InvalidRequest(f"there is no mode {mode!r}; {nearest(mode, MODES)}", parameter="mode")
+        self.mode = mode
+
+    def messages(self, text: str, knowledge: Sequence[Mapping[str, Any] | str] = ()) -> list[dict[str, str]]:
+        """What the model is asked: rows to tune it on should have the same, as their `input`."""
+        known = [each if isinstance(each, str) else str(each["text"]) for each in knowledge]
+        told = "".join(f"\n- {each}" for each in known)
+        system = MODES[self.mode] + (f"\nKnown:{told}" if told else "")
+        return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+
+    def generate_response(
+        self, text: str, knowledge: Sequence[Mapping[str, Any] | str], llm: Any, **options: Any
+    ) -> str:  # fmt: skip
+        """Ask a model, with what is known (`retrieve_knowledge`); `options` are those of `LLM.generate`.
+
+        Where nothing else is said it takes the likeliest word each time, and at most 256.
+        """
+        asked = {"temperature": 0.0, "max_tokens": 256, **options}
+        answer: str = llm.generate(self.messages(text, knowledge), **asked).text
+        return answer.strip()
+
+
+class InteractionModule:
+    """How an agent is talked to."""
+
+    def __init__(self, interface: str = "text", out: TextIO | None = None) -> None:
+        """`out` is where answers are shown; standard output without it."""
+        self.set_interface(interface)
+        self._out = out
+
+    def set_interface(self, interface: str) -> None:
+        """Show answers as text; raises InvalidRequest for anything else, which is not there."""
+        if interface not in INTERFACES:
+            raise InvalidRequest(f"there is no interface {interface!r}; there is: text", parameter="interface")
+        self.interface = interface
+
+    def display_response(self, text: str) -> None:
+        """Show an answer, without what a terminal would take for commands."""
+        print("\n".join(map(visible, text.splitlines())), file=self._out or sys.stdout, flush=True)

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..core import codec, schemas
-from ..core.ports import Engine
+from ..core.errors import Unsupported
+from ..core.ports import Engine, Stepper
 from ..core.records import (
     SAMPLING_NAMES,
     Chunk,
@@ -50,17 +51,18 @@ class LLM:
     manager, or call `close`.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, spec: ModelSpec | None = None) -> None:
+        """`spec` is what the engine was opened from, if it was."""
+        self.engine, self.spec = engine, spec
 
     @classmethod
     def from_pretrained(cls, name_or_path: str, **options: Any) -> Self:
-        """Open a model by its name in the catalog, a GGUF file, or a folder with a transformers model.
+        """Open a model by its name in the catalog, a GGUF file, or a folder with a transformers or a tuned model.
 
         `options` are fields of ModelSpec (`window`, `limit`, ...; `engine` skips the catalog) and the driver's own.
         Raises NotFound with the nearest match, MissingExtra with the command to run.
         """
-        return cls(_wait(_submit(_open(name_or_path, options))))
+        return cls(*_wait(_submit(_open(name_or_path, options))))
 
     def generate(self, conversation: Conversation = "", **options: Any) -> Generation:
         """Answer, whole; `.text` is the answer's text."""
@@ -95,6 +97,25 @@ class LLM:
         request = EmbedRequest(self.engine.info.model, tuple(texts))
         return _wait(_submit(self.engine.embed(request))).vectors
 
+    def encode(self, conversation: Conversation, said: str = "") -> list[int]:
+        """The token ids that are put to the model for a conversation and the beginning of its answer.
+
+        Raises Unsupported where the engine does not go token by token.
+        """
+        request = replace(_request(self.engine.info.model, conversation, {}), said=said)
+        return _wait(_submit(self._stepper.encode(request)))
+
+    def likeliest(self, context: Sequence[int], top: int, adapter: str | None = None) -> list[tuple[int, float]]:
+        """The likeliest next tokens after token ids: (id, natural log-probability). Raises as `encode` does."""
+        return _wait(_submit(_likeliest(self._stepper, context, top, adapter)))
+
+    @property
+    def _stepper(self) -> Stepper:
+        if not isinstance(self.engine, Stepper):
+            text = f"{self.engine.info.name} does not go token by token; the local engine does: try the model `tiny`"
+            raise Unsupported(text, parameter="model")
+        return self.engine
+
     def close(self) -> None:
         """Free the model; calling it twice is harmless."""
         _wait(_submit(self.engine.close()))
@@ -127,11 +148,19 @@ async def _checked(request: GenerateRequest, chunks: AsyncIterator[Chunk]) -> As
         await close(chunks)
 
 
-async def _open(name: str, options: Mapping[str, Any]) -> Engine:
+async def _likeliest(
+    stepper: Stepper, context: Sequence[int], top: int, adapter: str | None
+) -> list[tuple[int, float]]:  # fmt: skip
+    async with stepper.lease(1) as slots:
+        return (await stepper.step([context], slots, top, adapter))[0]
+
+
+async def _open(name: str, options: Mapping[str, Any]) -> tuple[Engine, ModelSpec]:
     own = {key: value for key, value in options.items() if key in _SPEC_FIELDS}
     spec = ModelSpec(name, **own) if "engine" in own else replace(await catalog.resolve(name), **own)
     drivers = {key: value for key, value in options.items() if key not in _SPEC_FIELDS}
-    return await open_engine(replace(spec, options={**spec.options, **drivers}))
+    spec = replace(spec, options={**spec.options, **drivers})
+    return await open_engine(spec), spec
 
 
 def _request(model: str, conversation: Conversation, options: Mapping[str, Any]) -> GenerateRequest:

@@ -243,7 +243,8 @@ class LlamaCpp:
     def _scales(self, adapter: str | None) -> list[dict[str, float]]:
         """A scale for every adapter in every request: an empty list would mean "all of them"."""
         names = list(self._options.adapters)
-        if adapter is not None and adapter not in names:
+        adapter = self._options.adapter if adapter is None else adapter
+        if adapter and adapter not in names:
             raise not_found("adapter", adapter, names)
         return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
 

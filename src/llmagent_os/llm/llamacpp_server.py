@@ -41,11 +41,15 @@ _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file)."""
+    """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file).
+
+    `adapter` is the one that holds where a request names none; one that asks for none at all says "".
+    """
 
     slots: Annotated[int, Field(ge=1)] = SLOTS
     threads: Annotated[int, Field(ge=0)] = 0
     adapters: Mapping[str, str] = field(default_factory=dict)
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

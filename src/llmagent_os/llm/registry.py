@@ -17,6 +17,7 @@ from ..core import documents
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.records import ModelSpec
 from .known import models_folder
+from .tuned import FILE, tuned_spec
 
 REMOTE = ("openai", "anthropic")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
@@ -115,15 +116,18 @@ def _with_checked_source(spec: ModelSpec) -> ModelSpec:
     found = local_spec(spec.name, Path(spec.source))
     if found.engine != spec.engine:
         raise InvalidRequest(f"{found.source} is for the engine {found.engine!r}", parameter="engine")
-    return replace(spec, source=found.source)
+    return replace(spec, source=found.source, options={**found.options, **spec.options})
 
 
 def local_spec(name: str, path: Path) -> ModelSpec:
-    """Describe a local model: a GGUF file for llama.cpp, or a folder as transformers' `save_pretrained` writes it.
+    """Describe a local model: a GGUF file for llama.cpp, a folder as transformers' `save_pretrained` writes it, or
+    one with a tuned model.
 
     Raises NotFound for a path that is not there and InvalidRequest for something else found there.
     """
     path = path.expanduser().absolute()
+    if (path / FILE).is_file():
+        return tuned_spec(name, path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InvalidRequest(f"{path} has no config.json, so it holds no transformers model", parameter="source")
