@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from typing import Any
 
 import jsonschema
@@ -14,7 +15,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCResponse, ListToolsResult
 
 from llmagent_os.core import codec
-from llmagent_os.tools import mcp_listing, mcp_stdio
+from llmagent_os.tools import mcp_listing, mcp_stdio, mcp_tools
 from llmagent_os.tools.mcp_listing import PARTS, Listing
 from llmagent_os.tools.mcp_tools import fitting
 from tests.stand_ins.elsewhere import elsewhere
@@ -50,6 +51,30 @@ async def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
                 if (packed := codec.dumps(each["inputSchema"])) not in seen:
                     seen.add(packed)
                     jsonschema.Draft202012Validator.check_schema(each["inputSchema"])
+
+
+def test_a_schema_is_judged_as_the_schema_of_schemas_does() -> None:
+    checked = set[bool]()
+    for number in range(len(places(TOOL["inputSchema"]))):
+        for junk in [*JUNK, "(", "#", "a b", {"type": "nothing"}]:
+            schema = copy.deepcopy(TOOL["inputSchema"])
+            holder, key = places(schema)[number]
+            holder[key] = copy.deepcopy(junk)
+            try:
+                jsonschema.Draft202012Validator.check_schema(schema)
+                well = True
+            except jsonschema.exceptions.SchemaError:
+                well = False
+            assert mcp_tools._WELL.is_valid(schema) == well, schema
+            checked.add(well)
+    assert checked == {True, False}
+
+
+def test_many_small_schemas_take_time_by_their_length() -> None:
+    many = {"type": "object", "properties": {"a": {"anyOf": [{f"${n}": 5} for n in range(2000)]}}}
+    began = time.thread_time()
+    fitting([{"name": "t", "inputSchema": many}], (), 1)
+    assert time.thread_time() - began < 20e-6 * len(codec.dumps(many))  # it took 40 us a byte
 
 
 @pytest.mark.parametrize("where", ["annotations", "_meta"])
