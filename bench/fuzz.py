@@ -2,10 +2,14 @@
 
     python bench/fuzz.py [NAME ...] [--seconds 600] [--json]     # all parsers unless some are named
     python bench/fuzz.py [NAME ...] --long 40 [--seed 1]         # so many long inputs of each, always the same ones
+    nice python bench/fuzz.py --kept FOLDER                      # in turns of a minute; goes on where it was stopped
     python bench/fuzz_worker.py NAME FILE                        # one input again
 
 Half of the time is coverage-guided fuzzing (atheris) with inputs of up to 4 KB, half are inputs of up to 200 KB made by
 chance. A hang of a minute is a crash, too. The input of a crash is kept in the present folder.
+
+With `--kept` the parsers take turns, who had least before the others, and FOLDER keeps what inputs reach and what came
+of it: a run that was stopped goes on by the same command, and ends when each parser has had its `--seconds`.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from fuzz_readers import COVERED, READERS
 from fuzz_targets import LONGEST, is_slow
 
 HANG, MEMORY = 60, 2048  # seconds, megabytes
+TURN = 60  # seconds
+Outcome = dict[str, float]
+"""What came of a parser, by metric."""
 _RUNS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _COVERED = re.compile(r"cov: (\d+)")
 
@@ -52,12 +59,12 @@ class Worker:
         self._process.communicate()
 
 
-def fuzz(worker: Worker, name: str, given: argparse.Namespace, seconds: int, report: Report) -> None:
-    """Fuzz one parser and report; a crash is told with its traceback. With seed 0 it is another way every time."""
+def fuzz(worker: Worker, name: str, given: argparse.Namespace, seconds: int, corpus: Path) -> Outcome:
+    """Fuzz one parser by coverage; a crash is told with its traceback. With seed 0 it is another way every time."""
     with tempfile.TemporaryDirectory(prefix="llmagent-os-fuzz-") as folder:
-        corpus, slow, said = Path(folder, "corpus"), Path(folder, "slow"), Path(folder, "said")
+        slow, said = Path(folder, "slow"), Path(folder, "said")
         seeds = READERS[name].seeds if name in READERS else ()
-        corpus.mkdir()
+        corpus.mkdir(parents=True, exist_ok=True)
         slow.mkdir()
         for number, first in enumerate((b"", *seeds)):
             (corpus / str(number)).write_bytes(first)
@@ -72,17 +79,17 @@ def fuzz(worker: Worker, name: str, given: argparse.Namespace, seconds: int, rep
     runs, covered = _RUNS.search(told), _COVERED.findall(told)
     if status or not runs:
         say(told[-8000:])
-    report.add(name, "executions", int(runs[1]) if runs else 0, "", at_least=1)
-    report.add(name, "branches reached", int(covered[-1]) if covered else 0, "")
-    report.add(name, "crashes", int(status != 0), "", at_most=0)
     slowest = [data for data in found if is_slow(COVERED[name], data)]
     for data in slowest[:3]:
         say(f"{name}: slow: {base64.b64encode(data).decode()}")
-    report.add(name, "inputs above 20 us a byte", len(slowest), "", at_most=0)
+    return {
+        "executions": int(runs[1]) if runs else 0, "branches reached": int(covered[-1]) if covered else 0,
+        "crashes": int(status != 0), "inputs above 20 us a byte": len(slowest),
+    }  # fmt: skip
 
 
-def grown(name: str, given: argparse.Namespace, enough: Callable[[int], bool], report: Report) -> None:
-    """Give one parser long inputs and report."""
+def grown(name: str, given: argparse.Namespace, enough: Callable[[int], bool]) -> Outcome:
+    """Give one parser long inputs."""
     outcome = long_inputs(name, given.seed or 1, enough, given.largest)
     kept = ([outcome.crashed] if outcome.crashed is not None else []) + outcome.slow[:3]
     for data in kept:
@@ -91,10 +98,60 @@ def grown(name: str, given: argparse.Namespace, enough: Callable[[int], bool], r
         say(f"{name}: {file}: {len(data)} bytes that begin with {data[:100]!r}")
     if outcome.trouble is not None:
         say("".join(traceback.format_exception(outcome.trouble))[-4000:])
-    report.add(name, "long inputs", outcome.inputs, "", at_least=1)
-    report.add(name, "crashes by long inputs", int(outcome.crashed is not None), "", at_most=0)
-    report.add(name, "slowest long input", outcome.slowest * 1e6, "us a byte", at_most=SLOW * 1e6)
-    report.add(name, "long inputs above that", len(outcome.slow), "", at_most=0)
+    return {
+        "long inputs": outcome.inputs, "crashes by long inputs": int(outcome.crashed is not None),
+        "slowest long input": outcome.slowest * 1e6, "long inputs above that": len(outcome.slow),
+    }  # fmt: skip
+
+
+LEAST = {"executions": 1, "long inputs": 1}
+MOST = {
+    "crashes": 0, "inputs above 20 us a byte": 0, "crashes by long inputs": 0, "slowest long input": SLOW * 1e6,
+    "long inputs above that": 0,
+}  # fmt: skip
+GREATEST = ("branches reached", "slowest long input")  # of several turns; the others are added up
+
+
+def told(name: str, outcome: Outcome, report: Report) -> None:
+    """Report what came of a parser."""
+    for metric, value in outcome.items():
+        unit = "us a byte" if metric.startswith("slowest") else "s" if metric == "time" else ""
+        report.add(name, metric, value, unit, at_least=LEAST.get(metric), at_most=MOST.get(metric))
+
+
+def worked(worker: Worker | None, name: str, given: argparse.Namespace, seconds: int, corpus: Path) -> Outcome:
+    """Fuzz one parser in both ways."""
+    each = seconds // 2 if name in READERS else seconds
+    outcome = fuzz(worker, name, given, each, corpus) if worker is not None else {}
+    if name in READERS:
+        most, end = math.inf if given.long is None else given.long, time.monotonic() + each
+        outcome |= grown(name, given, lambda made: made >= most or time.monotonic() > end)
+    return outcome
+
+
+def turns(worker: Worker | None, names: Sequence[str], given: argparse.Namespace, report: Report) -> None:
+    """Fuzz in turns, and keep what came of it; ends early by Ctrl-C."""
+    kept = Path(given.kept, "outcomes.json")
+    outcomes: dict[str, Outcome] = json.loads(kept.read_text()) if kept.exists() else {}
+    try:
+        while (name := min(names, key=lambda one: _had(outcomes, one))) and _had(outcomes, name) < given.seconds:
+            given.seed = 1 + int(_had(outcomes, name))
+            now, before = worked(worker, name, given, TURN, Path(given.kept, name)), outcomes.get(name, {})
+            outcomes[name] = {"time": _had(outcomes, name) + TURN} | {
+                metric: max(value, before.get(metric, 0)) if metric in GREATEST else value + before.get(metric, 0)
+                for metric, value in now.items()
+            }
+            fresh = kept.with_suffix(".new")
+            fresh.write_text(json.dumps(outcomes, indent=1))
+            fresh.replace(kept)
+    except KeyboardInterrupt:
+        say("fuzz: stopped; the same command goes on")
+    for name in names:
+        told(name, outcomes.get(name, {}), report)
+
+
+def _had(outcomes: dict[str, Outcome], name: str) -> float:
+    return outcomes.get(name, {}).get("time", 0)
 
 
 def main() -> None:
@@ -110,18 +167,17 @@ def main() -> None:
         "--seed", type=int, default=0, help="so that it goes the same way again; 0: another one every time (0)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--kept", metavar="FOLDER", help="take turns, and go on with what is kept there")
     given = parser.parse_args()
     report = Report("fuzz", given.json)
     say(f"fuzz: {machine()}, load {load()}")
     worker = Worker() if given.long is None or given.runs >= 0 else None
-    most = math.inf if given.long is None else given.long
-    for name in given.names or names:
-        seconds = given.seconds // 2 if name in READERS else given.seconds
-        if worker is not None:
-            fuzz(worker, name, given, seconds, report)
-        if name in READERS:
-            end = time.monotonic() + seconds
-            grown(name, given, lambda made, end=end: made >= most or time.monotonic() > end, report)
+    if given.kept:
+        turns(worker, given.names or names, given, report)
+    else:
+        for name in given.names or names:
+            with tempfile.TemporaryDirectory(prefix="llmagent-os-fuzz-") as folder:
+                told(name, worked(worker, name, given, given.seconds, Path(folder, "corpus")), report)
     if worker is not None:
         worker.stop()
     sys.exit(report.close())

@@ -34,9 +34,10 @@ from fuzz_targets import (
     taken,
 )
 
+from llmagent_os.agent import said
 from llmagent_os.agent import spec as agent_spec
 from llmagent_os.agent.prompt import PromptTemplate, variables_of
-from llmagent_os.core import codec, documents, patterns, places, schemas, templates, validity, values
+from llmagent_os.core import asks, codec, documents, outcomes, patterns, places, schemas, templates, validity, values
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.links import found
 from llmagent_os.core.records import GenerateRequest, Meaning, Message, ModelSpec
@@ -44,24 +45,29 @@ from llmagent_os.core.words import Words
 from llmagent_os.flow import check, compose, draw, graph
 from llmagent_os.flow import values as scopes
 from llmagent_os.gateway import bodies, messages_bodies, responses_bodies
+from llmagent_os.gateway.console.asking import described
 from llmagent_os.gateway.console.markdown import Markdown
 from llmagent_os.gateway.open_bodies import read_open
+from llmagent_os.knowledge import passages, readers
+from llmagent_os.knowledge import words as indexed
 from llmagent_os.knowledge.rules import Program, goal, syntax
 from llmagent_os.llm import script
 from llmagent_os.llm.anthropic import AnthropicEngine
 from llmagent_os.llm.openai import OpenAIEngine
 from llmagent_os.llm.toolcalls import Parser
+from llmagent_os.planner import plan
 from llmagent_os.security.masking import Passage, Restorer, logged
 from llmagent_os.security.recognisers import keys, recognise
 from llmagent_os.security.review import Sink
 from llmagent_os.security.vault import Vault
-from llmagent_os.tools import mcp_http, mcp_stdio, named
+from llmagent_os.tools import builtin_files, charsets, mcp_http, mcp_stdio, named
 from llmagent_os.tools.builtin import calculator
 from llmagent_os.tools.mcp_tools import fitting
 from llmagent_os.tools.openapi_read import imported
 from llmagent_os.tools.page import text_of_page
 from llmagent_os.tools.sandbox import traffic
 from llmagent_os.tools.zones import zone_of
+from llmagent_os.triggers import spec as triggers
 
 PIECE = 1000  # bytes that come at a time
 HALF = 100_000  # bytes, beyond which a line or an event is too long
@@ -306,6 +312,58 @@ def _console(data: bytes) -> None:
     shown.end()
 
 
+def _foreign(suffix: str, data: bytes) -> None:
+    """A file that is learned, as passages and as words."""
+    for each in readers.documents_of(data, f"a.{suffix}"):
+        for begin, end in passages.cut(each.text):
+            indexed.terms(each.text[begin:end])
+        indexed.mentioned(each.text)
+        indexed.titles(each.title)
+
+
+def _asked(data: bytes) -> None:
+    """A question to a person, and an answer to it."""
+    told = _json(data)
+    if isinstance(told, dict):
+        form = asks.form(told.get("ask"), told)
+        if form is not None:
+            asks.fits(form, told.get("answer"))
+        list(described({**_KEPT, "kind": told.get("ask"), "form": form or {}, "arguments": told}, 80))
+
+
+def _sent(data: bytes) -> None:
+    """A message to an agent, and what it is to come to."""
+    told = _json(data)
+    said.rewinds(told)
+    said.read(told)
+    outcomes.of(told)
+
+
+def _planned(data: bytes) -> None:
+    told = _json(data)
+    if isinstance(told, dict):
+        plan.read(told.get("plan"))
+        plan.steps_of(told.get("steps"), ["a", "b"], 20)
+
+
+def _triggered(data: bytes) -> None:
+    made = triggers.parse(_json(data))
+    made.due(0.0, 1e9, 1e9 + 86_400)
+    made.after(0.0, 1e9)
+
+
+def _decoded(charset: str, data: bytes) -> None:
+    charsets.decoded(data, charset)
+
+
+def _edited(data: bytes) -> None:
+    """A piece of a file that is to be replaced."""
+    text = _text(data)
+    for old in (text[:40], text[-40:], f"{text[:30]}\n{text[-9:]}"):
+        if old.strip():
+            builtin_files._place(text, old, "a file")
+
+
 def _dumped(*each: Any) -> tuple[bytes, ...]:
     return tuple(json.dumps(one).encode() for one in each)
 
@@ -388,6 +446,33 @@ _ASKED = (
     b"3 * (2 + 4) ** 2 - sqrt(2) / 1,000.5 + 10% of 20", b"Europe/Berlin", b"notes/../a/today.txt", b"[::1]:80",
     b"utc+8",
 )  # fmt: skip
+_MAIL = (
+    b"From: Ann <ann@example.org>\r\nTo: b@x.org\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n"
+    b"Date: Mon, 30 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=x\r\n"
+    b"\r\n--x\r\nContent-Type: text/plain; charset=gbk\r\nContent-Transfer-Encoding: base64\r\n\r\nYWJj\r\n"
+    b"--x\r\nContent-Type: text/html\r\n\r\n<p>hi\r\n--x--\r\n"
+)
+_TABLE = b'name;age;"a ""b"""\nann;5;x\n"b\nc";6;y;z\n'
+_KEPT = {"agent": "a", "pid": 1, "tool": "t", "origins": {}, "sources": {}, "why": "w", "four_eyes": False}
+_ASKS = (
+    {"ask": "choose", "options": ["a", "b"], "escalate": {"after": 5, "to": "x"}, "answer": "a"},
+    {"ask": "fill", "schema": SCHEMA, "expires": 60, "otherwise": {"a": "aa"}, "answer": {"a": "aa", "c": [1]}},
+    {"ask": "correct", "expires": 9, "otherwise": "x", "answer": "y"}, {"ask": "approve"},
+)  # fmt: skip
+_SENT = (
+    {"text": "hi", "options": {"sampling": {"temperature": 0.5, "stop": ["x"]}, "outcome": {"schema": SCHEMA}}},
+    {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "tool_calls": [
+        {"id": "c", "name": "f", "arguments": {"a": 1}}]}], "options": {"outcome": {"rubric": "r", "judge": "j"}}},
+    {"rewind": True}, {"text": "x", "options": {"outcome": {"tests": "pytest", "tries": 3}, "when": "now"}},
+)  # fmt: skip
+_PLAN = {
+    "plan": {"agents": ["a", "b"], "templates": {"t": {"about": "x", "flow": {"takes": {"type": "object"}}}}},
+    "steps": {"steps": [{"do": "read it", "needs": "a", "after": []}, {"do": "write it", "needs": "b", "after": [1]}]},
+}  # fmt: skip
+_TRIGGERS = (
+    {"name": "t", "agent": "a", "cron": "*/5 9-17 * * mon-fri", "zone": "Europe/Berlin", "text": "x ${at}"},
+    {"name": "t", "agent": "a", "every": 60, "overlap": "skip"}, {"name": "t", "flow": "f", "webhook": {}},
+)  # fmt: skip
 _PATTERNS = (b"^(a|b)*c{2,5}[^x-z]\\d+(?=y)$aaabcc1y", b"(?:a+)+$aaaaaaaaaaaaaaaab", b"\\p{L}*[\\w-]{1,3}?\\1xxxxx")
 
 _OPENAI = OpenAIEngine(ModelSpec("m", "openai", source="http://127.0.0.1:9/v1"))
@@ -437,6 +522,19 @@ READERS: Mapping[str, Reader] = {
     "words": _reader((_LINKS, _VALUES), _normal, *(partial(_stands, each) for each in (None, *get_args(Meaning)))),
     "review": _reader((_MARKUP, _PAGE), *(partial(_review, each) for each in get_args(Sink))),
     "console": _reader((_MARKUP,), _console),
+    "files": _reader(
+        (_MARKUP, _PAGE, _MAIL, _TABLE, *_dumped(_SCOPE, [_SCOPE, {"title": "t", "text": "x"}])),
+        *(partial(_foreign, each) for each in ("txt", "md", "html", "json", "jsonl", "csv", "tsv", "eml")),
+    ),
+    "asks": _reader(_dumped(*_ASKS), _asked),
+    "sent": _reader(_dumped(*_SENT), _sent),
+    "plan": _reader(_dumped(_PLAN), _planned),
+    "trigger": _reader(_dumped(*_TRIGGERS), _triggered),
+    "edits": _reader((_MARKUP, _CODE), _edited),
+    "charsets": _reader(
+        (b"ab-z9", "\u00fcber \u5f20".encode(), "x\u5f20".encode("gb18030")),
+        *(partial(_decoded, each) for each in ("punycode", "idna", "utf-7", "gb18030", "utf_16", "unicode_escape")),
+    ),
 }  # fmt: skip
 """What takes bytes of others, by the names of `fuzz`."""
 
