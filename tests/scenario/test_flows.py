@@ -11,6 +11,8 @@ import pytest
 from llmagent_os.core.errors import BudgetExceeded, InvalidRequest, LLMAgentOSError, NotFound, ProcessFailed
 from llmagent_os.core.records import GenerateRequest, Hidden, ModelSpec
 from llmagent_os.core.sys import Sys
+from llmagent_os.flow import runner
+from llmagent_os.flow.trace import Trace
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Reply
 from llmagent_os.llm.scripted import open_engine
@@ -304,16 +306,46 @@ async def test_a_stop_in_the_middle_of_undoing_undoes_each_once(team: Team) -> N
     assert team.ledger == ["a", "b", "c", "-c", "-a"]
 
 
-async def test_a_row_of_a_function_node_is_small_and_holds_no_state(team: Team) -> None:
+async def test_functions_in_a_row_share_few_rows_which_name_every_node(team: Team) -> None:
     nodes = {f"n{i}": {"function": "pass"} for i in range(100)}
     await team.flow("f", {"nodes": nodes, "edges": [" -> ".join(nodes)]})
     pid, task = await team.begin("f", "a value of some length")
     await team.system.agents.reply(task, 60)
     kernel = team.system.kernel
     rows = [row for row in kernel.journal.rows(pid) if row.name == "flow_step"]
-    assert len(rows) == 100
+    assert len(rows) < 100
     size = sum(len(bytes(str(each), "utf-8")) for row in rows for each in row if each is not None)
     assert size / 100 <= 300
+    tries = Trace(rows, kernel.journal.unpack).tries
+    assert [(each.label, each.value) for each in tries] == [(name, "a value of some length") for name in nodes]
+
+
+async def test_a_function_that_takes_its_time_has_its_row_before_the_next_is_called(team: Team) -> None:
+    await team.flow("f", {"chain": [{"function": "slow"}, {"function": "slow"}, {"function": "slow"}]})
+    pid, task = await team.begin("f", 1)
+    await team.system.agents.reply(task, 60)
+    assert [row.name for row in team.system.kernel.journal.rows(pid)].count("flow_step") == 3
+
+
+@pytest.mark.parametrize("together", [0, 50], ids=["as an older release wrote it", "as it is"])
+async def test_functions_of_one_row_are_not_called_again(
+    team: Team, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Nor is what failed in it; what follows is told of all of them."""
+    monkeypatch.setattr(runner, "TOGETHER", together)
+    nodes = {"a": {"function": "double"}, "b": {"function": "broken", "fallback": {"function": "double"}},
+             "c": {"function": "double"}, "w": {"tool": "hold", "input": {}},
+             "d": {"function": "double", "input": "${c}"}}  # fmt: skip
+    await team.flow("f", {"nodes": nodes, "edges": ["a -> b -> c -> w -> d"]})
+    _, task = await team.begin("f", "x")
+    await until(lambda: team.calls.get("hold ") == 1)
+    assert team.calls["double"] == 3
+    await team.system.close()
+    monkeypatch.undo()
+    await team.start()
+    team.gate.set()
+    reply = await team.system.agents.reply(task, 60)
+    assert reply["output"] == "x" * 16 and team.calls["double"] == 4
 
 
 # -- whose words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,6 +83,10 @@ class Team:
             self.calls["double"] = self.calls.get("double", 0) + 1
             return value * 2
 
+        def slow(value: Any) -> Any:
+            time.sleep(0.02)
+            return value
+
         def broken(value: Any) -> Any:
             raise ValueError("a broken function")
 
@@ -89,7 +94,7 @@ class Team:
             self.calls["is_42"] = self.calls.get("is_42", 0) + 1
             return True if value in (42, "42") else "it is not 42"
 
-        return {"double": double, "broken": broken, "is_42": is_42, "object": lambda value: object()}
+        return {"double": double, "slow": slow, "broken": broken, "is_42": is_42, "object": lambda value: object()}
 
     async def start(self) -> None:
         """Start, or start again."""

@@ -24,7 +24,7 @@ from ..flow.steps import AGENT as AGENTS
 from ..flow.trace import forked
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _graph(packed: bytes) -> Graph:
     return compose.read(codec.loads(packed))
 

@@ -140,7 +140,7 @@ def _calls_itself(agent: str, world: World) -> bool:
 
 def _cycles(graph: Graph) -> Iterator[Fault]:
     """Circles of edges that have no limit, the first of them."""
-    ordered = {node.id for node in _ordered(graph)}
+    ordered = {node.id for node in graph.ordered()}
     left = [node.id for node in graph.nodes if node.id not in ordered]
     if not left:
         return
@@ -199,7 +199,7 @@ def _unreachable(graph: Graph) -> Iterator[Fault]:
     """Nodes to which nothing leads although other nodes are connected, and those that no condition can ever let in."""
     linked = {end for edge in graph.edges for end in (edge.source, edge.target)} | {*templates.named(graph.result)}
     reached, known, forward = set[str](), graph.by_id, graph.forward_to()
-    for node in _ordered(graph):
+    for node in graph.ordered():
         into = forward.get(node.id, [])
         if not into and node.id not in linked and len(graph.nodes) > 1 and graph.edges:
             yield Fault(
@@ -230,23 +230,6 @@ def _may(edge: Edge, source: Node) -> bool:
     return True
 
 
-def _ordered(graph: Graph) -> list[Node]:
-    """The nodes so that each comes after those before it."""
-    forward = graph.forward_to()
-    into = {node.id: len(forward.get(node.id, ())) for node in graph.nodes}
-    after: dict[str, list[str]] = {}
-    for edge in graph.forward():
-        after.setdefault(edge.source, []).append(edge.target)
-    todo, found, known = [each for each, count in into.items() if not count], list[Node](), graph.by_id
-    for each in todo:  # which grows
-        found.append(known[each])
-        for target in after.get(each, ()):
-            into[target] -= 1
-            if not into[target]:
-                todo.append(target)
-    return found
-
-
 def _schemas(graph: Graph) -> Iterator[Fault]:
     for place, name, schema, line in _said(graph):
         try:
@@ -272,9 +255,7 @@ def _said(graph: Graph) -> Iterator[tuple[str, str, Json, int]]:
 def _types(graph: Graph, world: World) -> Iterator[Fault]:
     """What a node is given is of the type that it takes, as far as both are known."""
     known, into = graph.by_id, graph.forward_to()
-    types: dict[str, Mapping[str, Json] | None] = {node.id: _gives(node, world) for node in graph.nodes} | {
-        "input": graph.takes
-    }
+    types = {"input": graph.takes, "item": None} | {node.id: _gives(node, world) for node in graph.nodes}
     for node in graph.nodes:
         takes = _takes(node, world)
         edges = into.get(node.id, [])
@@ -283,7 +264,7 @@ def _types(graph: Graph, world: World) -> Iterator[Fault]:
         if takes is None or (node.over is not None and node.work.input is None):
             continue
         if node.work.input is not None:
-            given = values.type_of(node.work.input, types | {"item": None})
+            given = values.type_of(node.work.input, types)
             if wrong := values.misfit(given, takes):
                 yield Fault(node.id, f"it is given what it does not take: {wrong}", node.line)
         elif not edges and (wrong := values.misfit(graph.takes, takes)):
@@ -347,7 +328,7 @@ def _budget(graph: Graph, world: World) -> Iterator[Fault]:
     """What is done for certain costs no more than there is: of each work the least that it can take."""
     certain, steps, tokens, money = set[str](), 1, 0, 0.0
     into = graph.forward_to()
-    for node in _ordered(graph):
+    for node in graph.ordered():
         edges = into.get(node.id, [])
         sure = [edge for edge in edges if edge.source in certain and edge.when is None]
         if edges and (not sure or node.over is not None):

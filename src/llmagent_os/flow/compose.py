@@ -26,7 +26,7 @@ from .graph import (
     wrong,
 )
 
-MOST_NODES, MOST_EDGES, MOST_LOOPS = 1000, 5000, 50  # of a definition: it is looked at as a whole, and by people
+MOST_NODES, MOST_EDGES, MOST_LOOPS = 10_000, 50_000, 50  # of a definition: it is looked at as a whole, and by people
 COMPOSED = ("chain", "parallel", "select")
 _SETTINGS = ("result", "takes", "gives", "at_once", "context")
 When = Mapping[str, Any] | Literal["else"] | None
@@ -46,16 +46,19 @@ class _Build:
 
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
+    taken: dict[str, int] = field(default_factory=dict)  # ids, and the last number behind each
     fails: Literal["stop", "skip"] = "stop"  # of nodes that do not say
 
     def add(self, node: Node, tails: Sequence[Tail]) -> list[Tail]:
         """Put a node after others: of several, of which one comes, it takes what comes first."""
         if len(self.nodes) == MOST_NODES:
             raise _too_many()
-        taken = {each.id for each in self.nodes}
-        name, number = node.id, 2
-        while node.id in taken:
-            node, number = replace(node, id=f"{name}{number}"), number + 1
+        if node.id in self.taken:
+            name, number = node.id, self.taken[node.id] + 1
+            while f"{name}{number}" in self.taken:
+                number += 1
+            self.taken[name], node = number, replace(node, id=f"{name}{number}")
+        self.taken[node.id] = 1
         if len(tails) > 1 and node.join == "all":
             node = replace(node, join="first")
         if self.fails == "skip":

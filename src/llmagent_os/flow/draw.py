@@ -12,12 +12,10 @@ from .graph import OTHERWISE, Edge, Graph, Node
 from .trace import UNDO, Trace, node_of
 
 _SHAPES = {
-    "agent": ("([", "])"),
-    "tool": ("[[", "]]"),
-    "function": ("[", "]"),
-    "human": ("{{", "}}"),
-    "similar": ("{", "}"),
-}
+    "agent": ("([", "])"), "tool": ("[[", "]]"), "function": ("[", "]"), "human": ("{{", "}}"), "similar": ("{", "}"),
+}  # fmt: skip
+_OF_CHILD = {"stopped": "failed", "quarantined": "failed", "asks": "asks"}
+"""What a node is whose process is that, although it has not ended by its rows."""
 COLOURS = {
     "done": "fill:#cfe8cf", "running": "fill:#fff0b3", "asks": "fill:#ffd9a0", "failed": "fill:#f4c2c2",
     "not done": "fill:#eeeeee", "waiting": "fill:#ffffff", "undone": "fill:#d9d2e9",
@@ -74,18 +72,8 @@ def progress(
     `child` gives what `ps` shows of a process; `over`: whether the run has ended.
     """
     trace = Trace(rows, unpack)
-    found: dict[str, dict[str, Any]] = {
-        node.id: {
-            "state": "not done" if over else "waiting",
-            "tries": 0,
-            "seconds": 0.0,
-            "tokens": 0,
-            "money": 0.0,
-            "error": None,
-            "pids": [],
-        }
-        for node in graph.nodes
-    }
+    none = {"state": "not done" if over else "waiting", "tries": 0, "seconds": 0.0, "tokens": 0, "money": 0.0}
+    found: dict[str, dict[str, Any]] = {node.id: none | {"error": None, "pids": []} for node in graph.nodes}
     for piece in trace.known:
         found.get(node_of(piece), {}).update(state="done", earlier=True)
     for each in trace.tries:
@@ -101,13 +89,7 @@ def progress(
             continue
         state, ends = each.state, each.ended
         if state == "running" and info is not None:
-            state = (
-                "failed"
-                if info["status"] in ("stopped", "quarantined")
-                else "asks"
-                if info["status"] == "asks"
-                else state
-            )
+            state = _OF_CHILD.get(info["status"], state)
             told["pids"].append(each.pid)
         told["tries"] += 1
         told["seconds"] += (ends - each.began) if ends is not None else 0.0

@@ -26,6 +26,7 @@ OTHERWISE = "else"
 RESERVED = ("input", "item")
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 AT_ONCE = 16
+FEW = 1000  # nodes, up to which edges follow from what templates name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,19 @@ class Graph:
             found.setdefault(edge.target, []).append(edge)
         return found
 
+    def ordered(self) -> list[Node]:
+        """The nodes so that each comes after those before it; what lies in circles, or after them, is left out."""
+        left, after = dict.fromkeys(self.by_id, 0), defaultdict[str, list[str]](list)
+        for edge in self.forward():
+            left[edge.target] += 1
+            after[edge.source].append(edge.target)
+        found, known = [each for each, count in left.items() if not count], self.by_id
+        for each in found:  # which grows
+            for target in after[each]:
+                left[target] -= 1
+                found += [] if left[target] else [target]
+        return [known[each] for each in found]
+
     def below(self, start: str, edges: Sequence[Edge] | None = None) -> set[str]:
         """What comes after a node, itself included, along edges that do not lead back."""
         after: dict[str, list[str]] = {}
@@ -160,6 +174,8 @@ def linked(graph: Graph) -> Graph:
             forward[edge.target].append(edge.source)
     for node in graph.nodes:
         wanted = [each for each in dict.fromkeys(wants(node)) if each in known and (each, node.id) not in direct]
+        if wanted and len(known) > FEW:  # each takes a search of the graph
+            raise wrong(f"names {wanted[0]!r}; in a flow of over {FEW:,} nodes an edge says so", node.line, node.id)
         above = _reached(node.id, forward) if wanted else set()
         for source in wanted:
             if source not in above and loops.isdisjoint(_reached(node.id, before) if loops else ()):

@@ -6,7 +6,8 @@ ended, and in which order, is answered from the journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,12 +30,13 @@ from . import values
 from .functions import Function
 from .graph import Graph
 from .state import IN_PROCESS, Job, Run, Value
-from .steps import AGENT, PERSON
+from .steps import AGENT, PERSON, called
 from .trace import UNDO
 
 OURS = (BudgetExceeded, JournalUnavailable, JournalDamaged)
 """What ends the process itself: no node is to blame."""
 SOON = 0.001  # seconds: the shortest wait
+MOMENT, TOGETHER = 0.01, 50  # seconds, functions: what is written in one row, and called again after a crash before it
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Runner:
         self._pids: dict[int, Job] = {}
         self._due: dict[int, float] = {}  # when a child is given up, by pid
         self._later: list[tuple[float, Job]] = []  # tries that wait
+        self._next: Sequence[Job] = ()  # work that is taken, and not begun yet
         self._usage = Usage()
 
     async def run(self, value: Json, origins: Iterable[str] = ()) -> Made:
@@ -98,7 +101,7 @@ class Runner:
     async def _begin(self, run: Run) -> None:
         """Begin everything that may begin, and what follows from functions, until only children are waited for."""
         while True:
-            jobs, losers = run.take(), set(run.losers())
+            (jobs, self._next), losers = (self._next or run.take(), ()), set(run.losers())
             await self._end(run, [job for job in self._pids.values() if job.label in losers])
             if not jobs or run.failure is not None:
                 return
@@ -114,40 +117,64 @@ class Runner:
             await self._launch(run, [job for job in rest if not job.wait])
 
     async def _launch(self, run: Run, jobs: Sequence[Job]) -> None:
-        await self._call(run, [job for job in jobs if job.work.kind == "function"])
+        if functions := [job for job in jobs if job.work.kind == "function"]:
+            await self._call(run, functions, len(functions) == len(jobs))
         for job in jobs:
             if job.work.kind == "similar":
                 await self._liken(run, job)
         rest = [job for job in jobs if job.work.kind not in IN_PROCESS]
         await self._start(run, [job for job in rest if run.running.get(job.label) is job])  # or nobody needs it now
 
-    async def _call(self, run: Run, jobs: Sequence[Job], before: str = "") -> list[str | None]:
-        """Call functions, in one step where their results are kept; returns their errors."""
-        kept = [job for job in jobs if job.node.keep]
-        found: dict[int, list[Json]] = {}
-        if kept:
-            work = Hidden([partial(self._function, job.work.name, job.input) for job in kept])
-            results = await self._sys.syscall("flow_step", nodes=[before + job.label for job in kept], work=work)
-            found = dict(zip(map(id, kept), results, strict=True))
-        errors = []
-        for job in jobs:
-            value, *error = found[id(job)] if id(job) in found else self._tried(job)
-            errors.append(next(iter(error), None))
-            if before:
-                continue
-            run.failed(job, error[0]) if error else run.done(job, value)
-        return errors
+    async def _call(self, run: Run, jobs: Sequence[Job], alone: bool) -> None:
+        """Call functions and, where they are `alone`, those that follow from them; one row has what is kept of it."""
+        results, wrong = list[list[Json]](), list[InvalidRequest]()
+        least = [job.label for job in jobs if job.node.keep]
 
-    def _function(self, name: str, value: Json) -> Json:
-        if name not in self._functions:
-            raise not_found("function", name, self._functions)
-        return self._functions[name](value)
+        def call(written: Iterator[list[Json]] | None = None) -> list[list[Json]]:
+            try:
+                results.extend(self._called(run, jobs, alone, len(least), written))
+            except InvalidRequest as error:  # what was called until then has its row
+                wrong.append(error)
+            return results
 
-    def _tried(self, job: Job) -> list[Json]:
-        try:
-            return [self._function(job.work.name, job.input)]
-        except Exception as error:  # other people's code
-            return [None, f"{type(error).__name__}: {error}"]
+        written = await self._sys.syscall("flow_step", nodes=least, work=Hidden(call)) if least else call()
+        if least and not results:  # answered from the journal
+            call(iter(written))
+        if wrong:
+            raise wrong[0]
+
+    def _called(
+        self, run: Run, jobs: Sequence[Job], alone: bool, least: int, written: Iterator[list[Json]] | None
+    ) -> Iterator[list[Json]]:
+        """What comes of functions whose results are kept, one after the other: called now, or as it is written.
+
+        Those beyond the `least` have their labels with them. After a moment the rest is left for another row.
+        """
+        until, count, most = time.monotonic() + MOMENT, 0, TOGETHER if least else 0
+        while jobs:
+            for n, job in enumerate(jobs):
+                made = list[Json]()
+                if job.node.keep and written is not None:
+                    made = next(written, made)
+                elif not job.node.keep or count < least or (count < most and time.monotonic() < until):
+                    made = called(partial(self._function, job), job.label if count >= least else "")
+                if not made:
+                    self._next = jobs[n:]
+                    return
+                if job.node.keep:
+                    count += 1
+                    yield made
+                value, error, *_ = *made, None
+                run.done(job, value) if error is None else run.failed(job, error)
+            jobs = run.take() if alone else ()
+            if any(job.work.kind != "function" or job.wait or job.piece in self._known for job in jobs):
+                self._next = jobs
+                return
+
+    def _function(self, job: Job) -> Json:
+        if job.work.name not in self._functions:
+            raise not_found("function", job.work.name, self._functions)
+        return self._functions[job.work.name](job.input)
 
     async def _liken(self, run: Run, job: Job) -> None:
         """Which of some descriptions is nearest to a text."""
@@ -263,7 +290,9 @@ class Runner:
         undone, left = list[str](), list[str]()
         for job in [replace(each, node=replace(each.node, gives=None, timeout=None)) for each in run.undoing()]:
             if job.work.kind == "function":
-                error = (await self._call(run, [job], UNDO))[0]
+                work = Hidden(lambda job=job: [called(partial(self._function, job))])
+                (made,) = await self._sys.syscall("flow_step", nodes=[UNDO + job.label], work=work)
+                error = (*made, None)[1]
             else:
                 error = (await self._start(run, [job], UNDO))[0]
                 if error is None:

@@ -52,8 +52,9 @@ class Steps:
         }  # fmt: skip
 
     async def step(self, call: Call, process: Process) -> list[list[Json]]:
-        """Call functions, one after the other: of each `[result]`, or `[null, error]`."""
-        return [_called(work) for work in call.args["work"].value]
+        """Call functions, one after the other: what came of each (see `called`), of those named first, then of more."""
+        made: list[list[Json]] = call.args["work"].value()
+        return made
 
     async def start(self, call: Call, process: Process) -> list[Json]:
         """Start children in one commit: of each the pid, or why it cannot be started."""
@@ -120,14 +121,17 @@ class Steps:
         return found
 
 
-def _called(work: Callable[[], Json]) -> list[Json]:
-    """What a function returns, if that is data; whatever it raises is its own."""
+def called(work: Callable[[], Json], label: str = "") -> list[Json]:
+    """What a function returns, as it would be read back, if that is data: `[result]`, or `[null, error]`.
+
+    Whatever it raises is its own. With a `label` that comes third.
+    """
+    made: list[Json]
     try:
-        result = work()
-        codec.dumps(result)
+        made = [codec.loads(codec.canonical(work()))]
     except Exception as error:  # other people's code
-        return [None, f"{type(error).__name__}: {words(error)}"]
-    return [result]
+        made = [None, f"{type(error).__name__}: {words(error)}"]
+    return [*made, *[None][: 2 - len(made)], label] if label else made
 
 
 def _hired(args: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -63,15 +63,8 @@ def lay_out(graph: Graph) -> tuple[dict[str, Point], list[list[str]]]:
 def _ranks(graph: Graph) -> dict[str, int]:
     """The layer of each node: how many steps the longest way to it has."""
     rank, into = dict.fromkeys(graph.by_id, 0), graph.forward_to()
-    left = {each: len(into.get(each, ())) for each in rank}
-    ready = [each for each, count in left.items() if not count]
-    out = defaultdict[str, list[str]](list)
-    for edge in graph.forward():
-        out[edge.source].append(edge.target)
-    for each in ready:
-        for target in out[each]:
-            rank[target], left[target] = max(rank[target], rank[each] + 1), left[target] - 1
-            ready += [] if left[target] else [target]
+    for node in graph.ordered():
+        rank[node.id] = max((rank[edge.source] + 1 for edge in into.get(node.id, ())), default=0)
     return rank
 
 

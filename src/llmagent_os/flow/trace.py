@@ -89,10 +89,11 @@ class Trace:
         return []
 
     def _stepped(self, row: Row, args: Json, result: Json) -> list[Try]:
-        found = [
-            Try(label, row.started, None, row.started + row.seconds, next(iter(error), None), value)
-            for label, (value, *error) in zip(args["nodes"], result, strict=True)
-        ]
+        found = []
+        for n, made in enumerate(result):
+            label = made[2] if len(made) > 2 else args["nodes"][n]
+            error = made[1] if len(made) > 1 else None
+            found.append(Try(label, row.started, None, row.started + row.seconds, error, made[0]))
         self.tries += found
         return found
 
