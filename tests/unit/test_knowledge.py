@@ -19,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmagent_os.core.errors import InvalidRequest
-from llmagent_os.core.postings import ENTRY, without
 from llmagent_os.core.records import Document, Place, Sought
-from llmagent_os.knowledge import folders, readers, rows, words
+from llmagent_os.knowledge import folders, readers, rows, segments, words
 from llmagent_os.knowledge.base import Knowledge
 from llmagent_os.knowledge.folders import sync
 from llmagent_os.knowledge.passages import cut
@@ -67,14 +66,6 @@ def test_passages_are_in_order_and_leave_out_white_space_alone(text: str, longes
     assert places == sorted(places)
 
 
-def test_entries_are_taken_out_of_a_row_whole() -> None:
-    entries = [ENTRY.pack(number, 1, 0, number) for number in (1, 256, 257, 3)]
-    row = b"".join(entries)
-    assert without(row, ENTRY.pack(256, 7, 7, 7)) == entries[0] + entries[2] + entries[3]
-    assert without(row, entries[3] + entries[0]) == entries[1] + entries[2]
-    assert without(row, ENTRY.pack(2, 1, 0, 2)) == row and without(row, row) == b""
-
-
 async def test_a_passage_is_found_with_where_it_stands() -> None:
     known = knowledge()
     text = "The office opens at nine.\n\n" + "Nothing of note. " * 150 + "\n\nThe rent is due on the fifth of May."
@@ -106,7 +97,37 @@ async def test_long_titles_and_questions_are_cut_and_taken_back_whole() -> None:
     await known.add(HERE, [document("a", "apples", " " * 100_000 + "Word " * 100_000)])
     assert len((await found(known, "apples " * 100_000))[0].title) == 300
     assert await known.remove(HERE, "a") == 1
-    assert store._reader.execute("SELECT count(*) FROM posting").fetchone() == (0,)
+    assert store._reader.execute("SELECT count(*) FROM segment").fetchone() == (0,)
+
+
+async def test_what_is_in_no_word_is_known_and_finds_nothing() -> None:
+    known = knowledge()
+    assert await known.add(HERE, [document("a", "!!! ...", " ")]) == 1
+    assert await found(known, "apples") == []
+    await known.add(HERE, [document("b", "apples")])
+    assert [hit.source for hit in await found(known, "apples")] == ["b"]
+
+
+async def test_what_an_earlier_version_took_in_is_found() -> None:
+    store = SQLiteStore()
+    await knowledge(store).add(HERE, [document("a", f"apples {n}", f"Title {n}") for n in range(5)])
+    store._writer.execute("DELETE FROM segment")  # as its migration leaves it
+    assert len(await found(knowledge(store), "apples")) == 5
+    assert len(await found(knowledge(store), "title")) == 5
+
+
+@pytest.mark.parametrize("room", [1, segments.CACHE])
+async def test_segments_are_put_together_and_as_many_kept_as_there_is_room_for(room: int) -> None:
+    store = SQLiteStore()
+    known = knowledge(store)
+    await found(known, "", HERE)
+    known._index = segments.Segments(store, room)
+    for n in range(100):
+        await known.add(HERE, [document(f"d{n}", f"apples number{n}")])
+    rows = store._reader.execute("SELECT passages FROM segment").fetchall()
+    assert sum(count for (count,) in rows) == 100 and len(rows) < 10
+    assert len(known._index._kept) == (1 if room == 1 else len(rows))
+    assert [hit.source for hit in await found(known, "number7")] == ["d7"]
 
 
 async def test_chinese_is_found() -> None:
@@ -126,7 +147,7 @@ async def test_documents_are_replaced_removed_and_known_once() -> None:
     again = knowledge(store)
     assert [each.source for each in again.documents(again.places("here"))] == ["a", "a"]
     assert await again.remove(HERE, "a") == 2
-    for table in ("document", "passage", "posting"):
+    for table in ("document", "passage", "segment"):
         assert store._reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
@@ -149,16 +170,16 @@ def breaking(store: SQLiteStore, commits: int) -> Knowledge:
 
 
 def rows_of(store: SQLiteStore) -> list[int]:
-    """How many documents, passages and rows of postings there are."""
+    """How many documents, passages and segments there are."""
     return [store._reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("document", "passage", "posting")]  # fmt: skip
+            for table in ("document", "passage", "segment")]  # fmt: skip
 
 
 @pytest.mark.parametrize("commits", range(5))
 async def test_a_large_source_goes_in_and_out_in_parts_and_what_was_broken_off_is_done_the_next_time(
     monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
-    monkeypatch.setattr(rows, "PART", 40)
+    monkeypatch.setattr(rows, "PART", 4)
     old, new = ([document("a", f"{word} {n} " * 400) for n in range(6)] for word in ("pears", "apples"))
     whole = SQLiteStore()
     await knowledge(whole).add(HERE, new)
@@ -182,11 +203,11 @@ async def test_a_large_source_goes_in_and_out_in_parts_and_what_was_broken_off_i
 
 
 async def test_a_table_of_many_rows_is_taken_back_row_by_row_and_not_by_all_rows_for_each() -> None:
-    store, touched, largest = SQLiteStore(), 0, 0
+    store, written, largest = SQLiteStore(), 0, 0
 
     async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
-        nonlocal touched, largest
-        touched += sum(name == "know.unpost" for name, _ in statements)
+        nonlocal written, largest
+        written += sum(len(values[-2]) for name, values in statements if name == "know.segment")
         largest = max(largest, len(statements))
         store.write(statements)
         then()
@@ -195,12 +216,12 @@ async def test_a_table_of_many_rows_is_taken_back_row_by_row_and_not_by_all_rows
     await known.add(HERE, [document("c", f"a: {n}") for n in range(3_000)])
     assert await known.remove(HERE, "c") == 3_000
     assert rows_of(store) == [0, 0, 0]
-    assert touched < 3_200  # a number's row each, and the shared rows of each block a time or two
+    assert written < 400_000  # each segment a time or two, and not for every row of the table
     assert largest < 3 * rows.PART
 
 
 async def test_what_is_long_for_one_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "PART", 40)
+    monkeypatch.setattr(rows, "PART", 4)
     store, commits, held = SQLiteStore(), 0, asyncio.Event()
 
     async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
@@ -510,8 +531,8 @@ async def test_a_person_is_erased() -> None:
     assert [each["texts"] for each in known.export("here", "ann")] == [["Ann Smith lives in Paris"]]
     assert await known.erase("here", "ann", ()) == 1
     assert list(known.export("here", "ann")) == []
-    rest = store._reader.execute("SELECT group_concat(term) FROM posting").fetchone()[0]
-    assert "pari" not in rest and "smith" not in rest and "everybodi" in rest
+    shared = known.places("here", "", "*")
+    assert store._reader.execute("SELECT place FROM segment").fetchall() == [(place,) for place in shared]
 
 
 def test_a_calendar_is_loaded_and_asked(tmp_path: Path) -> None:

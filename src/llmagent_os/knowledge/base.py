@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -14,16 +15,17 @@ from ..core import codec, extras
 from ..core.errors import InvalidRequest
 from ..core.ports import Reads, Store
 from ..core.records import Document, Hit, Json, Place, Sought
-from .rows import CONTROL, Free, Parts, Rows, Statement, filters
+from .rows import CONTROL, PART, Free, Parts, Rows, Statement, filters
 
 if TYPE_CHECKING:
     from .search import Search
+    from .segments import Segments
 
 T = TypeVar("T")
 Append = Callable[[Sequence[Statement], Callable[[], None]], Awaitable[None]]
 """Queues statements for the next commit, and what happens once they are durable, whoever still waits: the journal's."""
 
-BATCH = 200_000  # characters of sources that go in together
+BATCH = 1_000_000  # characters of sources that go in together
 EXTRA = "knowledge"
 LONGEST = 4095  # characters of a source, as of a path
 
@@ -75,7 +77,9 @@ class Knowledge:
         self._made = 0  # the last place, also where its first commit is still to come
         self._writing = WeakValueDictionary[Place, asyncio.Lock]()  # what is long for one place holds up no other
         self._opened: Reads | None = None
+        self._index: Segments | None = None
         self._search: Search | None = None
+        self._whole = False  # whether all that is there can be found
         self._thread = ThreadPoolExecutor(1, "knowledge") if store.concurrent else None
 
     # -- what is there
@@ -119,6 +123,7 @@ class Knowledge:
         """The passages that fit best, the best first. Raises MissingExtra where numpy is not installed."""
         if not places or not sought.text.strip():
             return []
+        await self._ready()
         return await self._aside(self._found, places, sought)
 
     @property
@@ -136,9 +141,37 @@ class Knowledge:
 
     def _found(self, places: dict[int, Place], sought: Sought) -> list[Hit]:
         if self._search is None:
-            module = extras.imported("llmagent_os.knowledge.search", EXTRA, "search in what is known")
-            self._search = module.Search(self._reads)
+            self._search = _imported("search").Search(self._reads, self._segments)
         return self._search.find(places, sought)
+
+    @property
+    def _segments(self) -> Segments:
+        if self._index is None:
+            self._index = _imported("segments").Segments(self._reads)
+        return self._index
+
+    async def _ready(self) -> None:
+        """Have everything be found that a version took in which kept in another way what it is found by."""
+        self._load()
+        if self._whole:
+            return
+        self._whole, places = True, {number: each for each, number in self._places.items()}
+        for (number,) in self._store.read("know.unfound"):
+            async with self._alone(places[number]):
+                await self._change(places[number], number, self._found_by(number))
+
+    def _found_by(self, place: int) -> Parts:
+        """What the documents of a place are found by, made from their passages."""
+        gathered, size = _imported("segments").Gathered, 0
+        come = gathered()
+        for known in self._reads.read("know.documents", codec.dumps([place]).decode(), *filters(Sought("")), 0, -1):
+            for passage, text in self._reads.read("know.texts", *known[-2:]):
+                come.add(passage, known[3], text)
+                size += 1
+                if size == PART:
+                    yield self._segments.change(place, come.segments(), ())
+                    come, size = gathered(), 0
+        yield self._segments.change(place, come.segments(), ())
 
     # -- what changes it
 
@@ -150,6 +183,7 @@ class Knowledge:
         Raises InvalidRequest for a source that is no name. `documents` may take their time.
         """
         sources = await self._aside(_by_source, documents)
+        await self._ready()
         passages, batch, size = 0, list[Document](), 0
         async with self._alone(place):
             for found in sources.values():
@@ -172,19 +206,23 @@ class Knowledge:
     async def _write(self, place: Place, documents: Sequence[Document]) -> int:
         statements, number = self._placed(place)
         old = await self._aside(self._of, number, {each.source for each in documents})
-        rows = Rows(number, self._load())
-        await self._change(place, number, rows.parts(documents, old, self._texts), statements)
+        rows = await self._aside(self._rows, number)
+        await self._change(place, number, rows.parts(documents, old), statements)
         return rows.passages
 
     async def remove(self, place: Place, source: str) -> int:
         """Forget what is from a source; returns how many documents that were. Broken off, it is to be asked again."""
+        await self._ready()
         async with self._alone(place):
             number = self._places.get(place)
             if number is None:
                 return 0
             old = await self._aside(self._of, number, [source])
-            await self._change(place, number, Rows(number, self._load()).parts([], old, self._texts))
+            await self._change(place, number, (await self._aside(self._rows, number)).parts([], old))
             return len(old)
+
+    def _rows(self, place: int) -> Rows:
+        return Rows(place, self._load(), self._segments, _imported("segments").Gathered)
 
     def _alone(self, place: Place) -> asyncio.Lock:
         """A lock of all who change a place."""
@@ -199,15 +237,10 @@ class Knowledge:
 
         def happened() -> None:
             self._places[place] = number
-            if self._search is not None:
-                self._search.changed(number)
 
         while (part := await self._aside(next, parts, None)) is not None:
             await self._append([*first, *part], happened)
             first = ()
-
-    def _texts(self, first: int, last: int) -> list[tuple[Any, ...]]:
-        return self._reads.read("know.texts", first, last)
 
     # -- whose it is
 
@@ -248,6 +281,10 @@ class Knowledge:
 
     def _of(self, place: int, sources: Iterable[str]) -> list[tuple[Any, ...]]:
         return [row for source in sources for row in self._reads.read("know.of", place, source)]
+
+
+def _imported(module: str) -> ModuleType:
+    return extras.imported(f"llmagent_os.knowledge.{module}", EXTRA, "search in what is known")
 
 
 def _known(row: Sequence[Any], place: Place) -> Known:

@@ -10,12 +10,12 @@ import numpy
 
 from ..core import codec
 from ..core.ports import Reads
-from ..core.postings import BLOCK, ENTRY
 from ..core.records import Hit, Place, Sought
 from . import words
 from .graph import FADES, Graph
-from .ranking import Posted, Scores, by_words, kept, titled
-from .rows import ALL, filters
+from .ranking import Scores, Whole, by_words, kept
+from .rows import filters
+from .segments import TITLE, Segments
 
 CANDIDATES = 100  # passages that words find
 FIRST = 20  # of them, from which the graph is walked
@@ -30,27 +30,24 @@ SHARP = 3  # the power of a first hit's score that goes along the graph: the bes
 class Search:
     """Finds passages, for one thread."""
 
-    def __init__(self, reads: Reads) -> None:
-        self._reads = reads
-        self._sizes: dict[int, tuple[int, int]] = {}
+    def __init__(self, reads: Reads, segments: Segments) -> None:
+        self._reads, self._segments = reads, segments
         self._names: dict[int, set[str]] = {}  # of passages, whose numbers are never used again
-
-    def changed(self, place: int) -> None:
-        """Something was added to a place, or removed."""
-        self._sizes.pop(place, None)
 
     def find(self, places: Mapping[int, Place], sought: Sought) -> list[Hit]:
         """The best passages of some places, the best first."""
-        ids, ranges = codec.dumps(list(places)).decode(), None
+        ranges, segments = None, self._segments.of(places)
         if sought.source or sought.tags or sought.since is not None or sought.until is not None:
-            found = self._reads.read("know.ranges", ids, *filters(sought))
+            found = self._reads.read("know.ranges", codec.dumps(list(places)).decode(), *filters(sought))
             ranges = numpy.array(found, numpy.int64).reshape(-1, 2)
-        number, size = self._size(places)
-        first = by_words(self._posted(ids, words.asked(sought.text)), number, size, ranges, CANDIDATES)
+        if not segments or (ranges is not None and not len(ranges)):
+            return []
+        whole = Whole.of(segments)
+        first = by_words(whole, map(words.number, words.asked(sought.text)), ranges, CANDIDATES)
         if not first.passages:
             return []
         legs = {"words": _even(first)}
-        legs["graph"], came = self._walked(ids, legs["words"], ranges)
+        legs["graph"], came = self._walked(whole, legs["words"], ranges)
         scores: dict[int, float] = defaultdict(float)
         for leg, counts in (("words", 1.0), ("graph", GRAPH)):
             for passage, score in legs[leg].items():
@@ -58,34 +55,14 @@ class Search:
         best = sorted(scores, key=lambda passage: (-scores[passage], passage))[: sought.limit]
         return self._hits(places, best, scores, legs, came)
 
-    def _size(self, places: Iterable[int]) -> tuple[int, int]:
-        """How many passages places have, and how many words they have together."""
-        for place in places:
-            if place not in self._sizes:
-                every = self._posted(codec.dumps([place]).decode(), [ALL]).get(ALL)
-                size = (0, 0) if every is None else (len(every.passages), int(every.entries["words"].sum()))
-                self._sizes[place] = size
-        known = [self._sizes[place] for place in places]
-        return sum(each for each, _ in known), sum(each for _, each in known)
-
-    def _posted(self, places: str, terms: Iterable[str]) -> dict[str, Posted]:
-        rows: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        for term, block, data in self._read(places, terms):
-            rows[term].append((block, data))
-        return {term: Posted.read(found) for term, found in rows.items()}
-
-    def _read(self, places: str, terms: Iterable[str]) -> list[tuple[str, int, bytes]]:
-        """The rows of terms: (term, block, entries)."""
-        return self._reads.read("know.posted", places, codec.dumps(list(terms)).decode())
-
     def _walked(
-        self, places: str, first: Mapping[int, float], ranges: Any
+        self, whole: Whole, first: Mapping[int, float], ranges: Any
     ) -> tuple[dict[int, float], dict[int, tuple[int, str]]]:  # fmt: skip
         """How much of the first hits leads to each passage (1: all of the best one), and how it was reached."""
         seeds = {passage: score**SHARP for passage, score in list(first.items())[:FIRST]}
         graph, known, ring = Graph(), set[int](), list(seeds)
         for _ in range(RINGS):
-            self._join(graph, places, ring, ranges)
+            self._join(graph, whole, ring, ranges)
             known.update(ring)
             at, came = graph.spread(seeds)
             ring = sorted(at.keys() - known, key=lambda passage: (-at[passage], passage))[:ALONG]
@@ -93,7 +70,7 @@ class Search:
                 break
         return {passage: share / FADES for passage, share in at.items()}, came
 
-    def _join(self, graph: Graph, places: str, passages: Sequence[int], ranges: Any) -> None:
+    def _join(self, graph: Graph, whole: Whole, passages: Sequence[int], ranges: Any) -> None:
         """Put passages into the graph, with those that bear a name that they mention."""
         new = [each for each in passages if each not in self._names]
         if len(self._names) + len(new) > KEPT:
@@ -105,16 +82,17 @@ class Search:
         for passage in passages:
             for name in self._names.get(passage, ()):
                 bearers[name][passage] = False
-        often = set[str]()
-        for name, block, data in self._read(places, bearers):
-            if len(data) > MANY * ENTRY.size:
-                often.add(name)
-                data = titled(data)
-            for number, _, title, _ in ENTRY.iter_unpack(data):
-                bearers[name][block * BLOCK + number] = title > 0
-        for name, found in bearers.items():
+        names = list(bearers)
+        numbers = numpy.array([*map(words.number, names)], numpy.uint32)
+        which, where, entries, about = whole.posted(numbers)
+        owns, often = entries >> TITLE > 0, about > MANY
+        told = owns | ~often[which]
+        passages = whole.passages[where[told]].tolist()
+        for name, passage, own in zip(which[told].tolist(), passages, owns[told].tolist(), strict=True):
+            bearers[names[name]][passage] = own
+        for (name, found), many in zip(bearers.items(), often.tolist(), strict=True):
             if len(found) > 1:
-                back = name not in often and len(found) <= MANY
+                back = not many and len(found) <= MANY
                 graph.join(name, found if ranges is None else _inside(found, ranges), back)
 
     def _passages(self, passages: Iterable[int]) -> list[tuple[Any, ...]]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
+from zlib import crc32
 
 from .stem import stem
 
@@ -23,7 +23,7 @@ WORD = 64  # characters of a word that count
 ASKED = 200  # words of a question, for a longer one asks for nothing in particular
 KEPT = 1 << 18  # words whose terms are kept
 
-_WORDS = re.compile(r"[^\W_]+")
+_WORDS = re.compile(r"\w+")  # a third quicker than without what is joined by `_`, which is taken apart once
 _CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 _FIRST = re.compile(f"[{_CJK}]")
@@ -50,13 +50,13 @@ class _Terms(dict[str, tuple[str, ...]]):
     def __missing__(self, word: str) -> tuple[str, ...]:
         if len(self) >= KEPT:
             self.clear()
-        found = self[word] = tuple(_made(word[:WORD]))
+        found = self[word] = tuple(chain.from_iterable(map(_made, word[:WORD].split("_"))))
         return found
 
 
 def _made(word: str) -> Iterator[str]:
     if word.isascii():
-        yield stem(word.lower())
+        yield from [stem(word.lower())] if word else ()
         return
     plain = unicodedata.normalize("NFKD", word.casefold())
     plain = unicodedata.normalize("NFC", "".join(each for each in plain if not unicodedata.combining(each)))
@@ -72,9 +72,32 @@ def _made(word: str) -> Iterator[str]:
 _TERMS = _Terms()
 
 
-def terms(text: str) -> Counter[str]:
-    """The terms of a text, and how often each stands there."""
-    return Counter(chain.from_iterable(map(_TERMS.__getitem__, _WORDS.findall(text))))
+def number(term: str) -> int:
+    """The number by which a term is kept; hardly ever another one's."""
+    return crc32(term.encode())
+
+
+class _Numbers(dict[str, tuple[int, ...]]):
+    """The numbers of the terms of words as they are written, made once."""
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        if len(self) >= KEPT:
+            self.clear()
+        found = self[word] = tuple(map(number, _TERMS[word]))
+        return found
+
+
+_NUMBERS = _Numbers()
+
+
+def terms(text: str) -> list[str]:
+    """The terms of a text, in order."""
+    return list(chain.from_iterable(map(_TERMS.__getitem__, _WORDS.findall(text))))
+
+
+def hashed(text: str) -> list[int]:
+    """The terms of a text by number, in order."""
+    return list(chain.from_iterable(map(_NUMBERS.__getitem__, _WORDS.findall(text))))
 
 
 def asked(text: str) -> list[str]:

@@ -186,7 +186,15 @@ CREATE TABLE ruleset(place INTEGER NOT NULL, name TEXT NOT NULL, text TEXT NOT N
     PRIMARY KEY(place, name)) WITHOUT ROWID;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
+SIXTH = """
+DROP TABLE posting; -- what is in it is made anew from the passages, the next time that somebody looks
+CREATE TABLE segment(
+    place INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, passages INTEGER NOT NULL,
+    rev INTEGER NOT NULL, model TEXT NOT NULL, bare INTEGER NOT NULL, -- passages without a vector by that model
+    data BLOB NOT NULL, vectors BLOB, UNIQUE(place, first)); -- see `knowledge.segments`
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
 VERSION = len(MIGRATIONS)
 
 

@@ -22,7 +22,6 @@ from ..core.errors import (
     LLMAgentOSError,
 )
 from ..core.ports import Reads, Witness
-from ..core.postings import without
 from .folder import alone, private
 from .schema import migrate, outdated
 from .statements import READS, WRITES
@@ -270,7 +269,6 @@ def _connect(path: Path | None, durability: Durability, busy: float = PATIENCE) 
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # done by `checkpoint`, off the event loop
         connection.execute(f"PRAGMA busy_timeout = {busy * 1000:.0f}")
-        connection.create_function("without", 2, without, deterministic=True)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _translate(error) from error

@@ -121,14 +121,13 @@ WRITES = {
     "retain.versions": f"DELETE FROM record WHERE {REPLACED}",
     "know.document": f"INSERT INTO document({DOCUMENT}) VALUES ({','.join('?' * 11)})",
     "know.drop": "DELETE FROM document WHERE document = ?",
-    "know.drop_passage": "DELETE FROM passage WHERE passage = ?",
+    "know.drop_passages": "DELETE FROM passage WHERE passage BETWEEN ? AND ?",
     "know.hash": "UPDATE document SET hash = ? WHERE document = ?",
     "know.passage": "INSERT INTO passage(passage, document, begin, text) VALUES (?,?,?,?)",
     "know.place": "INSERT INTO place(place, tenant, agent, principal) VALUES (?,?,?,?)",
-    "know.post": "INSERT INTO posting(data, place, term, block) VALUES (?,?,?,?) "
-    "ON CONFLICT DO UPDATE SET data = CAST(data || excluded.data AS BLOB)",
-    "know.unpost": "UPDATE posting SET data = without(data, ?) WHERE place = ? AND term = ? AND block = ?",
-    "know.vacate": "DELETE FROM posting WHERE place = ? AND term = ? AND block = ? AND length(data) = 0",
+    "know.segment": "INSERT OR REPLACE INTO segment(place, first, last, passages, rev, model, bare, data, vectors) "
+    "VALUES (?,?,?,?,?,?,?,?,?)",
+    "know.drop_segment": "DELETE FROM segment WHERE place = ? AND first = ?",
     "fact.add": f"INSERT INTO fact({FACT}) VALUES ({','.join('?' * 14)})",
     "fact.drop": "DELETE FROM fact WHERE fact = ?",
     "same.add": "INSERT INTO same(same, place, kept, other, at) VALUES (?,?,?,?,?)",
@@ -254,8 +253,11 @@ READS = {
     "know.texts": "SELECT passage, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
     "know.passages": "SELECT passage, begin, text, document, place, source, title, tags, origins, at "
     "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",
-    "know.posted": "SELECT term, block, data FROM json_each(?1) AS here CROSS JOIN json_each(?2) AS wanted "
-    "CROSS JOIN posting ON place = here.value AND term = wanted.value",
+    "know.segments": "SELECT place, first, last, passages, rev FROM json_each(?) CROSS JOIN segment ON place = value "
+    "ORDER BY place, first",
+    "know.segment": "SELECT model, data, vectors FROM segment WHERE place = ? AND first = ?",
+    "know.unfound": "SELECT DISTINCT place FROM document WHERE last >= first AND place NOT IN "
+    "(SELECT place FROM segment)",
     "fact.all": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
     "fact.of": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON fact = value",
     "fact.list": f"SELECT {FACT} FROM fact WHERE place IN (SELECT value FROM json_each(?1)) "
