@@ -89,7 +89,7 @@ async def test_each_group_is_given_every_message_in_order(tmp_path: Path) -> Non
         pids = [await sys.spawn("all", {"group": group, "count": 5, "most": 2}) for group in "ab"]
         await did(kernel, *(publish(n) for n in range(5)))
         assert [await sys.wait(pid, 60) for pid in pids] == [[0, 1, 2, 3, 4]] * 2
-        nothing = {"waiting": 0, "held": 0, "dead": 0}
+        nothing = {"waiting": 0, "held": 0, "dead": 0, "tries": 5}
         assert seen(kernel) == {"messages": 0, "groups": {"a": nothing, "b": nothing}}
 
 

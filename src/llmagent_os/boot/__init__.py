@@ -56,7 +56,7 @@ from ..tools.sources import Sources
 from ..tools.toolkit import Telling
 from ..triggers.calls import Calls
 from . import planning
-from .acts import account_acts, file_acts, quarantine
+from .acts import account_acts, file_acts, quarantine, topic_acts
 from .agents import add_agents, create_late
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
@@ -259,7 +259,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         administration.takes({
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
-            **knowledge_acts(knowledge, config.data),
+            **knowledge_acts(knowledge, config.data), **topic_acts(kernel, teamwork.topics),
             "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,

@@ -52,11 +52,13 @@ _HELD = {
     "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
     "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}, "
     "GET /v1/runs/{pid}/events, GET /v1/runs/{pid}/diff, "
-    "GET /v1/triggers, GET /v1/triggers/{name}, GET /v1/triggers/{name}/starts",
+    "GET /v1/triggers, GET /v1/triggers/{name}, GET /v1/triggers/{name}/starts, "
+    "GET /v1/board, GET /v1/board/{key:path}, GET /v1/topics, GET /v1/topics/{topic:path}/dead",
     "processes:write": "POST /v1/processes, POST /v1/processes/{pid}/pause, POST /v1/processes/{pid}/resume, "
     "POST /v1/processes/{pid}/kill, POST /v1/processes/{pid}/nice, PUT /v1/anomalies/{name}, "
     "DELETE /v1/anomalies/{name}, PUT /v1/triggers/{name}, DELETE /v1/triggers/{name}, "
-    "POST /v1/triggers/{name}/pause, POST /v1/triggers/{name}/resume",
+    "POST /v1/triggers/{name}/pause, POST /v1/triggers/{name}/resume, "
+    "POST /v1/topics/{topic:path}/retry, POST /v1/topics/{topic:path}/tries",
     "approvals": "GET /v1/approvals, GET /v1/approvals/{identifier}, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",

@@ -28,6 +28,8 @@ COMMANDS = {
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "flow": ("flows", "Check, run, watch and draw flows."),
     "triggers": ("triggers", "Start agents and flows at times, for messages, files and webhooks."),
+    "boards": ("teamwork", "See the values that agents share, and what they were."),
+    "topics": ("teamwork", "See the messages that agents share, and try dead letters again."),
     "knowledge": ("knowledge", "Add, search and remove what agents know."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),

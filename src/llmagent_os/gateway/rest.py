@@ -37,6 +37,7 @@ from .rest_pages import Pages
 from .rest_processes import Processes
 from .rest_responses import Conversing
 from .rest_system import Overview
+from .rest_teamwork import Teamwork
 from .rest_tenants import Tenants
 from .rest_tools import Tools
 from .rest_triggers import HOOKS, Triggers
@@ -77,6 +78,7 @@ def rest_app() -> FastAPI:
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
         Anomalous, Accounts, Tools, Triggers, Knowing,
+        Teamwork,
     )  # fmt: skip
     for part in parts:
         app.include_router(part().router())

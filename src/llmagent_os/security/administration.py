@@ -54,6 +54,8 @@ ACTS: Mapping[str, Act] = {
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
     "processes.trigger": Act("processes:write", "Store a trigger, or change one."),
+    "topics.retry": Act("processes:write", "Have a group of a topic be given dead letters once more."),
+    "topics.tries": Act("processes:write", "Say after how many tries a group's messages are dead letters."),
     "processes.nice": Act("processes:write", "Change how a process stands in line."),
     "anomalies.quarantine": Act("processes:write", "Let no process of an agent call a tool or send a message."),
     "anomalies.release": Act("processes:write", "End a quarantine."),

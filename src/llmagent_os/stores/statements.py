@@ -88,8 +88,9 @@ WRITES = {
     "SELECT max(coalesce((SELECT max(n) FROM message), 0), ?) + 1, ?,?,?,?,?,?,?,? WHERE true "
     "ON CONFLICT(tenant, id, box) DO UPDATE SET body = iif(body = excluded.body, body, NULL)",  # as `message.add`
     "topic.bury": "INSERT INTO message(id, box, body, sender, task, at, origins, tenant, principal) "
-    "SELECT id, ?, body, sender, ?, ?, origins, tenant, principal FROM message WHERE n = ? AND box = ? "
-    "ON CONFLICT(tenant, id, box) DO NOTHING",
+    "SELECT id, ?, body, sender, ?, ?, origins, tenant, principal FROM message WHERE n = ? AND box IN (?, ?) "
+    "ON CONFLICT(tenant, id, box) DO UPDATE SET taken = 0, task = excluded.task, at = excluded.at",
+    "topic.retry": "UPDATE message SET taken = 1, at = ? WHERE n = ? AND taken = 0",
     "topic.settle": "UPDATE message SET taken = 1 WHERE box = ? AND taken = 0 AND n <= ?",
     "blob.add": f"INSERT INTO blob(hash, data, at) VALUES (?, ?, {NOW}) ON CONFLICT DO UPDATE SET at = excluded.at",
     "file.add": "INSERT OR IGNORE INTO file(hash, tenant, principal) VALUES (?, ?, ?)",

@@ -46,9 +46,9 @@ def run(tenant: str, pid: int, principal: str) -> str:
     return f"{tenant}/run/{pid}/{quote(principal, '')}"
 
 
-def owner(where: str, principal: str) -> dict[str, Json]:
-    """Whose a record at a place is, as erasure looks for it."""
-    return {} if where.endswith("/all") else {"principal": principal}
+def owner(where: str, principal: str) -> str:
+    """Whose a record at a place is, as erasure looks for it; nobody's where it is everybody's."""
+    return principal if where.count("/") > 1 else ""
 
 
 def name(value: str, what: str) -> str:

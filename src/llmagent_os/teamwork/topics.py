@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -56,11 +56,12 @@ class Group:
     cursor: int
     held: list[Held] = field(default_factory=list)
     tries: int = TRIES
+    whose: str = ""  # the principal whose it is; nobody's where it is everybody's
 
     @property
     def floor(self) -> int:
         """Up to here all is settled."""
-        return min((each.n - 1 for each in self.held), default=self.cursor)
+        return min([self.cursor, *(each.n - 1 for each in self.held)])
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -126,7 +127,7 @@ class Topics:
             group = _loaded(data)
             waits = self._read("topic.count", topic.box, group.cursor)[0][0]
             dead = self._kernel().table.waiting_messages(topic.dead(name))
-            found[name] = {"waiting": waits, "held": len(group.held), "dead": dead}
+            found[name] = {"waiting": waits, "held": len(group.held), "dead": dead, "tries": group.tries}
         return found
 
     def dead(self, place: str, name: str, limit: int = 100) -> list[dict[str, Json]]:
@@ -218,21 +219,23 @@ class Topics:
         async with self._alone(topic, name, call) as keep:
             group = self._group(topic, name)
             if args.get("tries", group.tries) != group.tries:  # it is for all of its consumers to count on
-                text = f"the group's messages are dead letters after {group.tries} tries, as the take that made it said"
-                raise InvalidRequest(f"{text}: leave `tries` out, or take for another group", parameter="tries")
+                text = f"the group's messages are dead letters after {group.tries} tries, for all who take"
+                raise InvalidRequest(f"{text}: leave `tries` out, or change it with `topics tries`", parameter="tries")
             lost = [each for each in group.held if self._lost(each, now)]
             buried = self._bury(topic, name, group, lost, "nobody settled it in time", writes)
             again = {each.n: each.tries for each in lost if each in group.held}
             numbers = sorted(again)[: args.get("most", 1)]
             group.held = [each for each in group.held if each.n not in numbers]
             more = min(args.get("most", 1) - len(numbers), HELD - len(group.held) - len(again))
-            found = self._read("topic.these", topic.box, call.tenant, codec.dumps(numbers).decode()) if numbers else []
-            found += self._read("topic.after", topic.box, call.tenant, group.cursor, max(0, more))
+            new = self._read("topic.after", topic.box, call.tenant, group.cursor, max(0, more))
+            these = codec.dumps(numbers).decode()
+            boxes = (topic.box, topic.dead(name)) if numbers else ()  # the other has what people want tried once more
+            found = [row for box in boxes for row in self._read("topic.these", box, call.tenant, these)] + new
             until = now + args.get("lease", LEASE)
             taker = process.pid, process.turn, until, _whom(call)
             group.held += [Held(row[0], again.get(row[0], 0) + 1, *taker) for row in found]
-            group.cursor = max([group.cursor, *(row[0] for row in found)])
-            writes.append(_kept(topic, name, group, call.principal))
+            group.cursor = max([group.cursor, *(row[0] for row in new)])
+            writes.append(_kept(topic, name, group))
             if found:
                 keep()
                 call.writes += writes
@@ -269,9 +272,12 @@ class Topics:
                 group.held = [each._replace(pid=0) if each.n in numbers else each for each in group.held]
             if mine:
                 keep()
-                call.writes.append(_kept(topic, name, group, call.principal))
-                call.after.append(lambda: self._moved(topic, name, group))
+                self._change(call, topic, name, group)
         return {"settled": len(mine)}
+
+    def _change(self, call: Call, topic: Topic, name: str, group: Group) -> None:
+        call.writes.append(_kept(topic, name, group))
+        call.after.append(lambda: self._moved(topic, name, group))
 
     def _lost(self, held: Held, now: float) -> bool:
         """Whether who was given a message has it no more: it gave it back, has ended, or its turn or time is over."""
@@ -286,9 +292,34 @@ class Topics:
         """Make those of some messages dead letters that were tried often enough; whether there are any."""
         dead = [each for each in held if each.tries >= group.tries]
         for each in dead:
-            writes.append(("topic.bury", (topic.dead(name), why, time.time(), each.n, topic.box)))
+            boxes = topic.box, topic.dead(name)  # the other where it was one already
+            writes.append(("topic.bury", (topic.dead(name), why, time.time(), each.n, *boxes)))
             group.held.remove(each)
         return bool(dead)
+
+    # -- what people do
+
+    async def retry(self, call: Call, place: str, name: str, group: str, ids: Collection[str] | None) -> int:
+        """Have a group be given its dead letters once more, by their ids or (None) all that it may hold; how many."""
+        topic = self._at(place, name)
+        async with self._alone(topic, group, call) as keep:
+            made = self._group(topic, group)
+            dead = [row for row in self._read("message.first", topic.dead(group), MOST) if ids is None or row[1] in ids]
+            for n, *_ in (dead := dead[: HELD - len(made.held)]):
+                made.held.append(Held(n, 0, 0, 0, 0.0))
+                call.writes.append(("topic.retry", (time.time(), n)))
+            keep()
+            self._change(call, topic, group, made)
+        return len(dead)
+
+    async def change(self, call: Call, place: str, name: str, group: str, tries: int) -> None:
+        """Say after how many tries the messages of a group are dead letters, those that it holds too."""
+        topic = self._at(place, name)
+        async with self._alone(topic, group, call) as keep:
+            made = self._group(topic, group)
+            made.tries = tries
+            keep()
+            self._change(call, topic, group, made)
 
     # -- groups
 
@@ -301,8 +332,9 @@ class Topics:
             if len(floors) >= GROUPS:
                 text = f"topic {topic.name!r} has {GROUPS:,} groups, and that is the most"
                 raise InvalidRequest(text, parameter="group")
-            made = Group(self._read("message.newest")[0][0] if floors else 0, tries=tries)
-            await self._kernel().journal.append([_kept(topic, name, made, principal)])
+            newest, whose = self._read("message.newest")[0][0] if floors else 0, places.owner(topic.place, principal)
+            made = Group(newest, tries=tries, whose=whose)
+            await self._kernel().journal.append([_kept(topic, name, made)])
             self._floors(topic).setdefault(name, made.floor)
 
     def _group(self, topic: Topic, name: str) -> Group:
@@ -329,10 +361,12 @@ class Topics:
 
     def _topic(self, call: Call, process: Process) -> Topic:
         args = places.given(call)
-        key = places.place(process, call, args.get("of", "person")), places.name(args["topic"], "topic")
-        found = self._topics.get(key)
+        return self._at(places.place(process, call, args.get("of", "person")), places.name(args["topic"], "topic"))
+
+    def _at(self, place: str, name: str) -> Topic:
+        found = self._topics.get((place, name))
         if found is None:
-            found = self._topics[key] = Topic(*key)
+            found = self._topics[place, name] = Topic(place, name)
             self._recent.append(found)
         return found
 
@@ -382,15 +416,15 @@ def _whom(call: Call) -> str:
     return codec.digest("topic", call.principal.encode())
 
 
-def _kept(topic: Topic, name: str, group: Group, principal: str) -> tuple[str, tuple[Any, ...]]:
-    held = [list(each) for each in group.held]
-    value = {"cursor": group.cursor, "tries": group.tries, "held": held} | places.owner(topic.place, principal)
+def _kept(topic: Topic, name: str, group: Group) -> tuple[str, tuple[Any, ...]]:
+    value: dict[str, Json] = {"cursor": group.cursor, "tries": group.tries, "held": [list(each) for each in group.held]}
+    value |= {"principal": group.whose} if group.whose else {}
     return "record.put", (topic.space, name, 1, codec.dumps(value), time.time())
 
 
 def _loaded(data: bytes) -> Group:
     kept = codec.loads(data)
-    return Group(kept["cursor"], [Held(*each) for each in kept["held"]], kept["tries"])
+    return Group(kept["cursor"], [Held(*each) for each in kept["held"]], kept["tries"], kept.get("principal", ""))
 
 
 def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
