@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 from ..config import Config, Routing, Sharing
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
-from ..core.ports import Engine
+from ..core.ports import Adaptable, Engine
 from ..core.records import Call, Hidden, ModelSpec, Route
 from ..kernel.kernel import Kernel
-from ..llm import catalog
+from ..llm import catalog, tuned
 from ..plugins import Plugins
 from ..sched.policies import SchedulerSettings
 from ..security.administration import Deed
@@ -32,7 +33,24 @@ def model_acts(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, D
         catalog.remove(call.args["name"])
         await kernel.engines.remove(call.args["name"])
 
-    return {"models.add": add, "models.remove": remove}
+    async def adapt(call: Call, by: Caller) -> str:
+        name = kernel.engines.resolve(call.args["model"])
+        adapter = await asyncio.to_thread(tuned.deploy, await catalog.resolve(name), Path(call.args["source"]))
+        await adopted(name)
+        return adapter
+
+    async def unadapt(call: Call, by: Caller) -> None:
+        name = kernel.engines.resolve(call.args["model"])
+        await asyncio.to_thread(tuned.withdraw, name, call.args["adapter"])
+        await adopted(name)
+
+    async def adopted(name: str) -> None:
+        """Have the engine of a model serve the adapters that there are now; one that is not open will."""
+        engine, spec = kernel.engines.opened(name), await catalog.resolve(name)
+        if isinstance(engine, Adaptable):
+            await engine.adopt(spec.options.get("adapters", {}))
+
+    return {"models.add": add, "models.remove": remove, "models.adapt": adapt, "models.unadapt": unadapt}
 
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": ("explain", "Draw what a transformers model looked at for an answer."),
     "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
+    "tune": ("tune", "Find the best way to do what rows show, and have an agent do it."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "flow": ("flows", "Check, run, watch and draw flows."),
     "triggers": ("triggers", "Start agents and flows at times, for messages, files and webhooks."),

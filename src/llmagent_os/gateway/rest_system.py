@@ -52,6 +52,12 @@ class Model(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class Tuned(Strict):
+    """A tuned model."""
+
+    source: str = Field(min_length=1, description="the folder that it was saved in, on the system's machine")
+
+
 class Overview:
     """The handlers."""
 
@@ -64,6 +70,8 @@ class Overview:
         router.post("/v1/route")(self.route)
         router.get("/v1/models")(self.models)
         router.post("/v1/models", status_code=201)(self.add)
+        router.post("/v1/models/{name:path}/adapters", status_code=201)(self.adapt)
+        router.delete("/v1/models/{name:path}/adapters/{adapter}", status_code=204)(self.unadapt)
         router.get("/v1/models/{name:path}")(self.model)
         router.delete("/v1/models/{name:path}", status_code=204)(self.remove)
         return router
@@ -126,6 +134,14 @@ class Overview:
         """Register a model and make it known at once."""
         spec = await here.system.add_model(ModelSpec(**body.model_dump()), here.sys)
         return {**_named(spec.name, "model"), "engine": spec.engine, "source": spec.source}
+
+    async def adapt(self, here: Here, name: str, body: Tuned) -> dict[str, Any]:
+        """Serve a model with the adapter of a tuned one as well; what it does meanwhile is not interrupted."""
+        return {"adapter": await here.sys.act("models.adapt", model=name, source=body.source)}
+
+    async def unadapt(self, here: Here, name: str, adapter: str) -> None:
+        """Forget an adapter; what asks for it from now on is refused."""
+        await here.sys.act("models.unadapt", model=name, adapter=adapter)
 
     async def remove(self, here: Here, name: str) -> None:
         """Close a model and forget it; a file that was fetched is deleted, one of your own stays."""

@@ -11,8 +11,9 @@ from ..core.errors import Conflict, NotFound, not_found
 from ..core.records import ModelSpec
 from .known import ALIASES, KNOWN, KnownModel, known_model, part_path, path_of, pulled_folder
 from .registry import REMOTE, check, editing, load, local_spec
+from .tuned import adapted
 
-ENGINES = ("llamacpp", "openai", "anthropic", "transformers", "scripted")
+ENGINES = ("llamacpp", "openai", "anthropic", "transformers", "scripted", "labels")
 SCRIPTED = ModelSpec("scripted", "scripted")
 """The model that needs no file: it does what it is told (see `llm.script.follow`)."""
 
@@ -35,12 +36,12 @@ async def resolve(name: str) -> ModelSpec:
     Raises NotFound, which says how to get a known model that is not on this machine, or names the nearest match.
     """
     if known := known_model(name):
-        return _present(known)
+        return adapted(_present(known))
     if name == SCRIPTED.name:
         return SCRIPTED
     registered = load()
     if name in registered:
-        return registered[name]
+        return adapted(registered[name])
     path = Path(name).expanduser()
     if path.suffix == ".gguf" or path.is_dir():
         return local_spec(path.stem, path)

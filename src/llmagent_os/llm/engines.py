@@ -20,6 +20,7 @@ DRIVERS: dict[str, tuple[str, str]] = {
     "anthropic": ("llmagent_os.llm.anthropic", ""),
     "transformers": ("llmagent_os.llm.transformers", "transformers"),
     "scripted": ("llmagent_os.llm.scripted", ""),
+    "labels": ("llmagent_os.llm.labels", ""),
 }
 """Driver name -> (module, pip extra). Each module has `async def open_engine(spec: ModelSpec) -> Engine`."""
 

@@ -6,7 +6,7 @@ A fault in the C++ code ends the process; everything short of that reaches the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,7 @@ from .manners import manner_of
 from .workers import Workers
 
 _NAME = "llamacpp"
+PAGED = 1.0  # seconds that a page may take to be written from a server that retires
 
 FIELDS = {
     "max_tokens": "max_tokens",
@@ -100,7 +101,8 @@ class LlamaCpp:
         self.workers = Workers(_NAME, options.slots)
         self._server = server
         self._marks = marks
-        self._leased = asyncio.Lock()
+        self._leased, self._adopting = asyncio.Lock(), asyncio.Lock()
+        self._leaving: list[asyncio.Task[None]] = []
         self._embedder: LoadedModel | None = None
         self._embedding = asyncio.Lock()
 
@@ -174,9 +176,10 @@ class LlamaCpp:
         # A token that is no whole character comes without probabilities: draw one that is, which does not move them.
         body |= {"temperature": 0.0, "logit_bias": {str(self._marks.letter): 1000.0}}
         pairs = zip(contexts, slots, strict=True)
-        return await asyncio.gather(*(self._next(body | {"prompt": c, "id_slot": s}) for c, s in pairs))
+        return await asyncio.gather(*(self._next(body | {"prompt": c, "id_slot": s}, adapter) for c, s in pairs))
 
-    async def _next(self, body: dict[str, Any]) -> list[tuple[int, float]]:
+    async def _next(self, body: dict[str, Any], adapter: str | None) -> list[tuple[int, float]]:
+        body |= self.scaled(adapter)
         work = partial(self.server.native.handle_completions, codec.dumps(body))
         with refusals(), self.workers.run(work) as events:
             try:
@@ -195,7 +198,7 @@ class LlamaCpp:
     async def restore(self, slot: int, path: Path, adapter: str | None = None) -> int:
         """Fill a slot from a file; see `core.ports.Slotted`."""
         if self._options.adapters:  # a slot that served another adapter would throw away what it is given
-            body = {"prompt": [0], "max_tokens": 0, "id_slot": slot, "lora": self._scales(adapter), "stream": True}
+            body = {"prompt": [0], "max_tokens": 0, "id_slot": slot, "stream": True} | self.scaled(adapter)
             await asyncio.to_thread(self.server.native.handle_completions, codec.dumps(body), lambda event: False)
         return await asyncio.to_thread(self.server.page, slot, "restore", path)
 
@@ -224,6 +227,9 @@ class LlamaCpp:
     async def close(self) -> None:
         """End running streams and unload the model."""
         await self.workers.close()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         for server in (self._server, self._embedder):
             if server is not None:
                 await asyncio.to_thread(server.release)
@@ -236,17 +242,39 @@ class LlamaCpp:
             drawn = self._manner.anew if again else self._manner.sampling
             body |= {FIELDS[name]: value for name, value in drawn.items()}
         body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
-        if self._options.adapters:
-            body["lora"] = self._scales(request.adapter)
+        self.scaled(request.adapter)  # an unknown one is refused before anything is read
         return body
 
-    def _scales(self, adapter: str | None) -> list[dict[str, float]]:
-        """A scale for every adapter in every request: an empty list would mean "all of them"."""
+    def scaled(self, adapter: str | None) -> dict[str, Any]:
+        """A scale for every adapter in every request: without, or with an empty list, all of them would hold.
+
+        Asked for whenever something is sent: the server, and with it the adapters, may be another by then.
+        """
         names = list(self._options.adapters)
         adapter = self._options.adapter if adapter is None else adapter
         if adapter and adapter not in names:
             raise not_found("adapter", adapter, names)
-        return [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]
+        return {"lora": [{"id": i, "scale": float(name == adapter)} for i, name in enumerate(names)]} if names else {}
+
+    async def adopt(self, adapters: Mapping[str, str]) -> None:
+        """See `core.ports.Adaptable`: another server is built beside the one that serves, which ends what it does.
+
+        What lay on slots is read again. llama.cpp holds the interpreter while it loads.
+        """
+        self.workers.check_open()
+        options = replace(self._options, adapters=dict(adapters))
+        async with self._adopting:
+            fresh = await asyncio.to_thread(load, self._spec, options)
+            old, self._server, self._options = self._server, fresh, options
+            self.info = replace(self.info, abilities=self.info.abilities | {"adapters"})
+            self._leaving.append(asyncio.ensure_future(self._retire(old)))
+
+    async def _retire(self, server: LoadedModel) -> None:
+        try:
+            await self.workers.drained()
+            await asyncio.sleep(PAGED)
+        finally:
+            await asyncio.to_thread(server.release)
 
 
 def _least(request: GenerateRequest) -> int:

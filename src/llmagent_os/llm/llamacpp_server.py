@@ -31,6 +31,7 @@ from .known import damaged
 from .llamacpp_library import xllamacpp
 from .memory import SLOTS, WINDOW
 from .toolcalls import refused
+from .tuned import deployed
 
 _WHOLE = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
 """Read, not mapped: what is repacked for the processor would be in memory twice (600 MB of the default model)."""
@@ -126,8 +127,12 @@ class LoadedModel:
 
 
 def fingerprint(spec: ModelSpec, window: int) -> str:
-    """Names the model's file, its adapters' files, the window and the engine's version: what a page depends on."""
-    adapters = spec.options.get("adapters", {})
+    """Names the model's file, its adapters' files, the window and the engine's version: what a page depends on.
+
+    Adapters that were deployed are left out: their names say what is in them, and a page says whose it is.
+    """
+    given = spec.options.get("adapters", {})
+    adapters = {name: file for name, file in given.items() if not deployed(file)}
     files = [Path(each).expanduser() for each in (spec.source, *adapters.values())]
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     facts = codec.dumps([stats, sorted(adapters), window, xllamacpp.__version__])

@@ -20,6 +20,10 @@ class Host(Protocol):
 
     workers: Workers
 
+    def scaled(self, adapter: str | None) -> dict[str, Any]:
+        """What a request to the server says of adapters; raises NotFound for an unknown one."""
+        ...
+
     @property
     def server(self) -> LoadedModel:
         """The loaded model; raises EngineUnavailable once closed."""
@@ -50,7 +54,7 @@ class LlamaWork:
         self._stateless = grammar is None  # a grammar's state cannot be given to another slice
         self._body = body | ({"grammar": grammar} if grammar is not None else {})
         self._engine = engine
-        self._sampling = request.sampling
+        self._sampling, self._adapter = request.sampling, request.adapter
         self._answer = AnswerText(request)
         self._stops = Stops(raw_stops(request))
         self._held: tuple[TokenLogprob, ...] = ()  # of text that is held back
@@ -108,7 +112,7 @@ class LlamaWork:
         return None if most is None else min(most, 2**31 - 1) - self._made  # the server reads 32 bits
 
     def _slice(self, slot: int, left: int | None) -> dict[str, Any]:
-        body = self._body | {"prompt": self.prompt + self.said, "id_slot": slot}
+        body = self._body | {"prompt": self.prompt + self.said, "id_slot": slot} | self._engine.scaled(self._adapter)
         if left is not None:
             body["max_tokens"] = left
         if self.said and self._sampling.seed is not None:

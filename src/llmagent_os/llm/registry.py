@@ -111,7 +111,7 @@ def _with_checked_source(spec: ModelSpec) -> ModelSpec:
             f"{spec.source!r} is no address of a server: give its base URL, such as http://127.0.0.1:8000/v1",
             parameter="source",
         )
-    if spec.engine not in ("llamacpp", "transformers"):
+    if spec.engine not in ("llamacpp", "transformers", "labels"):
         return spec
     found = local_spec(spec.name, Path(spec.source))
     if found.engine != spec.engine:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..core.errors import EngineFailed, EngineUnavailable
 
+DRAINED = 0.05  # seconds between two looks
 _STALL_SECONDS = 30.0
 _FAILURE_SECONDS = 10.0  # how long one failure shows in `health`, unless a call succeeds before
 
@@ -65,6 +66,12 @@ class Workers:
         if silence > _STALL_SECONDS:
             return f"nothing has come from the engine for {silence:.0f} s; it may be stuck"
         return self._failure if self._failure and now - self._failed_at < _FAILURE_SECONDS else None
+
+    async def drained(self) -> None:
+        """Wait until what runs now has ended; what begins meanwhile does not count."""
+        running = set(self._running)
+        while running & self._running:
+            await asyncio.sleep(DRAINED)
 
     async def close(self) -> None:
         """Stop what runs (its callers get EngineUnavailable) and wait for the threads."""

@@ -17,10 +17,11 @@ from .door import (
     plain,
     uncovered,
 )
-from .engines import DecodingStrategy, Engine, Slotted, Stepper, Tool, Work
+from .engines import Adaptable, DecodingStrategy, Engine, Slotted, Stepper, Tool, Work
 from .stores import Archive, Facts, PageStore, Personal, Reads, Store, Witness, Witnessed
 
 __all__ = [
+    "Adaptable",
     "Approver",
     "Archive",
     "Brings",

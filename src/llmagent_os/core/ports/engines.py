@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -114,6 +114,15 @@ class Stepper(Engine, Protocol):
         self, contexts: Sequence[Sequence[int]], slots: Sequence[int], top: int, adapter: str | None = None
     ) -> list[list[tuple[int, float]]]:
         """For each context (token ids, one a slot) the `top` likeliest next tokens: (id, natural log-probability)."""
+        ...
+
+
+@runtime_checkable
+class Adaptable(Engine, Protocol):
+    """An Engine that is given other adapters while it serves."""
+
+    async def adopt(self, adapters: Mapping[str, str]) -> None:
+        """Serve with these (file by name) from now on; what runs ends as it began. Raises EngineFailed, NotFound."""
         ...
 
 

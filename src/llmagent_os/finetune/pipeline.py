@@ -1,0 +1,110 @@
+"""From rows to what is served: parted, tried on the ladder, kept under its sum. Deploying it is its caller's."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..core.errors import InvalidRequest, nearest
+from ..core.records import Json
+from .ladder import Climb, climb, score
+from .rows import Row
+from .rungs import LinearRung, LoraRung, PromptRung, Rung, Task, task_of
+from .split import split
+
+HELD = 0.3  # of the rows: half to choose by, half to say how good it is
+NAMES = ("prompt", "linear", "examples", "lora")
+"""The rungs, from cheap to dear."""
+ASKED = 100  # rows that the model is asked as it comes, and what was chosen
+
+
+@dataclass(slots=True)
+class Made:
+    """What was chosen: the `folder` it is kept in (none for a prompt), and the `fields` of an agent that has it.
+
+    `before` is the model's score as it comes, on `test` rows that nothing was learned or chosen by.
+    """
+
+    task: Task
+    found: Climb
+    fields: dict[str, Json]
+    folder: Path | None
+    test: list[Row]
+    before: float | None
+    curves: list[Any]
+
+
+def make(
+    rows: Sequence[Row], llm: Callable[[], Any] | None, kept: Path, minutes: float, only: Sequence[str] = NAMES,
+    settings: Mapping[str, Any] | None = None, told: Callable[[str], None] = lambda line: None,
+) -> Made:  # fmt: skip
+    """Find the best way for rows within minutes, and keep what it is served from in a folder below `kept`.
+
+    `llm` opens the model; None leaves the rungs that need one out. Raises InvalidRequest for an unknown rung, or where
+    none is left.
+    """
+    for name in only:
+        if name not in NAMES:
+            raise InvalidRequest(f"there is no rung {name!r}; {nearest(name, NAMES)}", parameter="only")
+    given, task = dict(settings or {}), task_of(rows)
+    parted = split(rows, HELD, int(given.get("seed", 0)))
+    held, test = parted.held[::2], parted.held[1::2]
+    if not held or not test:
+        raise InvalidRequest(f"{len(rows)} rows are too few to choose by; bring at least 20", parameter="file")
+    with ExitStack() as stack, TemporaryDirectory(prefix="llmagent-os-") as work:
+        model = stack.enter_context(llm()) if llm is not None else None
+        lora = LoraRung(model, task, Path(work, "tuned"), given, _stepping(told))
+        there: dict[str, Rung] = {"linear": LinearRung(task)} if task.labels else {}
+        if model is not None:
+            there |= {"prompt": PromptRung(model, task, 0), "examples": PromptRung(model, task), "lora": lora}
+        rungs = [there[name] for name in NAMES if name in only and name in there]
+        if not rungs:
+            raise InvalidRequest(f"none of {', '.join(only)} can do this: rows of texts need a model", parameter="only")
+        stack.callback(lora.close)
+        before = _before(model, task, test, told) if model is not None else None
+        best, found = climb(rungs, task, parted.train, held, minutes * 60, told)
+        fresh = Path(work, "kept")
+        fields = best.keep(fresh, {"task": list(task.labels), "rows": len(rows), "score": found.why})
+        folder = _kept(fresh, kept) if fresh.is_dir() else None
+        return Made(task, found, fields, folder, test[:ASKED], before, lora.progress)
+
+
+def _before(model: Any, task: Task, test: Sequence[Row], told: Callable[[str], None]) -> float:
+    """The mean score of the model as it comes, told the task."""
+    plain, asked = PromptRung(model, task, 0), test[:ASKED]
+    plain.learn([], [], 0.0)
+    told(f"{len(asked)} rows are asked of the model as it comes")
+    return sum(score(task, row.output, plain.answer(row)) for row in asked) / len(asked)
+
+
+def _kept(fresh: Path, kept: Path) -> Path:
+    """Move a folder to its place, which is named by the sum of what is served from it."""
+    files = [each for each in sorted(fresh.iterdir()) if each.name in ("labels.json", "adapter.gguf")]
+    name = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
+    place = kept / name
+    kept.mkdir(parents=True, exist_ok=True)
+    if not place.is_dir():
+        half = kept / f".{name}.new"
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(fresh, half)
+        half.replace(place)
+    return place
+
+
+def _stepping(told: Callable[[str], None]) -> Callable[[Any], None]:
+    """Tells of a training's steps, twice a minute at most."""
+    last = [time.monotonic()]
+
+    def step(now: Any) -> None:
+        if time.monotonic() - last[0] > 30:
+            last[0] = time.monotonic()
+            told(f"step {now.step} of {now.steps}: loss {now.loss:.3f}, {now.seconds:.0f} s")
+
+    return step

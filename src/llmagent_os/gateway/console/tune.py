@@ -1,0 +1,128 @@
+"""`tune`: one command from rows to an agent that runs, with a report of what was tried and what came of it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ...core.errors import InvalidRequest, NotFound
+from ...core.folders import cache_folder
+from ...core.records import Json
+from ...core.visible import visible
+from ..client import Client
+from .changes import parsed
+from .options import AsJson, Data, ask, commands, examples
+from .output import emit, say
+
+app = commands()
+
+SAMPLING = {"temperature": 0.0}
+_WAIT = 120.0  # seconds for one answer
+
+
+@app.command(
+    epilog=examples(
+        "tune mails.csv --check", "tune mails.csv --agent sorter", "tune talks.jsonl --agent clerk --minutes 20"
+    )
+)
+def tune(
+    file: Annotated[Path, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, or dialogues in .txt and .log.")],
+    agent: Annotated[str, typer.Option(help="The agent that is to do it; it is made where there is none.")] = "",
+    model: Annotated[str, typer.Option(help="The model to ask and to tune; `none` tries what needs none.")] = "tiny",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long trying and tuning may take.")] = 10.0,
+    only: Annotated[str, typer.Option(help="What is tried, of: prompt,linear,examples,lora.")] = "",
+    setting: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of the tuning.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the report goes; NAME-tuning.html without it.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with the rows.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Find the best way to do what rows show, and have an agent do it.
+
+    Tried are, within the minutes: the model as it is, a linear model for labels, examples in the prompt, and tuning.
+    """
+    rows = _module("read").read(file)
+    checked = _module("check").check(rows)
+    if check:
+        emit(checked.data()) if as_json else print("\n".join(map(visible, checked.told())))
+        raise typer.Exit(1 if checked.troubles else 0)
+    if not agent:
+        raise InvalidRequest("say which agent is to do it with --agent NAME, or --check", parameter="agent")
+    say("\n".join(map(visible, checked.told())))
+    ask(data, lambda client: client.get("/v1/models"))  # whoever is not there is told before the minutes are spent
+    pipeline = _module("pipeline")
+    names = [each.strip() for each in only.split(",") if each.strip()] or pipeline.NAMES
+    opened = None if model == "none" else lambda: _llm().from_pretrained(model)
+    made = pipeline.make(rows, opened, cache_folder("models") / "tuned", minutes, names, parsed(setting or [], {}), say)
+    done = ask(data, lambda client: _deploy(client, agent, model, made))
+    page = report or Path(f"{agent}-tuning.html")
+    facts = {
+        "rows": len(rows), "held out to measure": len(made.test), "the model as it comes": _shown(made.before),
+        "the agent": f"{done['score']:.3f}", "version": done["version"], "minutes": f"{made.found.seconds / 60:.1f}",
+    }  # fmt: skip
+    text = _module("report").page(f"Tuning of {agent}", facts, made.found, done.pop("pairs"), made.curves)
+    page.write_text(text, encoding="utf-8")
+    done |= {"chosen": made.found.chosen, "why": made.found.why, "before": made.before, "report": str(page)}
+    if as_json:
+        emit(done)
+        return
+    say(f"{agent} is at version {done['version']}, by {done['chosen']}: {done['why']}")
+    say(f"on {len(made.test)} rows that nothing was chosen by: {done['score']:.3f}, before: {_shown(made.before)}")
+    say(f"the report is {page}; to take it back: {done['back']}")
+
+
+def _shown(score: float | None) -> str:
+    return "not asked" if score is None else f"{score:.3f}"
+
+
+async def _deploy(client: Client, agent: str, model: str, made: Any) -> dict[str, Any]:
+    """Have an agent do it, and ask it what is held out; returns its version, score, and how it is taken back."""
+    fields = {"model": model, "adapter": None, "sampling": SAMPLING, **made.fields}
+    engine = fields.pop("engine", None)
+    if engine == "labels":
+        fields["model"] = f"{agent}-{made.folder.name}"
+        body = {"name": fields["model"], "engine": "labels", "source": str(made.folder)}
+        known = await client.get("/v1/models")
+        if all(each["id"] != fields["model"] for each in known["data"]):
+            await client.post("/v1/models", body)
+    elif engine == "adapter":
+        fields["adapter"] = (await client.post(f"/v1/models/{model}/adapters", {"source": str(made.folder)}))["adapter"]
+    try:
+        old = await client.get(f"/v1/agents/{agent}")
+        back = f"llmagent-os agents apply {_written(agent, old['spec'])}"
+        now = await client.patch(f"/v1/agents/{agent}", fields)
+    except NotFound:
+        back = f"llmagent-os agents delete {agent}"
+        now = await client.post("/v1/agents", {"name": agent, "description": "made by `llmagent-os tune`", **fields})
+    pairs = [(row.output, await _answer(client, agent, row)) for row in made.test]
+    scored = _module("ladder").score
+    mean = sum(scored(made.task, *pair) for pair in pairs) / len(pairs)
+    return {"agent": agent, "version": now["version"], "score": mean, "asked": len(pairs), "back": back, "pairs": pairs}
+
+
+def _written(agent: str, spec: Json) -> Path:
+    """Write the definition that an agent had, to be applied again."""
+    path = Path(f"{agent}-before.yaml")
+    path.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+async def _answer(client: Client, agent: str, row: Any) -> str:
+    said = [{"role": each.role, "content": each.text} for each in row.messages]
+    task = await client.post(f"/v1/agents/{agent}/messages", {"body": {"messages": said}, "wait": _WAIT})
+    if not task["done"]:
+        raise InvalidRequest(f"{agent} has not answered within {_WAIT:g} s; see `llmagent-os ps`", parameter="agent")
+    return str(task["reply"]["text"]).strip()
+
+
+def _llm() -> Any:
+    return importlib.import_module("llmagent_os.llm.facade").LLM
+
+
+def _module(name: str) -> Any:
+    """A module of the tuning room: it is imported where it is used, so that `--help` starts at once."""
+    return importlib.import_module(f"llmagent_os.finetune.{name}")

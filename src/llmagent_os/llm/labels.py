@@ -1,0 +1,77 @@
+"""A linear model that labels texts, as an engine: it answers with one of its labels, at once. It needs no library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ..core import codec
+from ..core.errors import InvalidRequest, Unsupported
+from ..core.grams import Labeller
+from ..core.records import Alternative, Chunk, Embeddings, EmbedRequest, EngineInfo, GenerateRequest, ModelSpec, Usage
+from .engines import check, refuse_unknown
+from .tuned import read
+
+FILE = "labels.json"
+WORD = 4  # characters of what is counted as a token: it has none
+
+
+async def open_engine(spec: ModelSpec) -> LabelsEngine:
+    """Open the folder at `spec.source`, as `llmagent-os tune` writes one; raises InvalidRequest for another."""
+    refuse_unknown(spec.options, (), "option of the labels engine")
+    folder = Path(spec.source).expanduser()
+    read(folder)
+    try:
+        held = codec.loads((folder / FILE).read_bytes())
+        return LabelsEngine(spec, Labeller(held["labels"], held["bias"], held["grams"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidRequest(f"{folder / FILE} cannot be read: {error!r}", parameter="source") from error
+
+
+class LabelsEngine:
+    """An Engine whose answers are labels of what the user said last; see `core.ports.Engine` for the contract.
+
+    `choices` leave it fewer labels. The probabilities of all are the answer's `alternatives`.
+    """
+
+    def __init__(self, spec: ModelSpec, labeller: Labeller) -> None:
+        self.info = EngineInfo(
+            "labels", spec.name, abilities=frozenset({"chat", "prompt", "choices"}), limit=spec.limit or 64,
+            input_price=spec.input_price, output_price=spec.output_price,
+        )  # fmt: skip
+        self.labeller = labeller
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        """The likeliest label, whole; raises InvalidRequest for a choice that is none of its labels."""
+        request = check(request, self.info)
+        text = _asked(request)
+        found = self.labeller.probabilities(text)
+        for each in request.choices or ():
+            if each not in found:
+                known = ", ".join(found)
+                raise InvalidRequest(f"{each!r} is none of its labels: {known}", parameter="choices")
+        left = {label: found[label] for label in request.choices or found}
+        ranked = sorted(left, key=lambda label: -left[label])
+        several = tuple(Alternative(label, left[label]) for label in ranked)
+        usage = Usage(len(text) // WORD, len(ranked[0]) // WORD + 1)
+        yield Chunk(ranked[0], finish="stop", usage=usage, alternatives=several)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Raises Unsupported: it has no vectors."""
+        raise Unsupported("what labels texts has no vectors; choose another model", parameter="model")
+
+    async def count_tokens(self, request: GenerateRequest) -> int:
+        """An estimate: it has no tokens."""
+        return len(_asked(request)) // WORD
+
+    def health(self) -> str | None:
+        """Nothing is ever wrong."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _asked(request: GenerateRequest) -> str:
+    said = (each.text for each in reversed(request.messages) if each.role == "user")
+    return request.prompt if request.prompt is not None else next(said, "")
