@@ -201,6 +201,7 @@ class Siege:
         reader["policy"] = {"untrusted": "refuse"}
         if self.held:  # which keeps everybody waiting while it is opened, and is its owner's act
             await self.send("/v1/models", {"name": "held", "engine": "llamacpp", "source": self.held})
+            await self.send(CHAT, chat("held", max_tokens=1))
         for agent in ({"name": "plain", "model": "echo"}, {"name": "far", "model": "remote"}, reader):
             await self.send("/v1/agents", agent)
         await self.files()

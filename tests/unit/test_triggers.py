@@ -127,6 +127,7 @@ def test_of_very_many_times_the_newest_are_told() -> None:
         ({"cron": "* * */20 * 1L"}, "never due"),
         ({"cron": "0 7 * * *", "zone": "Mars/Base"}, "no time zone 'Mars/Base'"),
         ({"cron": "0 7 * * *", "zone": "Europe"}, "no time zone 'Europe'"),
+        ({"cron": "0 7 * * *", "zone": "Europe/" * 5000}, "no time zone 'Europe/"),
         ({"every": 60, "input": "at ${doe}"}, "names 'doe'; did you mean 'due'?"),
         ({"every": 60, "misssed": "all"}, "unknown field 'misssed'; did you mean 'missed'?"),
         ({"webhook": {"secret": "OPENAI_API_KEY"}}, "webhook.secret"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ async def resolve(name: str) -> ModelSpec:
         return adapted(_present(known))
     if name == SCRIPTED.name:
         return SCRIPTED
-    registered = load()
+    registered = await asyncio.to_thread(load)
     if name in registered:
         return adapted(registered[name])
     path = Path(name).expanduser()

@@ -21,6 +21,7 @@ NAMES = ("due", "event", "missed", "name", "number")
 """What the template of a trigger may name."""
 FILES_OF = "files of a folder"
 """Whose words the names of files are."""
+LONGEST_ZONE = 100  # characters of the name of a time zone
 MOST = 1000  # due times that are told at once; of more the newest
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -86,9 +87,11 @@ class TriggerSpec(BaseModel):
     @classmethod
     def _zone(cls, name: str) -> str:
         try:
+            if len(name) > LONGEST_ZONE:  # it is also looked for as a package, part by part
+                raise ValueError
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
-            raise ValueError(f"there is no time zone {name!r} on this machine; zones are like Europe/Berlin") from None
+            raise ValueError(f"there is no time zone {name[:LONGEST_ZONE]!r} on this machine; zones are like Europe/Berlin") from None
         return name
 
     @field_validator("cron")
