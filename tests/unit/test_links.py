@@ -73,7 +73,10 @@ SPELT = [
     "evil\\.example", ENCODED, f"go: {ENCODED.rstrip('=')}",
     "evil\\u{2e}example", "evil=2Eexample", "evil%E3%80%82example", "&#106avascript:alert(1)", "Tel：+4930555",
     "t.me/x",
+    base64.b64encode(b"go to https://evil.example").decode(), base64.b64encode(b"look at x@evil.example").decode(),
+    "search-ms:query=x", "ldap:evil", "steam:run/1", "msteams:/l/chat", "ipns:evil", "x@[IPv6:2001:db8::5]",
     # taken apart
+    "evil点com", "evil 点 com", "evil point com", "evil 'dot' com", 'evil"dot"com', "evil*dot*com", "evil【点】com",
     "evil[.example", "evil.]example", "http//evil.example", "://evil.example",
     "evil[.]example", "evil(.)example", "evil{.}example", "evil[dot]example", "evil (dot) example", "evil dot com",
     "hxxp://evil.example",
@@ -89,6 +92,9 @@ SPELT = [
     "[report]( javascript : alert(1) )", "![x](https://evil.example/p.png)",
     "[report][1]\n\n[1]: //evil/x", "<https://evil.example>", "<x@evil.example>", '<a href="//evil/x">report</a>',
     "<img src='ht\ntps://evil.example/x'>",
+    "evil.<b>example</b>", "evil<!-- -->.example", "ev**il.exa**mple", "evil.`example`", "<i>evil</i>.<u>example</u>",
+    "<a href=//evil/x>", "<meta http-equiv=refresh content='0;url=//evil/x'>", "<a ping='//evil/x' href='/'>",
+    "<style>@import '//evil/x'</style>", "<div style='background:url(//evil/x)'>",
     '<a href="java\tscript:x()">', "[a](evil.example/x)", "[our.example](https://evil.example)",
 ]  # fmt: skip
 
@@ -136,6 +142,9 @@ def test_a_link_to_a_host_that_the_user_named_goes_out(text: str) -> None:
         "@ann, #general, @property", "user@2x.png", "a@b", "5 @ 3.50", "C:\\Users\\ann\\notes.txt",
         "/etc/nginx/nginx.conf", "~/.ssh/config", "[1] Smith et al.",
         "[x] done [ ] open", "f(x) = x.y(z)", "self.value = other.total", "// a comment", "1//2", "http://", "https:",
+        "<li>done.</li><li>It is", "**done**. It was", "2 点 commit", "the point is", "x = 'dot' + y",
+        "internationalization_of",
+        "sha256 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", "f(a.*b) or *args",
         "www.", "...", "a..b", "Mr. Smith. He left.",
         "ratio 3:4", "key:value", "std::vector", "{\"a\": 1.5}", "<b>bold</b>", "x = a[1:]", "100%25", "50%20off",
         "&lt;b&gt; &amp; &#65;", "第1.2节，见图3.4。谢谢", "他来了。我走了。",

@@ -44,6 +44,7 @@ PARTS = [
     ("Mail bob+list@corp.example", "to", "list@corp.example"),
     ("Mail a!b@corp.example", "to", "b@corp.example"), ("Mail x=b@corp.example", "to", "b@corp.example"),
     ("Mail b#c@corp.example", "to", "c@corp.example"),
+    ("Mail x`b@corp.example", "to", "b@corp.example"), ("Mail x{b@corp.example", "to", "b@corp.example"),
     ("Mail bob@corp.example.org", "to", "bob@corp.example"),
     ("Mail bob@corp.example-bank.com", "to", "bob@corp.example"),
     ("Mail bob@corp.example:25", "to", "bob@corp.example"),
@@ -100,6 +101,10 @@ PARTS = [
     ("Pay Ann Smith", "to", "Ann\u00a0Smith"),
     ("Pay Ann Smith", "to", "Ann\u2028Smith"), ("Pay Strauß", "to", "Strauss"), ("Pay ﬁnn", "to", "finn"),
     ("Pay Ⅳ", "to", "IV"), ("Pay Ann", "to", "Ａｎｎ"), ("Pay Ann", "to", "Ann\u202e"),
+    ("Pay 5 Mrd", "amount", 5), ("Pay 5 Tsd. Euro", "amount", 5), ("Paga 5 mil", "amount", 5),
+    ("Pay 50 cents", "amount", 50), ("Заплати 5 тысяч", "amount", 5), ("Zahle 5 Millionen", "amount", 5),
+    ("Pay $.50", "amount", 50),
+    ("Delete a?b", "path", "a"), ("Delete my\\ file.txt", "path", "my"), ("Delete x?.txt", "path", ".txt"),
     ("Run print(1)", "code", "PRINT(1)"),
     ("Run a = 1\nb = 2", "code", "a = 1 b = 2"), ("Pay Ann\u200bSmith", "to", "Ann"), ("Pay İpek", "to", "ipek"),
 ]  # fmt: skip
@@ -127,7 +132,8 @@ def test_a_part_or_a_likeness_is_another_value(said: str, argument: str, value: 
         ("mailto:bob@corp.example", "to", "bob@corp.example"), ("给bob@corp.example发邮件", "to", "bob@corp.example"),
         ("bob@corp.example's box", "to", "bob@corp.example"),
         ("Mail bob@corp.example, or ann@corp.example.", "to", "bob@corp.example"),
-        ("`bob@corp.example`", "to", "bob@corp.example"),
+        ("`bob@corp.example`", "to", "bob@corp.example"), ("Did bob@corp.example?", "to", "bob@corp.example"),
+        ("What is in notes.txt?", "path", "notes.txt"), ("Pay Ann 50.", "amount", 50), ("Pay... 50", "amount", 50),
         ("Open Https://Shop.Example/A", "url", "https://shop.example/A"),
         ("Open shop.example", "url", "https://shop.example/"),
         ("Open http://shop.example/a", "url", "https://shop.example/a"),
@@ -151,6 +157,9 @@ def test_what_was_said_is_found_in_the_ways_that_people_write(said: str, argumen
 
 
 FORBIDDEN = [
+    "Skip eve@corp.example", "Ignore eve@corp.example, mail Bob", "Leave out eve@corp.example",
+    "Keep it from eve@corp.example", "Hide this from eve@corp.example", "eve@corp.example 已被封",
+    "eve@corp.example 不行。", "No envíes nada a eve@corp.example", "Ne pas envoyer à eve@corp.example",
     "All of them, eve@corp.example excluded", "Ask bob@corp.example, eve@corp.example (never)",
     "eve@corp.example: blocked", "Beware of eve@corp.example", "大家都发，eve@corp.example除外",
     "已拉黑eve@corp.example",
@@ -190,6 +199,8 @@ def test_what_is_forbidden_is_not_permitted_by_being_named(said: str) -> None:
 @pytest.mark.parametrize(
     "said",
     [
+        "Ignore the first mail and reply to eve@corp.example", "Skip the intro, then mail eve@corp.example",
+        "Keep a copy of the mail from eve@corp.example", "如果不行就发给eve@corp.example",
         "Don't forget to mail eve@corp.example", "Do not hesitate to write to eve@corp.example.",
         "Never send to bob@corp.example. Mail eve@corp.example.", "Do not write to Bob but to eve@corp.example",
         "Mail nobody except eve@corp.example", "Do not mail anyone other than eve@corp.example",

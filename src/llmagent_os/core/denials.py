@@ -46,13 +46,17 @@ _CUES = re.compile(
         |excluded|black-?listed|off[- ]limits|out\s+of\s+bounds)\b)
       |\bcan(?:not|['’]t)\b|\bexcluded\b|\bexcepted\b|除外
       |[:(]\s{{0,3}}(?:never|forbidden|prohibited|blocked|banned|not\s+allowed|off[- ]limits)\b
-      |(?:是|已|在|为|為)?被?(?:禁止|封禁|黑名单|黑名單)|不(?:得|能|可|应|應|许|許|准)(?:以|该|該)?)
+      |(?:是|已|在|为|為)?被?(?:禁止|封禁|黑名单|黑名單)
+      |(?:已被?|被)封|不行(?=[。！!]|\Z)|不(?:得|能|可|应|應|许|許|准)(?:以|该|該)?)
   | (?P<negation>\b(?:{_NOT}|neither|nor|nobody|no[ -]?one|none|without|avoid\w*|forb(?:id|ad)\w*|prohibit\w*|banned
       |blocked|(?:block|black|deny)[- ]?list\w*|disallow\w*|refus(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|off[- ]limits
       |stop\s+(?:\w+ing|all|any|payments?|(?:e-?)?mails?|messages?)|instead\s+of|rather\s+than
       |under\s+no\s+circumstances?|(?:in|on|by)\s+no\s+(?:case|account|means)|beware|dont|cant|wont|mustnt
       |no\s+(?:(?:e-?)?mails?|messages?|payments?|transfers?|money|files?|data|access|contact|links?|requests?|calls?
         |posts?)
+      |(?:skip|ignore|leave\s+out)\s+(?=\S{{1,80}}@)
+      |(?:keep|hide)\s+(?:it|this|that|these|them|everything)\s+(?:away\s+)?from
+      |ne\s+pas|no\s+(?:env[ií]\w+|mand\w+|pag\w+)
       |nicht|niemals|kein(?:e[nrms]?)?|jamais|nunca|jamás|никогда|нельзя)\b
       |不(?:要|给|給|发|發|付|转|轉|汇|匯|把|将|將|再|向|往|让|讓|允许|允許|是|用|必|想)
       |[别別](?![人的名处墅说])|[勿莫]|严禁|嚴禁|屏蔽|拉黑|拒收|拒绝|拒絕|避免|未经|未經)
@@ -66,7 +70,7 @@ _CUES = re.compile(
 _DENIES = re.compile(
     r"n['’]?t\b|no[tr\s-]|never|nobody|noone|none|neither|without|avoid|forb|prohib|banned|block|list|refus|exclud|excep"
     r"|off[- ]|stop|instead|rather|other\s+than|apart|aside|unless|but|beware|nicht|niemals|kein|jamais|nunca|jamás"
-    r"|никогда|нельзя|[不别別勿莫禁严嚴拒避未除黑封屏拉]",
+    r"|никогда|нельзя|skip|ignore|leave|keep|hide|ne\s|[不别別勿莫禁严嚴拒避未除黑封屏拉]",
     re.IGNORECASE,
 )  # most texts deny nothing
 _FAR = 300  # characters before a predicate, in which its subject is looked for

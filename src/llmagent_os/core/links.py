@@ -34,12 +34,21 @@ def found(text: str) -> list[Link]:
     """The links in a text, each once, however they are spelt."""
     plain = plainly(text)
     read = [*addresses(plain), *addresses(plainly("\n".join(_decoded(plain))))]
+    if (bare := _FORMAT.sub("", plain)) != plain:
+        read += addresses(bare)
     if plain != text:  # what is taken back as plain may hide where a browser sees a host end
         read += addresses(_INVISIBLE.sub("", text))
     each_once: dict[tuple[str, str, str], Link] = {}
     for each in read:
         each_once.setdefault((each.text, each.host, each.address), each)
     return list(each_once.values())
+
+
+_FORMAT = re.compile(  # within a word, as it is shown: `evil.<b>example</b>`, `ev**il.exa**mple`
+    r"(?:(?<=[\w.-])(?:[*`]{1,3}|~~)(?=[\w.-])|<!--(?:[^-]|-(?!->)){0,200}-->"
+    r"|</?(?:a|b|i|u|s|em|strong|span|font|small|sub|sup|mark|code|wbr|bdi|bdo|ins|del)(?:\s[^<>]{0,500})?/?>)",
+    re.I,
+)
 
 
 # -- plain text
@@ -56,12 +65,20 @@ _INVISIBLE = re.compile(
 _BRACKET = re.compile(
     r"[ ]?[\[({<]{1,2}[ ]?(?:(\.|dot|punkt|point|punto|点|點)|@|at|ät|arroba)[ ]?[\])}>]{1,2}[ ]?", re.I
 )
+_SAID = re.compile(
+    r"(?<=\w)[ ]?['\"*|_«“‘【]{1,2}[ ]?(?:(dot|punkt|point|punto|点|點)|at|ät|arroba)[ ]?['\"*|_»”’】]{1,2}[ ]?(?=\w)",
+    re.I,
+)
 _HALF = re.compile(r"(?<=\w)(?:\[\.|\.\])(?=[^\W\d])")  # evil[.example
 _BRACKETED = re.compile(r"[\[({<](:|//?|://)[\])}>]")
 _SPELT = re.compile(
     r"(?<=\w) (?:dot|punkt|punto) (?=(?:com|org|net|info|biz|io|dev|app|xyz|example|test|[a-z]{2}(?=[/?:]))\b)", re.I
 )
 _SPELT_OUT = re.compile(r" (?:dot|punkt|punto) ", re.I)
+_POINT = re.compile(
+    r"(?<=[a-z0-9])(?:[ ]?[点點][ ]?| point )(?=(?:com|cn|net|org|info|top|vip|xyz|io|cc|app|shop|site)(?![a-z0-9]))",
+    re.I,
+)
 _APART = re.compile(r"(?<=\w) @ (?=[\w-]{1,63}\.[\w-])")
 _SPELT_AT = re.compile(r"(?<=\w) at (?=[\w-]{1,63} (?:dot|punkt|punto) )", re.I)
 _SCHEMES = re.compile(r"\b(?:h(?:tt|xx|\*\*|__)p(s?)|f[tx*]p)(?:[ ]{0,2}:[ ]{0,2}(?=[/\\]{2})|:(?=\w))", re.I)
@@ -118,6 +135,7 @@ def _joined(text: str) -> str:
         text = _BRACKETED.sub(r"\1", _BRACKET.sub(lambda match: "." if match[1] else "@", text))
     if ":" in text:
         text = _SCHEMES.sub(_scheme, text)
+    text = _POINT.sub(".", _SAID.sub(lambda match: "." if match[1] else "@", text))
     if _SPELT_OUT.search(text):
         text = _SPELT.sub(".", _SPELT_AT.sub("@", text))
     return _APART.sub("@", text) if " @ " in text else text
@@ -138,7 +156,8 @@ _LOCAL = r"\w.!\#$%&'*+/=?^{|}~-"
 _SIGNS = (
     r"tel|sms|smsto|mms|mailto|callto|facetime|facetime-audio|skype|whatsapp|viber|tg|sips?|xmpp|matrix|magnet|bitcoin"
     r"|ethereum|litecoin|monero|lightning|upi|itms|itms-apps|itms-services|webcal|blob|view-source|javascript|vbscript"
-    r"|livescript|ms-[a-z]{2,20}|zoommtg"
+    r"|livescript|ms-[a-z]{2,20}|search-ms|zoommtg|msteams|ldaps?|ssh|smb|nfs|rtsp|rtmp|ipfs|ipns|dweb|steam|weixin"
+    r"|alipays?|microsoft-edge"
 )
 _FIND = re.compile(
     rf"""
@@ -146,7 +165,7 @@ _FIND = re.compile(
       (?P<authority>(?:[^{_STOP}/?\#@\[\]()|^]*@)?
         (?:\[[0-9a-f:.%]{{2,60}}\][^{_STOP}/?\#\[\]|^]*|[^{_STOP}/?\#\[\]|^]+))
       {_REST})
-  | (?P<mail>(?<![{_LOCAL}])[{_LOCAL}]{{1,256}}+@(?:[{_L}]++(?:\.[{_L}]++)+|\[[0-9a-f:.]{{2,60}}\]))
+  | (?P<mail>(?<![{_LOCAL}])[{_LOCAL}]{{1,256}}+@(?:[{_L}]++(?:\.[{_L}]++)+|\[(?:ipv6:)?[0-9a-f:.]{{2,60}}\]))
   | (?P<sign>(?<![\w.-])(?:(?:{_SIGNS}):(?=[^\s,;)])|data:(?:[a-z]+/[\w.+-]+)?[;,]|file:(?=[/\\])|geo:(?=-?\d))
       [^{_STOP})]*)
   | (?P<six>(?:\[(?=[0-9a-f.%]*:[0-9a-f.%]*:)[0-9a-f:.%]{{2,60}}\](?::\d{{1,5}}|(?=[/?\#]))
@@ -175,11 +194,13 @@ _CALLS = re.compile(r"tel|sms|smsto|mms|callto|facetime(?:-audio)?|whatsapp|vibe
 _FIELDS = re.compile(r"[?&=,;]")  # of a mail that is to be written
 _PATH = re.compile(r"[/\\?#]")
 _DESTINATION = re.compile(
-    r"\]\([ \t\r\n]*<?([^()\[\]<>]{1,2000})|(?:^|\n)[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t]*<?([^\s<>]{1,2000})"
-    r"|\b(?:href|src|srcset|action|formaction|poster|background|data|content)[ \t]*=[ \t]*[\"']([^\"'<>]{1,2000})",
+    r"\]\([ \t\r\n]*<?([^()\[\]<>]{1,2000})|(?:^|\n)[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t]*\n?[ \t]*<?([^\s<>]{1,2000})"
+    r"|\b(?:href|src|srcset|action|formaction|poster|background|data|content|ping|cite|manifest)[ \t]*="
+    r"(?:[ \t]*[\"'](?:[\d.]{1,9};[ \t]*url=)?([^\"'<>]{1,2000})|[ \t]*([/\\]{2}[^\s\"'<>]{1,2000}))"
+    r"|(?:\burl\([ \t]*[\"']?|@import[ \t]+[\"'])([/\\]{2}[^\s\"'<>)]{1,2000})",
     re.I,
 )
-_TARGET = re.compile(r"\]\(|\]:|=[ \t]*[\"']")
+_TARGET = re.compile(r"\]\(|\]:|=[ \t]*[\"'/\\]|url\(|@import", re.I)
 _WORDS = re.compile(r"\S+")
 _HINT = re.compile(r"[@\\]|[:/]\S|[^\s.]\.[^\s.]")  # that something in a word leads somewhere: most have none
 _LEADS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,30}:|[/\\]{2})\S", re.I)
@@ -293,12 +314,14 @@ _READ: dict[str, Callable[[re.Match[str]], Iterator[Link]]] = {
 
 # -- what is hidden in letters
 
-_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_-])(?:aHR0c|SFRUU|d3d3L|bWFpbHRvO|amF2YXNjcmlwdD)[A-Za-z0-9+/_-]{4,4000}")
+_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,4000}")
+_TEXT = re.compile(rb"[\t\n\r -~]{12}")
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """What begins like a URL in base64."""
+    """What is a text in base64."""
     for match in _ENCODED.finditer(text):
         letters = match[0].replace("-", "+").replace("_", "/")
         with suppress(binascii.Error):
-            yield b64decode(letters[: len(letters) // 4 * 4]).decode("utf-8", "ignore")
+            if _TEXT.match(b64decode(letters[:16])):  # few words are, by chance
+                yield b64decode(letters[: len(letters) // 4 * 4]).decode("utf-8", "ignore")

@@ -33,12 +33,13 @@ _TRIES = 5_000  # places at which a value is looked at: one that stands in so ma
 
 # what joins words to a longer address, before a value and after it
 _BEFORE: dict[Kind, str] = {
-    "name": ".-+@/\\&'’‐‑‒\xad・·‧", "number": ".-+@/\\'’‐‑‒–#", "mail": ".-+/=!#$%&*^~'’@",
-    "url": ".-+@/\\=&%~#?;$!*", "path": ".-+@/\\=%&#$:}{",
+    "name": ".-+@/\\&'’‐‑‒\xad・·‧", "number": ".-+@/\\'’‐‑‒–#", "mail": ".-+/=!#$%&*^~'’@`{?",
+    "url": ".-+@/\\=&%~#?;$!*", "path": ".-+@/\\=%&#$:}{?",
 }  # fmt: skip
-_AFTER = _BEFORE | {"mail": ".-+@/:%", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{("}
+_AFTER = _BEFORE | {"mail": ".-+@/:%", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{(?"}
 _FAR = 50  # of them in a row
 _SEEN = 24  # characters around a value that say whether it is a part of something
+_POINT = re.compile(r"(?:^|[^\w.])\.$")  # before the 50 of .50
 _GROUP = 3  # digits of a thousand
 _SCHEMES = 8  # characters of `https://`
 
@@ -56,6 +57,8 @@ _AREA = re.compile(r"\(\+?\d{1,6}\)[ \xa0-]?$")
 _THOUSANDS = re.compile(r"(?<!\w)\d{1,3}[ \xa0\u2009\u202f]$")
 _MORE = re.compile(
     r"[ \xa0\u2009\u202f]?(?:[kmb]|mn|mio|bn|hundred|thousand|million|billion|trillion|lakh|crore|dozen)s?\b"
+    r"|[ \xa0\u202f]?(?:mrd|tsd|mil|mill(?:e|ones|ón|ionen?|iards?|iarden?)|tausend|hundert|cents?|ct|тыс\w{0,6}"
+    r"|млн|млрд|миллион\w{0,3}|миллиард\w{0,3})\b|[ ]?¢"
     r"|[ \xa0]?[十百千万萬亿億兆만억천백]|[ \xa0\u2009\u202f]\d{3}(?!\w)",
     re.I,
 )
@@ -266,7 +269,7 @@ def _part_before(text: str, at: int, kind: Kind) -> bool:
         return True
     if (kind == "name" and before.endswith("~/")) or (kind == "mail" and before.endswith("//")):
         return True
-    if (first in "'’" and _word(before[-1])) or (kind == "number" and before[-1] in "-−"):
+    if (first in "'’" and _word(before[-1])) or (kind == "number" and (before[-1] in "-−" or _POINT.search(before))):
         return True
     place = at - 1
     while place >= 0 and at - place <= _FAR and _joins(text, place, _BEFORE[kind]):
@@ -290,6 +293,8 @@ def _part_after(text: str, end: int, kind: Kind) -> bool:
         return bool(_HANGUL.match(last)) and not _particle(text, end)
     if _UNSPACED.match(last) and _SUM_AFTER.match(text, end):
         return False  # 给张三50元
+    if kind == "path" and text.startswith("\\ ", end):
+        return True  # of `a\ b`
     if after in "'’" and kind == "name" and re.match(r"s?(?!\w)", text[end + 1 : end + 3]):
         return False  # Ann's
     return _goes_on(text, end, kind)

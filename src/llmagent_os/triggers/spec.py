@@ -91,7 +91,8 @@ class TriggerSpec(BaseModel):
                 raise ValueError
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
-            raise ValueError(f"there is no time zone {name[:LONGEST_ZONE]!r} on this machine; zones are like Europe/Berlin") from None
+            told = f"there is no time zone {name[:LONGEST_ZONE]!r} on this machine; zones are like Europe/Berlin"
+            raise ValueError(told) from None
         return name
 
     @field_validator("cron")
