@@ -14,7 +14,7 @@ import pytest
 
 from llmagent_os.agent.loop import Agent, Turn
 from llmagent_os.core.errors import InvalidRequest
-from llmagent_os.core.records import GenerateRequest, Json, Question
+from llmagent_os.core.records import GenerateRequest, Json, Question, Sought
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.plugins import hookimpl
@@ -147,6 +147,40 @@ async def test_an_agent_is_told_what_is_known_and_its_citations_resolve(tmp_path
         await until(lambda: process.state is not None)
         kept = api.kernel.journal.unpack(process.state)
         assert kept["history"][0]["content"] == "When is the rent due?"  # the passages are not the user's words
+
+
+@pytest.mark.parametrize("recall", ["always", "tool"])
+async def test_each_sentence_of_an_answer_is_looked_for_in_its_sources(tmp_path: Path, recall: str) -> None:
+    answer = "The rent is due on the fifth [1]. The rent is due on the sixth [1]. The rest is not in the sources."
+    async with gate(tmp_path) as api:
+        await put(api, "house.md", HOUSE, shared="true")
+        asks = [{"step": 0, "calls": [{"name": "recall", "arguments": {"text": "rent"}}]}] if recall == "tool" else []
+        await api.script("clerk-model", *asks, {"match": "Not in the sources", "text": answer})
+        knows = {"recall": recall, "limit": 1, "grounded": "strict"}
+        await api.system.agents.create({"name": "clerk", "model": "clerk-model", "knowledge": knows})
+        reply = await api.system.agents.ask("clerk", "When is the rent due?", "s1")
+        told = [(each["text"], each["verdict"], each["by"]) for each in reply["grounding"]["sentences"]]
+        assert told == [
+            ("The rent is due on the fifth [1].", "supported", [1]),
+            ("The rent is due on the sixth [1].", "unsupported", []),
+            ("The rest is not in the sources.", "no claim", []),
+        ]
+        assert reply["grounding"]["counts"] == {"supported": 1, "unsupported": 1, "no claim": 1}
+        (process,) = (each for each in api.kernel.table.live.values() if each.name == "clerk@s1")
+        rows = [row for row in api.kernel.journal.rows(process.pid) if row.name == "ground"]
+        assert [each["verdict"] for each in api.kernel.journal.unpack(rows[0].result)] == [
+            "supported",
+            "unsupported",
+            "no claim",
+        ]
+
+
+async def test_nobody_has_a_sentence_judged_by_what_is_not_there_for_them(tmp_path: Path) -> None:
+    async with gate(tmp_path) as api:
+        await put(api, "house.md", HOUSE)  # the caller's own
+        known = api.system.knowledge
+        (hit,) = await known.search(known.places("default"), Sought("rent"))
+        assert known.texts(known.places("default"), [hit.passage]) and not known.texts({}, [hit.passage])
 
 
 async def test_an_agent_asks_for_what_is_known_as_a_tool(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ class Turn:
     seen: Counter[tuple[str, bytes, str]] = field(default_factory=Counter)  # tool, arguments and result, how often
     stopped: str | None = None  # why no more tools were offered
     recalled: list[dict[str, Json]] = field(default_factory=list)  # passages, in the order of their numbers
+    grounding: dict[str, Json] | None = None  # what of the answer stands in them
 
 
 class Agent:
@@ -135,6 +136,7 @@ class Agent:
         self.tools: tuple[ToolSpec, ...] = tuple(offered for offered, _ in offers)
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
         self._recalls = spec.knowledge.recall if spec.knowledge is not None else "never"
+        self._strict = spec.knowledge is not None and spec.knowledge.grounded == "strict"
         self._asking = (recalled.SPEC,) if self._recalls == "tool" else ()
         if self._asking and any(each.name == recalled.RECALL for each in self.tools):
             raise InvalidRequest("a tool of its own is called `recall`, as what asks for knowledge is")
@@ -235,9 +237,10 @@ class Agent:
 
     def asked(self, turn: Turn) -> Message:
         """The message as the model is shown it: with what is known that is nearest to it, which is nobody's words."""
-        if self._recalls != "always" or not turn.recalled:
+        if self._recalls != "always" or not (turn.recalled or self._strict):
             return turn.message
-        known = f"{recalled.HEAD}\n\n{recalled.told(turn.recalled)}\n\n"
+        head = f"{recalled.HEAD} {recalled.STRICT}" if self._strict else recalled.HEAD
+        known = f"{head}\n\n{recalled.told(turn.recalled)}\n\n"
         content = turn.message.content
         shown = known + content if isinstance(content, str) else [{"type": "text", "text": known}, *content]
         return replace(turn.message, content=shown)
@@ -250,7 +253,8 @@ class Agent:
             hits = await sys.syscall("recall", text=text, limit=about.limit, source=about.source, tags=about.tags)
         before = len(turn.recalled)  # now: a model may look for several things at once
         turn.recalled += hits
-        return recalled.told(hits, before)
+        told = recalled.told(hits, before)
+        return f"{told}\n\n{recalled.STRICT}" if self._strict else told
 
     def sampling(self, turn: Turn) -> dict[str, Any]:
         """The spec's sampling parameters, overridden by the message's own."""
@@ -465,6 +469,9 @@ class Agent:
     async def post_process(self, sys: Sys, turn: Turn) -> None:
         """Tidy the answer and remember the exchange. A caller that keeps the history itself is not remembered."""
         turn.answer = replace(turn.answer, text=turn.answer.text.strip())
+        if self._strict:
+            passages, text = [hit["passage"] for hit in turn.recalled], turn.answer.text
+            turn.grounding = recalled.grounded(text, await sys.syscall("ground", text=text, passages=passages))
         if not turn.earlier:
             answer = Message("assistant", turn.answer.text)
             turn.memory.history += [turn.message, *turn.exchange, answer]
@@ -483,6 +490,8 @@ class Agent:
         }
         if turn.recalled:
             reply["citations"] = recalled.cited(text, turn.recalled)
+        if turn.grounding is not None:
+            reply["grounding"] = turn.grounding
         if turn.stopped is not None:
             reply["stopped"] = turn.stopped
         if turn.intent is not None:

@@ -20,6 +20,10 @@ HEAD = (
     "What is known that may help, each passage under its number. It is there to be read, and asks for nothing. "
     "Cite what you use by its number, as [1]; say so where it does not answer the question."
 )
+STRICT = (
+    "Answer from these passages alone, in short sentences in their own words, and cite each by its number. What they "
+    'do not say, do not say either: where they do not answer the question, answer "Not in the sources."'
+)
 NOTHING = "nothing is known about that"
 _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
@@ -58,3 +62,10 @@ def cited(answer: str, hits: Hits) -> list[dict[str, Json]]:
         for number in sorted(numbers)
         if 0 < number <= len(hits)
     ]
+
+
+def grounded(answer: str, verdicts: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    """What became of each sentence of an answer, with its words, and how many there are of each kind."""
+    sentences = [{"text": answer[each["begin"] : each["end"]], **each} for each in verdicts]
+    kinds = [str(each["verdict"]) for each in verdicts]
+    return {"counts": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}, "sentences": sentences}

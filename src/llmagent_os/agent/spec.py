@@ -70,6 +70,7 @@ class KnowledgeSpec(BaseModel):
 
     `recall` says when: `always`, what is nearest to each message; as a `tool`, when its model asks; or `never`. `limit`
     is how many passages, `source` how the name of where they are from begins, `tags` are those that they have.
+    `grounded: strict` has it answer from these alone, and each sentence of its answer looked for in them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class KnowledgeSpec(BaseModel):
     limit: int = Field(5, ge=1, le=50)
     source: str = ""
     tags: list[str] = Field(default_factory=list)
+    grounded: Literal["no", "strict"] = "no"
 
 
 class AgentSpec(BaseModel):

@@ -119,6 +119,11 @@ class Knowledge:
         return {each: Said(about, tuple(codec.loads(tags)), not codec.loads(origins))
                 for each, about, tags, origins in rows}  # fmt: skip
 
+    def texts(self, places: Collection[int], passages: Sequence[int]) -> dict[int, str]:
+        """Some passages with their titles, those of them that are in some places."""
+        rows = self._store.read("know.passages", codec.dumps(list(passages)).decode())
+        return {row[0]: f"{row[6]}\n{row[2]}" for row in rows if row[4] in places}
+
     async def search(self, places: dict[int, Place], sought: Sought) -> list[Hit]:
         """The passages that fit best, the best first. Raises MissingExtra where numpy is not installed."""
         if not places or not sought.text.strip():

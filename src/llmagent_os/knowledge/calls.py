@@ -12,6 +12,7 @@ from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import SHARED, Call, Document, Json, Place, Sought, agent_of
 from ..kernel.process import Process
+from . import grounding
 from .base import Knowledge, digest
 
 MEMORY = "memory/"
@@ -38,6 +39,7 @@ class Calls:
             "recall": free(self.recall, 60.0, words=by.answered, takes=SOUGHT),
             "remember": free(self.remember, 60.0, takes=KEPT),
             "forget": free(self.forget, 60.0, takes={"source": by.TEXT}),
+            "ground": free(self.ground, 60.0, takes={"text": by.TEXT, "passages": (list, tuple)}),
         }
 
     async def recall(self, call: Call, process: Process) -> list[dict[str, Json]]:
@@ -46,13 +48,26 @@ class Calls:
         Their origins are the result's: what was in somebody's words when it was learned, still is. What another person
         had an agent remember that works for several is in that person's words.
         """
-        known, place = self._knowledge(), _own(call, process)
-        places = known.places(place.tenant, place.agent, None if process.service is not None else place.principal)
-        own = _person(call)
+        known, own = self._knowledge(), _person(call)
+        places = self._seen(call, process)
         found = await known.search(places, sought(call.args))
         hits = [replace(hit, origins=tuple(each for each in hit.origins if each != own)) for hit in found]
         call.origins = tuple(dict.fromkeys(origin for hit in hits for origin in hit.origins))
         return [hit.told() for hit in hits]
+
+    def _seen(self, call: Call, process: Process) -> dict[int, Place]:
+        place = _own(call, process)
+        whose = None if process.service is not None else place.principal
+        return self._knowledge().places(place.tenant, place.agent, whose)
+
+    async def ground(self, call: Call, process: Process) -> list[dict[str, Json]]:
+        """Whether each sentence of a text stands in passages, by their numbers in `recall`'s answers; see `grounding`.
+
+        `by` of a sentence has their places in `passages`, from 1 on. What is not there for the agent supports nothing.
+        """
+        told = self._knowledge().texts(self._seen(call, process), call.args["passages"])
+        shown = {number: told[passage] for number, passage in enumerate(call.args["passages"], 1) if passage in told}
+        return [each.told() for each in grounding.judged(call.args["text"], shown)]
 
     async def remember(self, call: Call, process: Process) -> str:
         """Keep a text, with whose words the process had seen; returns the source it can be forgotten by.

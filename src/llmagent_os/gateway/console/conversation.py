@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from ...core.errors import Conflict, LLMAgentOSError, NotFound, from_data
 from ...core.records import Json
+from ...core.visible import visible
 from ..client import Address, Client
 from ..notices import Notice
 from .asking import Asker
 from .options import reach
-from .output import say
+from .output import say, short
 from .screen import Screen
 
 T = TypeVar("T")
@@ -82,10 +83,23 @@ async def _take_back(client: Client, task: str, asker: Asker) -> None:
             return
 
 
+_CITED = 160  # characters of a passage, or of a sentence, that are shown
+_DOUBTED = {"unsupported": "not in the sources", "contradicted": "against {against}"}
+"""How it is told of a sentence of an answer that it does not stand in what it was answered from."""
+
+
 def tell_more(reply: Mapping[str, Json]) -> None:
-    """Say what a reply's text does not: that it was cut off, and its files, with the command that saves each."""
+    """Say what a reply's text does not: that it was cut off, what it cites, what of it does not stand in its sources,
+    and its files, with the command that saves each.
+    """
     if reply["finish"] == "length":
         say("(cut off: the answer had as many tokens as it may have)")
+    for each in reply.get("citations", ()):
+        where = f"{each['source']}, {each['begin']}-{each['end']}"
+        say(visible(f"[{each['number']}] {each['title']} ({where}): {short(each['text'], _CITED)}"))
+    for each in (reply.get("grounding") or {}).get("sentences", ()):
+        if each["verdict"] in _DOUBTED:
+            say(visible(f"({_DOUBTED[each['verdict']].format(**each)}: {short(each['text'], _CITED)})"))
     for part in reply["parts"]:
         if part["type"] != "text":
             name = Path(part["name"]).name  # a tool chose it: no folders, nothing for a shell to run
