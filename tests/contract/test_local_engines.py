@@ -186,6 +186,18 @@ async def test_a_text_too_long_to_embed_is_refused(bed: Bed) -> None:
         await bed.engine.embed(EmbedRequest("tiny", ("word " * 1100,)))
 
 
+async def test_a_page_that_does_not_come_in_time_is_the_engines_failure(
+    engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def late(*_: Any) -> Any:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(engine.server, "post", late)
+    for work in (engine.save, engine.restore):
+        with pytest.raises(EngineFailed, match=r"did not \w+ a page: timed out"):
+            await work(0, tmp_path / "page")
+
+
 def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
     return sum(x * y for x, y in zip(left, right, strict=True))
 

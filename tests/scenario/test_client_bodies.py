@@ -157,10 +157,52 @@ ANSWERED: dict[str, tuple[str, dict[str, Any]]] = {
         "type": "json_schema", "json_schema": {"schema": {"type": "object"}}}),
     "thinking of a response": with_(RESPONSES, reasoning={"effort": "medium", "summary": "auto"}, include=["x"]),
     "limits of a response": with_(RESPONSES, truncation="disabled", background=False, max_tool_calls=3),
+    "links of a response to nothing": with_(RESPONSES, previous_response_id="", conversation=""),
+    # whole bodies, field by field as their clients send them
+    "Roo Code": with_(CHAT, stream_options={"include_usage": True}, thinking={"type": "enabled"},
+                      reasoning={"effort": "medium", "exclude": True}, transforms=["middle-out"],
+                      provider={"order": ["x"], "allow_fallbacks": False}),
+    "Open WebUI": with_(CHAT, params={}, tool_servers=[], files=[], features={}, variables={"{{USER_NAME}}": "x"},
+                        session_id="s", chat_id="c", id="", background_tasks={"title_generation": True},
+                        model_item={"id": "m"}),
+    "SillyTavern": with_(CHAT, top_a=0, min_p=0, top_k=0, repetition_penalty=1, use_fallback=False, logit_bias={},
+                         include_reasoning=True, provider=None),
+    "the page of llama.cpp": with_(CHAT, reasoning_format="auto", dynatemp_range=0, dynatemp_exponent=1, typ_p=1,
+                                   typical_p=1, xtc_probability=0, xtc_threshold=0.1, repeat_last_n=64,
+                                   dry_multiplier=0, dry_base=1.75, dry_allowed_length=2, dry_penalty_last_n=-1,
+                                   samplers=["top_k"], timings_per_token=True, return_progress=True,
+                                   backend_sampling=False),
+    "LiteLLM": with_(CHAT, extra_body={}, litellm_params={"a": 1}, litellm_trace_id="x", fallbacks=[], caching=False,
+                     guardrails=["pii"], api_base="x", **{"no-log": False}),
+    "vLLM": with_(CHAT, use_beam_search=False, early_stopping=False, length_penalty=1.0, ignore_eos=False,
+                  min_tokens=0, skip_special_tokens=True, spaces_between_special_tokens=True, stop_token_ids=[],
+                  bad_words=[], include_stop_str_in_output=False, add_special_tokens=False, documents=[],
+                  mm_processor_kwargs={}, return_token_ids=False, truncate_prompt_tokens=100),
+    "others at rest": with_(CHAT, options={}, grammar="", json_schema={}, lora=[], raw=False, context=[], mirostat=0,
+                            tfs_z=1, n_probs=0, do_sample=True, enable_search=False, data_sources=[], deferred=False,
+                            plugins=[], safe_prompt=False, return_images=False, system="", instructions="", input=[]),
+    "Continue": with_(RAW, raw=False, keep_alive=1800, stop=["<|endoftext|>", "```"], suffix=""),
+    "NVIDIA's and Jina's": with_(VECTORS, input_type="query", truncate="END", task="x", late_chunking=False),
+    # tools and calls in the words of other makers
+    "a tool as responses have it": with_(CHAT, tools=[{"type": "function", **LOOK_UP, "strict": None}]),
+    "a tool as Anthropic has it": with_(CHAT, tools=[{"name": "look_up", "input_schema": {"type": "object"}}]),
+    "a result that is data": called("{}", {"found": None, "at": [1]}),
+    "a result that is a list of data": called("{}", [{"id": 1}, {"id": 2}]),
+    "parts of nothing": part(None, {"type": "text", "text": None}, {"type": "text", "text": "hi"}),
+    "a text in a text": part({"type": "text", "text": {"value": "hi", "annotations": []}}),
 }  # fmt: skip
 
 REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str | None]] = {
     "a typo": (with_(CHAT, temprature=1), "temprature"),
+    "a typo that says nothing": (with_(CHAT, strem=False), "strem"),
+    "a chat in the words of responses": (with_(CHAT, input="hi"), "input"),
+    "a sampler that is not here": (with_(CHAT, dry_multiplier=0.8), "dry_multiplier"),
+    "a grammar": (with_(CHAT, grammar='root ::= "a"'), "grammar"),
+    "a wrong schema beside its name": (
+        with_(CHAT, tools=[{"name": "x", "input_schema": {"type": "odd"}}]), "tools[0].input_schema.type"),
+    "no function": (with_(CHAT, tools=[{"type": "function", "function": None}]), "tools[0].function"),
+    "a content of no kind": (chat({"role": "user", "content": {"x": 1}}), "messages[0].content.type"),
+    "ids to embed": (with_(VECTORS, input=[[1, 2], [3]]), "input"),
     "a typo in a message": (chat({"role": "user", "contnt": "hi"}), "messages[0].contnt"),
     "a typo in a tool": (
         with_(CHAT, tools=[{"function": {"name": "x", "paramters": {}}}]), "tools[0].function.paramters"),
@@ -196,7 +238,7 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str | None]] = {
     "over 64 bits": (with_(CHAT, seed=10**22), "seed"),
     "over 64 bits, deep down": (with_(CHAT, metadata={"a": [1, 10**22]}), "metadata.a[1]"),
     "a wish for more": (with_(RAW, suffix="end"), "suffix"),
-    "token ids": (with_(RAW, prompt=[1, 2]), "prompt[0]"),
+    "token ids": (with_(RAW, prompt=[1, 2]), "prompt"),
     "nothing to go on from": (with_(RAW, prompt=""), "prompt"),
     "other vectors": (with_(VECTORS, dimensions=7), "dimensions"),
     "nothing to embed": (with_(VECTORS, input=[]), "input"),
@@ -316,7 +358,21 @@ async def test_the_other_routes_tell_it_in_the_same_words(tmp_path: Path, models
             status, answer = await api.ask(method, path, json=body)
             assert (status, told(answer)["param"]) == (400, param), answer
         status, answer = await api.get("/v1/models/none")
-        assert (status, told(answer)["code"]) == (404, "model_not_found")
+        assert (status, told(answer)["code"], answer["error"]["type"]) == (404, "model_not_found", "not_found_error")
+
+
+async def test_no_guess_leads_astray(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data") as api:
+        for path, hint in {
+            "/chat/completions": "did you mean '/v1/chat/completions'?", "/v1/respones": "did you mean '/v1/resp",
+            "/v1/mcp": "see /openapi.json", "/v1/chat": "see /openapi.json", "/v1/tokenize": "see /openapi.json",
+            "/sse": "see /openapi.json", "/v1/rerank": "see /openapi.json",
+        }.items():  # fmt: skip
+            status, answer = await api.post(path, {})
+            assert status == 404 and hint in told(answer)["message"], answer
+        for name, hint in {"input": "send `messages`", "api_kee": "available: "}.items():
+            status, answer = await api.post(CHAT, {"model": "scripted", "messages": HI, name: "x"})
+            assert status == 400 and hint in told(answer)["message"], answer
 
 
 def bare(value: Any) -> Any:
@@ -371,6 +427,12 @@ def test_parts_of_every_maker_are_one_text_or_a_picture() -> None:
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": None}}]  # fmt: skip
     wanted = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     assert heard(*part(*pictures))[0].content == [wanted] * 3
+
+
+def test_what_a_tool_gave_is_told_as_json_where_it_is_data() -> None:
+    assert heard(*called("{}", {"at": [1]}))[2].content == '{"at":[1]}'
+    assert heard(*called("{}", [{"id": 1}]))[2].content == '[{"id":1}]'
+    assert heard(*called("{}", [{"type": "text", "text": "a"}, "b"]))[2].content == "ab"
 
 
 def test_values_mean_what_their_clients_mean() -> None:

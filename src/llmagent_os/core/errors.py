@@ -164,7 +164,7 @@ LONGEST = 200  # letters of a wrong name that are looked at, and said again
 def nearest(name: str, known: Iterable[str]) -> str:
     """The hint for a wrong name: the nearest of `known`, else the first few of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) <= LONGEST else []
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.65) if len(name) <= LONGEST else []
     if near:
         return f"did you mean {near[0]!r}?"
     if not names:

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from ..core import schemas
-from ..core.errors import InvalidRequest
+from ..core.errors import InvalidRequest, Unsupported
 from ..core.records import Decoding, GenerateRequest, Json, Message, Needs, Sampling, ServiceClass, ToolSpec
 from . import reading
 from .asgi import Exchange
 from .choices import ChatChoice, offered
 from .errors import MissingField
 from .history import ChatMessage, conversation
-from .reading import MESSAGES, Body, FirstOnly, ListOf, Piece, known
+from .reading import MESSAGES, Body, FirstOnly, ListOf, Piece, known, misspelt
 
 T = TypeVar("T", bound=Body)
 
@@ -33,10 +33,33 @@ REFUSED = {
     "context_management": "agents shorten their context by themselves; models take what is sent",
     "conversation": "send it to /v1/responses, or use an agent's session",
     "options": "send `temperature` and its kin by their own names; the window is the model's",
-    "prompt": "send `instructions` and `input`",
+    "prompt": "send `messages` to /v1/chat/completions, `input` to /v1/responses and /v1/embeddings",
     "truncation": "only `disabled` is supported; an agent shortens by itself",
 }
 """Fields of OpenAI's API that are not supported, and what to do instead."""
+
+_ELSEWHERE = {
+    "input": "send `messages`, or this to /v1/responses",
+    "instructions": "send a message of the role `system`, or this to /v1/responses",
+    "system": "send a message of the role `system`",
+    "messages": "send them to /v1/chat/completions",
+    "previous_response_id": "send the whole conversation, or this to /v1/responses",
+    **dict.fromkeys(("repeat_penalty", "rep_pen"), "send `repetition_penalty`"),
+    **dict.fromkeys(("n_predict", "max_new_tokens", "max_tokens_to_sample"), "send `max_tokens`"),
+    "random_seed": "send `seed`",
+    "stop_sequences": "send `stop`",
+    "guided_choice": "send `choices`",
+    **dict.fromkeys(
+        ("guided_json", "json_schema", "structured_outputs", "format"),
+        "send `response_format` with `json_schema`, or `choices`",
+    ),
+    **dict.fromkeys(
+        ("grammar", "guided_grammar", "guided_regex"), "answers are held to a schema or to `choices`; send one"
+    ),
+}
+"""Fields of other servers, or of OpenAI's other paths, that stand for something that goes by another name here."""
+
+_NOT_TAKEN = REFUSED | _ELSEWHERE
 
 SPARE = frozenset({
     # how hard a model is to think, and how its thoughts are shown: models here have no such setting
@@ -45,9 +68,24 @@ SPARE = frozenset({
     # how a server is to save time: the answer is the same
     "prediction", "cache_prompt", "prompt_cache_options", "cache_salt", "keep_alive", "ttl", "id_slot", "priority",
     # what was meant for a proxy on the way, or is the client's own note
-    "drop_params", "num_retries", "stream_timeout", "timeout", "request_id", "session_id", "client_metadata",
-    "litellm_metadata", "litellm_call_id", "litellm_session_id", "custom_llm_provider", "extra_headers", "tags",
-    "usage", "store", "max_tool_calls",
+    "drop_params", "num_retries", "stream_timeout", "timeout", "mock_timeout", "request_id", "session_id", "tags",
+    "client_metadata", "litellm_metadata", "litellm_params", "litellm_call_id", "litellm_session_id", "no-log",
+    "litellm_trace_id", "custom_llm_provider", "extra_headers", "extra_body", "usage", "store", "max_tool_calls",
+    "cache", "caching", "guardrails", "api_key", "api_base", "base_url", "trace", "trace_id", "user_id", "chat_id",
+    "conversation_id", "parent_id", "parent_message_id", "background_tasks", "variables", "model_item", "filter_ids",
+    # who else might answer: here answers the one who was named
+    "provider", "models", "route", "transforms", "fallbacks", "draft_model", "engine", "deferred",
+    # what is told beside an answer, or how its pieces are cut
+    "timings_per_token", "return_progress", "return_token_ids", "return_tokens_as_token_ids", "tool_stream",
+    "stream_tool_calls", "parse_tool_calls", "incremental_output", "result_format", "perf_metrics_in_response",
+    # how thoughts of earlier turns are kept
+    "clear_thinking", "preserve_thinking", "disable_reasoning", "thinking_forced_open",
+    # which way among those that lead to the same: the order of samplers, where they run, what a window does
+    "samplers", "backend_sampling", "typ_p", "repeat_last_n", "dynatemp_exponent", "xtc_threshold", "mirostat_tau",
+    "mirostat_eta", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "n_keep",
+    "truncation_length", "truncate_prompt_tokens", "context_length_exceeded_behavior", "add_special_tokens",
+    # of texts for vectors: what else they are for
+    "truncate", "input_type", "task", "late_chunking",
 })  # fmt: skip
 """Fields that other servers or OpenAI know and that change nothing that an answer here is: left out, whatever they
 
@@ -57,7 +95,7 @@ hold.
 
 def read(cls: type[T], data: bytes) -> T:
     """Check a body; raises InvalidRequest that names the field to blame."""
-    return reading.read(cls, data, REFUSED)
+    return reading.read(cls, data, _NOT_TAKEN)
 
 
 async def take(cls: type[T], http: Exchange) -> T:
@@ -68,7 +106,7 @@ async def take(cls: type[T], http: Exchange) -> T:
     return body
 
 
-def _unless(*nothing: Json) -> BeforeValidator:
+def unless(*nothing: Json) -> BeforeValidator:
     """Values that clients send to say nothing: they are as if they were not sent."""
     return BeforeValidator(lambda value: None if any(value == each for each in nothing) else value)
 
@@ -84,6 +122,14 @@ def _some(value: Json) -> Json:
     return [each for each in given if each not in ("", None)] if isinstance(given, list) else given
 
 
+def _texts(value: Json) -> Json:
+    """Texts; raises InvalidRequest for token ids, which some clients make of texts unasked."""
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, int | list) and not isinstance(first, bool):
+        raise ValueError("token ids are not taken; send texts (some clients do with check_embedding_ctx_length=False)")
+    return value
+
+
 def _switched(value: Json) -> Json:
     """`false`, as chats switch log-probabilities off, is not the number 0."""
     return None if value is False else value
@@ -96,7 +142,7 @@ def _sent(value: Json) -> Json:
 
 SEEDS = 2**63  # as many on either side of zero
 
-Limit = Annotated[Annotated[int, Field(ge=1)] | None, _unless(-1)]
+Limit = Annotated[Annotated[int, Field(ge=1)] | None, unless(-1)]
 """Tokens; -1 is "as many as there is room for", as llama.cpp has it, and others after it."""
 
 
@@ -106,12 +152,27 @@ class Request(Body):
     @classmethod
     def spares(cls, name: str, data: Mapping[str, Any]) -> bool:
         """Whether a field of what was sent is left out unread."""
-        return name not in known(cls) and (name in SPARE or data[name] in _NOTHING.get(name, ()))
+        if name in known(cls):
+            return False
+        if name in SPARE or name in _NOTHING:
+            return name in SPARE or data[name] in _NOTHING[name]
+        return name not in _NOT_TAKEN and data[name] in _EMPTY and misspelt(cls, name) is None
 
+
+_EMPTY: tuple[Json, ...] = (False, "", [], {})
+"""Values by which clients ask for nothing, whatever it is that they could ask for."""
+
+_OFF = dict.fromkeys(
+    ("mirostat", "top_a", "dry_multiplier", "xtc_probability", "dynatemp_range", "min_tokens", "n_probs"), (*_EMPTY, 0)
+)
+_ON = dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens", "do_sample"), (*_EMPTY, True))
 
 _NOTHING: dict[str, tuple[Json, ...]] = {
+    **_OFF, **_ON, "tfs_z": (*_EMPTY, 1), "length_penalty": (*_EMPTY, 1), "options": _EMPTY, "grammar": _EMPTY,
     "functions": ([],), "function_call": ("auto", "none"), "modalities": ([], ["text"]), "best_of": (1,),
-    "suffix": ("",), "background": (False,), "truncation": ("disabled",),
+    "suffix": ("",), "background": (False,), "truncation": ("disabled",), "audio": ({},), "json_schema": ({},),
+    "system": ("",), "instructions": ("",), "input": ("", []), "messages": ([],), "previous_response_id": ("",),
+    "format": ("",), "stop_sequences": ([],), "conversation": ("",), "context_management": ([], {}),
 }  # fmt: skip
 """Values that ask for nothing, of fields that are not supported."""
 
@@ -159,14 +220,14 @@ class Penalised(Drawn):
     n: int | None = Field(None, ge=1, le=128, description="answers, made side by side")
     max_tokens: Limit = None
     adapter: str | None = Field(None, description="a LoRA adapter of the model; empty: none")
-    seed: Annotated[Annotated[int, Field(ge=-SEEDS, lt=SEEDS)] | None, _unless(-1)] = Field(
+    seed: Annotated[Annotated[int, Field(ge=-SEEDS, lt=SEEDS)] | None, unless(-1)] = Field(
         None, description="answer i of n is drawn with seed + i; -1: none"
     )
     stop: Annotated[ListOf[str] | None, BeforeValidator(_some, json_schema_input_type=str | list[str] | None)] = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: Annotated[
-        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], FirstOnly()] | None, _unless([], {})
+        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], FirstOnly()] | None, unless([], {})
     ] = None
     decoding: Annotated[Decoding | None, BeforeValidator(_sent)] = Field(
         None, description="how the answer is searched for"
@@ -204,10 +265,28 @@ class Function(Piece):
 
 
 class Tool(Piece):
-    """A tool on offer."""
+    """A tool on offer: a `function`, or one as OpenAI's responses and Anthropic's API have it, beside its type."""
 
-    type: Literal["function"] = "function"
-    function: Function
+    type: Literal["function", "custom"] = "function"
+    function: Function | None = None
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+    def spec(self, where: str) -> ToolSpec:
+        """The core's record of a tool that stands at `where`; raises InvalidRequest for what is none."""
+        if self.function is not None:
+            return tool_spec(self.function, f"{where}.function")
+        if self.name is None or (self.type == "custom" and self.input_schema is None):
+            if self.type == "custom":
+                text = f"{where}.type: tools that take plain text are for /v1/responses; send a `function`"
+                raise Unsupported(text, parameter=f"{where}.type")
+            raise MissingField(f"{where}.function is missing", parameter=f"{where}.function")
+        place = "parameters" if self.parameters is not None else "input_schema"
+        schema = self.parameters if self.parameters is not None else self.input_schema
+        return _spec(self.name, self.description, schema, f"{where}.{place}")
 
 
 class JSONSchema(Piece):
@@ -266,10 +345,7 @@ class ChatBody(Penalised, Harmless):
         """One request an answer."""
         messages = conversation(self.messages)
         said = self._beginning(messages)
-        tools, choice = offered(
-            [tool_spec(each.function, f"tools[{i}].function") for i, each in enumerate(self.tools or ())],
-            self.tool_choice,
-        )
+        tools, choice = offered([each.spec(f"tools[{i}]") for i, each in enumerate(self.tools or ())], self.tool_choice)
         request = GenerateRequest(
             self.model,
             messages[:-1] if said else messages,
@@ -318,7 +394,7 @@ ANSWERS = 1024  # of one request, which are begun at once
 class CompletionBody(Penalised, Harmless):
     """POST /v1/completions: text goes on from a raw prompt."""
 
-    prompt: str | ListOf[str]
+    prompt: Annotated[str | ListOf[str], BeforeValidator(_texts)]
     logprobs: Annotated[Annotated[int, Field(ge=0, le=20)] | None, BeforeValidator(_switched)] = None
     echo: Literal[False] | None = None
 
@@ -341,7 +417,7 @@ class EmbeddingsBody(Harmless):
     """POST /v1/embeddings."""
 
     model: str = Field(min_length=1)
-    input: str | ListOf[str] = Field(description="texts; token ids are not taken")
+    input: Annotated[str | ListOf[str], BeforeValidator(_texts)] = Field(description="texts; token ids are not taken")
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(None, ge=1, description="must be the length of the model's vectors")
 
@@ -357,10 +433,13 @@ class EmbeddingsBody(Harmless):
 
 def tool_spec(function: Function, where: str) -> ToolSpec:
     """Turn a function on offer, which stands at `where`, into the core's record; raises as `schemas.meant` does."""
-    if function.parameters is None:
-        return ToolSpec(function.name, function.description or "")
-    spec = ToolSpec(function.name, function.description or "", function.parameters)
-    return schemas.arguments(spec, f"{where}.parameters")
+    return _spec(function.name, function.description, function.parameters, f"{where}.parameters")
+
+
+def _spec(name: str, about: str | None, schema: dict[str, Any] | None, where: str) -> ToolSpec:
+    if schema is None:
+        return ToolSpec(name, about or "")
+    return schemas.arguments(ToolSpec(name, about or "", schema), where)
 
 
 def copies(request: GenerateRequest, n: int) -> list[GenerateRequest]:

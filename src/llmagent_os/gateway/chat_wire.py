@@ -68,10 +68,10 @@ def _found(answer: Generation) -> dict[str, Json]:
 class Chat:
     """The answers to one chat request, of a service tier. With `single` at most one tool call of each is kept."""
 
-    kind = "chat.completion"
+    kind, mark = "chat.completion", "chatcmpl"
 
     def __init__(self, model: str, tier: str | None = None, single: bool = False) -> None:
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._head = {"id": f"{self.mark}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
         if tier is not None:
             self._head["service_tier"] = tier
         self._limit = 1 if single else None
@@ -119,7 +119,7 @@ class Chat:
 class Completion(Chat):
     """The answers to one raw completion request."""
 
-    kind = "text_completion"
+    kind, mark = "text_completion", "cmpl"
 
     def _choice(self, i: int, answer: Generation) -> dict[str, Json]:
         return _text_choice(i, answer.text, answer.logprobs, _FINISH[answer.finish]) | _found(answer)

@@ -220,10 +220,21 @@ _SAYS = {
 _WORDS = {kind: words for words, kinds in _SAYS.items() for kind in kinds}
 
 
+_BOUNDS = {
+    "greater_than_equal": "{ge} or more", "less_than_equal": "{le} or less", "greater_than": "more than {gt}",
+    "less_than": "less than {lt}", "literal_error": "{expected}", "too_long": "{max_length} items at most",
+}  # fmt: skip
+"""The same of those that say what bounds a value has."""
+
+
 def _wrong(error: Any) -> str:
     """What is wrong with a value, in words for who wrote it, to go on with after its name."""
     if error["type"] in _WORDS:
         return f" {_WORDS[error['type']]}"
+    if error["type"] in _BOUNDS:
+        return f" must be {_BOUNDS[error['type']].format(**error['ctx'])}"
+    if error["type"] in ("too_short", "string_too_short") and error["ctx"]["min_length"] == 1:
+        return " must not be empty"
     if error["type"] == "union_tag_invalid":
         return f": its type {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     return f": {wrong(error)}"

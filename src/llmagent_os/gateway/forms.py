@@ -92,7 +92,7 @@ def form_of(scope: Mapping[str, Any]) -> Form:
         return _OPENAI
     if family in ABSENT or family == "models":
         theirs = any(name == b"anthropic-version" for name, _ in scope["headers"])
-        return _ANTHROPIC if theirs else _OPENAI if family in ABSENT else OURS
+        return _ANTHROPIC if theirs else _OPENAI if family in ABSENT or scope.get("method") == "GET" else OURS
     return OURS
 
 

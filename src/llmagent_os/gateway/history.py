@@ -45,7 +45,7 @@ class ChatMessage(Piece):
     """A message. What other servers' answers carry and requests echo (`reasoning`, `annotations`) is left out."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | ListOf[str | dict[str, Any]] | dict[str, Any] | None = None
+    content: str | ListOf[str | dict[str, Any] | None] | dict[str, Any] | None = None
     name: str | None = None
     tool_calls: ListOf[CalledTool] | None = None
     tool_call_id: str | None = None
@@ -66,7 +66,8 @@ def conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
             waiting.pop(answers, None)
         role = _ROLES.get(message.role, message.role)
         name = None if message.role == "function" else message.name
-        found.append(Message(role, content(message.content, f"{where}.content"), calls, answers, name))  # type: ignore[arg-type]
+        said = message.content if answers is None else _result(message.content)
+        found.append(Message(role, content(said, f"{where}.content"), calls, answers, name))  # type: ignore[arg-type]
     return tuple(found)
 
 
@@ -86,6 +87,14 @@ def _calls(message: ChatMessage, where: str, count: int) -> Iterator[ToolCall]:
             raise MissingField(f"{place} is missing", parameter=place)
     if message.function_call is not None and not message.tool_calls:
         yield ToolCall(f"call_{count}", message.function_call.name, arguments(message.function_call.arguments))
+
+
+def _result(given: Any) -> Any:
+    """What a tool gave: text or parts as they are, and data as JSON."""
+    parts = [given] if isinstance(given, dict) else given
+    if isinstance(parts, list) and any(isinstance(part, dict) and not {"type", "text"} & part.keys() for part in parts):
+        return codec.dumps(given).decode()
+    return given
 
 
 def _answers(message: ChatMessage, where: str, waiting: Mapping[str, ToolCall]) -> str:
@@ -115,19 +124,23 @@ def arguments(given: str | Mapping[str, Json]) -> Mapping[str, Json]:
 # -- content
 
 
-def content(value: str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any] | None, where: str) -> Any:
+def content(value: str | Sequence[str | Mapping[str, Any] | None] | Mapping[str, Any] | None, where: str) -> Any:
     """A message's content: text, or where there are pictures a list of parts."""
     if value is None or isinstance(value, str):
         return value or ""
-    given = [value] if isinstance(value, Mapping) else value
-    parts = [part for i, each in enumerate(given) if (part := _part(each, f"{where}[{i}]")) is not None]
+    given = (
+        [(where, value)] if isinstance(value, Mapping) else [(f"{where}[{i}]", each) for i, each in enumerate(value)]
+    )
+    parts = [part for place, each in given if (part := _part(each, place)) is not None]
     if all(part["type"] == "text" for part in parts):
         return "".join(part["text"] for part in parts)
     return parts
 
 
-def _part(part: str | Mapping[str, Any], where: str) -> dict[str, Json] | None:
+def _part(part: str | Mapping[str, Any] | None, where: str) -> dict[str, Json] | None:
     """A part of a content; None for one that is left out."""
+    if part is None:
+        return None
     if isinstance(part, str):
         return {"type": "text", "text": part}
     kind = part.get("type") or ("text" if "text" in part else None)
@@ -145,6 +158,9 @@ def _part(part: str | Mapping[str, Any], where: str) -> dict[str, Json] | None:
 def _text(key: str) -> Callable[[Mapping[str, Any], str], dict[str, Json]]:
     def read(part: Mapping[str, Any], where: str) -> dict[str, Json]:
         text = part.get(key)
+        if isinstance(text, Mapping):  # as OpenAI's assistants have it
+            text = text.get("value")
+        text = "" if text is None and key in part else text
         if not isinstance(text, str):
             raise InvalidRequest(f"{where}.{key} must be text", parameter=f"{where}.{key}" if key in part else where)
         return {"type": "text", "text": text}

@@ -12,7 +12,7 @@ from ..core import schemas
 from ..core.errors import InvalidRequest
 from ..core.records import GenerateRequest, Json, Message, Sampling
 from .asgi import Exchange
-from .bodies import REFUSED, Drawn, Harmless, Limit
+from .bodies import REFUSED, Drawn, Harmless, Limit, unless
 from .choices import flat
 from .errors import MissingField
 from .open_bodies import Open, take_open
@@ -51,8 +51,10 @@ class ResponsesBody(Drawn, Harmless, Open):
     model: str = Field(min_length=1, description="the name of a model or of an agent")
     input: str | Annotated[ListOf[dict[str, Any]], Field(max_length=MESSAGES)] | None = None
     instructions: str | ListOf[dict[str, Any]] | None = None
-    previous_response_id: str | None = None
-    conversation: str | ConversationRef | None = Field(None, description="not beside previous_response_id")
+    previous_response_id: Annotated[str | None, unless("")] = None
+    conversation: Annotated[str | ConversationRef | None, unless("")] = Field(
+        None, description="not beside previous_response_id"
+    )
     tools: ListOf[dict[str, Any]] | None = None
     tool_choice: Annotated[Literal["auto", "none", "required"] | dict[str, Any] | None, BeforeValidator(flat)] = None
     parallel_tool_calls: bool | None = None

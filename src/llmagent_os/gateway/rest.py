@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from ..core import codec
-from ..core.errors import InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied, nearest
+from ..core.errors import LONGEST, InvalidRequest, LLMAgentOSError, NotFound, PermissionDenied
 from .asgi import LONG
 from .auth import ANYBODY, KNOWN, ROUTES, methods
 from .bodies import ChatBody, CompletionBody, EmbeddingsBody
@@ -199,5 +200,11 @@ async def _no_route(app: FastAPI, request: Request, error: Exception) -> Respons
         answer = _answer(request, InvalidRequest(f"{where} is not offered; see /openapi.json for what is"), 405)
         answer.headers["allow"] = ", ".join(methods(request.url.path))
         return answer
-    hint = nearest(request.url.path, {route.split()[1] for route in ROUTES})  # the document takes a second to make
-    return _answer(request, NotFound(f"there is no {where}; {hint}", kind="path"))
+    return _answer(request, NotFound(f"there is no {where}; {_path_hint(request.url.path)}", kind="path"))
+
+
+def _path_hint(path: str) -> str:
+    """The path that was meant, where that is beyond doubt: a guess at a service that is not here leads astray."""
+    known = {route.split()[1] for route in ROUTES}  # the document takes a second to make
+    near = [f"/v1{path}"] if f"/v1{path}" in known else difflib.get_close_matches(path[:LONGEST], known, 1, 0.8)
+    return f"did you mean {near[0]!r}?" if near else "see /openapi.json for what is"

@@ -115,6 +115,8 @@ class LoadedModel:
             answer = self.post(f"/slots/{slot}?action={action}", {"filename": link.name})
         except urllib.error.HTTPError as error:
             raise EngineFailed(f"llama.cpp could not {action} a page: {error.read().decode()}", slot=slot) from error
+        except OSError as error:  # a machine that is busy with other things has it wait too long
+            raise EngineFailed(f"llama.cpp did not {action} a page: {error}", slot=slot) from error
         finally:
             link.unlink()
         tokens: int = answer["n_saved" if action == "save" else "n_restored"]
