@@ -58,6 +58,7 @@ from ..triggers.calls import Calls
 from . import planning
 from .acts import account_acts, file_acts, quarantine, topic_acts
 from .agents import add_agents, create_late
+from .feedback import feedback_acts
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
 from .parts import Services, load_plugins, traits, writes
@@ -260,7 +261,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
             **knowledge_acts(knowledge, config.data), **topic_acts(kernel, teamwork.topics),
-            "approvals.answer": approvals.answer,
+            **feedback_acts(kernel, facts, acting), "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,

@@ -35,6 +35,7 @@ _HELD = {
     "POST /v1/conversations/{conversation}, DELETE /v1/conversations/{conversation}, "
     "GET /v1/conversations/{conversation}/items, POST /v1/conversations/{conversation}/items, "
     "GET /v1/conversations/{conversation}/items/{item}, DELETE /v1/conversations/{conversation}/items/{item}, "
+    "POST /v1/tasks/{task}/feedback, "
     "POST /v1/agents/{name}/messages, GET /v1/tasks/{task}, DELETE /v1/tasks/{task}, GET /v1/blobs/{name}, "
     "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/runs/{pid}/fork, "
     "POST /v1/triggers/{name}/fire, GET /v1/knowledge, POST /v1/knowledge/search, "
@@ -62,6 +63,7 @@ _HELD = {
     "POST /v1/topics/{topic:path}/retry, POST /v1/topics/{topic:path}/tries",
     "approvals": "GET /v1/approvals, GET /v1/approvals/{identifier}, POST /v1/approvals/{identifier}",
     "keys": "GET /v1/keys, POST /v1/keys, DELETE /v1/keys/{identifier}",
+    "people": "GET /v1/feedback",
     "privacy": "GET /v1/privacy/export, POST /v1/privacy/erase, GET /v1/privacy/consent, PUT /v1/privacy/consent",
 }
 """The scope of every route: who holds it may ask that."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "route": ("route", "Say which model would be asked, and why."),
     "models": ("models", "List, add, fetch and remove models."),
     "tune": ("tune", "Find the best way to do what rows show, and have an agent do it."),
+    "feedback": ("feedback", "Say what you think of an answer, and collect rows to learn from."),
     "agents": ("agents", "Create, change, deploy and remove agents."),
     "flow": ("flows", "Check, run, watch and draw flows."),
     "triggers": ("triggers", "Start agents and flows at times, for messages, files and webhooks."),

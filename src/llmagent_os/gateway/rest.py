@@ -29,6 +29,7 @@ from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_events import Events
+from .rest_feedback import Feedback
 from .rest_files import Files
 from .rest_flows import Flows
 from .rest_identity import Identity
@@ -78,7 +79,7 @@ def rest_app() -> FastAPI:
     )
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
-        Anomalous, Accounts, Tools, Triggers, Knowing,
+        Anomalous, Feedback, Accounts, Tools, Triggers, Knowing,
         Teamwork,
     )  # fmt: skip
     for part in parts:

@@ -47,6 +47,7 @@ ACTS: Mapping[str, Act] = {
     "agents.terminate": Act("agents:write", "End every process of an agent."),
     "agents.nice": Act("agents:write", "Change how the processes of an agent stand in line."),
     "tasks.cancel": Act("chat", "Stop the turn that works on a task, or take the task back."),
+    "feedback.give": Act("chat", "Keep what a person says of an answer."),
     "files.put": Act("chat", "Put a file into the workspace of an agent and a person."),
     "knowledge.add": Act("chat", "Add a document to what is known.", 600.0),
     "knowledge.remove": Act("chat", "Remove the documents of a source.", 600.0),

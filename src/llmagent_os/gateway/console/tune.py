@@ -20,7 +20,6 @@ from .output import emit, say
 
 app = commands()
 
-SAMPLING = {"temperature": 0.0}
 _WAIT = 120.0  # seconds for one answer
 
 
@@ -81,7 +80,8 @@ def _shown(score: float | None) -> str:
 
 async def _deploy(client: Client, agent: str, model: str, made: Any) -> dict[str, Any]:
     """Have an agent do it, and ask it what is held out; returns its version, score, and how it is taken back."""
-    fields = {"model": model, "adapter": None, "sampling": SAMPLING, **made.fields}
+    fields = {"model": model, "adapter": None, "sampling": {"temperature": 0.0, "max_tokens": made.task.tokens}}
+    fields |= made.fields
     engine = fields.pop("engine", None)
     if engine == "labels":
         fields["model"] = f"{agent}-{made.folder.name}"
