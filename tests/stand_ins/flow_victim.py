@@ -251,9 +251,9 @@ def _trigger(system: System, name: str) -> Json:
     """What is parked, and the rows up to there: of each due time how it was settled; and what waits for its turn."""
     kernel = system.kernel
     (pid,) = kernel.table.named(f"trigger:{name}", "default")
-    ((packed,),) = kernel.store.read("process.state", pid)
+    (written,) = kernel.store.read("process.get", pid)
+    packed, parked = written[5], written[14]  # of one moment: the trigger goes on, and a thread may commit
     state, rows = State.load(kernel.journal.unpack(packed)), kernel.journal.rows(pid)
-    parked = max(row.seq for row in rows if row.name == "idle")
     said = [(row, kernel.journal.unpack(row.args)) for row in rows
             if row.name in ("trigger_start", "trigger_skip") and row.seq < parked]  # fmt: skip
     settled = [(each["due"], each.get("missed", 0), each.get("why")) for _, each in said]
