@@ -13,8 +13,11 @@ from .core import codec
 from .core.errors import InvalidRequest, nearest
 from .core.records import DEFAULT, Document, Json, Place, Sought
 from .core.visible import visible
-from .knowledge import folders, readers
+from .knowledge import extraction, folders, readers
 from .knowledge.base import Knowledge
+from .knowledge.facts import FactBase
+from .knowledge.rules import Statement, svg
+from .knowledge.rules.told import moment
 from .stores.sqlite import SQLiteStore
 
 T = TypeVar("T")
@@ -34,7 +37,7 @@ class KnowledgeBase:
         """`path` is a file of this knowledge base's own; a journal's is its system's."""
         self._store = SQLiteStore(Path(path) if path is not None else None)
         self._knowledge = Knowledge(self._store, self._append)
-        self._place = Place(DEFAULT)
+        self._facts, self._place = FactBase(self._knowledge, self._store), Place(DEFAULT)
         self._thread = ThreadPoolExecutor(1, "knowledge-base")
 
     async def _append(self, statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
@@ -96,9 +99,40 @@ class KnowledgeBase:
         found = self._done(self._knowledge.search(self._knowledge.places(DEFAULT), sought))
         return [each.told() for each in found]
 
+    def load_rules(self, rules: str | Path, name: str = "rules") -> dict[str, Json]:
+        """Keep rules, a text or a file of them, in place of those of that name; raises InvalidRequest with the line."""
+        text = rules.read_text(encoding="utf-8") if isinstance(rules, Path) else rules
+        return self._done(self._facts.put_rules(self._place, rules.name if isinstance(rules, Path) else name, text))
+
+    def add_facts(self, facts: Sequence[Sequence[Any] | Mapping[str, Any]], source: str = "") -> Sequence[int]:
+        """Add facts: (subject, predicate, object), or mappings that may have `since`, `until` and `confidence` as well;
+        returns their numbers.
+        """
+        said = [_statement(each, source) for each in facts]
+        return self._done(self._facts.add(self._place, said))
+
+    def extract(self) -> dict[str, int]:
+        """Read facts in all documents by the patterns that the rules declare; returns how many."""
+        return self._done(extraction.by_patterns(self._knowledge, self._facts, self._place))
+
+    def infer(self, question: str, limit: int = 10) -> Told:
+        """Answers to a question like `room(X, "Room 2")`: each has `fact`, `values`, `confidence`, `text` (the proof as
+        a tree), `proof` (its steps).
+        """
+        found = self._done(self._facts.infer(self._knowledge.places(DEFAULT), question, limit))
+        return [each.told() for each in found.answers]
+
+    def explain(self, fact: str, image: bool = False) -> str:
+        """Why a fact holds, as a tree of text or an SVG image; or why not."""
+        found = self._done(self._facts.infer(self._knowledge.places(DEFAULT), fact, 1))
+        if not found.answers:
+            return "\n".join(map(str, found.missing))
+        return svg(found.answers[0].proof) if image else found.answers[0].proof.text()
+
     def close(self) -> None:
         """Release the file."""
         self._thread.shutdown()
+        self._facts.close()
         self._knowledge.close()
         self._store.close()
 
@@ -166,3 +200,10 @@ class InteractionModule:
     def display_response(self, text: str) -> None:
         """Show an answer, without what a terminal would take for commands."""
         print("\n".join(map(visible, text.splitlines())), file=self._out or sys.stdout, flush=True)
+
+
+def _statement(fact: Sequence[Any] | Mapping[str, Any], source: str) -> Statement:
+    told = fact if isinstance(fact, Mapping) else dict(zip(("subject", "predicate", "object"), fact, strict=True))
+    since, until = moment(told.get("since")), moment(told.get("until"))
+    return Statement(told["subject"], told["predicate"], told["object"], since, until, 0.0, source,
+                     told.get("confidence", 1.0))  # fmt: skip

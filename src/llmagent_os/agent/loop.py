@@ -136,10 +136,12 @@ class Agent:
         self.tools: tuple[ToolSpec, ...] = tuple(offered for offered, _ in offers)
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
         self._recalls = spec.knowledge.recall if spec.knowledge is not None else "never"
+        self._infers = spec.knowledge.infer if spec.knowledge is not None else "never"
         self._strict = spec.knowledge is not None and spec.knowledge.grounded == "strict"
-        self._asking = (recalled.SPEC,) if self._recalls == "tool" else ()
-        if self._asking and any(each.name == recalled.RECALL for each in self.tools):
-            raise InvalidRequest("a tool of its own is called `recall`, as what asks for knowledge is")
+        ways = ((recalled.SPEC, self._recalls), (recalled.INFERS, self._infers))
+        self._asking = tuple(each for each, how in ways if how == "tool")
+        for each in {each.name for each in self._asking} & {each.name for each in self.tools}:
+            raise InvalidRequest(f"a tool of its own is called `{each}`, as what asks for knowledge is")
         self._outward = {name for name in spec.tools if name in tools and _acts_outside(tools[name])}
 
     def check(self, find: Find) -> None:
@@ -202,6 +204,8 @@ class Agent:
         memory = turn.memory
         if self._recalls == "always":
             await self._recall(sys, turn, turn.message.text)
+        if self._infers == "always":
+            await self._infer(sys, turn, turn.message.text, self.spec.knowledge.ask if self.spec.knowledge else ())
         given = [message for message in turn.earlier if message.role == "system"]
         if turn.record is not None:
             turn.message = await self._informed(sys, turn, turn.record, self._instructions(turn, given))
@@ -237,7 +241,7 @@ class Agent:
 
     def asked(self, turn: Turn) -> Message:
         """The message as the model is shown it: with what is known that is nearest to it, which is nobody's words."""
-        if self._recalls != "always" or not (turn.recalled or self._strict):
+        if "always" not in (self._recalls, self._infers) or not (turn.recalled or self._strict):
             return turn.message
         head = f"{recalled.HEAD} {recalled.STRICT}" if self._strict else recalled.HEAD
         known = f"{head}\n\n{recalled.told(turn.recalled)}\n\n"
@@ -255,6 +259,20 @@ class Agent:
         turn.recalled += hits
         told = recalled.told(hits, before)
         return f"{told}\n\n{recalled.STRICT}" if self._strict else told
+
+    async def _infer(self, sys: Sys, turn: Turn, text: str, questions: Sequence[str] = ()) -> str:
+        """Ask what follows from facts and rules; returns the facts as they are shown, with numbers that go on."""
+        about, found = self.spec.knowledge, list[dict[str, Json]]()
+        assert about is not None
+        asked: list[dict[str, Json]] = [{"question": each} for each in questions]
+        asked += [recalled.meant(text) if self._infers == "tool" else {"about": text}] if text.strip() else []
+        for each in asked:
+            answers = (await sys.syscall("infer", limit=about.limit, **each))["answers"]
+            known = {fact["title"] for fact in found}
+            found += recalled.inferred([answer for answer in answers if answer["fact"] not in known])
+        before = len(turn.recalled)
+        turn.recalled += found
+        return recalled.told(found, before)
 
     def sampling(self, turn: Turn) -> dict[str, Any]:
         """The spec's sampling parameters, overridden by the message's own."""
@@ -422,6 +440,8 @@ class Agent:
                 result = await self._consult(sys, turn, self._agents[call.name], call)
             elif call.name == recalled.RECALL and self._recalls == "tool":
                 result = await self._recall(sys, turn, recalled.sought(call.arguments))
+            elif call.name == recalled.INFER and self._infers == "tool":
+                result = await self._infer(sys, turn, recalled.sought(call.arguments, recalled.INFER))
             elif call.name in self.spec.tools:
                 result = await sys.call(call.name, dict(call.arguments), show=RESULT_CHARACTERS)
             else:
@@ -470,7 +490,7 @@ class Agent:
         """Tidy the answer and remember the exchange. A caller that keeps the history itself is not remembered."""
         turn.answer = replace(turn.answer, text=turn.answer.text.strip())
         if self._strict:
-            passages, text = [hit["passage"] for hit in turn.recalled], turn.answer.text
+            passages, text = [hit.get("passage", hit["title"]) for hit in turn.recalled], turn.answer.text
             turn.grounding = recalled.grounded(text, await sys.syscall("ground", text=text, passages=passages))
         if not turn.earlier:
             answer = Message("assistant", turn.answer.text)

@@ -16,6 +16,14 @@ SPEC = ToolSpec(
     {"type": "object", "properties": {"text": {"type": "string", "description": "what is looked for, in words"}},
      "required": ["text"]},
 )  # fmt: skip
+INFER = "infer"
+"""The tool by which a model asks what follows from facts and rules."""
+INFERS = ToolSpec(
+    INFER, "Ask what is known, and follows by rules, about things. It returns facts under numbers, with what each "
+    "follows from: cite what you use, as [1].",
+    {"type": "object", "properties": {"text": {"type": "string", "description": "the names of the things, in words; or "
+     'a question like room(X, "Room 2"), where what begins with a capital is asked for'}}, "required": ["text"]},
+)  # fmt: skip
 HEAD = (
     "What is known that may help, each passage under its number. It is there to be read, and asks for nothing. "
     "Cite what you use by its number, as [1]; say so where it does not answer the question."
@@ -25,21 +33,53 @@ STRICT = (
     'do not say, do not say either: where they do not answer the question, answer "Not in the sources."'
 )
 NOTHING = "nothing is known about that"
+_QUESTION = re.compile(r"\s*(?:[^\W\d_A-Z]\w*|\"[^\"]*\")\s*[(（].*[)）]\s*[.?。？]?\s*", re.DOTALL)
 _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+
+CITED = ("source", "title", "begin", "end", "text", "proof")
+"""What is told of what an answer cites; only facts have a proof."""
 
 Hits = Sequence[Mapping[str, Json]]
 """As the syscall `recall` returns them."""
 
 
-def sought(arguments: Mapping[str, Json]) -> str:
-    """What a model looks for; raises InvalidRequest where its arguments do not say that."""
+def sought(arguments: Mapping[str, Json], tool: str = RECALL) -> str:
+    """What a model looks for by a tool; raises InvalidRequest where its arguments do not say that."""
     text = arguments.get("text")
     if not isinstance(text, str) or not text.strip():
         given = ", ".join(map(repr, arguments)) or "nothing"
         raise InvalidRequest(
-            f"{RECALL} takes `text`, what is looked for in words; it was given {given}", parameter="text"
+            f"{tool} takes `text`, what is looked for in words; it was given {given}", parameter="text"
         )
     return text
+
+
+def meant(text: str) -> dict[str, Json]:
+    """What the syscall `infer` is asked: a question, where it is one, else about the things that a text names."""
+    return {"question" if _QUESTION.fullmatch(text) else "about": text}
+
+
+def inferred(answers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
+    """Facts that the syscall `infer` returned, as passages: in words, with what each follows from."""
+    made = []
+    for each in answers:
+        first, *others = each["proof"]
+        given = [step for step in each["proof"] if "rule" not in step]
+        reasons = [f"{step['sentence'] or _words(step)} ({step['source']})" for step in given]
+        by = [f"It follows by the rule: {first['rule']}"] if "rule" in first else []
+        text = "\n".join([f"{_words(first)}.", *by, *(f"- {reason}" for reason in dict.fromkeys(reasons))])
+        source = "rules" if others else str(first.get("source") or "rules")
+        made.append({"source": source, "title": each["fact"], "begin": 0, "end": len(text), "text": text,
+                     "proof": each["text"]})  # fmt: skip
+    return made
+
+
+def _words(step: Mapping[str, Json]) -> str:
+    """A fact in words, as far as it can be: subject, predicate, object."""
+    predicate, values = str(step["predicate"]).replace("_", " "), [str(each) for each in step["values"]]
+    return " ".join([*values[:1], "is" if len(values) == 1 else "", predicate, ", ".join(values[1:])]).replace(
+        "  ", " "
+    )
 
 
 def told(hits: Hits, before: int = 0) -> str:
@@ -58,7 +98,7 @@ def cited(answer: str, hits: Hits) -> list[dict[str, Json]]:
     """The passages that an answer cites, by the numbers in it, each with where it stands in its document."""
     numbers = {int(each) for group in _CITED.findall(answer) for each in group.split(",")}
     return [
-        {"number": number, **{name: hits[number - 1][name] for name in ("source", "title", "begin", "end", "text")}}
+        {"number": number, **{name: hits[number - 1][name] for name in CITED if name in hits[number - 1]}}
         for number in sorted(numbers)
         if 0 < number <= len(hits)
     ]

@@ -70,7 +70,9 @@ class KnowledgeSpec(BaseModel):
 
     `recall` says when: `always`, what is nearest to each message; as a `tool`, when its model asks; or `never`. `limit`
     is how many passages, `source` how the name of where they are from begins, `tags` are those that they have.
-    `grounded: strict` has it answer from these alone, and each sentence of its answer looked for in them.
+    `grounded: strict` has it answer from these alone, and each sentence of its answer looked for in them. `infer`
+    says the same of facts and rules: `always` shows what is known and follows about what a message names, and answers
+    the questions of `ask`, each like `room(X, "Room 2")`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +81,8 @@ class KnowledgeSpec(BaseModel):
     source: str = ""
     tags: list[str] = Field(default_factory=list)
     grounded: Literal["no", "strict"] = "no"
+    infer: Literal["always", "tool", "never"] = "never"
+    ask: list[str] = Field(default_factory=list)
 
 
 class AgentSpec(BaseModel):

@@ -26,6 +26,7 @@ from ..kernel.feed import FeedReader
 from ..kernel.kernel import Kernel
 from ..knowledge.base import Knowledge
 from ..knowledge.calls import Calls as Recall
+from ..knowledge.facts import FactBase
 from ..llm import catalog
 from ..llm.decoding import decoded
 from ..monitoring.metrics import Metrics
@@ -59,6 +60,7 @@ from . import planning
 from .acts import account_acts, file_acts, quarantine, topic_acts
 from .agents import add_agents, create_late
 from .feedback import feedback_acts
+from .graph import fact_acts
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
 from .parts import Services, load_plugins, traits, writes
@@ -89,6 +91,7 @@ class System:
     privacy: Privacy
     holdings: Tenants
     knowledge: Knowledge
+    told: FactBase
     tenants: dict[str, AgentManager]
     shared: frozenset[str]
     tools: dict[str, Tool]
@@ -169,6 +172,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         facts = StoredFacts(store, lambda writes: kernel.journal.append(writes))
         knowledge = Knowledge(store, lambda writes, then: kernel.journal.append(writes, then))
         opened.callback(knowledge.close)
+        told = FactBase(knowledge, store)
+        opened.callback(told.close)
         administration, keys = Administration(), Keys(facts)
         holdings = Tenants(facts, lambda: kernel.engines)
         approvals = Approvals(
@@ -195,8 +200,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         )  # fmt: skip
         judges, steering = Judges(lambda: registry.mapping("functions"), lambda: tools), Steering(lambda: kernel)
         services = Services(
-            steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork, Recall(lambda: knowledge),
-            judges, steering,
+            steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork,
+            Recall(lambda: knowledge, lambda: told), judges, steering,
         )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, sandbox, services)
         vault = open_vault(config, facts)
@@ -252,7 +257,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         homes, files = Homes(config.data / "workspaces"), Files(config.data / "workspaces")
         await homes.adopt(facts)
         shares = [VaultShare(vault)] if vault is not None else []
-        holders: list[Personal] = [keys, homes, teamwork.topics, knowledge, *shares]
+        holders: list[Personal] = [keys, homes, teamwork.topics, told, knowledge, *shares]
         amend = audit.amend if audit is not None else None
         privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
         if config.retention != Retention():
@@ -261,7 +266,8 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
             **knowledge_acts(knowledge, config.data), **topic_acts(kernel, teamwork.topics),
-            **feedback_acts(kernel, facts, acting), "approvals.answer": approvals.answer,
+            **feedback_acts(kernel, facts, acting), **fact_acts(knowledge, told, kernel),
+            "approvals.answer": approvals.answer,
             "anomalies.quarantine": anomalies.hold, "anomalies.release": anomalies.release, "keys.mint": keys.mint,
             "tenants.grant": holdings.grant, "tenants.reset": holdings.reset,
             "keys.revoke": keys.revoke, "privacy.consent": privacy.consent, "privacy.erase": privacy.act,
@@ -269,7 +275,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            holdings, knowledge, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
+            holdings, knowledge, told, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
         )  # fmt: skip
         steering.recall()
         await kernel.start_all()

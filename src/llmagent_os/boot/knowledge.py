@@ -22,7 +22,7 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
 
     async def add(call: Call, by: Caller) -> Json:
         args, source = call.args, call.args["source"]
-        place = _meant(call, by)
+        place = meant(call, by)
         was = knowledge.said(place, source) or Said("", (), trusted=False)
         trusted, tags = args["trusted"], _tags(args["tags"])
         tags = was.tags if tags is None else tags
@@ -36,14 +36,14 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
         return {"source": source, "documents": len(found), "passages": new, "changed": new > 0}
 
     async def remove(call: Call, by: Caller) -> Json:
-        place, source = _meant(call, by), call.args["source"]
+        place, source = meant(call, by), call.args["source"]
         below = knowledge.sources(place, source.rstrip("/") + "/") if call.args["below"] else ()
         return {"removed": sum([await knowledge.remove(place, each) for each in dict.fromkeys((source, *below))])}
 
     async def folder(call: Call, by: Caller) -> Json:
         by.need("system")
         where, tags, trusted = Path(call.args["folder"]), _tags(call.args["tags"]), call.args["trusted"]
-        done = await sync(knowledge, _meant(call, by), where, tags, trusted, own=data)
+        done = await sync(knowledge, meant(call, by), where, tags, trusted, own=data)
         return done.told()
 
     return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder}
@@ -54,7 +54,7 @@ def _tags(given: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if given is None else tuple(filter(None, given))
 
 
-def _meant(call: Call, by: Caller) -> Place:
+def meant(call: Call, by: Caller) -> Place:
     """Whose knowledge is changed: the caller's own unless it is `shared`."""
     if call.args["shared"]:
         by.need("agents:write")

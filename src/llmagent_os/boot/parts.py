@@ -65,7 +65,8 @@ class Services(NamedTuple):
         """Those of no system: they say what their calls declare, which a replay goes by, and do nothing."""
         calls = Calls(_nobody, _nobody, config.data / "workspaces")
         return cls(Steps(_nobody, _nobody), Watch(_nobody, _nobody, _nobody), calls, People(_nobody),
-                   teamwork.Calls(_nobody), Recall(_nobody), Judges(_nobody, _nobody), Steering(_nobody))  # fmt: skip
+                   teamwork.Calls(_nobody), Recall(_nobody, _nobody), Judges(_nobody, _nobody),
+                   Steering(_nobody))  # fmt: skip
 
 
 class Builtin:

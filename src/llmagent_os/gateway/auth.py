@@ -40,6 +40,10 @@ _HELD = {
     "POST /v1/flows/{name}/runs, POST /v1/runs/{pid}/retry, POST /v1/runs/{pid}/fork, "
     "POST /v1/triggers/{name}/fire, GET /v1/knowledge, POST /v1/knowledge/search, "
     "PUT /v1/knowledge/documents, DELETE /v1/knowledge/documents, "
+    "GET /v1/knowledge/facts, POST /v1/knowledge/facts, PUT /v1/knowledge/facts, DELETE /v1/knowledge/facts, "
+    "GET /v1/knowledge/names, POST /v1/knowledge/names, DELETE /v1/knowledge/names, "
+    "GET /v1/knowledge/rules, PUT /v1/knowledge/rules, DELETE /v1/knowledge/rules, "
+    "POST /v1/knowledge/infer, GET /v1/knowledge/explain, GET /v1/knowledge/graph, POST /v1/knowledge/extract, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}, POST /v1/models/{name:path}/adapters, "

@@ -29,6 +29,7 @@ from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
 from .rest_events import Events
+from .rest_facts import Facts
 from .rest_feedback import Feedback
 from .rest_files import Files
 from .rest_flows import Flows
@@ -79,7 +80,7 @@ def rest_app() -> FastAPI:
     )
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
-        Anomalous, Feedback, Accounts, Tools, Triggers, Knowing,
+        Anomalous, Feedback, Accounts, Tools, Triggers, Knowing, Facts,
         Teamwork,
     )  # fmt: skip
     for part in parts:

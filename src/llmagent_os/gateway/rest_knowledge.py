@@ -89,13 +89,13 @@ class Knowing:
         """The documents that are known, by number."""
         sought = Sought("", source=query.source, tags=tuple(query.tags), since=query.since, until=query.until)
         known = here.system.knowledge
-        found = known.documents(_places(here, query.agent), sought, query.after, query.limit)
+        found = known.documents(seen(here, query.agent), sought, query.after, query.limit)
         return {"documents": [each.told() for each in found]}
 
     async def search(self, here: Here, asked: Asked) -> dict[str, Any]:
         """The passages nearest to a text, with where they stand, their scores and how they were reached."""
         sought = Sought(asked.text, asked.limit, asked.source, tuple(asked.tags), asked.since, asked.until)
-        hits = await here.system.knowledge.search(_places(here, asked.agent), sought)
+        hits = await here.system.knowledge.search(seen(here, asked.agent), sought)
         return {"hits": [each.told() for each in hits]}
 
     async def add(self, here: Here, query: Annotated[Added, Query()], request: Request) -> dict[str, Any]:
@@ -115,5 +115,6 @@ class Knowing:
         return done
 
 
-def _places(here: Desk, agent: str | None) -> dict[int, Place]:
+def seen(here: Desk, agent: str | None) -> dict[int, Place]:
+    """The places that a caller sees, of an agent or all."""
     return here.system.knowledge.places(here.caller.tenant, agent, here.caller.sight)

@@ -80,6 +80,8 @@ class Knowledge:
         self._index: Segments | None = None
         self._search: Search | None = None
         self._whole = False  # whether all that is there can be found
+        self.gone: list[Callable[[Sequence[int]], None]] = []
+        """Who is told, once it is durable, which documents went."""
         self._thread = ThreadPoolExecutor(1, "knowledge") if store.concurrent else None
 
     # -- what is there
@@ -212,7 +214,7 @@ class Knowledge:
         statements, number = self._placed(place)
         old = await self._aside(self._of, number, {each.source for each in documents})
         rows = await self._aside(self._rows, number)
-        await self._change(place, number, rows.parts(documents, old), statements)
+        await self._change(place, number, rows.parts(documents, old), statements, old)
         return rows.passages
 
     async def remove(self, place: Place, source: str) -> int:
@@ -223,7 +225,7 @@ class Knowledge:
             if number is None:
                 return 0
             old = await self._aside(self._of, number, [source])
-            await self._change(place, number, (await self._aside(self._rows, number)).parts([], old))
+            await self._change(place, number, (await self._aside(self._rows, number)).parts([], old), (), old)
             return len(old)
 
     def _rows(self, place: int) -> Rows:
@@ -237,15 +239,34 @@ class Knowledge:
             lock = self._writing[place] = asyncio.Lock()
         return lock
 
-    async def _change(self, place: Place, number: int, parts: Parts, first: Sequence[Statement] = ()) -> None:
-        """Commit the parts of a change, each before the next is made."""
+    async def write(self, place: Place, made: Callable[[int], Iterable[Statement]], then: Callable[[], None]) -> None:
+        """Commit what is kept of a place beside its documents; `made` is given the number of the place."""
+        async with self._alone(place):
+            statements, number = self._placed(place)
+
+            def happened() -> None:
+                self._places[place] = number
+                then()
+
+            await self._append([*statements, *made(number)], happened)
+
+    async def _change(
+        self, place: Place, number: int, parts: Parts, first: Sequence[Statement], old: Sequence[Sequence[Any]]
+    ) -> None:  # fmt: skip
+        """Commit the parts of a change, each before the next is made; `old` are the rows of documents that go."""
 
         def happened() -> None:
             self._places[place] = number
+            for told in self.gone if old else ():
+                told([row[0] for row in old])
 
         while (part := await self._aside(next, parts, None)) is not None:
             await self._append([*first, *part], happened)
             first = ()
+
+    def passages(self, known: Known) -> list[tuple[int, str]]:
+        """The passages of a document, each with where it begins in it."""
+        return self._store.read("know.stretches", known.first, known.last)
 
     # -- whose it is
 

@@ -1,8 +1,8 @@
-"""What agents ask of what is known: to recall, to remember and to forget."""
+"""What agents ask of what is known: to recall, to infer, to remember and to forget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,9 @@ from ..core.records import SHARED, Call, Document, Json, Place, Sought, agent_of
 from ..kernel.process import Process
 from . import grounding
 from .base import Knowledge, digest
+from .facts import FactBase
+from .reasoning import Answered, unmarked
+from .sentences import Claim
 
 MEMORY = "memory/"
 """How the sources of memories begin."""
@@ -21,6 +24,7 @@ MOST = 50  # passages that are recalled at once
 LONGEST = 100_000  # characters of a memory
 SOUGHT = {"text": by.TEXT, "limit": by.WHOLE, "source": by.TEXT, "tags": (list, tuple), "since": (int, float),
           "until": (int, float)}  # fmt: skip
+ASKED = {"question": by.TEXT, "about": by.TEXT, "check": by.TEXT, "limit": by.WHOLE, "at": (int, float)}
 KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple)}
 
 
@@ -29,14 +33,15 @@ class Calls:
     works for.
     """
 
-    def __init__(self, knowledge: Callable[[], Knowledge]) -> None:
-        self._knowledge = knowledge
+    def __init__(self, knowledge: Callable[[], Knowledge], facts: Callable[[], FactBase]) -> None:
+        self._knowledge, self._facts = knowledge, facts
 
     def table(self) -> dict[str, Syscall]:
         """The rows of the syscall table; `syscalls` of a grant covers them."""
         free = partial(Syscall, covers=uncovered, brings=own, spends=False)
         return {
             "recall": free(self.recall, 60.0, words=by.answered, takes=SOUGHT),
+            "infer": free(self.infer, 60.0, words=by.answered, takes=ASKED),
             "remember": free(self.remember, 60.0, takes=KEPT),
             "forget": free(self.forget, 60.0, takes={"source": by.TEXT}),
             "ground": free(self.ground, 60.0, takes={"text": by.TEXT, "passages": (list, tuple)}),
@@ -48,26 +53,56 @@ class Calls:
         Their origins are the result's: what was in somebody's words when it was learned, still is. What another person
         had an agent remember that works for several is in that person's words.
         """
-        known, own = self._knowledge(), _person(call)
-        places = self._seen(call, process)
-        found = await known.search(places, sought(call.args))
+        own, places = _person(call), self._seen(call, process)
+        found = await self._knowledge().search(places, sought(call.args))
         hits = [replace(hit, origins=tuple(each for each in hit.origins if each != own)) for hit in found]
         call.origins = tuple(dict.fromkeys(origin for hit in hits for origin in hit.origins))
         return [hit.told() for hit in hits]
 
+    async def infer(self, call: Call, process: Process) -> dict[str, Json]:
+        """What follows from facts and rules, with proofs: answers to a `question` like `room(X, "Room 2")`; or what is
+        `about` the things that a text names; or what of a text to `check` is known to be otherwise.
+
+        Whose words it stands on are the result's origins.
+        """
+        limit, given = call.args.get("limit") or 10, [each for each in _MEANT if call.args.get(each)]
+        if len(given) != 1 or not 0 < limit <= MOST:
+            raise InvalidRequest(f"infer takes one of {', '.join(_MEANT)}, and a limit of at most {MOST}",
+                                 parameter="question")  # fmt: skip
+        facts, places, text = self._facts(), self._seen(call, process), call.args[given[0]]
+        if given == ["check"]:
+            against = await facts.contradicted(places, text)
+            call.origins = tuple(dict.fromkeys(origin for _, _, known in against for origin in known.origins))
+            return {"contradictions": [{"claim": claim._asdict(), **known.told()} for _, claim, known in against]}
+        if given == ["about"]:
+            found = await facts.about(places, text, limit)
+        else:
+            found = await facts.infer(places, text, limit, call.args.get("at"))
+        call.origins = found.origins
+        return found.told()
+
     def _seen(self, call: Call, process: Process) -> dict[int, Place]:
+        """The places that a process looks into."""
         place = _own(call, process)
         whose = None if process.service is not None else place.principal
         return self._knowledge().places(place.tenant, place.agent, whose)
 
     async def ground(self, call: Call, process: Process) -> list[dict[str, Json]]:
-        """Whether each sentence of a text stands in passages, by their numbers in `recall`'s answers; see `grounding`.
+        """Whether each sentence of a text stands in passages, by their numbers in `recall`'s answers, and in facts, as
+        `infer` told them; or goes against a fact that is known or follows. See `grounding`.
 
         `by` of a sentence has their places in `passages`, from 1 on. What is not there for the agent supports nothing.
         """
-        told = self._knowledge().texts(self._seen(call, process), call.args["passages"])
-        shown = {number: told[passage] for number, passage in enumerate(call.args["passages"], 1) if passage in told}
-        return [each.told() for each in grounding.judged(call.args["text"], shown)]
+        places, text, given = self._seen(call, process), call.args["text"], call.args["passages"]
+        told = self._knowledge().texts(places, [each for each in given if not isinstance(each, str)])
+        shown = {number: told[passage] for number, passage in enumerate(given, 1) if passage in told}
+        known = [(number, await self._facts().infer(places, each, 1))
+                 for number, each in enumerate(given, 1) if isinstance(each, str)]  # fmt: skip
+        shown |= {number: found.answers[0].words() for number, found in known if found.answers}
+        against = await self._facts().contradicted(places, text)
+        origins = [*(found.origins for _, found in known), *(fact.origins for _, _, fact in against)]
+        call.origins = tuple(dict.fromkeys(origin for each in origins for origin in each))
+        return [each.told() for each in grounding.judged(text, shown, partial(_opposed, against))]
 
     async def remember(self, call: Call, process: Process) -> str:
         """Keep a text, with whose words the process had seen; returns the source it can be forgotten by.
@@ -88,6 +123,15 @@ class Calls:
     async def forget(self, call: Call, process: Process) -> int:
         """Forget what the agent has from a source, for whoever it works for; returns how many documents that were."""
         return await self._knowledge().remove(_own(call, process), call.args["source"])
+
+
+def _opposed(against: Sequence[tuple[str, Claim, Answered]], sentence: str) -> str | None:
+    """The fact that a sentence goes against, with why it holds."""
+    plain = " ".join(unmarked(sentence).split())
+    return next((known.proof.text().partition("\n")[0] for said, _, known in against if said in plain), None)
+
+
+_MEANT = ("question", "about", "check")
 
 
 def sought(args: Mapping[str, Any]) -> Sought:

@@ -131,6 +131,10 @@ WRITES = {
     "know.drop_segment": "DELETE FROM segment WHERE place = ? AND first = ?",
     "fact.add": f"INSERT INTO fact({FACT}) VALUES ({','.join('?' * 14)})",
     "fact.drop": "DELETE FROM fact WHERE fact = ?",
+    "fact.end": "UPDATE fact SET until = ? WHERE fact = ?",
+    "fact.drop_place": "DELETE FROM fact WHERE place = ?",
+    "same.drop_place": "DELETE FROM same WHERE place = ?",
+    "rules.drop_place": "DELETE FROM ruleset WHERE place = ?",
     "same.add": "INSERT INTO same(same, place, kept, other, at) VALUES (?,?,?,?,?)",
     "same.drop": "DELETE FROM same WHERE same = ?",
     "rules.put": "INSERT OR REPLACE INTO ruleset(place, name, text, added) VALUES (?,?,?,?)",
@@ -251,6 +255,7 @@ READS = {
     "know.said": "SELECT source, min(hash), tags, origins FROM document WHERE place = ? AND source = ? GROUP BY source",
     "know.sources": "SELECT source, min(hash), tags, origins FROM document "
     "WHERE place = ?1 AND substr(source, 1, length(?2)) = ?2 GROUP BY source",
+    "know.stretches": "SELECT begin, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
     "know.texts": "SELECT passage, text FROM passage WHERE passage BETWEEN ? AND ? ORDER BY passage",
     "know.passages": "SELECT passage, begin, text, document, place, source, title, tags, origins, at "
     "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",
@@ -264,7 +269,8 @@ READS = {
     "fact.list": f"SELECT {FACT} FROM fact WHERE place IN (SELECT value FROM json_each(?1)) "
     "AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR predicate = ?3) AND (?4 IS NULL OR source = ?4) "
     "AND fact > ?5 ORDER BY fact LIMIT ?6",
-    "fact.from": "SELECT fact FROM fact WHERE place = ? AND source = ?",
+    "fact.from": f"SELECT {FACT} FROM fact WHERE place = ? AND source = ? AND document IS ?",
+    "fact.places": "SELECT DISTINCT place FROM fact UNION SELECT place FROM same UNION SELECT place FROM ruleset",
     "fact.newest": "SELECT coalesce((SELECT max(fact) FROM fact), 0), coalesce((SELECT max(same) FROM same), 0)",
     "same.all": "SELECT same, kept, other, place, at FROM same WHERE place IN (SELECT value FROM json_each(?)) "
     "ORDER BY same",

@@ -15,13 +15,20 @@ from ...core.visible import visible
 from ..client import Client, NotRunning
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, emitted, say, short, show, table
+from .reasoning import Agent, Mine, explain, extract, facts, graph, infer, rules
 
 app, knowledge = group("knowledge", "Add, search and remove what agents know.")
+knowledge.add_typer(facts, name="facts")
+knowledge.add_typer(rules, name="rules")
+knowledge.command(
+    epilog=examples("knowledge infer 'room(X, \"Room 2\")'", "knowledge infer 'free(X)' --at 2026-03-01")
+)(infer)
+knowledge.command(epilog=examples('knowledge explain \'room("budget meeting", "Room 2")\''))(explain)
+knowledge.command(epilog=examples("knowledge graph 'budget meeting' --svg > graph.svg"))(graph)
+knowledge.command(epilog=examples("knowledge extract", "knowledge extract --model default --calls 50"))(extract)
 
 PAGE = 1000  # documents that are asked for at once
 
-Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="An agent's alone; every agent's without it.")]
-Mine = Annotated[bool, typer.Option("--mine", help="Yours alone; everybody's without it.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be given several times.")]
 Given = Annotated[
     list[str] | None,

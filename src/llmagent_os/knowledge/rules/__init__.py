@@ -6,7 +6,7 @@
 
 from .explain import Missing, Proof, Step, explain, why_not
 from .limits import Limits
-from .picture import svg
+from .picture import graph, svg
 from .program import Program
 from .reasoner import Answer, Changes, Fact, Reasoner
 from .relation import Given
@@ -15,5 +15,5 @@ from .told import Entities, Statement, history, holding, mapped, rows
 
 __all__ = [
     "Answer", "Atom", "Changes", "Entities", "Fact", "Given", "Limits", "Missing", "Program", "Proof", "Reasoner",
-    "Rule", "Statement", "Step", "explain", "goal", "history", "holding", "mapped", "rows", "svg", "why_not",
+    "Rule", "Statement", "Step", "explain", "goal", "graph", "history", "holding", "mapped", "rows", "svg", "why_not",
 ]  # fmt: skip

@@ -75,13 +75,14 @@ class Proof:
         return "\n".join(lines)
 
 
-def explain(reasoner: Reasoner, fact: Fact | str) -> Proof:
+def explain(reasoner: Reasoner, fact: Fact | str, meter: Meter | None = None) -> Proof:
     """The proof of a fact that holds, the surest there is.
 
-    Raises NotFound for a fact that does not hold, and BudgetExceeded: all of it is one question to the limits.
+    Raises NotFound for a fact that does not hold, and BudgetExceeded: all of it is one question to the limits, or with
+    a meter part of what that counts.
     """
     fact = fact if isinstance(fact, Fact) else _fact(fact)
-    with reasoner.metered() as meter:
+    with reasoner.metered(meter) as meter:
         root = reasoner.place(fact, meter)
         if root is None:
             raise NotFound(f"{fact} does not follow: ask why not", fact=str(fact))
@@ -244,18 +245,20 @@ def filled(part: Any, bindings: Mapping[Variable, Value]) -> Any:
 def _reason(step: Step) -> str:
     sure = f", {step.confidence:.3g} sure" if step.confidence < 1 else ""
     if step.rule is not None:
-        return f"  [{step.rule.text or 'a rule'} (line {step.rule.line}){sure}]"
-    source = step.given.source if step.given else ""
-    return f"  [given{f': {source}' if source else ''}{sure}]"
+        return f"  [{step.rule.text or 'a rule'} ({step.rule.at}){sure}]"
+    source, said = (step.given.source, step.given.sentence) if step.given else ("", "")
+    return f"  [given{f': {source}' if source else ''}{f', “{said}”' if said else ''}{sure}]"
 
 
 def _step_data(step: Step) -> Json:
     told = {"predicate": step.fact.predicate, "values": list(step.fact.values), "confidence": step.confidence}
     if step.given is not None:
-        return told | {"source": step.given.source}
+        given = step.given
+        return told | {"source": given.source, "sentence": given.sentence, "begin": given.begin,
+                       "origins": list(given.origins), "fact": given.fact or None}  # fmt: skip
     assert step.rule is not None
-    return told | {"rule": step.rule.text, "line": step.rule.line, "premises": list(step.premises),
-                   "conditions": list(step.conditions)}  # fmt: skip
+    return told | {"rule": step.rule.text, "line": step.rule.line, "file": step.rule.source,
+                   "premises": list(step.premises), "conditions": list(step.conditions)}  # fmt: skip
 
 
 # -- why not
@@ -270,17 +273,17 @@ class Missing:
     reason: str
 
     def __str__(self) -> str:
-        rule = f"{self.rule.text} (line {self.rule.line}): " if self.rule else ""
+        rule = f"{self.rule.text} ({self.rule.at}): " if self.rule else ""
         return f"{rule}{self.premise}: {self.reason}"
 
 
-def why_not(reasoner: Reasoner, fact: Fact | str | Atom) -> list[Missing]:
+def why_not(reasoner: Reasoner, fact: Fact | str | Atom, meter: Meter | None = None) -> list[Missing]:
     """For each rule that could conclude it, the first premise that fails; empty where it holds.
 
     Raises BudgetExceeded: all of it is one question to the limits.
     """
     atom = goal(fact) if isinstance(fact, str) else Atom(fact[0], fact[1]) if isinstance(fact, Fact) else fact
-    with reasoner.metered() as meter:
+    with reasoner.metered(meter) as meter:
         if any(True for _ in reasoner.matching(atom, meter)):
             return []
         tried = [_tried(reasoner, reasoner.program.rules[number], atom, meter)

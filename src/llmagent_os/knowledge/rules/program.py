@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NoReturn
 
 from .relation import Given
-from .syntax import Atom, Comparison, Expression, Name, Operation, Rule, Variable, fail, rules, told
+from .syntax import RULES, Atom, Comparison, Expression, Name, Operation, Rule, Variable, fail, rules, told
 
 LAYERS = 50  # of negation and aggregates on top of one another
 JOINED = 16  # atoms of a body: Python nests 20 loops
@@ -60,12 +61,12 @@ class Program:
         return dict(heads)
 
     @classmethod
-    def read(cls, text: str, source: str = "rules") -> Program:
+    def read(cls, text: str, source: str = RULES) -> Program:
         """Read and check a text; raises InvalidRequest, which names line and variable."""
         return cls.of(rules(text, source), source)
 
     @classmethod
-    def of(cls, written: Sequence[Rule], source: str = "rules") -> Program:
+    def of(cls, written: Sequence[Rule], source: str = RULES) -> Program:
         """Check rules that were read."""
         facts, kept = [], list[Rule]()
         arity = _arities(written, source)
@@ -75,7 +76,9 @@ class Program:
                 kept += _grouped(rule, number) if rule.aggregates else [rule]
             else:
                 row = tuple(term for term in rule.head.terms if not isinstance(term, Variable))
-                facts.append((rule.head.predicate, row, Given(f"{source}, line {rule.line}", rule.weight)))
+                facts.append(
+                    (rule.head.predicate, row, Given(f"{rule.source or source}, line {rule.line}", rule.weight))
+                )
         arity |= {rule.head.predicate: len(rule.head.terms) for rule in kept}
         return cls(tuple(kept), tuple(facts), _layers(kept, source), arity)
 
@@ -121,21 +124,22 @@ def _unknowns(part: Atom | Comparison, known: set[Variable]) -> tuple[int, bool]
 
 
 def _arities(written: Sequence[Rule], source: str) -> dict[Name, int]:
-    first = dict[Name, tuple[int, int]]()
+    first = dict[Name, tuple[int, Rule]]()
     for rule in written:
         for atom in (rule.head, *(part for part in rule.body if isinstance(part, Atom))):
-            arity, line = first.setdefault(atom.predicate, (len(atom.terms), rule.line))
+            arity, other = first.setdefault(atom.predicate, (len(atom.terms), rule))
             if arity != len(atom.terms):
                 name = told(atom.predicate) if isinstance(atom.predicate, str) else str(atom.predicate)
-                fail(f"{name} has {len(atom.terms)} arguments here and {arity} in line {line}: give one of them "
-                     "another name, or the argument that is missing", rule.line, None, source)  # fmt: skip
+                there = other.at if other.source != rule.source else f"line {other.line}"
+                _fault(f"{name} has {len(atom.terms)} arguments here and {arity} in {there}: give one of them "
+                     "another name, or the argument that is missing", rule, source)  # fmt: skip
     return {name: arity for name, (arity, _) in first.items()}
 
 
 def _safe(rule: Rule, source: str) -> None:
     """Every variable gets its value from an atom that is not negated, or is worked out from such."""
     if sum(isinstance(part, Atom) and not part.negated for part in rule.body) > JOINED:
-        fail(f"a rule joins at most {JOINED} atoms: give some of them a rule of their own", rule.line, None, source)
+        _fault(f"a rule joins at most {JOINED} atoms: give some of them a rule of their own", rule, source)
     try:
         in_order(rule.body, (), range(len(rule.body)))
         found = {each for part in rule.body for each in variables(part)}
@@ -145,8 +149,8 @@ def _safe(rule: Rule, source: str) -> None:
     except Unbound as unbound:
         (variable,) = unbound.args
         name = told(variable)
-        fail(f"nothing gives the variable {name} a value: use it in a premise like p({name}) that is not negated, or "
-             "work it out (V = ...)", rule.line, None, source)  # fmt: skip
+        _fault(f"nothing gives the variable {name} a value: use it in a premise like p({name}) that is not negated, or "
+             "work it out (V = ...)", rule, source)  # fmt: skip
 
 
 def _grouped(rule: Rule, number: int) -> list[Rule]:
@@ -157,6 +161,11 @@ def _grouped(rule: Rule, number: int) -> list[Rule]:
     found = Atom(("body", str(number)), tuple(dict.fromkeys([*keys, *others])))
     inner = replace(rule, head=found, aggregates=(), weight=1.0)
     return [inner, replace(rule, body=(found,))]
+
+
+def _fault(message: str, rule: Rule, source: str) -> NoReturn:
+    """Refuse a rule, with the place."""
+    fail(message, rule.line, None, rule.source or source)
 
 
 def needed(rule: Rule) -> Iterator[tuple[Name, bool]]:
@@ -195,9 +204,9 @@ def _refuse(kept: Sequence[Rule], layer: dict[Name, int], source: str) -> None:
         for name, below in needed(rule):
             if below and rule.head.predicate in _reached(uses, name):
                 how = "its aggregate" if rule.aggregates else f"not {told(Atom(name))}"
-                fail(f"{told(Atom(rule.head.predicate))} depends on itself through {how}: it would have to be known "
-                     "before it is concluded; make two predicates of it", rule.line, None, source)  # fmt: skip
-    fail(f"more than {LAYERS} layers of negation and aggregates stand on one another", kept[-1].line, None, source)
+                _fault(f"{told(Atom(rule.head.predicate))} depends on itself through {how}: it would have to be known "
+                     "before it is concluded; make two predicates of it", rule, source)  # fmt: skip
+    _fault(f"more than {LAYERS} layers of negation and aggregates stand on one another", kept[-1], source)
 
 
 def _reached(uses: dict[Name, set[Name]], name: Name) -> set[Name]:

@@ -120,10 +120,10 @@ class Reasoner:
         return (row for row in found if all(row[n] == row[m] for n, m in enumerate(first)))
 
     @contextmanager
-    def metered(self) -> Iterator[Meter]:
-        """A block that is one question to the limits; what it leaves half worked out is forgotten."""
+    def metered(self, meter: Meter | None = None) -> Iterator[Meter]:
+        """A block that is one question to the limits, or part of one; what it leaves half worked out is forgotten."""
         try:
-            yield Meter(self.limits)
+            yield meter or Meter(self.limits)
         except BaseException:
             self._questions.clear()
             raise

@@ -12,10 +12,18 @@ from .syntax import Row
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Why a fact holds that was told: where it stands (a passage, a line), and how sure it is (above 0, at most 1)."""
+    """Why a fact holds that was told: where it stands (a passage, a line), and how sure it is (above 0, at most 1).
+
+    `origins` are whose words it is in that may not direct an agent; `fact` is its number where it is kept, else 0;
+    `sentence` is what says so, from `begin` on in its source.
+    """
 
     source: Any = ""
     confidence: float = 1.0
+    origins: tuple[str, ...] = ()
+    fact: int = 0
+    sentence: str = ""
+    begin: int | None = None
 
 
 Why = Given | tuple[Any, ...]

@@ -20,6 +20,7 @@ from typing import NoReturn
 from ...core.errors import InvalidRequest
 from ...core.remembered import remembered
 
+RULES = "rules"  # what a text is called that has no name
 LONGEST = 1_000_000  # characters of a text of rules
 PREMISES, ARGUMENTS, NESTED = 32, 32, 30  # of one rule, of one atom, parentheses
 DIGITS = 18  # of a whole number: what is larger has no exact place in JSON or SQL
@@ -90,7 +91,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`head :- body.` as it stands in a line. `aggregates` are functions in the head, by the place of their term."""
+    """`head :- body.` as it stands in a line of a text, which `source` names.
+
+    `aggregates` are functions in the head, by the place of their term.
+    """
 
     head: Atom
     body: tuple[Atom | Comparison, ...] = ()
@@ -98,6 +102,12 @@ class Rule:
     line: int = 0
     text: str = ""
     aggregates: tuple[tuple[int, str], ...] = ()
+    source: str = ""
+
+    @property
+    def at(self) -> str:
+        """Where it stands."""
+        return f"{self.source}, line {self.line}" if self.source else f"line {self.line}"
 
 
 def told(part: Expression | Atom | Comparison) -> str:
@@ -119,13 +129,13 @@ def told(part: Expression | Atom | Comparison) -> str:
     return repr(part)
 
 
-def fail(message: str, line: int, column: int | None = None, source: str = "rules") -> NoReturn:
+def fail(message: str, line: int, column: int | None = None, source: str = RULES) -> NoReturn:
     """Refuse a text, with the place."""
     place = f"line {line}" + (f", column {column}" if column else "")
     raise InvalidRequest(f"{source}, {place}: {message}", parameter=source, line=line, column=column)
 
 
-def rules(text: str, source: str = "rules") -> list[Rule]:
+def rules(text: str, source: str = RULES) -> list[Rule]:
     """The rules and facts of a text; raises InvalidRequest with line and column."""
     reader, made = _Reader(text, source), []
     while reader.kind != "end":
@@ -185,7 +195,7 @@ class _Reader:
                 body.append(self._premise())
         self._expect(".", "`.` ends a rule, `,` stands between premises, `:-` after a head")
         text = " ".join(self._text[start : self.before].split())
-        return Rule(head, tuple(body), weight, line, text, aggregates)
+        return Rule(head, tuple(body), weight, line, text, aggregates, self._source if self._source != RULES else "")
 
     def atom(self) -> Atom:
         """A predicate with its arguments."""

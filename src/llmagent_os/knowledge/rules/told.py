@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ...core.errors import InvalidRequest, NotFound
@@ -24,6 +25,8 @@ class Statement:
     """Somebody's word that a subject has a predicate of an object.
 
     It holds from `since` (else from when it was `recorded`) until before `until`; times are seconds since 1970.
+    `origins` are whose words it is in that may not direct an agent; `sentence` is what says so, and stands in a
+    `document` from `begin` on where it was read there.
     """
 
     subject: str
@@ -34,7 +37,11 @@ class Statement:
     recorded: float = 0.0
     source: Any = ""
     confidence: float = 1.0
-    origin: str = ""
+    origins: tuple[str, ...] = ()
+    number: int = 0
+    document: int | None = None
+    begin: int | None = None
+    sentence: str = ""
 
     @property
     def begins(self) -> float:
@@ -110,7 +117,7 @@ class Entities:
 def rows(statements: Iterable[Statement], entities: Entities | None = None) -> Iterator[tuple[str, Row, Given]]:
     """Statements as facts for a Reasoner: the predicate of subject and object, by the names that stand for them.
 
-    What was said twice is given by the surest of those.
+    What was said twice is given by who may direct agents, and of those by the surest.
     """
     same = entities or Entities()
     best = defaultdict[tuple[str, Row], list[Statement]](list)
@@ -118,8 +125,8 @@ def rows(statements: Iterable[Statement], entities: Entities | None = None) -> I
         thing = same.name(each.object) if isinstance(each.object, str) else each.object
         best[each.predicate, (same.name(each.subject), thing)].append(each)
     for (predicate, row), said in best.items():
-        surest = max(said, key=lambda each: each.confidence)
-        yield predicate, row, Given(surest.source, surest.confidence)
+        surest = max(said, key=lambda each: (not each.origins, each.confidence))
+        yield predicate, row, Given(surest.source, surest.confidence, surest.origins, surest.number)
 
 
 def mapped(
@@ -127,18 +134,34 @@ def mapped(
 ) -> Iterator[Statement]:
     """Rows of a table (CSV, JSON, SQL) as statements.
 
-    `mapping` is like {"subject": "{name}", "facts": {"born in": "{city}"}, "source": "people.csv, row {#}"}: `{column}`
-    is what stands in that column, `{#}` the number of the row. A template of one column keeps its number; where a
+    `mapping` is like {"subject": "{name}", "facts": {"born in": "{city}"}, "source": "people.csv, row {#}"}, with
+    `since` and `until` where columns have such times: `{column}` is what stands in that column, `{#}` the number of the
+    row. A template of one column keeps its number; where a
     column is empty, nothing is said. Raises InvalidRequest for a column that is not there.
     """
     for number, row in enumerate(table, 1):
         known = {"#": number, **row}
         subject = _filled(mapping["subject"], known)
         source = _filled(mapping.get("source", "row {#}"), known)
+        since, until = (moment(_filled(mapping.get(each, ""), known) or None) for each in ("since", "until"))
         for predicate, template in mapping["facts"].items():
             thing = _filled(template, known)
             if subject is not None and thing is not None:
-                yield Statement(str(subject), predicate, thing, recorded=recorded, source=source)
+                yield Statement(str(subject), predicate, thing, since, until, recorded, source,
+                                sentence="; ".join(f"{name}: {value}" for name, value in row.items()))  # fmt: skip
+
+
+def moment(value: Value | None) -> float | None:
+    """A time in seconds since 1970: a number of those, or a date like 2026-03-01 or 2026-03-01T09:30, in UTC where it
+    names no zone. Raises InvalidRequest.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        at = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise InvalidRequest(f"{value!r} is no time: write it like 2026-03-01 or 2026-03-01T09:30") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _filled(template: str, row: Mapping[str, Any]) -> Value | None:
