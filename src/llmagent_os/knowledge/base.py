@@ -251,7 +251,8 @@ class Knowledge:
             await self._append([*statements, *made(number)], happened)
 
     async def _change(
-        self, place: Place, number: int, parts: Parts, first: Sequence[Statement], old: Sequence[Sequence[Any]]
+        self, place: Place, number: int, parts: Parts, first: Sequence[Statement] = (),
+        old: Sequence[Sequence[Any]] = (),
     ) -> None:  # fmt: skip
         """Commit the parts of a change, each before the next is made; `old` are the rows of documents that go."""
 
