@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -29,6 +28,7 @@ from ..core.errors import (
 from ..core.holdings import Holdings, everything, lacking, too_nice
 from ..core.ports import Facts, Tool
 from ..core.records import DEFAULT, SHARED, Budget, Call, Envelope, Json, Ticket, owned, personal
+from ..core.rows import answer
 from ..core.sys import Sys
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
@@ -593,9 +593,8 @@ class AgentManager:
         waiting = self._kernel.store.read("message.waiting", self._tenant, asked.id, asked.box)
         if not waiting or (receiver is not None and waiting[0][0] in receiver.taking):
             raise Conflict(f"nobody works on task {task!r}: it is answered, or is taken up just now")
-        body = codec.dumps({"error": ProcessFailed(why, reason=why).to_data()})
-        answer = (f"{asked.id}.error", asked.reply_to, body, "", None, asked.task, time.time(), None)
-        call.writes += [("message.take", waiting[0]), ("message.add", (*answer, self._tenant, asked.principal))]
+        told = answer(asked, "error", {"error": ProcessFailed(why, reason=why).to_data()}, self._tenant)
+        call.writes += [("message.take", waiting[0]), told]
         if receiver is not None:
             receiver.taking.add(waiting[0][0])
             call.ends.append(partial(receiver.taking.discard, waiting[0][0]))

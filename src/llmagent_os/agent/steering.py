@@ -9,7 +9,6 @@ looks for messages, so that nothing is taken in twice or at another place.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,8 +18,8 @@ from ..core import codec
 from ..core.errors import Interrupted
 from ..core.ports import Proceed, Syscall, own
 from ..core.records import Call, Envelope, Json, Part, Usage
+from ..core.rows import answer
 from ..core.sys import Sys
-from ..kernel.journal import listed
 from ..kernel.kernel import Kernel
 from ..kernel.process import Process
 
@@ -106,16 +105,7 @@ class Steering:
             call.ends.append(partial(process.taking.discard, n))
             call.writes.append(("message.take", (n,)))
             if message.reply_to:
-                answer = (
-                    f"{message.id}.steered",
-                    message.reply_to,
-                    codec.dumps(TAKEN),
-                    process.box,
-                    None,
-                    message.task,
-                )
-                whose = (time.time(), listed(()), process.tenant, message.principal)
-                call.writes.append(("message.add", (*answer, *whose)))
+                call.writes.append(answer(message, "steered", TAKEN, process.tenant, process.box))
                 call.after.append(partial(self._kernel().mail.notify, message.reply_to))
         return [{"text": message.body["text"], "when": when_of(message)} for _, message in taken]
 

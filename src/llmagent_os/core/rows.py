@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 from . import codec
 from .errors import JournalDamaged
+from .records import Envelope, Json
 
 MARKS = frozenset({"idle", "exit", "stop", "fail", "restart", "configure", "intent"})
 """Rows that are not calls but say how a turn ended, that something changed between turns, or that a call begins."""
@@ -68,6 +70,14 @@ def crc(key: str, args: bytes, result: bytes | None, error: bytes | None) -> int
 def listed(texts: Sequence[str]) -> str | None:
     """Labels or origins as a column holds them: each may hold any character, so they are a JSON list."""
     return codec.dumps(texts).decode() if texts else None
+
+
+def answer(
+    asked: Envelope, kind: str, body: Json, tenant: str, sender: str = "", origins: Sequence[str] = ()
+) -> tuple[str, tuple[Any, ...]]:
+    """The statement of an answer that the system itself gives to a message; of a kind there is one, however often."""
+    return "message.add", (f"{asked.id}.{kind}", asked.reply_to, codec.dumps(body), sender, None, asked.task,
+                           time.time(), listed(origins), tenant, asked.principal)  # fmt: skip
 
 
 ERASED = ("", b"{}", crc("", b"{}", None, None))

@@ -19,9 +19,10 @@ from ..core.commits import Statement
 from ..core.errors import Conflict, JournalDamaged, JournalUnavailable, LLMAgentOSError, ProcessFailed, not_found, text
 from ..core.life import Event, transition
 from ..core.records import Budget, Call, Envelope, Grant, Json, Supervision
+from ..core.rows import answer
 from ..core.sys import Sys
 from .door import Door
-from .journal import History, Journal, listed
+from .journal import History, Journal
 from .mailbox import Mailbox
 from .process import Idle, Process, Program, failure
 from .supervisor import Child, Remedy, decide, is_hopeless
@@ -214,11 +215,10 @@ class Runner:
 
     def _refuse(self, process: Process, messages: Iterable[Envelope], why: LLMAgentOSError, writes: Writes) -> None:
         """Nobody waits for ever: who wants an answer gets an error."""
-        body = codec.dumps({"error": why.to_data()})
-        for message in messages:
-            if message.reply_to:
-                answer = (f"{message.id}.error", message.reply_to, body, process.box, None, message.task, time.time())
-                writes.append(("message.add", (*answer, listed(process.made_of()), process.tenant, message.principal)))
+        told, whose = {"error": why.to_data()}, process.made_of()
+        writes += [
+            answer(each, "error", told, process.tenant, process.box, whose) for each in messages if each.reply_to
+        ]
         process.owed.clear()
 
     async def _return_to_senders(self, process: Process) -> None:
