@@ -14,7 +14,7 @@ Models named `right` and `wrong` do what these do.
 
     python bench/everyday.py [--json] [--model default] [--sides agent,plain] [--only files,mail] [--every 3] [--seed 1]
                              [--temperature 0.5] [--at-once 4] [--manner turns] [--failures FILE] [--resume FILE]
-                             [--minutes 8]
+                             [--minutes 8] [--sample 30 --draw 1] [--fresh 1]
 
 `--failures` appends a line of JSON for each failure: task, side, seed, faults, and the transcript. `--resume` appends
 one for each task that was done, and passes over those that are in the file already: a run that was cut off, or ended by
@@ -27,6 +27,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import random
 import re
 import shutil
 import statistics
@@ -43,6 +44,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from common import Report, folder, run, say
 from everyday_checks import Made, Outcome, common_faults, day_of
+from everyday_fresh import FRESH
 from everyday_manners import TRIED
 from everyday_tasks import TASKS, Task
 
@@ -249,7 +251,7 @@ ACTED = ("right", "wrong")
 def acted(which: str, request: GenerateRequest) -> Reply:
     """What a task's own transcript does next: `right` or `wrong`."""
     prompt = next(message.text for message in request.messages if message.role == "user")
-    task = next(each for each in TASKS if each.prompt == prompt)
+    task = next(each for each in (*TASKS, *FRESH) if each.prompt == prompt)
     step = getattr(task, which)[sum(message.role == "assistant" for message in request.messages)]
     if isinstance(step, str):
         return Reply(_told(step))
@@ -289,7 +291,9 @@ async def bed(options: argparse.Namespace, path: Path) -> AsyncIterator[Bed]:
 def chosen(options: argparse.Namespace) -> list[Task]:
     """The tasks that the options name, in order."""
     wanted = options.only.split(",") if options.only else [""]
-    found = [task for task in TASKS if any(task.name.startswith(each) for each in wanted)]
+    found = [task for task in (FRESH if options.fresh else TASKS) if any(task.name.startswith(each) for each in wanted)]
+    if options.sample:
+        found = random.Random(options.draw).sample(found, min(options.sample, len(found)))
     return found[options.offset :: options.every]
 
 
@@ -378,7 +382,8 @@ async def compare(report: Report, options: argparse.Namespace, path: Path) -> No
 
 def tell(report: Report, options: argparse.Namespace, found: Mapping[str, list[tuple[Task, Row]]]) -> None:
     """Report the same tasks of each side: by category, in all, and how long a turn takes. Targets are of the whole."""
-    whole = options.model in GOAL and not options.manner and all(len(rows) == len(TASKS) for rows in found.values())
+    whole = options.model in GOAL and not options.manner and not options.fresh
+    whole = whole and all(len(rows) == len(TASKS) for rows in found.values())
     share = {side: 100.0 * sum(not row["faults"] for _, row in rows) / len(rows) for side, rows in found.items()}
     median = {side: statistics.median(row["seconds"] for _, row in rows) for side, rows in found.items()}
     for side, rows in found.items():
@@ -420,6 +425,8 @@ if __name__ == "__main__":
         only=(str, "", "names of tasks by their beginnings"), every=(int, 1, "every so many tasks"),
         offset=(int, 0, "tasks to leave out at first"), seed=(int, 1, "of the agent's sampling"),
         temperature=(str, "", "of the agent's sampling; empty: as it is"),
+        fresh=(int, 0, "1: those of `everyday_fresh.py` instead, which no manner was chosen by"),
+        sample=(int, 0, "so many of them, drawn by chance; 0: all"), draw=(int, 1, "the seed that they are drawn by"),
         manner=(str, "", f"how the model is told of its tools, in place of its own: {', '.join(TRIED)}"),
         at_once=(int, 1, "tasks at once, which is faster, but turns are slower"),
         failures=(str, "", "a file for transcripts"), resume=(str, "", "a file to go on from"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from llmagent_os.core.visible import visible
+from llmagent_os.gateway.console import asking
 from llmagent_os.gateway.console.asking import described
 from llmagent_os.gateway.notices import Notice, became
 
@@ -68,3 +71,25 @@ def test_what_is_told_of_a_question_is_a_line() -> None:
     notices = [Notice(name, FORGED | {"text": "a\x1b\n"}) for name in ("question", "waiting", "calling")]  # type: ignore[arg-type]
     told = [*(notice.text for notice in notices), became(FORGED | {"by": "ada\x1b\n"}), became(FORGED | {"over": "\r"})]
     assert all(text.isprintable() for text in told)
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("Bob", "Bob"),
+        ('"Bob"', "Bob"),
+        ('"a\\nb"', "a\nb"),
+        ('"Bob" he said', '"Bob" he said'),
+        ("", "Ann"),
+        ("5", "5"),
+    ],
+)
+async def test_a_text_may_be_typed_anew_in_quotes_as_the_old_one_is_shown(
+    typed: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def line(prompt: str) -> str:
+        assert prompt == '    to ["Ann"] '
+        return typed
+
+    monkeypatch.setattr(asking, "typed", line)
+    assert await asking._edited({"to": "Ann"}) == {"to": value}

@@ -14,7 +14,7 @@ from llmagent_os.core.frames import framed
 from llmagent_os.core.records import GenerateRequest, Message, Sampling, ToolCall, ToolSpec, Usage
 from llmagent_os.llm.answer import AnswerText
 from llmagent_os.llm.constrain import grammar
-from llmagent_os.llm.manners import Example, Manner, manner_of
+from llmagent_os.llm.manners import SAME, Example, Manner, manner_of
 from llmagent_os.llm.toolcalls import Parser, insisted, render
 
 PLACE = {
@@ -343,7 +343,16 @@ def test_a_request_that_is_over_for_the_model_alone_ends_there(size: int):
     assert [call.arguments for call in last.tool_calls] == [{"code": "print(186.4 / 4)"}]
 
 
-@pytest.mark.parametrize("text", ["Write `{{name}}` there.", "`f'{a}}`", 'a = "{}}` b"', "}}", "`}`"])
+def test_a_request_may_also_be_over_with_a_full_stop():
+    answer = AnswerText(asked(tools=(PYTHON,)))
+    answer.piece('{"tool": "python", "args": {"code": "print(1)}}. The total is 1')
+    assert answer.done
+    assert [call.arguments for call in answer.last("stop", Usage()).tool_calls] == [{"code": "print(1)"}]
+
+
+@pytest.mark.parametrize(
+    "text", ["f'{{x}}.'", "{1: {2: 3}}.items()", "Write `{{name}}` there.", "`f'{a}}`", 'a = "{}}` b"', "}}", "`}`"]
+)
 def test_braces_in_a_text_end_nothing(text: str):
     request = asked(tools=(PYTHON,))
     answer = AnswerText(request)
@@ -376,3 +385,89 @@ def test_a_file_that_goes_by_mail_is_read_first(said: str, tool: str):
     after_it = (*request.messages, Message("assistant", "", (ToolCall("1", "read_file", {"path": "notes.txt"}),)))
     done = replace(request, messages=(*after_it, Message("tool", "hi", tool_call_id="1")))
     assert insisted(done, SMALL) is done
+
+
+GUIDED = Manner(
+    "{tools}{examples}",
+    (Example("Sum?", "3", (("calculator", {"expression": "1 + 2"}, "3"),), when=r"\d"),),
+    first=(("^add", "append_file"), ("^add", "read_file")),
+    then=(("read_file", "total", "calculator"), (".*", r"\bor\b", SAME)),
+    named=r"\w+\.txt|\w+@\w+",
+    only={"read_file": r"\.txt", "calculator": r"\d", "send_mail": "@"},
+    never={"send_mail": "do not send"},
+    once=frozenset({"read_file", "send_mail"}),
+    looks="(?i)say",
+    senses={"库存": "stock"},
+)
+MAIL = taking("send_mail", "to")
+STOCK = ToolSpec("stock", "Say how many of an item are left.", taking("stock", "item").parameters)
+DROP = ToolSpec("drop_item", "Remove an item.", taking("drop_item", "item").parameters)
+ALL = (CALCULATOR, READ, MAIL, STOCK, DROP)
+
+
+def guided(said: str, *made: tuple[str, dict[str, str], str], tools: tuple[ToolSpec, ...] = ALL) -> tuple[str, str]:
+    """What may be called after these calls and results: the tool choice, and the tools."""
+    messages = [Message("user", said)]
+    for n, (name, arguments, result) in enumerate(made):
+        messages.append(Message("assistant", "", (ToolCall(str(n), name, arguments),)))
+        messages.append(Message("tool", result, tool_call_id=str(n), name=name))
+    request = asked(messages=tuple(messages), tools=tools)
+    bound = insisted(request, GUIDED)
+    assert render(request, GUIDED)[1:] == render(replace(request, tool_choice="auto"), GUIDED)[1:]
+    assert grammar(bound) is not None
+    return bound.tool_choice, " ".join(tool.name for tool in bound.offered())
+
+
+def read(path: str, result: str) -> tuple[str, dict[str, str], str]:
+    return "read_file", {"path": path}, result
+
+
+@pytest.mark.parametrize(
+    ("said", "made", "choice", "offered"),
+    [
+        ("hello", (), "auto", "stock drop_item"),
+        ("what is 1 and 2?", (), "auto", "calculator stock drop_item"),
+        ("add to a.txt", (), "read_file", "read_file"),  # the first that is there
+        ("to a@b", (), "auto", "send_mail stock drop_item"),
+        ("draft to a@b, do not send it", (), "auto", "stock drop_item"),
+        ("is there any stock?", (), "stock", "stock"),
+        ("how many items are left?", (), "stock", "stock"),
+        ("苹果的库存", (), "stock", "stock"),
+        ("remove the item, drop it", (), "auto", "stock drop_item"),  # what acts is never forced
+        ("what says a.txt", (read("a.txt", "hi"),), "auto", "stock drop_item"),  # read once
+        ("what says a.txt", (read("b.txt", "error: no"),), "auto", "read_file stock drop_item"),
+        ("a.txt and b.txt", (read("a.txt", "hi"),), "required", "read_file"),
+        ("a.txt and b.txt", (read("a.txt", "hi"), read("b.txt", "hi")), "auto", "stock drop_item"),
+        ("a.txt and b.txt", (read("a.txt", "hi"),) * 5, "auto", "stock drop_item"),  # not for ever
+        ("look at a.txt", (read("a.txt", "see c.txt"),), "auto", "read_file stock drop_item"),
+        ("total of a.txt", (read("a.txt", "1"),), "calculator", "calculator"),
+        ("total of a.txt", (read("a.txt", "error: no"),), "auto", "read_file stock drop_item"),
+        ("pears or figs in stock?", (("stock", {"item": "pears"}, "1"),), "stock", "stock"),
+        (
+            "pears or figs in stock?", (("stock", {"item": "pears"}, "1"), ("stock", {"item": "figs"}, "2")), "auto",
+            "calculator stock drop_item",
+        ),
+        ("drop pears or figs", (("drop_item", {"item": "pears"}, "gone"),), "auto", "stock drop_item"),
+    ],
+)  # fmt: skip
+def test_a_model_that_chooses_badly_can_call_only_what_there_is_an_occasion_for(
+    said: str, made: tuple[tuple[str, dict[str, str], str], ...], choice: str, offered: str
+):
+    assert guided(said, *made) == (choice, offered)
+
+
+def test_where_there_is_no_occasion_for_any_tool_all_are_left():
+    assert guided("hello", tools=(CALCULATOR, MAIL)) == ("auto", "calculator send_mail")
+
+
+def test_an_example_is_shown_where_the_request_is_of_its_kind():
+    for said, shown in (("1 and 2?", True), ("hello", False)):
+        text = str(render(asked(messages=(Message("user", said),), tools=(CALCULATOR,)), GUIDED))
+        assert ("1 + 2" in text) == shown
+
+
+@pytest.mark.parametrize("tools", [(CALCULATOR, READ, MAIL), (STOCK,)])
+def test_what_forces_a_tool_is_left_aside_where_the_caller_chose(tools: tuple[ToolSpec, ...]):
+    for choice in ("none", "required", tools[0].name):
+        request = asked(messages=(Message("user", "add 1 to a.txt for a@b"),), tools=tools, tool_choice=choice)
+        assert insisted(request, GUIDED) is request

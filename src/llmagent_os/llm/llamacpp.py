@@ -123,7 +123,7 @@ class LlamaCpp:
         """Read a request into token ids; see `core.ports.Slotted`."""
         request = check(request, self.info)
         bound = toolcalls.insisted(request, self._manner)
-        again = bound is not request and request.messages[-1].role == "tool"
+        again = bound is not request and toolcalls.anew(request, self._manner)
         prompt, grammar = await self.encode(request), await grammar_of(bound)
         work = LlamaWork(self, bound, self._body(request, again), prompt, grammar)
         if len(work.prompt) >= self.info.window:

@@ -19,7 +19,7 @@ from ..core.errors import EngineFailed, InvalidRequest, LLMAgentOSError, Unsuppo
 from ..core.frames import bare, harmless, unframed
 from ..core.records import FinishReason, GenerateRequest, Message, ToolCall, ToolSpec
 from .constrain import ANSWER, call_opening, enveloped
-from .manners import ANY, PATIENCE, Example, Manner
+from .manners import ANY, PATIENCE, SAME, Example, Manner
 
 
 def render(request: GenerateRequest, manner: Manner = ANY) -> list[dict[str, str]]:
@@ -38,22 +38,138 @@ def render(request: GenerateRequest, manner: Manner = ANY) -> list[dict[str, str
 
 
 def insisted(request: GenerateRequest, manner: Manner) -> GenerateRequest:
-    """The request as its answer is read: one that has to call a tool where the manner says which comes first, or that
-    the last call has to be made again.
+    """The request as its answer is read: one that has to call a tool where the manner says which comes next, or that
+    the last call has to be made again, and that may call no tool for which there is no occasion.
 
     It is to be rendered as it was, for the engine has read its beginning already.
     """
-    if request.tool_choice != "auto" or not request.tools or not (manner.first or manner.insist):
+    if request.tool_choice != "auto" or not request.tools:
         return request
-    name = _first(request, manner) or _anew(request, manner)
-    return replace(request, tool_choice=name) if name in {tool.name for tool in request.tools} else request
+    tools = {tool.name: tool for tool in request.tools}
+    name = _first(request, manner) or _anew(request, manner) or _then(request, manner)
+    if name in tools:
+        return replace(request, tool_choice=name)
+    if meant := _due(request, manner):
+        return replace(request, tools=meant, tool_choice="required")
+    meant = _meant(request, manner)
+    return request if meant == request.tools else replace(request, tools=meant)
 
 
 def _first(request: GenerateRequest, manner: Manner) -> str | None:
-    """The tool that a user's message begins with."""
-    last = request.messages[-1] if request.messages else None
-    text = last.text if last is not None and last.role == "user" else ""
-    return next((tool for pattern, tool in manner.first if re.search(pattern, text[:BRIEF])), None)
+    """The tool that a user's message begins with, of those on offer."""
+    last, offered = request.messages[-1] if request.messages else None, {tool.name for tool in request.tools}
+    if last is None or last.role != "user":
+        return None
+    text = last.text[:BRIEF]
+    sure = (tool for pattern, tool in manner.first if tool in offered and re.search(pattern, text))
+    return next(sure, None) or _alike(request, text, manner)
+
+
+def _alike(request: GenerateRequest, text: str, manner: Manner) -> str | None:
+    """The one tool that looks something up of which a text has the name, or two words of what it is for."""
+    senses = [words for pattern, words in manner.senses.items() if re.search(pattern, text)]
+    said, meant, found = _stems(text), _stems(" ".join(senses)), list[str]()
+    for tool in request.tools:
+        about = _stems(tool.description.partition(PARAGRAPH)[0])
+        if _looks(tool, manner) and (_stems(tool.name) & (said | meant) or about & meant or len(about & said) > 1):
+            found.append(tool.name)
+    return found[0] if len(found) == 1 else None
+
+
+def _looks(tool: ToolSpec, manner: Manner) -> bool:
+    """Whether a tool that no pattern is known for looks something up, by its description: no more may be forced."""
+    return bool(manner.looks and tool.name not in manner.only and re.match(manner.looks, tool.description))
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of the longer words of a text."""
+    return {word[:4] for word in re.findall(r"[a-z]{4,}", text.lower())} - _COMMON
+
+
+_COMMON = frozenset({
+    "what", "this", "that", "with", "from", "your", "many", "much", "they", "them", "have", "does", "will", "look",
+    "give", "tell", "show", "when",
+})  # fmt: skip
+
+
+def _then(request: GenerateRequest, manner: Manner) -> str | None:
+    """The tool that comes after a result that is no failure, where it was not called in this turn."""
+    asked, made = _turn(request)
+    if not made or request.messages[-1].role != "tool" or _FAILED.search(unframed(request.messages[-1].text)[1]):
+        return None
+    last, tools = made[-1].name, {tool.name: tool for tool in request.tools}
+    done = {call.name for call in made}
+    if last in tools and len(made) == 1 and _looks(tools[last], manner):
+        tools[SAME] = tools[last]
+    for before, pattern, tool in manner.then:
+        if re.fullmatch(before, last) and tool in tools and re.search(pattern, asked):
+            if tool == SAME:
+                return last
+            if tool not in done:
+                return tool
+    return None
+
+
+def _due(request: GenerateRequest, manner: Manner) -> tuple[ToolSpec, ...]:
+    """The tools for what a request names and no call has named yet, once something was done for it."""
+    asked, made = _turn(request)
+    names = _names(asked, manner)
+    left = _left(names, made)
+    if not made or request.messages[-1].role != "tool" or left == names or len(made) > len(names) + PATIENCE:
+        return ()
+    return tuple(tool for tool in request.tools if tool.name in manner.only and _about(tool.name, left, manner))
+
+
+def _names(text: str, manner: Manner) -> list[str]:
+    return list(dict.fromkeys(re.findall(manner.named, text))) if manner.named else []
+
+
+def _left(names: list[str], made: list[ToolCall]) -> list[str]:
+    """Those of the names that stand in no call."""
+    called = [codec.dumps(call.arguments).decode() for call in made]
+    return [name for name in names if not any(name in each for each in called)]
+
+
+def _about(tool: str, names: list[str], manner: Manner) -> bool:
+    return any(re.search(manner.only.get(tool, ""), name) for name in names)
+
+
+def _meant(request: GenerateRequest, manner: Manner) -> tuple[ToolSpec, ...]:
+    """The tools for which there is an occasion in what was said lately, and none against; those that were used are none
+    again but for what results name. All of them, where there is none for any.
+    """
+    if not manner.only:
+        return request.tools
+    asked, made = _turn(request)
+    lately = [message.text[:HEARD] for message in request.messages[-LATELY:] if message.role != "system"]
+    results = {each.tool_call_id: unframed(each.text)[1] for each in request.messages if each.role == "tool"}
+    used = {call.name for call in made if not _FAILED.search(results.get(call.id, "error"))} & manner.once
+    left = _left(_names("\n".join(results.get(call.id, "")[:HEARD] for call in made), manner), made)
+    meant = tuple(
+        tool for tool in request.tools
+        if re.search(manner.only.get(tool.name, ""), "\n".join(lately))
+        and not (tool.name in manner.never and re.search(manner.never[tool.name], asked))
+        and (tool.name not in used or _about(tool.name, left, manner))
+    )  # fmt: skip
+    return meant or request.tools
+
+
+HEARD, LATELY = 4000, 12  # characters of a message, and messages, in which an occasion is looked for
+
+
+def _turn(request: GenerateRequest) -> tuple[str, list[ToolCall]]:
+    """The user's last message, and the calls since."""
+    made = list[ToolCall]()
+    for message in reversed(request.messages):
+        if message.role == "user":
+            return message.text[:BRIEF], made
+        made = [*message.tool_calls, *made]
+    return "", made
+
+
+def anew(request: GenerateRequest, manner: Manner) -> bool:
+    """Whether the last call is to be made again."""
+    return _anew(request, manner) is not None
 
 
 def _anew(request: GenerateRequest, manner: Manner) -> str | None:
@@ -99,10 +215,10 @@ def instruction(request: GenerateRequest, manner: Manner = ANY) -> str:
 
 def _fitting(request: GenerateRequest, manner: Manner) -> list[Example]:
     """The examples that all the tools are there for, which are called as their schemas say."""
-    tools = {tool.name: tool for tool in request.offered()}
+    tools, asked = {tool.name: tool for tool in request.offered()}, _turn(request)[0]
     return [
         each for each in manner.examples
-        if each.unless not in tools
+        if each.unless not in tools and re.search(each.when, asked)
         and all(name in tools and _takes(tools[name], arguments) for name, arguments, _ in each.steps)
     ]  # fmt: skip
 
@@ -114,6 +230,11 @@ def _takes(tool: ToolSpec, arguments: Mapping[str, Any]) -> bool:
 
 def _shown(request: GenerateRequest, manner: Manner) -> Iterator[dict[str, str]]:
     """The examples as messages of earlier conversations, in the form of this one; then that it begins."""
+    if manner.only and request.tool_choice == "auto":  # those that no example is of
+        for tool in request.offered():
+            if tool.name not in manner.only:
+                yield {"role": "user", "content": tool.description.partition(PARAGRAPH)[0]}
+                yield {"role": "assistant", "content": _call(tool.name, _example(tool))}
     for example in _fitting(request, manner):
         said = [Message("user", example.said)]
         for name, arguments, result in example.steps:
@@ -298,9 +419,10 @@ def _sample(name: str, schema: Any) -> Any:
     return schema.get("const", schema.get("default", _SAMPLES.get(kind, f"<{name}>")))
 
 
-_SLIP = "}}`"
+_SLIP = re.compile(r"\}\}[`.]")
 """What a weak model writes where it believes that its request is over, in a text that it has not ended: then it goes
 on, often for ever, about what it requested."""
+_SLIPPED = 3  # characters of it
 
 _WHOLE = re.compile(r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
 
@@ -326,7 +448,7 @@ class Parser:
         self._buffer += text
         if not self._answering:
             if not self._buffer.startswith(self._opening):
-                self._mend(len(text) + len(_SLIP))
+                self._mend(len(text) + _SLIPPED)
                 return ""
             self._answering = True
             self._buffer = self._buffer[len(self._opening) :]
@@ -345,8 +467,9 @@ class Parser:
 
     def _mend(self, new: int) -> None:
         """End a request where it slipped in the last `new` characters; its braces are the only ones open there."""
-        at = self._buffer.find(_SLIP, max(len(self._buffer) - new, 0))
-        if at < 0 or self._buffer.count("{", 0, at) - self._buffer.count("}", 0, at) != 2:
+        found = _SLIP.search(self._buffer, max(len(self._buffer) - new, 0))
+        at = found.start() if found else 0
+        if not found or self._buffer.count("{", 0, at) - self._buffer.count("}", 0, at) != 2:
             return
         try:
             _call_of(codec.loads(whole := self._buffer[:at] + '"}}'))

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import yaml
 
+from ...core import codec
 from ...core.errors import InvalidRequest, LLMAgentOSError
 from ...core.records import Json
 from ...core.validity import at
@@ -248,11 +249,20 @@ async def _edited(arguments: Mapping[str, Json]) -> dict[str, Json]:
     for name, value in arguments.items():
         while text := await typed(f"    {named(name)} [{quoted(value)}] "):
             try:
-                changed[name] = text if isinstance(value, str) else yaml.safe_load(text)
+                changed[name] = _words(text) if isinstance(value, str) else yaml.safe_load(text)
                 break
             except yaml.YAMLError:
                 say(f"that is no value such as {quoted(value)}")
     return changed
+
+
+def _words(text: str) -> str:
+    """A text as it is typed, or typed in quotes as the old one is shown."""
+    try:
+        read = codec.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
+    return read if isinstance(read, str) else text
 
 
 async def typed(prompt: str) -> str:
