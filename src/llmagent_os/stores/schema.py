@@ -164,7 +164,7 @@ CREATE INDEX document_of ON document(place, source);
 CREATE TABLE passage(
     passage INTEGER PRIMARY KEY, document INTEGER NOT NULL, begin INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE TABLE posting(
-    place INTEGER NOT NULL, term TEXT NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, -- packed numbers of passages
+    place INTEGER NOT NULL, term TEXT NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, -- packed
     PRIMARY KEY(place, term, block)) WITHOUT ROWID;
 """
 
