@@ -95,6 +95,10 @@ class LLMAgentOS:
         """Like `ask`, but the whole reply: text, parts (pictures, files), usage."""
         return self._portal.call(self.system.agents.ask, agent, message, session, timeout)
 
+    def act(self, act: str, /, **args: Any) -> Json:
+        """Administer, as the owner: such as `act("knowledge.sync", folder=..., ...)`; see the reference of syscalls."""
+        return self._portal.call(partial(self.system.sys.act, act, **args))
+
     def questions(self) -> list[dict[str, Json]]:
         """What agents wait for a person to allow: `id`, `agent`, `tool`, `arguments`, `origins`, `why`, ..."""
         return self._portal.call(self.system.approvals.waiting)
