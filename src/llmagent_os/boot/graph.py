@@ -63,7 +63,7 @@ def _rule_acts(facts: FactBase) -> dict[str, Deed]:
     async def unrule(call: Call, by: Caller) -> Json:
         await facts.drop_rules(meant(call, by), call.args["name"])
 
-    return {"knowledge.merge": merge, "knowledge.part": part, "knowledge.rules": rules, "knowledge.unrule": unrule}
+    return {"knowledge.merge": merge, "knowledge.part": part, "knowledge.rules": rules, "knowledge.drop_rules": unrule}
 
 
 def _origins(call: Call) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ class Facts:
 
     async def unrule(self, here: Here, query: Annotated[Named, Query()]) -> dict[str, Any]:
         """Remove a file of rules."""
-        await here.sys.act("knowledge.unrule", **query.model_dump())
+        await here.sys.act("knowledge.drop_rules", **query.model_dump())
         return {"removed": query.name}
 
     async def infer(self, here: Here, asked: Asking) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Facts that stand in documents: by the patterns that rules declare, or by a model under a schema, as idle work.
+"""What `knowledge extract` does: facts that stand in documents, by patterns, or by a model under a schema, as idle work.
 
 Each points at its sentence. What a model says is kept only where sentence, subject and object stand in the text.
 """

@@ -56,7 +56,7 @@ ACTS: Mapping[str, Act] = {
     "knowledge.merge": Act("chat", "Let two names stand for the same thing."),
     "knowledge.part": Act("chat", "Take the merging of two names back."),
     "knowledge.rules": Act("chat", "Keep a file of rules."),
-    "knowledge.unrule": Act("chat", "Remove a file of rules."),
+    "knowledge.drop_rules": Act("chat", "Remove a file of rules."),
     "knowledge.extract": Act("chat", "Read facts in documents.", 86400.0),
     "knowledge.sync": Act("system", "Have what is known of a folder be what is in it.", 86400.0),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
