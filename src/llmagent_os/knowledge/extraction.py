@@ -1,4 +1,4 @@
-"""What `knowledge extract` does: facts that stand in documents, by patterns, or by a model under a schema, as idle work.
+"""What `knowledge extract` does: facts are read in documents by patterns, or by a model under a schema, as idle work.
 
 Each points at its sentence. What a model says is kept only where sentence, subject and object stand in the text.
 """
