@@ -35,7 +35,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-slow test-mcp test-dojo test-properties test-interop test-all lint bench docs locks
-.PHONY: check-types check-rest torch envs
+.PHONY: check-types check-rest torch envs web check-web
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -90,6 +90,21 @@ bench: $(VENV)/run.stamp ## measure: BENCH=name for one of them
 
 docs: $(VENV)/docs.stamp ## build the documentation into site/
 	@$(BIN)/mkdocs build --quiet --strict
+
+web: web/node_modules/stamp ## build the desktop (takes Node 20 or newer; what it makes is committed)
+	@npm --prefix web run --silent build >&2
+
+check-web: web/node_modules/stamp ## the desktop's types, and that what is committed is what its source makes
+	@npm --prefix web run --silent check
+	@npm --prefix web run --silent build >&2
+	@git diff --exit-code --stat -- src/llmagent_os/gateway/desktop || \
+		{ $(call say,the desktop that is committed is not what web/ makes: run \`make web\` and commit); exit 1; }
+	@test -z "$$(git status --porcelain -- src/llmagent_os/gateway/desktop)"
+
+web/node_modules/stamp: web/package-lock.json
+	@command -v npm >/dev/null || { $(call say,the desktop is built with Node 20 or newer and npm: install them and try again); exit 1; }
+	@npm --prefix web ci --silent --no-audit --no-fund --ignore-scripts >&2
+	@touch $@
 
 torch: $(VENV)/torch.stamp # what `test-slow` needs beside the rest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,9 +50,33 @@ class Tab:
 
     async def shows(self, text: str) -> None:
         """Wait until a text is on the page."""
-        async with asyncio.timeout(PATIENCE):
-            while text not in (await self.run("document.body ? document.body.innerText : ''")):
-                await asyncio.sleep(0.1)
+        await self.until(f"(document.body ? document.body.innerText : '').includes({json.dumps(text)})")
+
+    async def until(self, condition: str) -> None:
+        """Wait until an expression in the page is true."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not await self.run(condition):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            shown = await self.run("document.body ? document.body.innerText : ''")
+            raise AssertionError(f"{condition} never came to be; the page shows: {shown}") from None
+
+    async def press(self, key: str) -> None:
+        """Press and release a key, wherever the focus is."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        for kind in ("keyDown", "keyUp"):
+            await self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "")
+
+    async def type(self, text: str) -> None:
+        """Type a text where the focus is."""
+        await self.tell("Input.insertText", text=text)
+
+    async def click(self, text: str, kind: str = "button") -> None:
+        """Click the first element of a kind that has a text, once it is there and may be clicked."""
+        found = f"[...document.querySelectorAll({json.dumps(kind)})].find(e => e.innerText.includes({json.dumps(text)})"
+        await self.until(f"Boolean({found} && !e.disabled))")
+        await self.run(f"{found} && !e.disabled).click()")
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ ANYBODY, KNOWN = "", "*"
 
 _HELD = {
     ANYBODY: ", ".join(["GET /health", "POST /v1/hooks/{pid}", *(f"GET {path}" for path in PAGES)]),
-    KNOWN: "GET /openapi.json, GET /v1/events, POST /v1/login, DELETE /v1/login",
+    KNOWN: "GET /openapi.json, GET /v1/events, GET /v1/login, POST /v1/login, DELETE /v1/login, POST /v1/login/ticket",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
     "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload, POST /v1/knowledge/sync",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
@@ -44,6 +44,7 @@ _HELD = {
     "GET /v1/knowledge/names, POST /v1/knowledge/names, DELETE /v1/knowledge/names, "
     "GET /v1/knowledge/rules, PUT /v1/knowledge/rules, DELETE /v1/knowledge/rules, "
     "POST /v1/knowledge/infer, GET /v1/knowledge/explain, GET /v1/knowledge/graph, POST /v1/knowledge/extract, "
+    "GET /v1/agents/{name}/sessions, GET /v1/agents/{name}/sessions/{session}, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}, POST /v1/models/{name:path}/adapters, "
@@ -55,7 +56,8 @@ _HELD = {
     "POST /v1/agents/{name}/deploy, POST /v1/agents/{name}/scale, POST /v1/agents/{name}/pause, "
     "POST /v1/agents/{name}/resume, POST /v1/agents/{name}/terminate, POST /v1/agents/{name}/nice, "
     "POST /v1/tools/{name}",
-    "processes:read": "GET /v1/processes, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
+    "processes:read": "GET /v1/processes, GET /v1/desktop/processes, GET /v1/desktop/calls, "
+    "GET /v1/processes/{pid}/trace, GET /v1/processes/{pid}, GET /v1/processes/{pid}/calls, "
     "POST /v1/processes/{pid}/replay, GET /v1/anomalies, GET /v1/flows/{name}/runs, GET /v1/runs/{pid}, "
     "GET /v1/runs/{pid}/events, GET /v1/runs/{pid}/diff, "
     "GET /v1/triggers, GET /v1/triggers/{name}, GET /v1/triggers/{name}/starts, "
@@ -122,6 +124,8 @@ _ASK = "which whoever runs this system mints with `llmagent-os keys add`"
 _SEND = f"send the header `Authorization: Bearer KEY` with a key, {_ASK}"
 """Nobody who has shown no key is told where on this machine one lies."""
 
+TICKET, LOGIN = b"ticket ", "/v1/login"
+
 Tokens = Callable[[str], Awaitable[Caller]]
 """Whom a token speaks for; raises Unauthorised."""
 
@@ -132,10 +136,10 @@ class Lock:
     that has logged in.
     """
 
-    def __init__(self, key: str, keys: Keys, tokens: Tokens | None = None) -> None:
+    def __init__(self, key: str, keys: Keys, tokens: Tokens | None = None, logins: Path | None = None) -> None:
         self._key, self._keys, self._tokens = key.encode(), keys, tokens
         self._limiter = Limiter()
-        self.logins = Logins()
+        self.logins = Logins(logins, key)
 
     async def admit(self, scope: Scope) -> Caller:
         """Say who asks; raises Unauthorised, PermissionDenied for a cookie that another page had sent, or
@@ -145,10 +149,23 @@ class Lock:
         sent = _header(scope, b"authorization")
         if not sent and (key := _header(scope, b"x-api-key")):  # as Anthropic's SDKs send it
             sent = b"Bearer " + key
-        caller = await self._bearer(sent) if sent else self._browser(scope)
+        if sent[:7].lower() == TICKET and scope["path"] == LOGIN and scope["method"] == "POST":
+            caller = self._ticket(sent[7:].strip().decode("latin-1"))
+        else:
+            caller = await self._bearer(sent) if sent else self._browser(scope)
         if caller.limits and (wait := self._limiter.take(caller.limits, time.monotonic())):
             seconds = math.ceil(min(wait, DAY))
             raise TooManyRequests(f"too many requests; ask again in {seconds} s", retry_after=seconds)
+        return caller
+
+    def _ticket(self, token: str) -> Caller:
+        """Whose ticket it is, which is good once and for a login alone."""
+        found = self.logins.redeem(token)
+        caller = self._keys.again(found) if found is not None else None
+        if caller is None:
+            raise Unauthorised(
+                "this address was used before, or is too old; have another one with: llmagent-os desktop"
+            )
         return caller
 
     def _browser(self, scope: Scope) -> Caller:

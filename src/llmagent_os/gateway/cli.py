@@ -10,6 +10,7 @@ import signal
 
 COMMANDS = {
     "up": ("up", "Start the system; with --chat, talk to its assistant."),
+    "desktop": ("desktop", "Open the desktop in a browser, logged in."),
     "chat": ("chat", "Talk to an agent."),
     "run": ("run", "Give an agent one message and print its answer."),
     "save": ("run", "Save a file or picture that an answer named."),

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
+import os
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from ..core import codec
 from ..core.errors import PermissionDenied
-from ..security.identity import BITS, Caller
+from ..security.identity import BITS, OWNER, PREFIX, Caller
+
+log = logging.getLogger(__name__)
 
 LIFE = 12 * 3600.0  # seconds that a login lasts at most
+TICKET = 600.0  # seconds in which a ticket opens the desktop, once
 MOST = 1000  # logins at a time; the one used longest ago ends first
 _LOOKING = frozenset({"GET", "HEAD"})
 
@@ -34,10 +42,29 @@ class Login:
 
 
 class Logins:
-    """Who is logged in. A restart of the system ends every login."""
+    """Who is logged in. With a file a restart of the system ends no login of a key that is still the same.
 
-    def __init__(self) -> None:
-        self._found: OrderedDict[bytes, Login] = OrderedDict()  # by the hash of the cookie's value
+    `owner` is the owner's key: where it is another one than when the file was written, the file counts for nothing.
+    A token's login ends with the process, as nobody can ask again whether its bearer is still known.
+    """
+
+    def __init__(self, file: Path | None = None, owner: str = "") -> None:
+        self._file, self._owner = file, _digest(owner).hex()
+        self._found: OrderedDict[bytes, Login] = OrderedDict(self._kept())  # by the hash of the cookie's value
+        self._tickets: OrderedDict[bytes, Login] = OrderedDict()
+
+    def ticket(self, caller: Caller) -> str:
+        """What logs a caller's browser in, once and soon, and can therefore stand in an address's fragment."""
+        token = secrets.token_urlsafe(BITS // 8)
+        self._tickets[_digest(token)] = Login(caller, min(caller.expires, time.time() + TICKET))
+        while len(self._tickets) > MOST:
+            self._tickets.popitem(last=False)
+        return token
+
+    def redeem(self, token: str) -> Caller | None:
+        """Whose ticket it is; it is none any more."""
+        login = self._tickets.pop(_digest(token), None)
+        return login.caller if login is not None and login.ends > time.time() else None
 
     def open(self, scope: Scope, caller: Caller) -> str:
         """Log a caller in and return the `Set-Cookie` of it; raises PermissionDenied where no cookie may be had."""
@@ -46,6 +73,7 @@ class Logins:
         self._found[_digest(token)] = Login(caller, min(caller.expires, time.time() + LIFE))
         while len(self._found) > MOST:
             self._found.popitem(last=False)
+        self._keep()
         return _cookie(scope, token, LIFE)
 
     def find(self, scope: Scope) -> Caller | None:
@@ -60,8 +88,42 @@ class Logins:
 
     def close(self, scope: Scope) -> str:
         """Log out; returns the `Set-Cookie` that takes the cookie back."""
-        self._found.pop(_digest(_sent(scope)), None)
+        if self._found.pop(_digest(_sent(scope)), None) is not None:
+            self._keep()
         return _cookie(scope, "", 0)
+
+    def _keep(self) -> None:
+        """Write down who is logged in: hashes alone, for the owner's eyes."""
+        if self._file is None:
+            return
+        now = time.time()
+        kept = [
+            [digest.hex(), each.caller.key, each.caller.tenant, each.caller.principal, each.ends]
+            for digest, each in self._found.items()
+            if each.ends > now and (each.caller == OWNER or each.caller.key.startswith(PREFIX))
+        ]
+        fresh = self._file.with_suffix(".new")
+        try:
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(codec.dumps({"owner": self._owner, "logins": kept}))
+            fresh.replace(self._file)
+        except OSError as error:  # they hold until the next start, then
+            log.warning("logins cannot be written to %s: %s", self._file, error)
+
+    def _kept(self) -> Iterator[tuple[bytes, Login]]:
+        """What the file holds; nothing where it is of another owner's key, or cannot be read."""
+        try:
+            told = codec.loads(self._file.read_bytes()) if self._file is not None else {}
+            if told.get("owner") != self._owner:
+                return
+            for digest, key, tenant, principal, ends in told["logins"]:
+                caller = OWNER if key == OWNER.key else Caller(tenant, principal, frozenset(), key, ends)
+                yield bytes.fromhex(digest), Login(caller, ends)  # what a key holds now is asked at each request
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("logins cannot be read from %s: %s", self._file, error)
 
 
 def check_own(scope: Scope) -> None:

@@ -28,6 +28,7 @@ from .rest_accounts import Accounts
 from .rest_agents import Agents
 from .rest_anomalies import Anomalous
 from .rest_approvals import Approving
+from .rest_desktop import Showing
 from .rest_events import Events
 from .rest_facts import Facts
 from .rest_feedback import Feedback
@@ -81,7 +82,7 @@ def rest_app() -> FastAPI:
     parts = (
         Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
         Anomalous, Feedback, Accounts, Tools, Triggers, Knowing, Facts,
-        Teamwork,
+        Teamwork, Showing,
     )  # fmt: skip
     for part in parts:
         app.include_router(part().router())

@@ -145,7 +145,10 @@ class Flows:
         return {"flows": found}
 
     async def check(self, here: Here, body: Text) -> dict[str, Any]:
-        """What is wrong with the flows of a file, each fault with its node and line; nothing is stored."""
+        """What is wrong with the flows of a file, each fault with its node and line; nothing is stored.
+
+        `graph` is a flow in nodes and edges, null where it cannot be read, and `definition` the agent that it is.
+        """
         definitions = await outside(graph.load, body.text, "the file", source="the file")
         specs = {each.name: each for each in map(parse, definitions)}
 
@@ -157,7 +160,7 @@ class Flows:
             return here.agents.get(name).spec
 
         flows = [(specs[each["name"]], each["flow"]) for each in definitions if each.get("flow") is not None]
-        return {"flows": [{"name": spec.name, "faults": list(_faults(here, spec, data, find))} for spec, data in flows]}
+        return {"flows": [_checked(here, spec, data, find) for spec, data in flows]}
 
     async def get(self, here: Here, name: str, query: Annotated[Drawn, Query()]) -> dict[str, Any]:
         """A flow's graph: as JSON, for an editor, and as a picture in Mermaid's words, or as an image."""
@@ -252,6 +255,15 @@ class Flows:
         nodes = progress(made, rows, kernel.journal.unpack, child, process.life.phase != "running")
         image = await asyncio.to_thread(svg, made, nodes) if drawn else None
         return Run(**told, nodes=nodes, mermaid=mermaid(made, nodes), svg=image)
+
+
+def _checked(here: Desk, spec: AgentSpec, data: Any, find: Any) -> dict[str, Any]:
+    try:
+        made = compose.read(data).data()
+    except InvalidRequest:
+        made = None
+    said = {"name": spec.name, **{field: each for field, each in spec.lean().items() if field != "flow"}}
+    return {"name": spec.name, "faults": list(_faults(here, spec, data, find)), "graph": made, "definition": said}
 
 
 def _faults(here: Desk, spec: AgentSpec, data: Any, find: Any) -> Iterator[str]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from fastapi import APIRouter, Response
 
-_FILES = Path(__file__).parent / "web"
-_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+_WEB, _DESKTOP = (Path(__file__).parent / name for name in ("web", "desktop"))
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _SAFE = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "img-src 'self'; worker-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types svelte-trusted-html llmagent-os",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -19,10 +20,11 @@ _SAFE = {
 """Nothing from elsewhere is loaded, no text can become code, and nobody can put the page into a frame of theirs."""
 
 PAGES = {
-    "/": "index.html", "/docs": "docs.html",
-    **{f"/web/{name}": name for name in ("style.css", "web.js", "home.js", "docs.js")},
+    "/": _DESKTOP / "index.html", "/docs": _WEB / "docs.html",
+    **{f"/web/{name}": _WEB / name for name in ("style.css", "web.js", "docs.js")},
+    **{f"/desktop/{each.name}": each for each in sorted(_DESKTOP.iterdir()) if each.suffix != ".html"},
 }  # fmt: skip
-"""The file behind each path."""
+"""The file behind each path. Those of the desktop are built from the folder `web` of the sources: `make web`."""
 
 
 class Pages:
@@ -31,11 +33,10 @@ class Pages:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(include_in_schema=False)
-        for path, name in PAGES.items():
-            router.get(path)(partial(_file, name))
+        for path, file in PAGES.items():
+            router.get(path)(partial(_file, file))
         return router
 
 
-async def _file(name: str) -> Response:
-    path = _FILES / name
+async def _file(path: Path) -> Response:
     return Response(path.read_bytes(), headers=_SAFE, media_type=_KINDS[path.suffix])

@@ -24,11 +24,13 @@ from ..boot import System, boot
 from ..config import Config
 from ..core import codec, extras
 from ..core.errors import LLMAgentOSError
+from ..security.identity import OWNER
 from .app import Gateway, for_pages
 from .asgi import PATIENCE
 from .auth import Lock, load_key
 from .corked import CorkedProtocol
 from .lobby import Lobby, room
+from .login import Logins
 from .porch import Porch
 from .ports import listen
 
@@ -43,6 +45,11 @@ class Running:
     key: str
     system: System
     stopping: asyncio.Event
+    logins: Logins
+
+    def desktop(self) -> str:
+        """An address that opens the desktop logged in as the owner, once and soon."""
+        return f"{self.url}/#ticket={self.logins.ticket(OWNER)}"
 
 
 async def serve(
@@ -85,11 +92,12 @@ async def running(
         raise
     try:
         key = load_key(config.data)
-        app = Gateway(system, Lock(key, system.keys, _issuer(config)), patience)
+        lock = Lock(key, system.keys, _issuer(config), config.data / "logins")
+        app = Gateway(system, lock, patience)
         url = f"http://{_host(listening)}:{listening.getsockname()[1]}"
         async with _listening(app, for_pages(app, config.cors), listening):
             with _announced(config.data / "server.json", url):
-                yield Running(url, key, system, stopping or asyncio.Event())
+                yield Running(url, key, system, stopping or asyncio.Event(), lock.logins)
     finally:
         listening.close()
         await system.close()

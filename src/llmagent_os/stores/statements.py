@@ -8,6 +8,10 @@ BORN = "pid, parent, name, program, args, status, tenant, principal, budget, sup
 BORN += "origins, owner_turn"  # the others come later
 CALL = "pid, seq, turn, name, key, args, result, error, tenant, principal, labels, origins, outcome, decision, "
 CALL += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, crc"
+BRIEF = "pid, seq, turn, name, '', x'', NULL, NULL, tenant, principal, labels, origins, outcome, decision, "
+BRIEF += "input_tokens, output_tokens, cached_tokens, money, started, seconds, waited, 0"  # without what was said
+BELOW = "below(pid) AS (VALUES (?1) UNION SELECT process.pid FROM process JOIN below ON parent = below.pid "
+BELOW += "WHERE parent > 0)"
 MESSAGE = "n, id, box, body, sender, reply_to, task, at, origins, tenant, principal"
 NOW = "(julianday('now') - 2440587.5) * 86400"  # seconds since the epoch
 AGENT = "iif(instr(name, '@'), substr(name, 1, instr(name, '@') - 1), name)"
@@ -172,6 +176,25 @@ READS = {
     f"LIMIT 10000) WHERE {THEIRS} AND ({MEANT}) ORDER BY pid",
     "past.runs": "SELECT pid FROM (SELECT pid, name, principal FROM process WHERE tenant = ?1 ORDER BY pid DESC "
     f"LIMIT 10000) WHERE {THEIRS} AND substr(name, 1, length(?2)) = ?2 ORDER BY pid DESC LIMIT ?4",
+    "desk.processes": "SELECT pid, parent, name, program, status, reason, principal, usage, turn, created, nice "
+    "FROM process WHERE tenant = ?1 AND (?2 IS NULL OR principal = ?2)",
+    "desk.calls": f"SELECT n, {BRIEF} FROM call WHERE tenant = ?1 AND n < ?2 AND (?3 IS NULL OR principal = ?3) "
+    "AND (?4 IS NULL OR name = ?4) AND (?5 IS NULL OR pid = ?5) AND (NOT ?6 OR outcome != 'ok') "
+    "ORDER BY n DESC LIMIT ?7",
+    "desk.sessions": "SELECT pid, name, status, created, turn, "
+    "(SELECT started FROM call WHERE pid = process.pid ORDER BY seq DESC LIMIT 1), "
+    "(SELECT result FROM call WHERE pid = process.pid AND name = 'receive' ORDER BY seq LIMIT 1) FROM process "
+    "WHERE tenant = ?1 AND name > ?2 || '@' AND name < ?2 || 'A' AND (?3 IS NULL OR principal = ?3) "
+    f"AND program = 'agent' AND pid < ?4 AND {LIVING} ORDER BY pid DESC LIMIT ?5",
+    "desk.turns": "SELECT seq, turn, name, iif(name = 'generate', NULL, args), iif(name = 'generate', NULL, result), "
+    "error, labels, origins, outcome, NULL, input_tokens, output_tokens, money, started, seconds, waited FROM call "
+    "WHERE pid = ?1 AND seq < ?2 AND name IN ('receive', 'generate', 'call', 'send') ORDER BY seq DESC LIMIT ?3",
+    "desk.trace": f"WITH RECURSIVE {BELOW} SELECT n, call.pid, seq, turn, name, outcome, started, seconds, waited, "
+    "input_tokens, output_tokens, money, length(coalesce(origins, '')) > 2, "
+    "CASE WHEN name IN ('call', 'intent', 'spawn', 'send') THEN args WHEN name = 'generate' THEN decision END "
+    "FROM call JOIN below USING (pid) WHERE n > ?2 AND (?3 IS NULL OR principal = ?3) ORDER BY n LIMIT ?4",
+    "desk.below": f"WITH RECURSIVE {BELOW} SELECT pid, parent, name, status FROM process JOIN below USING (pid) "
+    "WHERE ?2 IS NULL OR principal = ?2 ORDER BY pid",
     "process.alive": f"SELECT {AGENT} AS agent, sum(instr(name, '@') = 0), sum(instr(name, '@') > 0) FROM process "
     "WHERE tenant = ?1 AND name >= ?2 AND name < ?3 AND instr(name, '~') = 0 "
     f"AND (?4 IS NULL OR instr(name, '@') = 0 OR principal IN (?4, '*')) AND {LIVING} GROUP BY 1",

@@ -108,7 +108,7 @@ def _serve(config: Config) -> bool:
     watching = set[asyncio.Task[None]]()
 
     def ready(system: Running) -> None:
-        _tell(config, system.url, "Ctrl-C")
+        _tell(config, system, "Ctrl-C")
         watching.add(asyncio.get_running_loop().create_task(_watch(system)))
 
     asyncio.run(serve(config, ready, warm=config.model is not None))
@@ -118,8 +118,9 @@ def _serve(config: Config) -> bool:
 def _chat(config: Config, history: bool) -> bool:
     """Talk in this thread, which has the terminal and its signals, while another one serves."""
     signal.signal(signal.SIGTERM, _leave)
-    with _serving(config) as (address, opened):
-        _tell(config, address.url, "Ctrl-D" if sys.stdin.isatty() else "Ctrl-C")
+    with _serving(config) as (system, opened):
+        address = Address(system.url, system.key, os.getpid())
+        _tell(config, system, "Ctrl-D" if sys.stdin.isatty() else "Ctrl-C")
         if opened is not None and (size := _held_for(config.model)) and sys.stdin.isatty():
             with opening(str(config.model), size), interrupts(leaving):
                 wait([opened])
@@ -131,7 +132,7 @@ def _leave(*_: Any) -> None:
 
 
 @contextmanager
-def _serving(config: Config) -> Iterator[tuple[Address, Future[None] | None]]:
+def _serving(config: Config) -> Iterator[tuple[Running, Future[None] | None]]:
     """A system in a thread of its own for as long as the block runs, and when its model is open.
 
     Raises what starting or stopping it raises.
@@ -139,7 +140,7 @@ def _serving(config: Config) -> Iterator[tuple[Address, Future[None] | None]]:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(running(config)) as system:
         portal.start_task_soon(_watch, system)
         opened = portal.start_task_soon(_open, system) if config.model is not None else None
-        yield Address(system.url, system.key, os.getpid()), opened
+        yield system, opened
 
 
 def _held_for(model: str | None) -> int:
@@ -166,17 +167,19 @@ async def _open(system: Running) -> None:
         say(f"llmagent-os: {error.message}")
 
 
-def _tell(config: Config, url: str, key: str) -> None:
+def _tell(config: Config, system: Running, key: str) -> None:
     data = config.data
     say(f"""\
 LLMAgentOS runs.
-  address   {url}   (asks for the key below)
+  address   {system.url}   (asks for the key below)
   key       {key_file(data)}
   data      {data}
   journal   {data / "journal.db"}
   models    {models_folder()}   (default: {config.model or "none"})
   log       {data / "log"}
   stop      {key}, or kill {os.getpid()}
+  desktop   {system.desktop()}
+            (logs a browser here in, once, within ten minutes; later: llmagent-os desktop)
 """)
     for kept in sorted(data.glob("journal.db.before-*")):
         say(f"This folder was upgraded: {kept} is what it was before; delete it once you are content.\n")

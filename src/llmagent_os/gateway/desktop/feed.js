@@ -1,0 +1,1 @@
+import{t as e}from"./reader.js";var t=new Set,n=new e(e=>t.forEach(t=>t.postMessage(e)));self.onconnect=e=>{let r=e.ports[0];t.add(r),r.onmessage=e=>{e.data===`again`&&n.again(),e.data===`bye`&&t.delete(r)},r.postMessage(n.now)},n.run();
