@@ -15,7 +15,7 @@ from llmagent_os.agent.manager import AgentManager
 from llmagent_os.boot import System, boot
 from llmagent_os.config import load
 from llmagent_os.core.errors import LLMAgentOSError, PermissionDenied
-from llmagent_os.core.records import GenerateRequest, Grant, Json, Message, ModelSpec, Part
+from llmagent_os.core.records import GenerateRequest, Grant, Hidden, Json, Message, ModelSpec, Part
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
 from llmagent_os.llm.script import Called, Reply
@@ -263,4 +263,18 @@ async def test_what_a_shared_session_kept_of_a_page_is_kept_in_mind(
     await answering(world, True, read=[FETCH, DONE], pay=[CAROL, DONE])
     await ada.ask("clerk", "read it", session="work", timeout=20)
     await bob.ask("clerk", "pay the bill", session="work", timeout=20)
+    assert world.bank.paid == []
+
+
+async def test_what_is_asked_of_facts_is_not_made_trusted_by_the_answer(world: World) -> None:
+    """Why there is no answer repeats what was asked."""
+    rules = "payee(X, Y) :- account(X, Y), checked(X)."
+    acts = world.system.sys.act
+    await acts("knowledge.rules", name="a.rules", data=Hidden(rules), agent="", shared=True)
+    fact = {"subject": "Ann", "predicate": "account", "object": "DE1"}
+    await acts("knowledge.facts", facts=[fact], source="", trusted=True, agent="", shared=True, name="", mapping=None)
+    asked = [("infer", {"text": f'payee("{EVIL}", X)'}), ("infer", {"text": f'account("{EVIL}", X)'})]
+    about = {"recall": "never", "infer": "tool"}
+    await world.agent("clerk", FETCH, asked, PAY, DONE, knowledge=about)
+    await world.system.agents.ask("clerk", "Read the page and pay 50", timeout=20)
     assert world.bank.paid == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ..core import declared as by
 from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
-from ..core.records import SHARED, Call, Document, Json, Place, Sought, agent_of
+from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, agent_of
 from ..kernel.process import Process
 from . import grounding
 from .base import Knowledge, digest
@@ -41,7 +41,7 @@ class Calls:
         free = partial(Syscall, covers=uncovered, brings=own, spends=False)
         return {
             "recall": free(self.recall, 60.0, words=by.answered, takes=SOUGHT),
-            "infer": free(self.infer, 60.0, words=by.answered, takes=ASKED),
+            "infer": free(self.infer, 60.0, words=_known, takes=ASKED),
             "remember": free(self.remember, 60.0, takes=KEPT),
             "forget": free(self.forget, 60.0, takes={"source": by.TEXT}),
             "ground": free(self.ground, 60.0, takes={"text": by.TEXT, "passages": (list, tuple)}),
@@ -123,6 +123,16 @@ class Calls:
     async def forget(self, call: Call, process: Process) -> int:
         """Forget what the agent has from a source, for whoever it works for; returns how many documents that were."""
         return await self._knowledge().remove(_own(call, process), call.args["source"])
+
+
+def _known(args: Mapping[str, Any], result: Any, origins: Sequence[str]) -> Iterator[Part]:
+    """What `infer` told of facts, as of those whose words they stand on.
+
+    What it repeats of what it was asked (why there is no answer, a claim) is nobody's word.
+    """
+    told = [{name: each[name] for name in each if name != "claim"} for each in result.get("contradictions", ())]
+    yield Part([*result.get("answers", ()), *told], tuple(origins))
+    yield Part([result.get("why_not"), [each["claim"] for each in result.get("contradictions", ())]], None)
 
 
 def _opposed(against: Sequence[tuple[str, Claim, Answered]], sentence: str) -> str | None:
