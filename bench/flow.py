@@ -58,12 +58,13 @@ TOOL = {"tool": "nothing", "input": {}}
 class Plugin:
     """The tool, and a program that runs a graph and nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, kit: ToolKit = KIT) -> None:
         self.graphs: dict[str, Any] = {}
+        self._kit = kit
 
     @hookimpl
     def tools(self) -> dict[str, Any]:
-        return dict(KIT)
+        return dict(self._kit)
 
     @hookimpl
     def programs(self) -> dict[str, Program]:
@@ -143,11 +144,12 @@ async def in_memory(report: Report, repeats: int) -> None:
 
 async def resumed(report: Report, path: Path) -> None:
     """A flow of 1,000 nodes, cut off in the middle, and its first new node after the next start."""
-    plugin, gate = Plugin(), asyncio.Event()
+    kit, gate = ToolKit(), asyncio.Event()
+    plugin = Plugin(kit)
     plugin.graphs["g"] = read(chain(1_000, TOOL))
     begun: list[float] = []
 
-    @KIT.add(name="nothing", effect="read", trusted=True)
+    @kit.add(name="nothing", effect="read", trusted=True)
     async def counted() -> int:
         """Do nothing, up to the middle."""
         begun.append(time.monotonic())

@@ -25,7 +25,7 @@ from .door import Door
 from .journal import History, Journal
 from .mailbox import Mailbox
 from .process import Idle, Process, Program, failure
-from .supervisor import Child, Remedy, decide, is_hopeless
+from .supervisor import Child, Remedy, decide, is_hopeless, is_let_go
 from .table import ProcessTable
 
 log = logging.getLogger(__name__)
@@ -216,9 +216,8 @@ class Runner:
     def _refuse(self, process: Process, messages: Iterable[Envelope], why: LLMAgentOSError, writes: Writes) -> None:
         """Nobody waits for ever: who wants an answer gets an error."""
         told, whose = {"error": why.to_data()}, process.made_of()
-        writes += [
-            answer(each, "error", told, process.tenant, process.box, whose) for each in messages if each.reply_to
-        ]
+        for each in filter(lambda message: message.reply_to, messages):
+            writes.append(answer(each, "error", told, process.tenant, process.box, whose))
         process.owed.clear()
 
     async def _return_to_senders(self, process: Process) -> None:
@@ -321,6 +320,8 @@ class Runner:
             parks = self._wakes(process) and process.supervision.restart != "temporary"
             return Remedy(restart=(process.pid,) if parks else ())  # it is there when there is a budget again
         above, me = process.up, Child(process.pid, process.supervision.restart)
+        if is_let_go(me, error is not None):
+            return Remedy()  # to look for siblings would take as long as the parent has had children
         supervision = above.supervision if above else Supervision()
         siblings = [child for child in self._table.children(above.pid) if child != me] if above else []
         restarts, now = (above or process).restarts, time.time()

@@ -42,7 +42,7 @@ def decide(
     `children` are those alive, in order of start, without `ended`; `restarts` are the times of earlier restarts in
     seconds, on the clock of `now`.
     """
-    if ended.restart == "temporary" or (ended.restart == "transient" and not failed):
+    if is_let_go(ended, failed):
         return Remedy()
     recent = sum(1 for at in restarts if now - at < supervision.period)
     if recent >= supervision.intensity:
@@ -50,6 +50,11 @@ def decide(
     affected = _affected(supervision.strategy, children, ended)
     again = sorted([ended, *(child for child in affected if child.restart != "temporary")], key=lambda child: child.pid)
     return Remedy(tuple(child.pid for child in reversed(affected)), tuple(child.pid for child in again))
+
+
+def is_let_go(ended: Child, failed: bool) -> bool:
+    """Whether nothing follows from the end of a child, whatever its siblings are."""
+    return ended.restart == "temporary" or (ended.restart == "transient" and not failed)
 
 
 def _affected(strategy: RestartStrategy, children: Sequence[Child], ended: Child) -> Sequence[Child]:
