@@ -14,9 +14,10 @@ import pytest
 
 from llmagent_os.agent.loop import Agent, Turn
 from llmagent_os.core.errors import InvalidRequest
-from llmagent_os.core.records import GenerateRequest, Json, Question, Sought
+from llmagent_os.core.records import Document, GenerateRequest, Json, Place, Question, Sought
 from llmagent_os.core.sys import Sys
 from llmagent_os.kernel.process import Program
+from llmagent_os.knowledge.memory import Memory
 from llmagent_os.plugins import hookimpl
 from llmagent_os.tools.toolkit import ToolKit
 from tests.stand_ins.gateway import Gate, gate
@@ -280,6 +281,40 @@ async def test_what_a_program_remembers_it_recalls_and_forgets(tmp_path: Path) -
         assert other == [[], 0, []]  # it is the miller's
         told = await sys.wait(await sys.spawn("recaller", "what became of the mill?", "miller~once-3"))
         assert told == [[args["text"]], 1, []]
+
+
+async def test_memories_are_seen_changed_and_forgotten_by_whose_they_are(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "[]")
+    async with gate(shell.data) as api:
+        kept, run = Memory(api.system.knowledge), partial(asyncio.to_thread, shell.run)
+        mine, shared = Place("default", "clerk", "admin"), Place("default", "clerk")
+        for at, city in ((1.0, "Paris"), (2.0, "Rome")):
+            await kept.keep(mine, Document("", f"Ann lives in {city}", "Ann", at), "Ann's home")
+        await kept.keep(shared, Document("", "The office opens at nine"))
+        await api.system.knowledge.add(mine, [Document("house.md", "no memory")])
+        told = (await api.get("/v1/memory?agent=clerk"))[1]["memories"]
+        assert [each["text"] for each in told] == ["Ann lives in Rome", "The office opens at nine"]
+        number = told[0]["memory"]
+        shown = (await run("memory", "show", str(number))).stdout
+        assert "Ann lives in Rome" in shown
+        assert [each["text"] for each in (await api.get(f"/v1/memory/{number}"))[1]["before"]] == ["Ann lives in Paris"]
+        assert "changed" in (await run("memory", "edit", str(number), "Ann lives in Oslo")).stderr
+        exported = [json.loads(line) for line in (await run("memory", "export")).stdout.splitlines()]
+        (ann,) = (each for each in exported if each["title"] == "Ann")
+        assert ann["text"] == "Ann lives in Oslo" and len(ann["before"]) == 2
+        _, made = await api.post("/v1/keys", {"name": "bob", "scopes": ["chat"]})
+        bob = {"Authorization": f"Bearer {made['key']}"}
+        _, seen = await api.ask("GET", "/v1/memory", headers=bob)
+        assert [each["text"] for each in seen["memories"]] == ["The office opens at nine"]
+        hidden, common = f"/v1/memory/{ann['memory']}", f"/v1/memory/{seen['memories'][0]['memory']}"
+        for method in ("GET", "PUT", "DELETE"):
+            body = {"json": {"text": "Ann is gone"}} if method == "PUT" else {}
+            assert (await api.ask(method, hidden, headers=bob, **body))[0] == 404
+        assert (await api.ask("DELETE", common, headers=bob))[0] == 403
+        assert (await run("memory", "forget")).returncode == 1
+        assert "forgot 1" in (await run("memory", "forget", str(ann["memory"]))).stderr
+        assert "forgot 1" in (await run("memory", "forget", "--since", "3600", "--agent", "clerk")).stderr
+        assert (await api.get("/v1/memory"))[1]["memories"] == []
 
 
 async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path) -> None:

@@ -1,47 +1,88 @@
-"""What a model takes of memory: what `doctor` says of it is what is measured."""
+"""What agents remember: each thing once, of a matter the newest, with what it was before."""
 
 from __future__ import annotations
 
-import gc
-from pathlib import Path
+import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llmagent_os.core.records import ModelSpec
-from llmagent_os.llm.known import KNOWN, known_model
-from llmagent_os.llm.memory import REST, SLOTS, WINDOW, longest, machine, needed
-from llmagent_os.monitoring.memory import resident
+from llmagent_os.core.records import Document, Place
+from llmagent_os.knowledge.memory import Memory, alike
+from tests.stand_ins.knowledge import HERE, found, knowledge
 
-
-def test_a_window_grows_with_the_room_up_to_what_the_model_was_trained_for() -> None:
-    model = known_model("default")
-    assert model is not None
-    assert longest(model, 1, model.size) == 0
-    windows = [longest(model, 2, room * 1e9) for room in (1.4, 2, 4, 100)]
-    assert windows == sorted(windows) and windows[-1] == model.trained
-    assert all(needed(model, 2, window) <= room * 1e9 for window, room in zip(windows, (1.4, 2, 4), strict=False))
+TEA = "Ann likes green tea with honey in the morning before work."
 
 
-def test_the_machine_says_what_it_has() -> None:
-    total, free = machine()
-    assert 0 < free <= total and 0 < resident() < total
+def memory(text: str, at: float | None = None) -> Document:
+    return Document("", text, at=at)
 
 
-def test_the_default_model_stays_below_the_promised_memory() -> None:
-    assert needed(next(each for each in KNOWN if each is known_model("default"))) < 2.05e9
+@pytest.mark.parametrize(
+    "other",
+    [
+        "ann likes green tea with honey in the morning, before work",
+        "Ann really likes green tea with honey in the mornings before work!",
+        "Before work, Ann likes green tea with honey in the morning.",
+        "Ann likes green tea with hoeny in the morning before work.",
+        "Ann likes green tea with honney in the morning before work.",
+    ],
+)
+def test_what_says_the_same_is_alike(other: str) -> None:
+    assert alike(TEA, other) and alike(other, TEA)
 
 
-@pytest.mark.model
-async def test_an_engine_takes_what_was_said(tiny_model: Path) -> None:
-    from llmagent_os.llm.llamacpp import open_engine  # noqa: PLC0415 - its extra may not be there
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (TEA, "Bob likes green tea with honey in the morning before work."),
+        (TEA, "Ann does not like green tea with honey in the morning before work."),
+        (TEA, "Ann likes green tea in the morning before work."),
+        ("Ann owes Bob money", "Bob owes Ann money"),
+        ("The door code of the cellar is 4711", "The door code of the cellar is 4712"),
+        ("It was Marta who called about the lease", "It was Marla who called about the lease"),
+        ("会议在星期三", "会议在星期四"),
+    ],
+)
+def test_what_says_something_else_is_not(one: str, other: str) -> None:
+    assert not alike(one, other) and not alike(other, one)
 
-    tiny = known_model("tiny")
-    assert tiny is not None
-    gc.collect()
-    before = resident()
-    engine = await open_engine(ModelSpec("tiny", "llamacpp", str(tiny_model)))
-    try:
-        said = needed(tiny, SLOTS, WINDOW) - REST
-        assert 0.8 * said < resident() - before < said + REST
-    finally:
-        await engine.close()
+
+async def test_the_same_is_kept_once_also_when_it_comes_twice_at_once() -> None:
+    kept = Memory(knowledge())
+    sources = await asyncio.gather(*(kept.keep(HERE, memory(text)) for text in (TEA, TEA.upper(), "Bob has a dog.")))
+    assert sources[0] == sources[1] != sources[2]
+    assert await kept.keep(Place("there"), memory(TEA)) == sources[0]  # elsewhere it is not known
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["Paris", "Rome", "Oslo"]), st.integers(1, 6)), min_size=1, max_size=8))
+def test_of_a_matter_the_latest_is_known_and_the_rest_is_kept(said: list[tuple[str, int]]) -> None:
+    async def told() -> None:
+        known = knowledge()
+        kept = Memory(known)
+        for city, at in said:
+            source = await kept.keep(HERE, memory(f"Ann lives in {city}", float(at)), "Ann's home")
+        hits = await found(known, "where does Ann live?")
+        latest = max(at for _, at in said)
+        assert [hit.at for hit in hits] == [latest]
+        assert hits[0].text in [f"Ann lives in {city}" for city, at in said if at == latest]
+        history = kept.history(HERE, source)
+        assert {each["text"] for each in history} | {hits[0].text} == {f"Ann lives in {city}" for city, _ in said}
+        assert [each["at"] for each in history] == sorted((each["at"] for each in history), reverse=True)
+        assert await known.remove(HERE, source) == 1
+        assert kept.history(HERE, source) == [] and await found(known, "where does Ann live?") == []
+
+    asyncio.run(told())
+
+
+async def test_a_memory_is_changed_and_a_person_that_is_erased_takes_all_of_it_along() -> None:
+    known, place = knowledge(), Place("here", "bob", "ann")
+    kept = Memory(known)
+    source = await kept.keep(place, memory("Ann lives in Paris"))
+    assert await kept.edit(place, source, "Ann lives in Rome", ()) and not await kept.edit(HERE, source, "x", ())
+    (exported,) = known.export("here", "ann")
+    assert exported["texts"] == ["Ann lives in Rome"] and exported["before"][0]["text"] == "Ann lives in Paris"
+    assert await known.erase("here", "ann", ()) == 1
+    assert known._store._reader.execute("SELECT count(*) FROM earlier").fetchone() == (0,)  # type: ignore[attr-defined]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import InvalidRequest
-from ..core.records import SHARED, Call, Document, Json, Place
-from ..knowledge.base import Knowledge, Said
+from ..core.errors import InvalidRequest, NotFound
+from ..core.records import SHARED, Call, Document, Json, Place, Sought
+from ..knowledge.base import Knowledge, Known, Said
 from ..knowledge.folders import sync
+from ..knowledge.memory import MEMORY, Memory
 from ..knowledge.readers import read
 from ..security.administration import Deed
 from ..security.identity import Caller
@@ -46,7 +47,42 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
         done = await sync(knowledge, meant(call, by), where, tags, trusted, own=data)
         return done.told()
 
-    return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder}
+    return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder, **_memories(knowledge)}
+
+
+def _memories(knowledge: Knowledge) -> dict[str, Deed]:
+    """What changes memories: the caller's own; with the scope `agents:write` also those that are everybody's."""
+    memory = Memory(knowledge)
+
+    async def edit(call: Call, by: Caller) -> Json:
+        (known,) = _seen(knowledge, by, call.args["memory"], 1)
+        origins = (f"person {call.principal}",) if known.place.principal == SHARED else ()
+        await memory.edit(known.place, known.source, call.args["text"], origins)
+        return {"memory": knowledge.of(known.place, known.source)[0].document}
+
+    async def forget(call: Call, by: Caller) -> Json:
+        args, gone = call.args, 0
+        for known in _seen(knowledge, by, args["memory"], 1 if args["memory"] else -1, args["agent"], args["since"]):
+            gone += await knowledge.remove(known.place, known.source)
+        return {"forgotten": gone}
+
+    return {"memory.edit": edit, "memory.forget": forget}
+
+
+def _seen(
+    knowledge: Knowledge, by: Caller, number: int, limit: int, agent: str | None = None, since: float = 0.0
+) -> list[Known]:  # fmt: skip
+    """A memory by its number, or without one all that were written since; raises NotFound, and where it is not theirs
+    to change.
+    """
+    places = knowledge.places(by.tenant, agent, by.sight)
+    found = knowledge.documents(places, Sought("", source=MEMORY), max(number - 1, 0), limit)
+    found = [each for each in found if (each.document == number if number else each.added >= since)]
+    if number and not found:
+        raise NotFound(f"there is no memory {number}; see: llmagent-os memory list", kind="memory", name=str(number))
+    if any(each.place.principal != by.principal for each in found):
+        by.need("agents:write")
+    return found
 
 
 def _tags(given: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -34,6 +34,7 @@ COMMANDS = {
     "boards": ("teamwork", "See the values that agents share, and what they were."),
     "topics": ("teamwork", "See the messages that agents share, and try dead letters again."),
     "knowledge": ("knowledge", "Add, search and remove what agents know."),
+    "memory": ("memory", "See, change and forget what agents remember."),
     "files": ("files", "List, get and put the files that an agent works on."),
     "keys": ("keys", "Mint, list and revoke keys."),
     "tenants": ("tenants", "See and say what a tenant may use."),

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
+from ..core.errors import NotFound
 from ..core.records import Hidden, Place, Sought
+from ..knowledge.base import Known
+from ..knowledge.memory import MEMORY, Memory
 from .desk import Desk, Here
 from .rest_files import BYTES, sent
 from .routes import Route
@@ -72,6 +75,27 @@ class Synced(Told):
     folder: str = Field(min_length=1)
 
 
+class Remembered(BaseModel):
+    """Whose memories, and from which number on."""
+
+    agent: str | None = Field(None, description="what this agent remembers; what all do without")
+    after: int = 0
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class Edited(BaseModel):
+    """What a memory is to say."""
+
+    text: str = Field(min_length=1, max_length=100_000)
+
+
+class Undone(BaseModel):
+    """Which memories are forgotten."""
+
+    since: float = Field(description="seconds since the epoch")
+    agent: str | None = None
+
+
 class Knowing:
     """The handlers."""
 
@@ -83,6 +107,12 @@ class Knowing:
         router.post("/v1/knowledge/sync")(self.sync)
         router.put(documents, openapi_extra=BYTES)(self.add)
         router.delete(documents)(self.remove)
+        memories, one = "/v1/memory", "/v1/memory/{memory}"
+        router.get(memories)(self.memories)
+        router.delete(memories)(self.undo)
+        router.get(one)(self.memory)
+        router.put(one)(self.edit)
+        router.delete(one)(self.forget)
         return router
 
     async def list(self, here: Here, query: Annotated[Listed, Query()]) -> dict[str, Any]:
@@ -113,6 +143,40 @@ class Knowing:
         """Have what is known of a folder be what is in it; what cannot be read is told with why."""
         done: dict[str, Any] = await here.sys.act("knowledge.sync", **body.model_dump())
         return done
+
+    async def memories(self, here: Here, query: Annotated[Remembered, Query()]) -> dict[str, Any]:
+        """What agents remember that the caller may see, by number, with its text."""
+        known, sought = here.system.knowledge, Sought("", source=MEMORY)
+        found = known.documents(seen(here, query.agent), sought, query.after, query.limit)
+        return {"memories": [_remembered(here, each) for each in found]}
+
+    async def memory(self, here: Here, memory: int) -> dict[str, Any]:
+        """A memory, with what it said before, the latest first."""
+        known = here.system.knowledge
+        found = known.documents(seen(here, None), Sought("", source=MEMORY), memory - 1, 1)
+        if not found or found[0].document != memory:
+            raise NotFound(f"there is no memory {memory}", kind="memory", name=str(memory))
+        before = Memory(known).history(found[0].place, found[0].source)
+        return _remembered(here, found[0]) | {"before": before}
+
+    async def edit(self, here: Here, memory: int, body: Edited) -> dict[str, Any]:
+        """Have a memory say something else; what it said is kept. It has another number then."""
+        done: dict[str, Any] = await here.sys.act("memory.edit", memory=memory, text=body.text)
+        return done
+
+    async def forget(self, here: Here, memory: int) -> dict[str, Any]:
+        """Forget a memory, with all that it said before."""
+        done: dict[str, Any] = await here.sys.act("memory.forget", memory=memory, agent=None, since=0.0)
+        return done
+
+    async def undo(self, here: Here, query: Annotated[Undone, Query()]) -> dict[str, Any]:
+        """Forget all that was remembered since a moment, by an agent or by all."""
+        done: dict[str, Any] = await here.sys.act("memory.forget", memory=0, **query.model_dump())
+        return done
+
+
+def _remembered(here: Desk, known: Known) -> dict[str, Any]:
+    return {"memory": known.document, **known.told(), "text": "\n".join(here.system.knowledge.read(known))}
 
 
 def seen(here: Desk, agent: str | None) -> dict[int, Place]:

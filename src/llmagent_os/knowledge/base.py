@@ -182,12 +182,13 @@ class Knowledge:
 
     # -- what changes it
 
-    async def add(self, place: Place, documents: Iterable[Document]) -> int:
+    async def add(self, place: Place, documents: Iterable[Document], was: tuple[Any, ...] | None = None) -> int:
         """Take in documents, in place of those of the same sources; returns how many passages they have.
 
         What is known already, word for word, stays as it is. They go in in several commits; a small source whole, what
         was of a large one goes when it is all there. Broken off in between, the next time replaces what there is.
-        Raises InvalidRequest for a source that is no name. `documents` may take their time.
+        Raises InvalidRequest for a source that is no name. `documents` may take their time. `was` is noted as what a
+        single small one takes the place of (see `note`).
         """
         sources = await self._aside(_by_source, documents)
         await self._ready()
@@ -200,7 +201,7 @@ class Knowledge:
                 if size >= BATCH:
                     passages += await self._write(place, batch)
                     batch, size = [], 0
-            return passages + (await self._write(place, batch) if batch else 0)
+            return passages + (await self._write(place, batch, was) if batch else 0)
 
     def _new(self, place: int | None, found: Sequence[Document]) -> list[Document]:
         """The documents of one source, with the hash of all; none where they are known."""
@@ -210,12 +211,36 @@ class Knowledge:
             return []
         return [replace(each, hash=about) for each in found]
 
-    async def _write(self, place: Place, documents: Sequence[Document]) -> int:
+    async def _write(self, place: Place, documents: Sequence[Document], was: tuple[Any, ...] | None = None) -> int:
         statements, number = self._placed(place)
+        statements += [] if was is None else [("memory.earlier", (number, *was))]
         old = await self._aside(self._of, number, {each.source for each in documents})
         rows = await self._aside(self._rows, number)
         await self._change(place, number, rows.parts(documents, old), statements, old)
         return rows.passages
+
+    async def note(self, place: Place, was: tuple[Any, ...]) -> None:
+        """Keep what a source said before: (source, text, origins, at, until)."""
+        await self._append([("memory.earlier", (self._places[place], *was))], lambda: None)
+
+    def earlier(self, place: Place, source: str) -> list[tuple[Any, ...]]:
+        """What was noted of a source, the latest first: (text, origins, at, until)."""
+        self._load()
+        return self._store.read("memory.was", self._places.get(place), source)
+
+    def of(self, place: Place, source: str) -> list[Known]:
+        """The documents of a source."""
+        self._load()
+        return [_known(row, place) for row in self._store.read("know.of", self._places.get(place), source)]
+
+    def only(self, place: Place) -> dict[int, Place]:
+        """A place and no other, for `search`; nothing where nothing is known there."""
+        self._load()
+        return {self._places[place]: place} if place in self._places else {}
+
+    def read(self, known: Known) -> list[str]:
+        """The texts of a document's passages."""
+        return [text for _, text in self._store.read("know.texts", known.first, known.last)]
 
     async def remove(self, place: Place, source: str) -> int:
         """Forget what is from a source; returns how many documents that were. Broken off, it is to be asked again."""
@@ -225,7 +250,8 @@ class Knowledge:
             if number is None:
                 return 0
             old = await self._aside(self._of, number, [source])
-            await self._change(place, number, (await self._aside(self._rows, number)).parts([], old), (), old)
+            parts = (await self._aside(self._rows, number)).parts([], old)
+            await self._change(place, number, parts, [("memory.drop", (number, source))], old)
             return len(old)
 
     def _rows(self, place: int) -> Rows:
@@ -276,8 +302,10 @@ class Knowledge:
         for known in self.documents(
             [n for n, each in self.places(tenant).items() if each.principal == principal], limit=-1
         ):
-            texts = [text for _, text in self._store.read("know.texts", known.first, known.last)]
-            yield {**known.told(), "texts": texts}
+            before = [
+                {"text": row[0], "at": row[2], "until": row[3]} for row in self.earlier(known.place, known.source)
+            ]
+            yield {**known.told(), "texts": self.read(known), **({"before": before} if before else {})}
 
     async def erase(self, tenant: str, principal: str, data: Iterable[bytes]) -> int:
         """See `core.ports.Personal`."""

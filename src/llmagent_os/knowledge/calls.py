@@ -13,19 +13,18 @@ from ..core.ports import Syscall, own, uncovered
 from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, agent_of
 from ..kernel.process import Process
 from . import grounding
-from .base import Knowledge, digest
+from .base import Knowledge
 from .facts import FactBase
+from .memory import Memory
 from .reasoning import Answered, unmarked
 from .sentences import Claim
 
-MEMORY = "memory/"
-"""How the sources of memories begin."""
 MOST = 50  # passages that are recalled at once
 LONGEST = 100_000  # characters of a memory
 SOUGHT = {"text": by.TEXT, "limit": by.WHOLE, "source": by.TEXT, "tags": (list, tuple), "since": (int, float),
           "until": (int, float)}  # fmt: skip
 ASKED = {"question": by.TEXT, "about": by.TEXT, "check": by.TEXT, "limit": by.WHOLE, "at": (int, float)}
-KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple)}
+KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple), "about": by.TEXT, "at": (int, float)}
 
 
 class Calls:
@@ -35,6 +34,7 @@ class Calls:
 
     def __init__(self, knowledge: Callable[[], Knowledge], facts: Callable[[], FactBase]) -> None:
         self._knowledge, self._facts = knowledge, facts
+        self._kept: tuple[Knowledge, Memory] | None = None
 
     def table(self) -> dict[str, Syscall]:
         """The rows of the syscall table; `syscalls` of a grant covers them."""
@@ -107,18 +107,24 @@ class Calls:
     async def remember(self, call: Call, process: Process) -> str:
         """Keep a text, with whose words the process had seen; returns the source it can be forgotten by.
 
-        The same text again is the same memory.
+        What says the same as a memory is that memory. What is `about` a matter takes the place of what was remembered
+        about it, unless that is so since later (`at`, seconds since the epoch; now, where it is not said).
         """
-        text = call.args["text"]
+        text, about = call.args["text"], call.args.get("about") or ""
         if not text.strip() or len(text) > LONGEST:
             raise InvalidRequest(f"a memory has between 1 and {LONGEST} characters", parameter="text")
-        title, tags = call.args.get("title") or "", tuple(map(str, call.args.get("tags") or ()))
-        source = MEMORY + digest(f"{title}\n{text}".encode())
+        title, tags = call.args.get("title") or about, tuple(map(str, call.args.get("tags") or ()))
         place, origins = _own(call, process), process.made_of()
         if place.principal == SHARED:  # others recall it, whom nobody vouches for
             origins = list(dict.fromkeys((*origins, _person(call))))
-        await self._knowledge().add(place, [Document(source, text, title, None, tags, tuple(origins))])
-        return source
+        memory = Document("", text, title, call.args.get("at"), tags, tuple(origins))
+        return await self._memory().keep(place, memory, about)
+
+    def _memory(self) -> Memory:
+        known = self._knowledge()
+        if self._kept is None or self._kept[0] is not known:
+            self._kept = known, Memory(known)
+        return self._kept[1]
 
     async def forget(self, call: Call, process: Process) -> int:
         """Forget what the agent has from a source, for whoever it works for; returns how many documents that were."""

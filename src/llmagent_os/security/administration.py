@@ -59,6 +59,8 @@ ACTS: Mapping[str, Act] = {
     "knowledge.drop_rules": Act("chat", "Remove a file of rules."),
     "knowledge.extract": Act("chat", "Read facts in documents.", 86400.0),
     "knowledge.sync": Act("system", "Have what is known of a folder be what is in it.", 86400.0),
+    "memory.edit": Act("chat", "Have a memory of an agent's say something else.", 600.0),
+    "memory.forget": Act("chat", "Forget memories of agents.", 600.0),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
     "processes.trigger": Act("processes:write", "Store a trigger, or change one."),

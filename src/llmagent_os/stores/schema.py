@@ -194,7 +194,14 @@ CREATE TABLE segment(
     data BLOB NOT NULL, vectors BLOB, UNIQUE(place, first)); -- see `knowledge.segments`
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
+SEVENTH = """
+CREATE TABLE earlier( -- what a memory said before
+    n INTEGER PRIMARY KEY, place INTEGER NOT NULL, source TEXT NOT NULL, text TEXT NOT NULL, origins TEXT NOT NULL,
+    at REAL, until REAL);
+CREATE INDEX earlier_of ON earlier(place, source);
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
 VERSION = len(MIGRATIONS)
 
 

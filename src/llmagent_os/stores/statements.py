@@ -133,6 +133,8 @@ WRITES = {
     "know.segment": "INSERT OR REPLACE INTO segment(place, first, last, passages, rev, model, bare, data, vectors) "
     "VALUES (?,?,?,?,?,?,?,?,?)",
     "know.drop_segment": "DELETE FROM segment WHERE place = ? AND first = ?",
+    "memory.earlier": "INSERT INTO earlier(place, source, text, origins, at, until) VALUES (?,?,?,?,?,?)",
+    "memory.drop": "DELETE FROM earlier WHERE place = ? AND source = ?",
     "fact.add": f"INSERT INTO fact({FACT}) VALUES ({','.join('?' * 14)})",
     "fact.drop": "DELETE FROM fact WHERE fact = ?",
     "fact.end": "UPDATE fact SET until = ? WHERE fact = ?",
@@ -287,6 +289,8 @@ READS = {
     "know.segment": "SELECT model, data, vectors FROM segment WHERE place = ? AND first = ?",
     "know.unfound": "SELECT DISTINCT place FROM document WHERE last >= first AND place NOT IN "
     "(SELECT place FROM segment)",
+    "memory.was": "SELECT text, origins, at, until FROM earlier WHERE place = ? AND source = ? "
+    "ORDER BY at DESC, n DESC",
     "fact.all": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
     "fact.of": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON fact = value",
     "fact.list": f"SELECT {FACT} FROM fact WHERE place IN (SELECT value FROM json_each(?1)) "

@@ -1,0 +1,151 @@
+"""What agents remember: each thing once, and of a matter the newest, with all that was said of it before.
+
+A memory is a document of an agent's, under a name of its own. One that is about a matter takes the place of what was
+remembered about that; what it takes the place of is kept with its times, and found by nobody who does not ask for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from ..core import codec
+from ..core.records import Document, Json, Place, Sought
+from . import words
+from .base import Knowledge, digest
+
+MEMORY = "memory/"
+"""How the sources of memories begin."""
+ABOUT = MEMORY + "about/"
+"""How those begin that are about a matter."""
+ALIKE = 5  # memories that one which comes is compared with: those that share its words
+TYPED = 6  # words, of which one may be mistyped
+LEAST = 5  # letters that a stem has, at least, that may be mistyped
+
+_WORD = re.compile(r"\w+")
+_FILLERS = frozenset(
+    [
+        "actually",
+        "already",
+        "also",
+        "always",
+        "indeed",
+        "just",
+        "now",
+        "please",
+        "quite",
+        "really",
+        "then",
+        "too",
+        "very",
+    ]
+)
+_DENIES = frozenset(["no", "not", "nor"])
+_SAYS_NOTHING = (words.STOP | _FILLERS) - _DENIES
+
+
+class Memory:
+    """The memories in what is known."""
+
+    def __init__(self, known: Knowledge) -> None:
+        self._known = known
+        self._busy = WeakValueDictionary[Place, asyncio.Lock]()  # two that come at once are compared all the same
+
+    async def keep(self, place: Place, memory: Document, about: str = "") -> str:
+        """Keep a memory, and return the source that it is kept under; what is known already is not kept again.
+
+        Of what is `about` the same matter the latest by `at` is what is known (None: it is now); all else stays as
+        what was known before.
+        """
+        lock = self._busy.setdefault(place, asyncio.Lock())
+        async with lock:
+            if about:
+                return await self._about(place, memory, f"{ABOUT}{digest(about.casefold().encode())}")
+            same = await self._same(place, memory)
+            if same is None:
+                same = MEMORY + digest(f"{memory.title}\n{memory.text}".encode())
+                await self._known.add(place, [replace(memory, source=same)])
+            return same
+
+    async def edit(self, place: Place, source: str, text: str, origins: tuple[str, ...]) -> bool:
+        """Have a memory say something else, in somebody's words; what it said is kept. False where there is none."""
+        lock = self._busy.setdefault(place, asyncio.Lock())
+        async with lock:
+            was = self._now(place, source)
+            if was is not None:
+                await self._supersede(place, was, replace(was, text=text, origins=origins, at=time.time()))
+            return was is not None
+
+    async def _about(self, place: Place, memory: Document, source: str) -> str:
+        new = replace(memory, source=source, at=time.time() if memory.at is None else memory.at)
+        was = self._now(place, source)
+        later = was is None or (new.at or 0) >= (was.at or 0)
+        if was is None or (later and _plain(was.text) == _plain(new.text)):  # said again, it is so since later
+            await self._known.add(place, [new if was is None else replace(was, at=new.at)])
+        elif later:
+            await self._supersede(place, was, new)
+        elif _plain(was.text) != _plain(new.text):
+            await self._known.note(place, _earlier(new, was.at))
+        return source
+
+    async def _supersede(self, place: Place, was: Document, new: Document) -> None:
+        await self._known.add(place, [new], _earlier(was, new.at))
+
+    def _now(self, place: Place, source: str) -> Document | None:
+        for known in self._known.of(place, source):
+            text = "\n".join(self._known.read(known))
+            return Document(source, text, known.title, known.at, known.tags, known.origins)
+        return None
+
+    async def _same(self, place: Place, memory: Document) -> str | None:
+        """The source of a memory that says the same."""
+        here = self._known.only(place)
+        for hit in await self._known.search(here, Sought(memory.text[:1000], ALIKE, MEMORY)) if here else ():
+            told = hit.title == memory.title and not hit.source.startswith(ABOUT)
+            if told and len(hit.text) + len(memory.text) < 3000 and alike(hit.text, memory.text):
+                return hit.source
+        return None
+
+    def history(self, place: Place, source: str) -> list[dict[str, Json]]:
+        """What a memory said before, the latest first: from `at` on, `until` something else was so."""
+        names = ("text", "origins", "at", "until")
+        rows = [dict(zip(names, row, strict=True)) for row in self._known.earlier(place, source)]
+        return [row | {"origins": codec.loads(row["origins"])} for row in rows]
+
+
+def _earlier(was: Document, until: float | None) -> tuple[object, ...]:
+    return was.source, was.text, codec.dumps(list(was.origins)).decode(), was.at, until
+
+
+def alike(one: str, two: str) -> bool:
+    """Whether two texts say the same: in the same words but for endings, case, marks and words that say nothing, with
+    a part of them moved to the other end, or with a word mistyped here and there that is no name.
+    """
+    first, second = _plain(one), _plain(two)
+    if len(first) != len(second):
+        return False
+    if first == second or any(first == second[n:] + second[:n] for n in range(1, len(second))):
+        return True
+    names = {word.casefold() for text in (one, two) for word in _WORD.findall(text)[1:] if word[:1].isupper()}
+    named = {term for name in names for term in words.terms(name)}
+    other = [each for each in zip(first, second, strict=True) if each[0] != each[1]]
+    return len(other) * TYPED <= len(first) and all(_mistyped(*each) and not named & {*each} for each in other)
+
+
+def _plain(text: str) -> list[str]:
+    """The terms that a text says something by, in order."""
+    told: Iterable[str] = (word for word in _WORD.findall(text) if word.casefold() not in _SAYS_NOTHING)
+    return words.terms(" ".join(told))
+
+
+def _mistyped(one: str, two: str) -> bool:
+    """Whether two words are one letter apart, or two neighbours that changed places; neither is short, or a number."""
+    if max(len(one), len(two)) < LEAST or not (one + two).isalpha():
+        return False
+    begin = next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    one, two = one[begin:], two[begin:]
+    return one[1:] == two[1:] or one[1:] == two or one == two[1:] or (one[1::-1] + one[2:] == two)
