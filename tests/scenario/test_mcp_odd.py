@@ -60,6 +60,8 @@ async def test_an_odd_tool_costs_itself_names_keep_both_and_there_is_more_than_t
     assert (await call("odd_fine", {"a": 1}))["said"] == {"a": 1}  # though it is not what its schema promises
     assert "Returns: {" in tools["odd_fine"].spec.description
     assert await call("odd_null_schema") == '{"type":"hologram","data":"x"}\nbare\nok'
+    with pytest.raises(ToolFailed, match="no such user"):
+        await call("odd_get_user")
     # resources and prompts, beside a tool of the server's own of such a name
     (resources,) = [name for name in tools if name.startswith("odd_list_resources_")]
     assert "odd_list_resources" in tools

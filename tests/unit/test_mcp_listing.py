@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCResponse, ListToolsResult
+from mcp.types import CallToolResult, JSONRPCResponse, ListToolsResult
 
 from llmagent_os.core import codec
 from llmagent_os.tools import mcp_listing, mcp_stdio, mcp_tools
@@ -113,3 +113,46 @@ def test_a_long_line_that_is_no_result_is_read_as_ever() -> None:
     heard = mcp_stdio._parsed(codec.dumps(notice))
     assert isinstance(heard, SessionMessage) and heard.message.model_dump()["params"] == notice["params"]
     assert isinstance(mcp_stdio._parsed(b"[" + b"1," * 200_000), ValueError)
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"content": None}, []), ({}, []), ({"content": "plain"}, ["plain"]), ({"content": [None, "x"]}, ["x"]),
+        ({"content": {"type": "text", "text": "one"}}, ["one"]), ({"content": [{"type": "text", "text": 5}]}, ["5"]),
+        ({"content": [{"type": "text"}]}, [""]), ({"toolResult": [1]}, ["[1]"]),
+        ({"structuredContent": [1]}, ["[1]"]), (None, []), ([1], ["1"]), ("done", ["done"]),
+        ({"content": [{"type": "image", "data": None}]}, ['{"type":"image","data":null}']),
+    ],
+)  # fmt: skip
+async def test_a_call_s_result_is_taken_in_whatever_form_it_is_given(result: Any, said: list[str]) -> None:
+    heard = mcp_stdio._parsed(codec.dumps({"jsonrpc": "2.0", "id": 3, "result": result}))
+    message = await Listing().clean(heard)
+    taken = CallToolResult.model_validate(message.message.result, by_name=False)
+    assert [part.text for part in taken.content] == said and message.message.id == 3
+
+
+async def test_data_stays_data_and_a_picture_without_a_kind_is_one() -> None:
+    result = {"toolResult": {"a": 1}, "content": [{"type": "image", "data": "AAEC"}]}
+    heard = mcp_stdio._parsed(codec.dumps({"id": 3, "result": result}))  # nor is the protocol's version said
+    taken = CallToolResult.model_validate((await Listing().clean(heard)).message.result, by_name=False)
+    assert taken.structured_content == {"a": 1} and taken.content[0].mime_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"jsonrpc": "2.0", "id": 3, "error": "plain words"}', "plain words"),
+        (b'{"jsonrpc": "2.0", "id": 3, "error": {"code": null, "message": null}}', "it failed"),
+        (b'{"jsonrpc": "2.0", "id": 3, "result": null, "error": {"code": 1, "message": "m"}}', "m"),
+        (b'{"jsonrpc": "2.0", "id": 3, "result": {"a": ' + b"[" * 9000 + b"]" * 9000 + b"}}", "cannot be read"),
+    ],
+)
+def test_an_error_in_any_form_reaches_the_call_that_waits(line: bytes, said: str) -> None:
+    message = mcp_stdio._parsed(line)
+    assert message.message.id == 3 and said in message.message.error.message
+
+
+@pytest.mark.parametrize("line", [b"{not json", b'{"hello": 1}', b"null", b'"x"', b'{"id": 3, "method": 5}'])
+def test_what_is_no_answer_is_none(line: bytes) -> None:
+    assert isinstance(mcp_stdio._parsed(line), ValueError)

@@ -82,7 +82,7 @@ class MCPTool:
             return await self._ask(client, arguments, key)
         except MCPError as error:
             unheard = error.code == INVALID_REQUEST and "Session terminated" in error.message  # it has started anew
-            if unheard or error.code == CONNECTION_CLOSED:
+            if unheard or (error.code, error.message) == _LOST:
                 self._connection.lose(client)
                 raise _Lost(unheard) from error
             raise ToolFailed(f"{self.spec.name}: {error.message}", tool=self.spec.name) from error
@@ -92,6 +92,10 @@ class MCPTool:
     async def _ask(self, client: Client, arguments: dict[str, Json], key: str) -> Json:
         result = await client.call_tool(self._name, arguments, meta=cast(Any, {KEY: key}))
         return _result(self.spec.name, result)
+
+
+_LOST = CONNECTION_CLOSED, "Connection closed"
+"""What the SDK says itself: servers have the same code for whatever goes wrong with them."""
 
 
 class _Resources(MCPTool):
@@ -331,7 +335,8 @@ def _result(tool: str, result: CallToolResult) -> Json:
     parts = [_part(content.model_dump(mode="json", by_alias=True, exclude_none=True)) for content in result.content]
     texts = "\n".join(part for part in parts if isinstance(part, str))
     if result.is_error:
-        raise ToolFailed(f"{tool}: {texts or 'it failed'}", tool=tool)
+        told = texts or (codec.words(result.structured_content) if result.structured_content else "it failed")
+        raise ToolFailed(f"{tool}: {told}", tool=tool)
     files = [part for part in parts if not isinstance(part, str)]
     main = texts if result.structured_content is None else result.structured_content
     return {"result": main, "files": files} if files else main

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 from mcp.client import Transport
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCResponse, ToolAnnotations
-from pydantic import ValidationError
+from mcp.types import ContentBlock, JSONRPCResponse, ToolAnnotations
+from pydantic import TypeAdapter, ValidationError
 
 from ..core import codec
 from ..core.errors import InvalidRequest
@@ -27,6 +27,7 @@ HEAVY = 1 << 14  # bytes of a listing that is looked through in another process
 READING = 30.0  # seconds that it may take
 
 _CONTENT = frozenset({"text", "image", "audio", "resource", "resource_link"})
+_PART: TypeAdapter[Any] = TypeAdapter(ContentBlock)
 
 
 class Listing:
@@ -66,8 +67,8 @@ class Listing:
         result = message.message.result
         if isinstance(result.get("tools"), list):
             result["tools"] = await self._tools(result["tools"])
-        if isinstance(result.get("content"), list):
-            result["content"] = contents(result["content"])
+        if not result or result.keys() & _CALLED:
+            _answered(result)
         return message
 
     async def _tools(self, listed: list[Any]) -> list[dict[str, Json]]:
@@ -103,6 +104,22 @@ def _hinted(tool: dict[str, Json]) -> None:
             del tool["annotations"]
 
 
+_CALLED = frozenset({"content", "structuredContent", "toolResult", "isError"})
+"""What only the results of calls have; those of the first servers had `toolResult`."""
+
+
+def _answered(result: dict[str, Any]) -> None:
+    """Bring a call's result into the protocol's form: parts in a list, and data in an object."""
+    given = result.get("content")
+    parts = list(given) if isinstance(given, list) else [] if given is None else [given]
+    data = result.pop("structuredContent", result.pop("toolResult", None))
+    if isinstance(data, dict):
+        result["structuredContent"] = data
+    elif data is not None and not parts:
+        parts.append(data)
+    result["content"] = contents([part for part in parts if part is not None])
+
+
 def contents(listed: list[Any]) -> list[Json]:
     """The parts of a result, of which only so many are handed on: of what it gives itself, all."""
     if len(listed) > PARTS + 1:
@@ -111,7 +128,12 @@ def contents(listed: list[Any]) -> list[Json]:
 
 
 def _content(part: Any) -> Json:
-    """A part of a result; of a kind that the protocol does not know, as text."""
+    """A part of a result; of a kind or form that the protocol does not know, as text."""
     if isinstance(part, Mapping) and part.get("type") in _CONTENT:
-        return dict(part)
+        mended = {"mimeType": "application/octet-stream", **part} if part["type"] in ("image", "audio") else dict(part)
+        if part["type"] == "text" and not isinstance(said := part.get("text"), str):
+            mended["text"] = "" if said is None else codec.words(said)
+        with suppress(ValidationError):
+            _PART.validate_python(mended, by_name=False)
+            return mended
     return {"type": "text", "text": codec.words(part)}

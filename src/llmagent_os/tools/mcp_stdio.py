@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 from ..core import codec
 from .mcp_listing import contents
@@ -106,7 +106,28 @@ def _parsed(line: bytes) -> Heard:
             return SessionMessage(jsonrpc_message_adapter.validate_python(told, by_name=False))
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:
-        return error
+        return _mended(line) or error
+
+
+def _mended(line: bytes) -> Heard | None:
+    """An answer that is not in the protocol's form, as it is meant; None for what is no answer.
+
+    Whoever waits for it would wait until the call is given up.
+    """
+    try:
+        told = codec.loads(line)
+    except ValueError:
+        return _unread(line, "what it answered cannot be read") if line.lstrip().startswith(b"{") else None
+    if not isinstance(told, dict) or "method" in told or type(number := told.get("id")) not in (int, str):
+        return None
+    if (error := told.get("error")) is not None:
+        said = error.get("message") if isinstance(error, dict) else error
+        data = ErrorData(code=INTERNAL_ERROR, message=codec.words(said) if said else "it failed")
+        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=data))
+    if "result" not in told:
+        return None
+    result = told["result"] if isinstance(told["result"], dict) else {"content": told["result"]}
+    return SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=number, result=result))
 
 
 def _cut(line: bytes) -> dict[str, Any] | None:
@@ -126,9 +147,14 @@ def _cut(line: bytes) -> dict[str, Any] | None:
 def _too_long(line: bytes) -> Heard:
     """What a call is told whose answer is too long, if its beginning says which one that is."""
     text = f"it answered with more than {LARGEST} bytes"
+    return _unread(line, text) or ValueError(text)
+
+
+def _unread(line: bytes, text: str) -> Heard | None:
+    """The error that a call is told of whose answer is not read, where that says at its beginning which one it is."""
     found = _ID.search(line[:1000])
     if found is None:
-        return ValueError(text)
+        return None
     identifier = found[1].decode(errors="replace")
     number: int | str = identifier.strip('"') if identifier.startswith('"') else int(identifier)
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=INTERNAL_ERROR, message=text)))
