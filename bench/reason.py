@@ -3,25 +3,32 @@
     apt-get install wordnet-base      # the facts: /usr/share/wordnet/data.noun
     python bench/reason.py [--data FOLDER] [--json]
 
-CPU seconds of this process. 335,000 facts: words, glosses, hypernyms, parts. Hypernymy is transitive, parts are
-inherited.
+CPU seconds of this process: of the reasoner alone, then of facts in a store (`--joined 0` leaves that out).
+335,000 facts: words, glosses, hypernyms, parts. Hypernymy is transitive, parts are inherited.
 Proofs are checked by `reason_check`, which shares no code with what is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import reason_check
 from common import Report, run, say
 
-from llmagent_os.knowledge.rules import Fact, Given, Program, Reasoner, explain
+from llmagent_os.core.records import Place
+from llmagent_os.knowledge.base import Knowledge
+from llmagent_os.knowledge.facts import FactBase
+from llmagent_os.knowledge.rules import Fact, Given, Program, Reasoner, Statement, explain
+from llmagent_os.stores.sqlite import SQLiteStore
 
 RULES = """
 is_a(X, Y) :- hypernym(X, Y).
@@ -117,6 +124,50 @@ def measure(report: Report, given: argparse.Namespace) -> None:
     for words in wrong[:3]:
         say(words)
     report.add("proofs", f"refused of {given.proofs} by the checker", len(wrong), "", at_most=0)
+    if given.joined:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(joined(report, known, nouns, Path(folder)))
+
+
+async def joined(report: Report, known: list[Row], nouns: list[str], folder: Path) -> None:
+    """The same questions asked of facts that are kept: as somebody asks who waits for the answer."""
+    store = SQLiteStore(folder / "facts.db")
+
+    async def append(statements: Any, then: Callable[[], None]) -> None:
+        store.write(statements)
+        then()
+
+    knowledge, here = Knowledge(store, append), Place("bench")
+    facts = FactBase(knowledge, store)
+
+    async def timed(work: Callable[[str], Awaitable[object]]) -> float:
+        taken = []
+        for noun in nouns:
+            start = time.process_time()
+            await work(noun)
+            taken.append(time.process_time() - start)
+        return statistics.median(taken) * 1000
+
+    start = time.process_time()
+    await facts.put_rules(here, "wordnet.rules", RULES)
+    await facts.add(here, [Statement(*row[:1], name, row[1][:1000], source=why.source) for name, row, why in known])
+    report.add("joined", f"{len(known)} facts kept", time.process_time() - start, "s CPU")
+    places, start = knowledge.places("bench"), time.process_time()
+    await facts.infer(places, 'is_a("", X)')
+    await facts.infer(places, 'has_part("", X)')
+    report.add("joined", "the first question, which reads them", time.process_time() - start, "s CPU")
+    report.add("joined", "inherited parts, each with its proof and its sentence",
+               await timed(lambda noun: facts.infer(places, f'has_part("{noun}", X)', 50)), "ms CPU")  # fmt: skip
+    state = await facts.state(places, lambda state: state)
+    asked = (lambda noun=noun: state.reasoner.ask(f'is_a("{noun}", X)') for noun in nouns)
+    report.add("joined", "ancestors, no proof", each(asked), "ms CPU", at_most=0.1)
+
+    async def one(noun: str) -> None:
+        await facts.add(here, [Statement(f"new {noun}", "hypernym", noun)])
+        await facts.state(places, lambda state: None)
+
+    report.add("joined", "a fact added: committed, and taken in", await timed(one), "ms CPU", at_most=1)
+    facts.close(), knowledge.close(), store.close()
 
 
 def refused(
@@ -136,4 +187,4 @@ def refused(
 if __name__ == "__main__":
     run("reason", __doc__, measure, data=(str, "/usr/share/wordnet", "the folder with data.noun"),
         questions=(int, 1000, "nouns that are asked about"), proofs=(int, 1000, "proofs that are checked"),
-        seed=(int, 1, "of chance"))  # fmt: skip
+        seed=(int, 1, "of chance"), joined=(int, 1, "0: the reasoner alone"))  # fmt: skip

@@ -163,6 +163,8 @@ class State:
 
     def _plainly(self, said: Statement) -> Statement:
         """A statement by the names that stand for things, without the sentence that says so."""
+        if not self._entities.merged and not said.sentence:
+            return said
         thing = self._entities.name(said.object) if isinstance(said.object, str) else said.object
         return replace(said, subject=self._entities.name(said.subject), object=thing, sentence="")
 
@@ -193,10 +195,8 @@ class State:
             self._clouds[said.predicate][said.origins] -= 1
 
     def _rows(self, keys: Iterable[Key]) -> Rows:
-        found: Rows = {}
-        for key in keys:
-            found |= {(name, row): given for name, row, given in rows(self._held(key))}
-        return found
+        held = (each for key in keys if key in self._groups for each in self._held(key))
+        return {(name, row): given for name, row, given in rows(held)}
 
     # -- what is asked
 

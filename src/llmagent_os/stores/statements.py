@@ -33,6 +33,7 @@ RESPONSES = "(space = 'response' OR space LIKE '%/response') AND at < ?"
 OVER = "period != '' AND period < strftime('%Y-%m-%d', ?, 'unixepoch')"  # a period is the beginning of a date
 FACT = "fact, place, subject, predicate, object, since, until, recorded, confidence, source, document, begin, "
 FACT += "sentence, origins"
+PLAIN_FACT = FACT.replace("sentence", "''")
 NEWEST = "(SELECT max(n) FROM call)"  # it stays, for the next row has the number after it
 ANSWERED = "space = 'approval' AND at < ? AND json_extract(CAST(value AS TEXT), '$.allowed') IS NOT NULL"
 REPLACED = "EXISTS (SELECT 1 FROM record AS newer WHERE newer.space = record.space AND newer.key = record.key "
@@ -291,7 +292,7 @@ READS = {
     "(SELECT place FROM segment)",
     "memory.was": "SELECT text, origins, at, until FROM earlier WHERE place = ? AND source = ? "
     "ORDER BY at DESC, n DESC",
-    "fact.all": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
+    "fact.all": f"SELECT {PLAIN_FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
     "fact.of": f"SELECT {FACT} FROM json_each(?) CROSS JOIN fact ON fact = value",
     "fact.list": f"SELECT {FACT} FROM fact WHERE place IN (SELECT value FROM json_each(?1)) "
     "AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR predicate = ?3) AND (?4 IS NULL OR source = ?4) "
