@@ -68,7 +68,7 @@ def free_port() -> int:
 
 async def enter(page: Tab, system: Running, where: str = "") -> None:
     await page.open(system.desktop())
-    await page.until("location.hash.startsWith('#/chat/')")
+    await page.until("/^#.chat.[^/]+.[^/]+$/.test(location.hash)")
     if where:
         await page.run(f"location.hash = {where!r}")
 
