@@ -4,6 +4,7 @@ export interface Place {
   page: string;
   parts: string[];
   search: URLSearchParams;
+  address: string;
 }
 
 export const FIRST = 'chat';
@@ -11,7 +12,7 @@ export const FIRST = 'chat';
 function read(): Place {
   const [path = '', search = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [page = '', ...parts] = path.split('/').map(decoded);
-  return { page: page || FIRST, parts: parts.filter(Boolean), search: new URLSearchParams(search) };
+  return { page: page || FIRST, parts: parts.filter(Boolean), search: new URLSearchParams(search), address: location.hash };
 }
 
 function decoded(part: string): string {
