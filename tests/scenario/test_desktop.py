@@ -144,6 +144,7 @@ async def test_a_process_is_found_and_ended_by_keyboard_and_its_trace_followed(
         await page.press("t")
         await page.until(f"location.hash === '#/run/{pid}'")
         await page.shows("calculator")
+        await page.until("Boolean(document.querySelector('.trace .rows-row'))")
         await page.run("document.querySelector('.trace .rows').focus()")
         await page.press("e")  # to the failure
         await page.shows("division by zero")
