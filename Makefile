@@ -96,10 +96,9 @@ web: web/node_modules/stamp ## build the desktop (takes Node 20 or newer; what i
 
 check-web: web/node_modules/stamp ## the desktop's types, and that what is committed is what its source makes
 	@npm --prefix web run --silent check
-	@npm --prefix web run --silent build >&2
-	@git diff --exit-code --stat -- src/llmagent_os/gateway/desktop || \
+	@npm --prefix web run --silent build -- --outDir ../build/desktop --emptyOutDir >&2
+	@diff -rq build/desktop src/llmagent_os/gateway/desktop || \
 		{ $(call say,the desktop that is committed is not what web/ makes: run \`make web\` and commit); exit 1; }
-	@test -z "$$(git status --porcelain -- src/llmagent_os/gateway/desktop)"
 
 web/node_modules/stamp: web/package-lock.json
 	@command -v npm >/dev/null || { $(call say,the desktop is built with Node 20 or newer and npm: install them and try again); exit 1; }
