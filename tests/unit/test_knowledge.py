@@ -207,7 +207,7 @@ async def test_a_table_of_many_rows_is_taken_back_row_by_row_and_not_by_all_rows
 
     async def append(statements: Sequence[tuple[str, tuple[Any, ...]]], then: Callable[[], None]) -> None:
         nonlocal written, largest
-        written += sum(len(values[-2]) for name, values in statements if name == "know.segment")
+        written += sum(len(values[-1]) for name, values in statements if name == "know.segment")
         largest = max(largest, len(statements))
         store.write(statements)
         then()

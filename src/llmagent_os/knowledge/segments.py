@@ -11,7 +11,7 @@ import struct
 from array import array
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import getrandbits
 from typing import Any
 
@@ -37,48 +37,35 @@ _INDEX = numpy.uint64(32)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Some passages: their numbers, how many words each has, the terms, where the entries of each begin, the entries.
-
-    `vectors` has a row of bytes for each passage (of nothing but zeros where it has none), by `model`.
-    """
+    """Some passages: their numbers, the words of each, the terms, where the entries of each begin, the entries."""
 
     passages: Any
     words: Any
     terms: Any
     begins: Any
     entries: Any
-    model: str = ""
-    vectors: Any = None
 
     @classmethod
-    def read(cls, data: bytes, model: str = "", vectors: bytes | None = None) -> Segment:
+    def read(cls, data: bytes) -> Segment:
         """From what `data` gave."""
         passages, terms, entries = _HEAD.unpack_from(data)
         parts, at = list[Any](), _HEAD.size
         for kind, count in (("<u4", passages), ("<u4", terms), ("<u4", terms + 1), ("<u4", entries), ("<u2", passages)):
             parts.append(numpy.frombuffer(data, kind, count, at))
             at += parts[-1].nbytes
-        rows = None if vectors is None else numpy.frombuffer(vectors, numpy.int8).reshape(passages, -1)
-        return cls(parts[0], parts[4], parts[1], parts[2], parts[3], model, rows)
+        return cls(parts[0], parts[4], parts[1], parts[2], parts[3])
 
     def data(self) -> bytes:
-        """As bytes, without the vectors."""
+        """As bytes."""
         head = _HEAD.pack(len(self.passages), len(self.terms), len(self.entries))
         parts = self.passages, self.terms, self.begins, self.entries, self.words
         return b"".join([head, *(each.tobytes() for each in parts)])
 
     @property
-    def bare(self) -> Any:
-        """The places of those passages that have no vector."""
-        if self.vectors is None:
-            return numpy.arange(len(self.passages))
-        return numpy.flatnonzero(~self.vectors.any(axis=1))
-
-    @property
     def size(self) -> int:
         """Bytes that it takes."""
-        parts = self.passages, self.words, self.terms, self.begins, self.entries, self.vectors
-        return sum(each.nbytes for each in parts if each is not None)
+        parts = self.passages, self.words, self.terms, self.begins, self.entries
+        return sum(each.nbytes for each in parts)
 
     def find(self, terms: Any) -> tuple[Any, Any, Any]:
         """Which of some terms are in it: their places among them, and where the entries of each begin and end."""
@@ -96,9 +83,7 @@ class Segment:
             return None
         index = numpy.cumsum(stay) - 1
         here = stay[self.entries & LONG]
-        vectors = None if self.vectors is None else self.vectors[stay]
-        made = _made(self._keys(index)[here], self.entries[here], self.passages[stay], self.words[stay])
-        return replace(made, model=self.model, vectors=vectors)
+        return _made(self._keys(index)[here], self.entries[here], self.passages[stay], self.words[stay])
 
     def _keys(self, index: Any) -> Any:
         terms: Any = numpy.repeat(self.terms, numpy.diff(self.begins)).astype(numpy.uint64)
@@ -116,18 +101,7 @@ def joined(first: Segment, second: Segment) -> Segment:
         numpy.concatenate(both)
         for both in ((first.entries, second.entries), (first.passages, second.passages), (first.words, second.words))
     )
-    made = _made(keys[order], often[order], passages, size)
-    model = first.model or second.model
-    if not model or {first.model, second.model} - {"", model}:
-        return made
-    return replace(made, model=model, vectors=numpy.concatenate(_vectors(first, second)))
-
-
-def _vectors(*segments: Segment) -> list[Any]:
-    """The vectors of segments, of which one has some."""
-    (length, *_) = [each.vectors.shape[1] for each in segments if each.vectors is not None]
-    return [numpy.zeros((len(each.passages), length), numpy.int8) if each.vectors is None else each.vectors
-            for each in segments]  # fmt: skip
+    return _made(keys[order], often[order], passages, size)
 
 
 def _made(keys: Any, often: Any, passages: Any, size: Any) -> Segment:
@@ -249,18 +223,17 @@ class Segments:
                 yield "know.drop_segment", (place, first)
             return
         rev = getrandbits(62)  # of what fails to be written, none is found
-        vectors = None if made.vectors is None else made.vectors.tobytes()
         last, count = int(made.passages[-1]), len(made.passages)
         self._keep(place, first, rev, made)
-        yield "know.segment", (place, first, last, count, rev, made.model, len(made.bare), made.data(), vectors)
+        yield "know.segment", (place, first, last, count, rev, made.data())
 
     def _segment(self, row: Row) -> Segment:
         kept = self._kept.get((row.place, row.first))
         if kept is not None and kept[0] == row.rev:
             self._kept.move_to_end((row.place, row.first))
             return kept[1]
-        ((model, data, vectors),) = self._reads.read("know.segment", row.place, row.first)
-        found = Segment.read(data, model, vectors)
+        ((data,),) = self._reads.read("know.segment", row.place, row.first)
+        found = Segment.read(data)
         self._keep(row.place, row.first, row.rev, found)
         return found
 

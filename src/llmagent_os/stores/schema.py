@@ -190,8 +190,7 @@ SIXTH = """
 DROP TABLE posting; -- what is in it is made anew from the passages, the next time that somebody looks
 CREATE TABLE segment(
     place INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, passages INTEGER NOT NULL,
-    rev INTEGER NOT NULL, model TEXT NOT NULL, bare INTEGER NOT NULL, -- passages without a vector by that model
-    data BLOB NOT NULL, vectors BLOB, UNIQUE(place, first)); -- see `knowledge.segments`
+    rev INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE(place, first)); -- see `knowledge.segments`
 """
 
 SEVENTH = """

@@ -131,8 +131,7 @@ WRITES = {
     "know.hash": "UPDATE document SET hash = ? WHERE document = ?",
     "know.passage": "INSERT INTO passage(passage, document, begin, text) VALUES (?,?,?,?)",
     "know.place": "INSERT INTO place(place, tenant, agent, principal) VALUES (?,?,?,?)",
-    "know.segment": "INSERT OR REPLACE INTO segment(place, first, last, passages, rev, model, bare, data, vectors) "
-    "VALUES (?,?,?,?,?,?,?,?,?)",
+    "know.segment": "INSERT OR REPLACE INTO segment(place, first, last, passages, rev, data) VALUES (?,?,?,?,?,?)",
     "know.drop_segment": "DELETE FROM segment WHERE place = ? AND first = ?",
     "memory.earlier": "INSERT INTO earlier(place, source, text, origins, at, until) VALUES (?,?,?,?,?,?)",
     "memory.drop": "DELETE FROM earlier WHERE place = ? AND source = ?",
@@ -287,7 +286,7 @@ READS = {
     "FROM json_each(?) JOIN passage ON passage = value JOIN document USING (document)",
     "know.segments": "SELECT place, first, last, passages, rev FROM json_each(?) CROSS JOIN segment ON place = value "
     "ORDER BY place, first",
-    "know.segment": "SELECT model, data, vectors FROM segment WHERE place = ? AND first = ?",
+    "know.segment": "SELECT data FROM segment WHERE place = ? AND first = ?",
     "know.unfound": "SELECT DISTINCT place FROM document WHERE last >= first AND place NOT IN "
     "(SELECT place FROM segment)",
     "memory.was": "SELECT text, origins, at, until FROM earlier WHERE place = ? AND source = ? "
