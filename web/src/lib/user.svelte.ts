@@ -1,6 +1,7 @@
 /** Who is logged in, and how they like the page. */
 import { ask, Refused } from './api';
 import { again } from './feed.svelte';
+import { go } from './route.svelte';
 import { speak } from './words.svelte';
 
 export interface Who {
@@ -28,7 +29,7 @@ export async function enter(): Promise<void> {
   speak(localStorage.getItem('language') ?? navigator.language);
   const ticket = /^#ticket=([\w-]+)$/.exec(location.hash)?.[1];
   if (ticket) {
-    history.replaceState(null, '', '/');
+    go('/', false);
     await login(`Ticket ${ticket}`).catch(() => {});
   }
   await look();

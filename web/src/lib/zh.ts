@@ -42,7 +42,7 @@ export const words: Record<string, string> = {
   'What agents may not do by themselves, and what they want to know. Nothing is done until somebody says yes.':
     '智能体不能自行做的事，以及它们想知道的事。得到同意之前什么都不会做。',
   'What is looked for': '要找什么', 'What is said here is kept on this machine and goes on after a crash.': '这里的内容保存在本机，崩溃后会继续。',
-  'What it does': '用途', 'What it is given: text, or JSON where it takes that': '输入：文本，或流程接受的 JSON', 'What shall {0} do?': '{0} 能帮你做什么？',
+  'What it does': '用途', 'What it is given: text, or JSON where it takes that': '输入：文本，或流程接受的 JSON', 'There is no agent yet': '还没有智能体', 'What shall {0} do?': '{0} 能帮你做什么？',
   'What to do or where to go': '做什么，或去哪里', 'Where it goes, and why not elsewhere': '由谁回答，以及为什么不是别的', Which: '哪一个',
   'Why so': '原因', Working: '工作时间', Write: '写消息', 'Write anew': '重新生成', 'YAML or JSON, of the whole definition': '整个定义的 YAML 或 JSON',
   all: '全部', 'all calls': '所有调用', allowed: '已允许', 'another name of {0}': '{0} 的别名', asks: '在询问', 'at hand when asked': '需要时打开',
