@@ -21,6 +21,7 @@ from llmagent_os.gateway.client import find as find_system
 from llmagent_os.gateway.rest_pages import PAGES
 from llmagent_os.gateway.server import Running
 from llmagent_os.gateway.server import running as run_system
+from llmagent_os.security.anomaly import AnomalySettings
 from llmagent_os.security.identity import OWNER
 from tests.stand_ins.bank import Bank
 from tests.stand_ins.browser import PROGRAM, Tab, tab
@@ -160,7 +161,8 @@ async def test_a_process_is_found_and_ended_by_keyboard_and_its_trace_followed(
 
 
 async def test_hostile_words_run_nothing_and_reach_nobody(tmp_path: Path, page: Tab, models_folder: Path) -> None:
-    async with gate(tmp_path / "data") as api:
+    large = AnomalySettings(most={"largest": 1e9, "tokens": 1e9})  # a line of a megabyte pauses its process otherwise
+    async with gate(tmp_path / "data", anomalies=large) as api:
         await api.script("script", *({"match": f"^{name}$", "text": text} for name, text in HOSTILE.items()))
         await api.post("/v1/agents", {"name": "clerk", "model": "script", "description": HOSTILE["script"]})
         for name in HOSTILE:
