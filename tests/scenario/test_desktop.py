@@ -193,7 +193,7 @@ async def test_long_lists_keep_the_page_small(tmp_path: Path, page: Tab, models_
     async with gate(tmp_path / "data") as api:
         await api.post("/v1/agents", {"name": "clerk", "model": "scripted"})
         clerk = api.system.agents
-        await asyncio.gather(*(clerk.ask("clerk", "hello", f"s{n}") for n in range(300)))
+        await asyncio.gather(*(clerk.ask("clerk", "hello", f"s{n}") for n in range(100)))
         for n in range(150):
             await clerk.ask("clerk", f"message {n}", "long")
         (pid,) = api.kernel.table.named("clerk@long")
