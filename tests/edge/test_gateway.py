@@ -107,7 +107,7 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/health/", "/", "/web/home.js"])
+@pytest.mark.parametrize("path", ["/health/", "/", "/desktop/app.js"])
 async def test_what_needs_no_key_is_answered_under_names_of_this_server_alone(
     tmp_path: Path, models_folder: Path, path: str
 ) -> None:
@@ -176,7 +176,7 @@ async def test_a_wrong_body_is_named(api: Gate, body: Any, status: int, code: st
             {"model": "scripted", "input": "x", "tools": [{"type": "web_search"}], "tool_choice": "required"},
             "tools of type 'web_search'",
         ),
-        ({"model": "scripted", "input": "x", "prompt": {"id": "p"}}, "send `instructions`"),
+        ({"model": "scripted", "input": "x", "prompt": {"id": "p"}}, "`instructions` and `input` to /v1/responses"),
         ({"model": "scripted", "input": []}, "empty"),
         ({"model": "scripted", "input": [{"role": "user", "contnt": "x"}]}, "did you mean 'content'?"),
     ],

@@ -18,7 +18,19 @@ from llmagent_os.security.identity import ROLES
 from tests.edge.test_gateway import engine_is_free
 from tests.stand_ins.gateway import Gate, gate
 from tests.stand_ins.kernels import until
-from tests.stand_ins.rivals import BODIES, NOWHERE, SECRET, Plugin, Tenant, blurred, filled, keep, talk, tenant
+from tests.stand_ins.rivals import (
+    BODIES,
+    NOWHERE,
+    SECRET,
+    Plugin,
+    Tenant,
+    blurred,
+    filled,
+    keep,
+    remembered,
+    talk,
+    tenant,
+)
 
 MESSAGES = "/v1/agents/clerk/messages"
 
@@ -52,7 +64,8 @@ async def belongings(ann: Tenant, api: Gate) -> dict[str, str]:
     seen = {"at": 0.0, "tenant": "acme", "agent": "clerk", "pid": pid, "action": "note", "cause": "canary"}
     api.system.anomalies.lately.append({**seen, "reason": SECRET})
     return {"pid": str(pid), "task": task, "blob": blob, "key": ann.key["id"], "question": question.id, "name": "clerk",
-            "path": await keep(ann, "clerk"), **await talk(ann)}  # fmt: skip
+            "path": await keep(ann, "clerk"), "memory": await remembered(ann, api, "clerk"), "session": session,
+            **await talk(ann)}  # fmt: skip
 
 
 WALKED = [route for route, scope in ROUTES.items() if scope != "system"]
@@ -74,7 +87,10 @@ async def test_nothing_of_another_person_is_seen_on_any_route(api: Gate, role: s
         assert found[0] < 500 and 401 not in (found[0], nowhere[0]), (route, found)
         assert SECRET not in blurred(found[1], things), route
         if (
-            re.search(r"\{(pid|response|conversation|item|task|identifier)", route + json.dumps(BODIES.get(route)))
+            re.search(
+                r"\{(pid|response|conversation|item|task|identifier|memory)",
+                route + json.dumps(BODIES.get(route)),
+            )
             or "blobs" in route
         ):
             assert found[0] == nowhere[0] != 200, (route, found, nowhere)

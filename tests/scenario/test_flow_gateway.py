@@ -115,7 +115,7 @@ async def test_a_failed_run_is_run_again_from_a_node(api: Gate) -> None:
 
 async def test_what_is_wrong_with_a_file_is_told_by_line(api: Gate) -> None:
     _, found = await api.post("/v1/flows/check", {"text": FLOW})
-    assert found["flows"] == [{"name": "f", "faults": []}]
+    assert [(flow["name"], flow["faults"]) for flow in found["flows"]] == [("f", [])]
     _, found = await api.post("/v1/flows/check", {"text": FLOW.replace("agent: writer", "agent: wrter")})
     assert found["flows"][0]["faults"] == ["line 9: node 'draft': no agent named 'wrter'; did you mean 'writer'?"]
     _, found = await api.post("/v1/flows/check", {"text": FLOW.replace("agent: writer", "agnt: writer")})

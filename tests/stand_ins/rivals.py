@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from llmagent_os import File, ToolKit
-from llmagent_os.core.records import Question
+from llmagent_os.core.records import Document, Place, Question
+from llmagent_os.knowledge.memory import Memory
 from llmagent_os.plugins import hookimpl
 from tests.stand_ins.gateway import Gate, user
 
@@ -87,9 +88,27 @@ BODIES: dict[str, Any] = {
     "PUT /v1/anomalies/{name}": {"reason": "x"},
     "PUT /v1/triggers/{name}": {"name": "{name}", "agent": "{name}", "every": 3600},
     "POST /v1/triggers/{name}/fire": {"input": "x", "wait": 0},
+    "PUT /v1/memory/{memory}": {"text": "x"},
+    "POST /v1/topics/{topic:path}/retry": {"group": "g", "of": "tenant"},
+    "POST /v1/topics/{topic:path}/tries": {"group": "g", "of": "tenant", "tries": 2},
+    "POST /v1/models/{name}/adapters": {"source": "nothing"},
+    "POST /v1/tasks/{task}/feedback": {"good": True},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
-THINGS = {"pid", "response", "conversation", "item", "task", "blob", "name", "key", "question", "path"}
+THINGS = {
+    "pid",
+    "response",
+    "conversation",
+    "item",
+    "task",
+    "blob",
+    "name",
+    "key",
+    "question",
+    "path",
+    "memory",
+    "session",
+}
 
 
 async def talk(owner: Tenant) -> dict[str, str]:
@@ -128,20 +147,32 @@ async def furnished(owner: Tenant, api: Gate) -> dict[str, str]:
     await asyncio.sleep(0)
     await api.system.anomalies.quarantine("acme", agent, SECRET)
     return {"pid": str(pid), "task": task, "blob": blob, "name": agent, "key": owner.key["id"], "question": identifier,
-            "path": file, **await talk(owner)}  # fmt: skip
+            "path": file, "memory": await remembered(owner, api, agent), "session": f"{SECRET}-session",
+            **await talk(owner)}  # fmt: skip
+
+
+async def remembered(owner: Tenant, api: Gate, agent: str) -> str:
+    """A memory that an agent has for Ann, with the secret in it; returns its number."""
+    await Memory(api.system.knowledge).keep(Place("acme", agent, "ann"), Document("", f"The word is {SECRET}"))
+    (found,) = (await owner.ask("GET", f"/v1/memory?agent={agent}"))[1]["memories"]
+    return str(found["memory"])
 
 
 NOWHERE = {
     "pid": "999999", "response": "resp_nobodys", "conversation": "conv_nobodys", "item": "msg_nobodys",
     "task": "nobodys", "blob": "0" * 32, "name": "nobodys", "key": "key-nobodys", "question": "nobodys",
-    "path": "nobodys",
+    "path": "nobodys", "memory": "999999", "session": "nobodys",
 }  # fmt: skip
 
 
 def filled(route: str, things: dict[str, str]) -> tuple[str, str, Any]:
     """A route's method, path and body with the names of things in it."""
     method, path = route.split()
-    names = things | {"identifier": things["question" if "approvals" in path else "key"]}
+    names = (
+        {"topic": "nothing", "adapter": "0" * 64}
+        | things
+        | {"identifier": things["question" if "approvals" in path else "key"]}
+    )
     if "blobs" in path:
         names["name"] = things["blob"]
     path = re.sub(r"\{(\w+)(:path)?\}", lambda found: names[found[1]], path)

@@ -33,7 +33,7 @@ REFUSED = {
     "context_management": "agents shorten their context by themselves; models take what is sent",
     "conversation": "send it to /v1/responses, or use an agent's session",
     "options": "send `temperature` and its kin by their own names; the window is the model's",
-    "prompt": "send `messages` to /v1/chat/completions, `input` to /v1/responses and /v1/embeddings",
+    "prompt": "send `messages` to /v1/chat/completions, `instructions` and `input` to /v1/responses",
     "truncation": "only `disabled` is supported; an agent shortens by itself",
 }
 """Fields of OpenAI's API that are not supported, and what to do instead."""

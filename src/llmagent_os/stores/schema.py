@@ -182,6 +182,7 @@ CREATE TRIGGER fact_gone AFTER DELETE ON document
     BEGIN DELETE FROM fact WHERE document = old.document; END; -- what was read in it goes with it
 CREATE TABLE same(same INTEGER PRIMARY KEY, place INTEGER NOT NULL, kept TEXT NOT NULL, other TEXT NOT NULL,
     at REAL NOT NULL);
+CREATE INDEX same_in ON same(place);
 CREATE TABLE ruleset(place INTEGER NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, added REAL NOT NULL,
     PRIMARY KEY(place, name)) WITHOUT ROWID;
 """

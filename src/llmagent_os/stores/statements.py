@@ -287,8 +287,9 @@ READS = {
     "know.segments": "SELECT place, first, last, passages, rev FROM json_each(?) CROSS JOIN segment ON place = value "
     "ORDER BY place, first",
     "know.segment": "SELECT data FROM segment WHERE place = ? AND first = ?",
-    "know.unfound": "SELECT DISTINCT place FROM document WHERE last >= first AND place NOT IN "
-    "(SELECT place FROM segment)",
+    "know.unfound": "SELECT place FROM place AS one "
+    "WHERE EXISTS (SELECT 1 FROM document WHERE place = one.place AND last >= first) "
+    "AND NOT EXISTS (SELECT 1 FROM segment WHERE place = one.place)",
     "memory.was": "SELECT text, origins, at, until FROM earlier WHERE place = ? AND source = ? "
     "ORDER BY at DESC, n DESC",
     "fact.all": f"SELECT {PLAIN_FACT} FROM json_each(?) CROSS JOIN fact ON place = value",
@@ -297,7 +298,8 @@ READS = {
     "AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR predicate = ?3) AND (?4 IS NULL OR source = ?4) "
     "AND fact > ?5 ORDER BY fact LIMIT ?6",
     "fact.from": f"SELECT {FACT} FROM fact WHERE place = ? AND source = ? AND document IS ?",
-    "fact.places": "SELECT DISTINCT place FROM fact UNION SELECT place FROM same UNION SELECT place FROM ruleset",
+    "fact.places": "SELECT place FROM place AS one WHERE EXISTS (SELECT 1 FROM fact WHERE place = one.place) "
+    "OR EXISTS (SELECT 1 FROM same WHERE place = one.place) OR EXISTS (SELECT 1 FROM ruleset WHERE place = one.place)",
     "fact.newest": "SELECT coalesce((SELECT max(fact) FROM fact), 0), coalesce((SELECT max(same) FROM same), 0)",
     "same.all": "SELECT same, kept, other, place, at FROM same WHERE place IN (SELECT value FROM json_each(?)) "
     "ORDER BY same",
