@@ -38,6 +38,7 @@ Conversation = str | Sequence[Message | Mapping[str, Json]]
 _T = TypeVar("_T")
 _SPEC_FIELDS = frozenset(field.name for field in fields(ModelSpec)) - {"name", "options"}
 _DECODING = frozenset(field.name for field in fields(Decoding))
+_WRITTEN = {"calendar": "tiny"}  # the name in the reference documents
 _ASKED = frozenset({"prompt", "tools", "tool_choice", "schema", "choices", "adapter"})
 
 
@@ -59,10 +60,11 @@ class LLM:
     def from_pretrained(cls, name_or_path: str, **options: Any) -> Self:
         """Open a model by its name in the catalog, a GGUF file, or a folder with a transformers or a tuned model.
 
+        `calendar`, a name that the reference documents use, is the tiny model.
         `options` are fields of ModelSpec (`window`, `limit`, ...; `engine` skips the catalog) and the driver's own.
         Raises NotFound with the nearest match, MissingExtra with the command to run.
         """
-        return cls(*_wait(_submit(_open(name_or_path, options))))
+        return cls(*_wait(_submit(_open(_WRITTEN.get(name_or_path, name_or_path), options))))
 
     def generate(self, conversation: Conversation = "", **options: Any) -> Generation:
         """Answer, whole; `.text` is the answer's text."""

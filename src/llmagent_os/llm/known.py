@@ -85,7 +85,6 @@ ALIASES = {
     "default": "qwen2.5-coder-1.5b-instruct",
     "small": "qwen2.5-coder-0.5b-instruct",
     "tiny": "smollm2-135m-instruct",
-    "calendar": "smollm2-135m-instruct",  # the name in the reference documents
 }
 _BY_NAME = {model.name: model for model in KNOWN}
 
