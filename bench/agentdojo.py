@@ -56,6 +56,7 @@ from pydantic_core import to_jsonable_python
 from llmagent_os.agent.loop import AGAIN, Agent, Turn
 from llmagent_os.agent.manager import AgentManager, acts
 from llmagent_os.boot import filters_of, load_plugins, make_kernel, planning
+from llmagent_os.boot.parts import Services
 from llmagent_os.config import Config
 from llmagent_os.core import codec
 from llmagent_os.core.errors import ToolFailed
@@ -295,7 +296,8 @@ async def system(
 
     faults = planning.faults(acting, lambda: tools, lambda: registry.mapping("functions"))
     steps, watch = Steps(lambda: kernel, hire), Watch(lambda: kernel, planning.about(acting), faults)
-    registry, tools, loops = load_plugins(Config(), [stage], steps=steps, watch=watch)
+    services = Services.alone(Config())._replace(steps=steps, watch=watch)
+    registry, tools, loops = load_plugins(Config(), [stage], services=services)
     administration = Administration()
     kernel = make_kernel(store, registry, tools, None, filters_of(registry, Gate(tools, stage)), administration)
     for name, engine in stage.engines().items():
