@@ -67,3 +67,31 @@ def test_a_long_answer_is_judged_in_the_time_of_its_length() -> None:
         began = time.process_time()
         judged(text, {})
         assert time.process_time() - began < 2, text[:5]
+
+
+@pytest.mark.parametrize(
+    ("passage", "answer"),
+    [
+        ("预算复审定于周一。", "预算复审定于周二。"),
+        ("审计会议定于周三。", "审计会议定于周五。"),
+        ("预算会议定于星期一上午十点在二号会议室举行。", "预算会议定于星期二上午十点在二号会议室举行。"),
+        ("预算会议在二号会议室举行。", "预算会议在三号会议室举行。"),
+        ("例会在星期天召开。", "例会在星期六召开。"),
+        ("Ada Brown lives in this house.", "Eve Brown lives in this house."),
+        ("Dr. Ada Brown lives in this house.", "Dr. Eve Brown lives in this house."),
+    ],
+)
+def test_another_day_number_or_name_is_not_supported(passage: str, answer: str) -> None:
+    assert [each.verdict for each in judged(answer, {1: passage})] == ["unsupported"]
+    assert [each.verdict for each in judged(passage, {1: passage})] == ["supported"]
+
+
+def test_a_day_has_several_names() -> None:
+    passage = "预算会议定于星期一上午十点在二号会议室举行。"
+    assert [each.verdict for each in judged(passage.replace("星期", "周"), {1: passage})] == ["supported"]
+
+
+@pytest.mark.parametrize("mark", ["1) ", "2. ", "(3) ", "- ", "  * "])
+def test_what_numbers_a_list_is_none_of_its_words(mark: str) -> None:
+    (found,) = judged(f"{mark}The rent is due on the fifth of May.", {1: "The rent is due on the fifth of May."})
+    assert (found.verdict, found.begin) == ("supported", len(mark))

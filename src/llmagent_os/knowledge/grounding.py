@@ -18,10 +18,14 @@ ENOUGH = 0.75  # of the words of a sentence, for it to be supported
 NEAR = 3  # sentences of a passage that may support one together
 SUPPORTED, UNSUPPORTED, CONTRADICTED, NONE = "supported", "unsupported", "contradicted", "no claim"
 
+_TITLES = "|".join(rf"(?<=\b{title})" for title in ("Dr", "Mr", "Ms", "St", "No", "Mrs", "Prof"))
 _SENTENCE = re.compile(
-    r"(?:[^.!?。！？\n]|[.!?](?=[^\s\"'”’)\]]))+(?:[.!?。！？]+[\"'”’)\]]*|$|(?=\n))(?:[ \t]*\[\d[\d, ]*\])*",
+    rf"(?:[^.!?。！？\n]|[.!?](?=[^\s\"'”’)\]])|(?:{_TITLES})\.)+"
+    r"(?:[.!?。！？]+[\"'”’)\]]*|$|(?=\n))(?:[ \t]*\[\d[\d, ]*\])*",
     re.MULTILINE,
 )
+_TITLE = re.compile(r"\b(Dr|Mr|Ms|St|No|Mrs|Prof)\.")
+_LISTED = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)]|[-*•])(?=[ \t])", re.MULTILINE)
 _MARK = re.compile(r"\[(\d[\d, ]*)\]")
 _DENIES = re.compile(
     r"\b(?:not?|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['’]t\b|[不没未无]", re.IGNORECASE
@@ -34,6 +38,10 @@ _SILENT = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<=[^\s.!?:\"'“(\[])\s+([A-Z][^\W_]+)")
+_BEGINS = re.compile(r"^[\"'“(\[]*([A-Z][^\W_]+)(?=\s+[A-Z][^\W_])")  # of a name of several words
+_WEEKDAY = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天])")
+_HAN = "〇零一二三四五六七八九十百千万亿两"
+_HAN_NUMBER = re.compile(rf"(?:(?!一)[{_HAN}][{_HAN}]*|一(?:[{_HAN}]+|(?=[号日月点年时分层楼室])))[^\W\d_]?")
 _COUNTED = (
     "one two three four five six seven eight nine ten eleven twelve first second third fourth fifth sixth seventh "
     "eighth ninth tenth monday tuesday wednesday thursday friday saturday sunday january february march april june "
@@ -88,11 +96,14 @@ class _Claim:
 
     @classmethod
     def of(cls, sentence: str) -> _Claim:
-        plain = _SHORTENED.sub(" not", _MARK.sub("", sentence))
+        plain = _TITLE.sub(r"\1", _SHORTENED.sub(" not", _MARK.sub("", sentence)))
         terms = frozenset(words.terms(plain)) - _STOP
-        named = {term for name in _NAME.findall(plain) for term in words.terms(name)}
+        names = [*_NAME.findall(plain), *_BEGINS.findall(plain.lstrip())]
+        named = {term for name in names for term in words.terms(name)}
         exact = {term for term in terms if term in _EXACT or term in named or any(map(str.isdigit, term))}
-        return cls(terms, frozenset(exact), _DENIES.search(plain) is not None)
+        han = {f"周{day.replace('天', '日')}" for day in _WEEKDAY.findall(plain)}
+        han |= set(_HAN_NUMBER.findall(_WEEKDAY.sub("", plain)))
+        return cls(terms | han, frozenset(exact | han), _DENIES.search(plain) is not None)
 
     def stands_in(self, texts: Sequence[_Claim]) -> bool:
         """Whether some neighbouring sentences say it."""
@@ -107,7 +118,11 @@ class _Claim:
 
 
 def _sentences(text: str) -> Iterator[tuple[str, int]]:
-    """The sentences of a text, and where each begins; a mark such as `[1]` belongs to the one before it."""
+    """The sentences of a text, and where each begins; a mark such as `[1]` belongs to the one before it.
+
+    What numbers the entries of a list is none of their words.
+    """
+    text = _LISTED.sub(lambda found: " " * len(found[0]), text)
     for found in _SENTENCE.finditer(text):
         sentence = found[0].strip()
         if _MARK.sub("", sentence).strip(" ."):

@@ -143,6 +143,7 @@ export function added(drawing: Drawing, x: number, y: number, work: Work = { fun
   let n = Object.keys(drawing.boxes).length + 1;
   while (drawing.boxes[`step${n}`]) n++;
   const id = `step${n}`;
+  while (Object.values(drawing.boxes).some((box) => Math.abs(box.x - x) < 60 && Math.abs(box.y - y) < 60)) y += 100; // where nothing is
   return [{ ...drawing, boxes: { ...drawing.boxes, [id]: { id, work, x, y } } }, id];
 }
 

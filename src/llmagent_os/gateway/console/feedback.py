@@ -41,4 +41,5 @@ def rows(
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found["rows"]), encoding="utf-8")
     say(f"{len(found['rows'])} rows in {file}; {found['poor']} were left out as no good")
     if found["refused"]:
-        say(f"{found['refused']} were left out: their people did not agree (PUT /v1/privacy/consent)")
+        how = 'PUT /v1/privacy/consent with {"learning": true}'
+        say(f"{found['refused']} were left out: their people did not agree ({how})")
