@@ -95,20 +95,6 @@ BODIES: dict[str, Any] = {
     "POST /v1/tasks/{task}/feedback": {"good": True},
     "PUT /v1/privacy/consent": {"learning": True, "principal": "ann"},
 }
-THINGS = {
-    "pid",
-    "response",
-    "conversation",
-    "item",
-    "task",
-    "blob",
-    "name",
-    "key",
-    "question",
-    "path",
-    "memory",
-    "session",
-}
 
 
 async def talk(owner: Tenant) -> dict[str, str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..core import codec
+from ..core.records import ENDED
 
-ENDED = frozenset({"done", "stopped", "quarantined"})
 LIVING = "living"
 
 

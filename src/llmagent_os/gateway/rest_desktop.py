@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from ..core import codec
-from ..core.records import Json
+from ..core.records import ENDED, Json
 from ..kernel.journal import Row
 from .desk import Desk, Here
-from .outline import ENDED, Listed, outline
+from .outline import Listed, outline
 from .rest_agents import Strict
 from .rest_events import shown
 from .routes import Route, told

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 
 from ..core.records import Json
 from . import words
+from .sentences import TITLES
 
 ENOUGH = 0.75  # of the words of a sentence, for it to be supported
 NEAR = 3  # sentences of a passage that may support one together
 SUPPORTED, UNSUPPORTED, CONTRADICTED, NONE = "supported", "unsupported", "contradicted", "no claim"
 
-_TITLES = "|".join(rf"(?<=\b{title})" for title in ("Dr", "Mr", "Ms", "St", "No", "Mrs", "Prof"))
+_TITLES = (*TITLES, "Prof")
+_BEFORE = "|".join(rf"(?<=\b{title})" for title in _TITLES)
 _SENTENCE = re.compile(
-    rf"(?:[^.!?。！？\n]|[.!?](?=[^\s\"'”’)\]])|(?:{_TITLES})\.)+"
+    rf"(?:[^.!?。！？\n]|[.!?](?=[^\s\"'”’)\]])|(?:{_BEFORE})\.)+"
     r"(?:[.!?。！？]+[\"'”’)\]]*|$|(?=\n))(?:[ \t]*\[\d[\d, ]*\])*",
     re.MULTILINE,
 )
-_TITLE = re.compile(r"\b(Dr|Mr|Ms|St|No|Mrs|Prof)\.")
+_TITLE = re.compile(rf"\b({'|'.join(_TITLES)})\.")
 _LISTED = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)]|[-*•])(?=[ \t])", re.MULTILINE)
 _MARK = re.compile(r"\[(\d[\d, ]*)\]")
 _DENIES = re.compile(

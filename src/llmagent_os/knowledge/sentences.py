@@ -21,8 +21,10 @@ from .rules.syntax import Value
 
 LONGEST = 500  # characters of a sentence that is looked at
 NAME = 80  # characters of a name in it
+TITLES = ("Mr", "Mrs", "Ms", "Dr", "St", "No")
+"""What has a full stop behind it and ends no sentence."""
 _END = re.compile(
-    r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!e\.g)(?<!i\.e)[.!?]+['”\")\]]*(?=\s|$)"
+    r"(?<!\b[A-Z])" + "".join(rf"(?<!\b{title})" for title in TITLES) + r"(?<!e\.g)(?<!i\.e)[.!?]+['”\")\]]*(?=\s|$)"
     r"|[。！？]+[”」』）]*|\n+"
 )
 _CLAUSE = re.compile(r"[,;:](?=\s)|[，；：]")
