@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
 
 from .options import AsJson, Data, ask, examples, group
-from .output import emitted, say, show, table
+from .output import emitted, moment, say, show, table
 
 app, keys = group("keys", "Mint, list and revoke keys.")
 
@@ -24,7 +23,7 @@ def listed(as_json: AsJson = False, data: Data = None) -> None:
 
 
 def _row(key: dict[str, Any]) -> tuple[object, ...]:
-    expires = time.strftime("%Y-%m-%d %H:%M", time.localtime(key["expires"])) if key["expires"] else "never"
+    expires = moment(key["expires"]) if key["expires"] else "never"
     scopes = len(key["scopes"]) if key["roles"] else " ".join(key["scopes"])
     roles, rate = " ".join(key["roles"]), f"{key['rate']:g}/min" if key["rate"] else ""
     return key["id"], key["name"], key["tenant"], key["principal"], roles, scopes, rate, expires, key["parent"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from ...core.trees import plain
 from ...core.visible import visible
 from ..client import Client, NotRunning
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, emitted, say, short, show, table
+from .output import emit, emitted, moment, say, short, show, table
 from .reasoning import Agent, Mine, explain, extract, facts, graph, infer, rules
 
 app, knowledge = group("knowledge", "Add, search and remove what agents know.")
@@ -151,7 +150,7 @@ def listed(
             emit(each)
         return
     rows = ((visible(each["source"]), visible(each["title"]), each["passages"], each["agent"] or None,
-             each["principal"], ", ".join(each["tags"]), f"{datetime.fromtimestamp(each['added']):%Y-%m-%d %H:%M}")
+             each["principal"], ", ".join(each["tags"]), moment(each['added']))
             for each in found)  # fmt: skip
     show(table(("SOURCE", "TITLE", "PASSAGES", "AGENT", "WHOSE", "TAGS", "ADDED"), rows))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +11,7 @@ from ...core.errors import InvalidRequest
 from ...core.visible import visible
 from ..client import Client
 from .options import AsJson, Data, ask, examples, group
-from .output import emit, say, short, show, table
+from .output import emit, emitted, moment, say, short, show, table
 
 app, memory = group("memory", "See, change and forget what agents remember.")
 
@@ -23,32 +21,24 @@ Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="What this agen
 Number = Annotated[int, typer.Argument(metavar="MEMORY", help="Its number, as `memory list` tells it.")]
 
 
-async def _every(client: Client, agent: str | None) -> AsyncGenerator[dict[str, Any], None]:
-    after = 0
-    while True:
-        found = (await client.get("/v1/memory", agent=agent, after=after, limit=PAGE))["memories"]
-        for each in found:
-            yield each
-        if len(found) < PAGE:
-            return
-        after = found[-1]["memory"]
-
-
 async def _all(client: Client, agent: str | None) -> list[dict[str, Any]]:
-    async with aclosing(_every(client, agent)) as found:
-        return [each async for each in found]
+    found = list[dict[str, Any]]()
+    while True:
+        after = found[-1]["memory"] if found else 0
+        part = (await client.get("/v1/memory", agent=agent, after=after, limit=PAGE))["memories"]
+        found += part
+        if len(part) < PAGE:
+            return found
 
 
 @memory.command("list", epilog=examples("memory list", "memory list --agent clerk --json"))
 def listed(agent: Agent = None, as_json: AsJson = False, data: Data = None) -> None:
     """List what is remembered."""
     found = ask(data, lambda client: _all(client, agent))
-    if as_json:
-        for each in found:
-            emit(each)
+    if emitted(found, as_json):
         return
     rows = ((each["memory"], visible(each["agent"]), each["principal"], visible(each["title"]),
-             _moment(each["at"] or each["added"]), visible(short(each["text"], 80))) for each in found)  # fmt: skip
+             moment(each["at"] or each["added"]), visible(short(each["text"], 80))) for each in found)  # fmt: skip
     show(table(("MEMORY", "AGENT", "WHOSE", "ABOUT", "SINCE", "TEXT"), rows))
 
 
@@ -60,10 +50,10 @@ def shown(number: Number, as_json: AsJson = False, data: Data = None) -> None:
         emit(found)
         return
     said = f", in words of {', '.join(found['origins'])}" if found["origins"] else ""
-    say(visible(f"{found['agent']}, {found['principal']}, since {_moment(found['at'] or found['added'])}{said}"))
+    say(visible(f"{found['agent']}, {found['principal']}, since {moment(found['at'] or found['added'])}{said}"))
     print(*map(visible, found["text"].splitlines()), sep="\n")
     for each in found["before"]:
-        until = "" if each["until"] is None else f" until {_moment(each['until'])}"
+        until = "" if each["until"] is None else f" until {moment(each['until'])}"
         say(visible(f"before{until}: {each['text']}"))
 
 
@@ -104,7 +94,3 @@ def export(agent: Agent = None, data: Data = None) -> None:
 
     for each in ask(data, work):
         emit(each)
-
-
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

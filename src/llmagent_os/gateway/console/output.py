@@ -40,6 +40,11 @@ def emitted(found: Iterable[Json], as_json: bool) -> bool:
     return as_json
 
 
+def moment(seconds: float) -> str:
+    """A time since the epoch as this machine's clocks tell it, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text under headers."""

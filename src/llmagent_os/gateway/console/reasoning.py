@@ -15,7 +15,7 @@ from ...core.errors import InvalidRequest, NotFound
 from ...core.visible import visible
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples, text_of
-from .output import emit, emitted, say, short, show, table
+from .output import emit, emitted, moment, say, short, show, table
 
 Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="An agent's alone; every agent's without it.")]
 Mine = Annotated[bool, typer.Option("--mine", help="Yours alone; everybody's without it.")]
@@ -95,9 +95,7 @@ def listed(
 def _row(fact: Mapping[str, Any]) -> tuple[object, ...]:
     words = (visible(str(fact[each])) for each in ("subject", "predicate", "object"))
     begins = fact["recorded"] if fact["since"] is None else fact["since"]
-    times = (
-        None if each is None else f"{datetime.fromtimestamp(each):%Y-%m-%d %H:%M}" for each in (begins, fact["until"])
-    )
+    times = (None if each is None else moment(each) for each in (begins, fact["until"]))
     return fact["number"], *words, "yes" if fact["holds"] else "no", *times, visible(fact["source"])
 
 
@@ -175,7 +173,7 @@ def all_rules(agent: Agent = None, as_json: AsJson = False, data: Data = None) -
     found = ask(data, lambda client: client.get("/v1/knowledge/rules", **_of(agent)))["rules"]
     if not emitted(found, as_json):
         rows = ((visible(each["name"]), each["agent"] or None, each["principal"], len(each["text"].splitlines()),
-                 f"{datetime.fromtimestamp(each['added']):%Y-%m-%d %H:%M}") for each in found)  # fmt: skip
+                 moment(each['added'])) for each in found)  # fmt: skip
         show(table(("NAME", "AGENT", "WHOSE", "LINES", "ADDED"), rows))
 
 
