@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,18 @@ async def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     damaged.write_bytes(b"GGUF" + bytes(1000))
     with pytest.raises(EngineFailed, match="damaged"):
         await open_engine(spec(damaged))
+
+
+async def test_an_answer_that_nobody_bounded_ends_by_the_model_s_own_length(tiny_model: Path) -> None:
+    endless = GenerateRequest("tiny", prompt="1 2 3 4 5 6 7 8 9 10 11 12 13 14 15", sampling=Sampling(temperature=0.0))
+    short = await open_engine(spec(tiny_model, options={"answer": 20}))
+    try:
+        answer = await collect(short.generate(endless))
+        longer = await collect(short.generate(replace(endless, sampling=Sampling(temperature=0.0, max_tokens=30))))
+    finally:
+        await short.close()
+    assert (answer.finish, answer.usage.output_tokens) == ("length", 20)
+    assert (longer.finish, longer.usage.output_tokens) == ("length", 30)
 
 
 async def test_options_that_cannot_be_used_are_refused_by_name(tiny_model: Path) -> None:

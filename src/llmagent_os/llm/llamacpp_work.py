@@ -53,6 +53,7 @@ class LlamaWork:
         self.computed = self.read = 0
         self._stateless = grammar is None  # a grammar's state cannot be given to another slice
         self._body = body | ({"grammar": grammar} if grammar is not None else {})
+        self._most: int | None = body.get("max_tokens")
         self._engine = engine
         self._sampling, self._adapter = request.sampling, request.adapter
         self._answer = AnswerText(request)
@@ -108,8 +109,7 @@ class LlamaWork:
 
     def _left(self) -> int | None:
         """Tokens that may still be made; None: until the window is full."""
-        most = self._sampling.max_tokens
-        return None if most is None else min(most, 2**31 - 1) - self._made  # the server reads 32 bits
+        return None if self._most is None else min(self._most, 2**31 - 1) - self._made  # the server reads 32 bits
 
     def _slice(self, slot: int, left: int | None) -> dict[str, Any]:
         body = self._body | {"prompt": self.prompt + self.said, "id_slot": slot} | self._engine.scaled(self._adapter)
