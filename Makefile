@@ -56,7 +56,7 @@ check-types:
 
 check-rest:
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pylint --score=no --disable=all --enable=duplicate-code src
+	@$(BIN)/python scripts/duplicates.py
 	@$(BIN)/python scripts/budgets.py
 	@$(BIN)/python scripts/handlers.py
 	@$(BIN)/python scripts/docs_reference.py --check
