@@ -69,6 +69,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
     await ask("PUT", "/v1/knowledge/documents?source=notes.txt", {"secret": PASSWORD})
     await ask("DELETE", "/v1/knowledge/documents?source=notes.txt")
     await ask("POST", "/v1/knowledge/sync", {"folder": str(api.system.config.data / "notes")})
+    await ask("DELETE", f"/v1/knowledge/sync?folder={api.system.config.data / 'notes'}")
     await ask("POST", "/v1/knowledge/facts", {"facts": [FACT], "source": "book"})
     await ask("DELETE", "/v1/knowledge/facts?source=book")
     merged = await ask("POST", "/v1/knowledge/names", {"kept": "Ann", "other": "Anna"})

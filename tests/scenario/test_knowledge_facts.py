@@ -131,7 +131,7 @@ async def test_what_follows_from_untrusted_facts_directs_nobody_also_after_a_res
             "mapping": '{"subject": "{who}", "facts": {"account": "{to}"}}',
         }
         status, told = await api.ask("PUT", "/v1/knowledge/facts", params=table, data=f"who,to\nAnn,{EVIL}\n".encode())
-        assert (status, told) == (200, {"added": 1, "same": 0, "ended": 0})
+        assert (status, told) == (200, {"added": 1, "same": 0, "ended": 0, "disputed": 0})
         await api.script("pays", *script)
         await api.system.agents.create(payer)
     async with gate(tmp_path, bank) as api:

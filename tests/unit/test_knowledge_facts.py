@@ -65,6 +65,37 @@ async def test_a_newer_fact_supersedes_the_older_one_which_stays_with_its_time()
     assert await base.values("room(budget, R)") == [{"R": "Room 1"}]
 
 
+async def test_what_an_untrusted_source_says_supersedes_nothing_that_somebody_trusted_said() -> None:
+    base = Base()
+    await base.facts.put_rules(HERE, "calendar.rules", CALENDAR)
+    await base.add(("budget", "room", "Room 1"), since=100.0, source="said by ann")
+    await base.known.add(
+        HERE, [document("plan.md", "The budget takes place in Room 1.", origins=("document plan.md",))]
+    )
+    assert (await by_patterns(base.known, base.facts, HERE))["disputed"] == 0
+
+    async def answers() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        found = await base.facts.infer(base.places(), "room(budget, R)")
+        return {str(each.values["R"]): (each.origins, each.against) for each in found.answers}
+
+    assert await answers() == {"Room 1": ((), ())}  # also not where it says the same, later
+    other = document("evil.md", "The budget takes place in Room 9.", origins=("document evil.md",))
+    await base.known.add(HERE, [other])
+    assert (await by_patterns(base.known, base.facts, HERE))["disputed"] == 1
+    beside = {"Room 1": ((), ()), "Room 9": (("document evil.md",), ('room(budget, "Room 1")',))}
+    assert await answers() == beside
+    against = await base.facts.contradicted(base.places(), "The budget takes place in Room 9.")
+    assert [str(known.fact) for _, _, known in against] == ['room(budget, "Room 1")']
+    assert {(each["object"], each["source"]): each["holds"] for each in await base.facts.listed(base.places())} == {
+        ("Room 1", "said by ann"): True, ("Room 1", "plan.md"): False, ("Room 9", "evil.md"): True,
+    }  # fmt: skip
+    again = Base(base.store)
+    found = await again.facts.infer(again.places(), "room(budget, R)")
+    assert {str(each.values["R"]): (each.origins, each.against) for each in found.answers} == beside
+    await base.add(("budget", "room", "Room 2"))  # who may says it anew: that supersedes both
+    assert await answers() == {"Room 2": ((), ())}
+
+
 async def test_a_proof_goes_down_to_sentences_and_what_lacks_is_told() -> None:
     base = Base()
     await base.facts.put_rules(HERE, "calendar.rules", CALENDAR)
@@ -89,7 +120,13 @@ async def test_what_is_read_in_a_document_goes_with_it_and_reading_again_changes
     await base.facts.put_rules(HERE, "calendar.rules", CALENDAR)
     await base.known.add(HERE, [document("a.md", "The gala takes place in Room 1."), document("b.md", "Nothing.")])
     assert (await by_patterns(base.known, base.facts, HERE))["added"] == 1
-    assert (await by_patterns(base.known, base.facts, HERE)) == {"documents": 2, "added": 0, "same": 1, "gone": 0}
+    assert (await by_patterns(base.known, base.facts, HERE)) == {
+        "documents": 2,
+        "added": 0,
+        "same": 1,
+        "gone": 0,
+        "disputed": 0,
+    }
     assert await base.values("room(gala, R)") == [{"R": "Room 1"}]
     await base.known.add(HERE, [document("a.md", "The gala takes place in Room 7.")])
     assert await base.values("room(gala, R)") == []
@@ -189,9 +226,24 @@ async def test_a_table_told_again_ends_what_is_gone_and_keeps_the_rest() -> None
         said = mapped(rows_of(text.encode(), "m.csv"), mapping)
         return await base.facts.load(HERE, "m.csv", said)
 
-    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 2,\n") == {"added": 3, "same": 0, "ended": 0}
-    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 2,\n") == {"added": 0, "same": 3, "ended": 0}
-    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 3,\n") == {"added": 1, "same": 2, "ended": 1}
+    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 2,\n") == {
+        "added": 3,
+        "same": 0,
+        "ended": 0,
+        "disputed": 0,
+    }
+    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 2,\n") == {
+        "added": 0,
+        "same": 3,
+        "ended": 0,
+        "disputed": 0,
+    }
+    assert await load("name,room,n\ngala,Room 1,5\naudit,Room 3,\n") == {
+        "added": 1,
+        "same": 2,
+        "ended": 1,
+        "disputed": 0,
+    }
     assert await base.values("room(X, R)") == [{"X": "audit", "R": "Room 3"}, {"X": "gala", "R": "Room 1"}]
     assert await base.values("seats(X, 5)") == [{"X": "gala"}] and len(await base.facts.listed(base.places())) == 4
 

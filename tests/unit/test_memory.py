@@ -77,6 +77,40 @@ def test_of_a_matter_the_latest_is_known_and_the_rest_is_kept(said: list[tuple[s
     asyncio.run(told())
 
 
+EVIL = ("tool page",)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+async def test_what_an_untrusted_source_has_remembered_stands_beside_what_somebody_trusted_said(
+    order: tuple[int, ...],
+) -> None:  # fmt: skip
+    known = knowledge()
+    kept = Memory(known)
+    said = [
+        Document("", "Ann lives in Oslo", at=1.0),
+        Document("", "Ann lives in Rome", at=2.0, origins=EVIL),
+        Document("", "Ann lives in Oslo", at=3.0, origins=EVIL),
+    ]
+    for number in order:
+        await kept.keep(HERE, said[number], "Ann's home")
+    there = {(hit.text, hit.origins) for hit in await found(known, "where does Ann live?")}
+    assert ("Ann lives in Oslo", ()) in there and all(
+        origins == EVIL for text, origins in there if text.endswith("Rome")
+    )
+    await kept.keep(HERE, Document("", "Ann lives in Bonn", at=9.0), "Ann's home")
+    assert {(hit.text, hit.origins) for hit in await found(known, "where does Ann live?")} == {
+        ("Ann lives in Bonn", ())
+    }
+
+
+async def test_what_was_kept_in_untrusted_words_is_trusted_once_somebody_trusted_says_it() -> None:
+    known = knowledge()
+    kept = Memory(known)
+    first = await kept.keep(HERE, Document("", TEA, origins=EVIL))
+    assert await kept.keep(HERE, Document("", TEA)) == first == await kept.keep(HERE, Document("", TEA, origins=EVIL))
+    assert [hit.origins for hit in await found(known, "what does Ann like?")] == [()]
+
+
 async def test_a_memory_is_changed_and_a_person_that_is_erased_takes_all_of_it_along() -> None:
     known, place = knowledge(), Place("here", "bob", "ann")
     kept = Memory(known)

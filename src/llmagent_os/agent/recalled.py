@@ -67,7 +67,9 @@ def inferred(answers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
         given = [step for step in each["proof"] if "rule" not in step]
         reasons = [f"{step['sentence'] or _words(step)} ({step['source']})" for step in given]
         by = [f"It follows by the rule: {first['rule']}"] if "rule" in first else []
-        text = "\n".join([f"{_words(first)}.", *by, *(f"- {reason}" for reason in dict.fromkeys(reasons))])
+        beside = [f"It does not go together with what was said before by somebody more to be trusted: {fact}"
+                  for fact in each["against"]]  # fmt: skip
+        text = "\n".join([f"{_words(first)}.", *by, *(f"- {reason}" for reason in dict.fromkeys(reasons)), *beside])
         source = "rules" if others else str(first.get("source") or "rules")
         made.append({"source": source, "title": each["fact"], "begin": 0, "end": len(text), "text": text,
                      "proof": each["text"]})  # fmt: skip

@@ -199,9 +199,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             planning.faults(lambda call: acting(call), lambda: tools, lambda: registry.mapping("functions")),
         )  # fmt: skip
         judges, steering = Judges(lambda: registry.mapping("functions"), lambda: tools), Steering(lambda: kernel)
+        recall = Recall(lambda: knowledge, lambda: told)
         services = Services(
-            steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork,
-            Recall(lambda: knowledge, lambda: told), judges, steering,
+            steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork, recall, judges, steering,
         )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, sandbox, services)
         vault = open_vault(config, facts)
@@ -219,7 +219,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
             Intents(tools, approvals, lambda call, process: kernel.intend(call, process), gate.turnstile),
             reviewing(config, registry, vault, approvals),
             masking(config, registry, vault, remote, lambda model: kernel.engines.window(model)),
-            Circles(lambda: kernel.table), Telling(tools), Served(teamwork.table()), steering,
+            Circles(lambda: kernel.table), Telling(tools), Served({**teamwork.table(), **recall.tools()}), steering,
         )  # fmt: skip
         kernel = make_kernel(store, registry, tools, config, filters, administration)
         opened.push_async_callback(kernel.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +48,16 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
         done = await sync(knowledge, meant(call, by), where, tags, trusted, own=data)
         return done.told()
 
-    return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder, **_memories(knowledge)}
+    async def stop(call: Call, by: Caller) -> Json:
+        by.need("system")
+        key = meant(call, by), os.path.realpath(call.args["folder"])
+        found = knowledge.syncing.get(key)
+        if found is not None:
+            found.stopped = True
+        return {"stopped": found is not None}
+
+    return {"knowledge.add": add, "knowledge.remove": remove, "knowledge.sync": folder, "knowledge.stop": stop,
+            **_memories(knowledge)}  # fmt: skip
 
 
 def _memories(knowledge: Knowledge) -> dict[str, Deed]:

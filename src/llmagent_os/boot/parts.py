@@ -17,6 +17,7 @@ from ..core.records import Traits
 from ..flow.functions import FUNCTIONS, Function
 from ..flow.steps import LOOP, PROGRAMS, Steps
 from ..kernel.process import Program
+from ..knowledge.calls import REMEMBER, REMEMBERS
 from ..knowledge.calls import Calls as Recall
 from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
@@ -101,10 +102,13 @@ class Builtin:
 
     @hookimpl
     def tools(self) -> Mapping[str, Tool]:
-        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox; boards and topics."""
+        """Files, pages of the web, SQL, a calculator, a clock; Python and shell in the sandbox; boards and topics; to
+
+        remember.
+        """
         root, tools = self._config.data / "workspaces", self._config.tools
         found = {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
-        return {**found, **teamwork.tools()}
+        return {**found, **teamwork.tools(), REMEMBER.name: teamwork.Tool(REMEMBER, REMEMBERS)}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:

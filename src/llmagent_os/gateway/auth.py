@@ -27,7 +27,8 @@ _HELD = {
     ANYBODY: ", ".join(["GET /health", "POST /v1/hooks/{pid}", *(f"GET {path}" for path in PAGES)]),
     KNOWN: "GET /openapi.json, GET /v1/events, GET /v1/login, POST /v1/login, DELETE /v1/login, POST /v1/login/ticket",
     "system": "GET /metrics, GET /v1/top, GET /v1/privacy/retention, POST /v1/privacy/retention, "
-    "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload, POST /v1/knowledge/sync",
+    "GET /v1/accounts, POST /v1/accounts, GET /v1/plugins, POST /v1/plugins/reload, POST /v1/knowledge/sync, "
+    "GET /v1/knowledge/sync, DELETE /v1/knowledge/sync",
     "chat": "POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/route, "
     "POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, "
     "GET /v1/responses/{response}, DELETE /v1/responses/{response}, POST /v1/responses/{response}/cancel, "

@@ -75,6 +75,12 @@ class Synced(Told):
     folder: str = Field(min_length=1)
 
 
+class Stopped(Whose):
+    """A folder that is being read."""
+
+    folder: str = Field(min_length=1)
+
+
 class Remembered(BaseModel):
     """Whose memories, and from which number on."""
 
@@ -105,6 +111,8 @@ class Knowing:
         router.get("/v1/knowledge")(self.list)
         router.post("/v1/knowledge/search")(self.search)
         router.post("/v1/knowledge/sync")(self.sync)
+        router.get("/v1/knowledge/sync")(self.syncing)
+        router.delete("/v1/knowledge/sync")(self.stop)
         router.put(documents, openapi_extra=BYTES)(self.add)
         router.delete(documents)(self.remove)
         memories, one = "/v1/memory", "/v1/memory/{memory}"
@@ -142,6 +150,18 @@ class Knowing:
     async def sync(self, here: Here, body: Synced) -> dict[str, Any]:
         """Have what is known of a folder be what is in it; what cannot be read is told with why."""
         done: dict[str, Any] = await here.sys.act("knowledge.sync", **body.model_dump())
+        return done
+
+    async def syncing(self, here: Here) -> dict[str, Any]:
+        """The folders that are being read, and how far that is: files, those done, about how many seconds are left."""
+        tenant, sight = here.caller.tenant, here.caller.sight
+        return {"folders": [{"folder": folder, **each.told()}
+                            for (place, folder), each in here.system.knowledge.syncing.items()
+                            if place.tenant == tenant and sight in (None, place.principal)]}  # fmt: skip
+
+    async def stop(self, here: Here, query: Annotated[Stopped, Query()]) -> dict[str, Any]:
+        """Stop reading a folder; what was read stays, and the next time goes on from there."""
+        done: dict[str, Any] = await here.sys.act("knowledge.stop", **query.model_dump())
         return done
 
     async def memories(self, here: Here, query: Annotated[Remembered, Query()]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..core.records import Document, Hit, Json, Place, Sought
 from .rows import CONTROL, PART, Free, Parts, Rows, Statement, filters
 
 if TYPE_CHECKING:
+    from .folders import Synced
     from .search import Search
     from .segments import Segments
 
@@ -82,6 +83,8 @@ class Knowledge:
         self._whole = False  # whether all that is there can be found
         self.gone: list[Callable[[Sequence[int]], None]] = []
         """Who is told, once it is durable, which documents went."""
+        self.syncing: dict[tuple[Place, str], Synced] = {}
+        """The folders that are read just now, and how far that is; who sets `stopped` there ends it."""
         self._thread = ThreadPoolExecutor(1, "knowledge") if store.concurrent else None
 
     # -- what is there

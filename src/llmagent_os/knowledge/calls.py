@@ -10,7 +10,7 @@ from typing import Any
 from ..core import declared as by
 from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
-from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, agent_of
+from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, ToolSpec, Traits, agent_of
 from ..kernel.process import Process
 from . import grounding
 from .base import Knowledge
@@ -25,6 +25,18 @@ SOUGHT = {"text": by.TEXT, "limit": by.WHOLE, "source": by.TEXT, "tags": (list, 
           "until": (int, float)}  # fmt: skip
 ASKED = {"question": by.TEXT, "about": by.TEXT, "check": by.TEXT, "limit": by.WHOLE, "at": (int, float)}
 KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple), "about": by.TEXT, "at": (int, float)}
+REMEMBER = ToolSpec(
+    "remember", "Keep something in mind for later conversations: a fact, a wish, a decision, in one full sentence.",
+    {"type": "object", "properties": {
+        "text": {"type": "string", "minLength": 1, "maxLength": LONGEST, "description": "what is to be remembered"},
+        "about": {"type": "string", "description": "the matter, such as `Ann's home`, where the newest is what counts"},
+     }, "required": ["text"]},
+)  # fmt: skip
+"""The tool that is the syscall of its name."""
+REMEMBERS = Traits("write", idempotent=True)
+"""It declares nothing of its arguments: what of them is not in the words of who may direct the agent is asked about
+before it is kept.
+"""
 
 
 class Calls:
@@ -42,10 +54,14 @@ class Calls:
         return {
             "recall": free(self.recall, 60.0, words=by.answered, takes=SOUGHT),
             "infer": free(self.infer, 60.0, words=_known, takes=ASKED),
-            "remember": free(self.remember, 60.0, takes=KEPT),
+            REMEMBER.name: free(self.remember, 60.0, takes=KEPT, covers=lambda args: [("tools", REMEMBER.name)]),
             "forget": free(self.forget, 60.0, takes={"source": by.TEXT}),
             "ground": free(self.ground, 60.0, takes={"text": by.TEXT, "passages": (list, tuple)}),
         }
+
+    def tools(self) -> dict[str, Syscall]:
+        """The syscalls that are tools as well."""
+        return {REMEMBER.name: self.table()[REMEMBER.name]}
 
     async def recall(self, call: Call, process: Process) -> list[dict[str, Json]]:
         """The passages nearest to a text, the best first (see `core.records.Sought` and `Hit`).
@@ -108,17 +124,20 @@ class Calls:
         """Keep a text, with whose words the process had seen; returns the source it can be forgotten by.
 
         What says the same as a memory is that memory. What is `about` a matter takes the place of what was remembered
-        about it, unless that is so since later (`at`, seconds since the epoch; now, where it is not said).
+        about it, unless that is so since later (`at`, seconds since the epoch; now, where it is not said), or was said
+        by somebody who may direct the agent, and this was not: then it stands beside that.
         """
-        text, about = call.args["text"], call.args.get("about") or ""
+        call.origins, given = (), call.args.get("arguments", call.args)
+        text, about = str(given.get("text") or ""), str(given.get("about") or "")
         if not text.strip() or len(text) > LONGEST:
             raise InvalidRequest(f"a memory has between 1 and {LONGEST} characters", parameter="text")
-        title, tags = call.args.get("title") or about, tuple(map(str, call.args.get("tags") or ()))
+        title, tags = given.get("title") or about, tuple(map(str, given.get("tags") or ()))
         place, origins = _own(call, process), process.made_of()
         if place.principal == SHARED:  # others recall it, whom nobody vouches for
             origins = list(dict.fromkeys((*origins, _person(call))))
-        memory = Document("", text, title, call.args.get("at"), tags, tuple(origins))
-        return await self._memory().keep(place, memory, about)
+        memory = Document("", text, title, given.get("at"), tags, tuple(origins))
+        source = await self._memory().keep(place, memory, about)
+        return f"kept as {source}" if "arguments" in call.args else source  # as a tool, to a model
 
     def _memory(self) -> Memory:
         known = self._knowledge()

@@ -37,7 +37,7 @@ async def by_patterns(knowledge: Knowledge, facts: FactBase, place: Place, sourc
     if not declared:
         raise InvalidRequest("no pattern says what sentences state: add rules with some, such as "
                              'pattern("{S} takes place in {O}", room).', parameter="patterns")  # fmt: skip
-    done = {"documents": 0, "added": 0, "same": 0, "gone": 0}
+    done = {"documents": 0, "added": 0, "same": 0, "gone": 0, "disputed": 0}
     for known in _documents(knowledge, place, source):
         said = [_Said(each, *claim) for each in _sentences(knowledge, known) for claim in claims(each.text, declared)]
         _count(done, await facts.read(known, await _stated(knowledge, facts, known, said, 1.0), sure=True))
@@ -56,7 +56,8 @@ async def by_model(
     predicates = await facts.state(_view(knowledge, place), _predicates)
     if not predicates:
         raise InvalidRequest("there is no predicate to look for: add rules or facts that have some", parameter="rules")
-    done = {"documents": 0, "calls": 0, "added": 0, "same": 0, "gone": 0, "refused": 0, "after": after, "left": 0}
+    done = dict.fromkeys(("documents", "calls", "added", "same", "gone", "disputed", "refused", "left"), 0)
+    done["after"] = after
     for known in _documents(knowledge, place, source, after):
         passages = knowledge.passages(known)
         if done["left"] or done["calls"] + len(passages) > calls:

@@ -78,7 +78,8 @@ class FactBase:
             await self._write(place, lambda _: [("fact.end", (now, each.number)) for each in ended], ended,
                               [each.number for each in ended])  # fmt: skip
         await self.add(place, new)
-        return {"added": len(new), "same": len(told) - len(new), "ended": len(ended)}
+        return {"added": len(new), "same": len(told) - len(new), "ended": len(ended),
+                "disputed": await self._disputed(place, new)}  # fmt: skip
 
     async def read(self, document: Known, said: Iterable[Statement], sure: bool) -> dict[str, int]:
         """Have what was read in a document be these, of what is `sure` (confidence 1) or of the rest."""
@@ -93,7 +94,15 @@ class FactBase:
         if gone:
             await self._write(place, lambda _: [("fact.drop", (number,)) for number in gone], (), gone)
         await self.add(place, new)
-        return {"added": len(new), "same": len(told) - len(new), "gone": len(gone)}
+        return {"added": len(new), "same": len(told) - len(new), "gone": len(gone),
+                "disputed": await self._disputed(place, new)}  # fmt: skip
+
+    async def _disputed(self, place: Place, said: Sequence[Statement]) -> int:
+        """How many of some statements go against what somebody said who may direct: they stand beside it."""
+        doubted = [each for each in said if each.origins]
+        if not doubted:
+            return 0
+        return await self.state(self._view(place), lambda state: sum(map(state.disputed, doubted)))
 
     async def remove(self, place: Place, numbers: Collection[int] = (), source: str = "") -> int:
         """Forget facts of a place for good, by their numbers or their source; returns how many that were."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..core import codec
-from ..core.errors import InvalidRequest
+from ..core.errors import Conflict, InvalidRequest, MissingExtra
 from ..core.outside import outside
 from ..core.places import told as shown
 from ..core.records import Document, Json, Place
@@ -38,7 +38,7 @@ MADE_UP = frozenset(
 class Synced:
     """What came of a folder: how many files went in, stayed as they were, went out; and which could not be read, why.
 
-    `left` is about how many seconds more it takes.
+    `left` is about how many seconds more it takes. Who sets `stopped` has it end with the file that it is at.
     """
 
     files: int = 0
@@ -48,6 +48,7 @@ class Synced:
     removed: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     left: float = 0.0
+    stopped: bool = False
 
     def told(self) -> dict[str, Json]:
         """As JSON."""
@@ -69,10 +70,25 @@ async def sync(
     said of it before; a new one has the tags that all have, and is not trusted.
 
     Left out is what is on another file system than the folder (and what is known of it stays), and `own`: a folder of
-    the system itself. `told` hears how far it is. Stopped, it goes on where it was when it is called again. Raises
-    InvalidRequest where there is no such folder, or it is `own` or holds no documents, and where no end is found of it.
+    the system itself. `told` hears how far it is, as does who looks into `Knowledge.syncing`. Stopped, it goes on where
+    it was when it is called again. Raises InvalidRequest where there is no such folder, or it is `own` or holds no
+    documents, and where no end is found of it; Conflict where it is at work on that already.
     """
-    synced, began = Synced(), time.monotonic()
+    synced, key = Synced(), (place, os.path.realpath(folder))
+    if key in knowledge.syncing:
+        raise Conflict(f"{shown(str(folder))} is being read already: see how far it is, or stop that")
+    knowledge.syncing[key] = synced
+    try:
+        return await _sync(knowledge, place, folder, tags, trusted, told, own, synced)
+    finally:
+        del knowledge.syncing[key]
+
+
+async def _sync(
+    knowledge: Knowledge, place: Place, folder: Path, tags: Sequence[str] | None, trusted: bool | None,
+    told: Callable[[Synced], None], own: Path | None, synced: Synced,
+) -> Synced:  # fmt: skip
+    began = time.monotonic()
     looked = outside(_looked, str(folder), str(own or ""), source=shown(str(folder)), seconds=LOOKING, cpu=LOOKING)
     top, files, others, shut = await looked
     before = knowledge.sources(place, os.path.join(top, ""))
@@ -90,6 +106,8 @@ async def sync(
         synced.done += 1
         synced.left = (time.monotonic() - began) / synced.done * (synced.files - synced.done)
         told(synced)
+        if synced.stopped:
+            return synced
     for gone in before.keys() - there:
         synced.removed += await knowledge.remove(place, gone) > 0
     return synced
@@ -112,7 +130,7 @@ async def _one(knowledge: Knowledge, place: Place, path: str, size: int, said: S
         await knowledge.add(place, found)
         synced.added += 1
         return True
-    except InvalidRequest as error:
+    except (InvalidRequest, MissingExtra) as error:
         synced.skip(shown(path), error.message)
         return False
 

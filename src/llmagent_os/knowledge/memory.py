@@ -14,7 +14,7 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from ..core import codec
-from ..core.records import Document, Json, Place, Sought
+from ..core.records import Document, Hit, Json, Place, Sought
 from . import words
 from .base import Knowledge, digest
 
@@ -22,6 +22,8 @@ MEMORY = "memory/"
 """How the sources of memories begin."""
 ABOUT = MEMORY + "about/"
 """How those begin that are about a matter."""
+BESIDE = "/beside"
+"""How those end that stand beside what somebody said about the matter who may direct the agent."""
 ALIKE = 5  # memories that one which comes is compared with: those that share its words
 TYPED = 6  # words, of which one may be mistyped
 LEAST = 5  # letters that a stem has, at least, that may be mistyped
@@ -59,17 +61,19 @@ class Memory:
         """Keep a memory, and return the source that it is kept under; what is known already is not kept again.
 
         Of what is `about` the same matter the latest by `at` is what is known (None: it is now); all else stays as
-        what was known before.
+        what was known before. What is in the words of who may direct nobody supersedes nothing that is not.
         """
         lock = self._busy.setdefault(place, asyncio.Lock())
         async with lock:
             if about:
-                return await self._about(place, memory, f"{ABOUT}{digest(about.casefold().encode())}")
+                new = replace(memory, at=time.time() if memory.at is None else memory.at)
+                return await self._about(place, new, f"{ABOUT}{digest(about.casefold().encode())}")
             same = await self._same(place, memory)
-            if same is None:
-                same = MEMORY + digest(f"{memory.title}\n{memory.text}".encode())
-                await self._known.add(place, [replace(memory, source=same)])
-            return same
+            if same is None or (same.origins and not memory.origins):
+                source = MEMORY + digest(f"{memory.title}\n{memory.text}".encode()) if same is None else same.source
+                await self._known.add(place, [replace(memory, source=source)])
+                return source
+            return same.source
 
     async def edit(self, place: Place, source: str, text: str, origins: tuple[str, ...]) -> bool:
         """Have a memory say something else, in somebody's words; what it said is kept. False where there is none."""
@@ -81,8 +85,9 @@ class Memory:
             return was is not None
 
     async def _about(self, place: Place, memory: Document, source: str) -> str:
-        new = replace(memory, source=source, at=time.time() if memory.at is None else memory.at)
-        was = self._now(place, source)
+        new, was = replace(memory, source=source), self._now(place, source)
+        if was is not None and bool(was.origins) != bool(new.origins):
+            return await self._apart(place, was, new)
         later = was is None or (new.at or 0) >= (was.at or 0)
         if was is None or (later and _plain(was.text) == _plain(new.text)):  # said again, it is so since later
             await self._known.add(place, [new if was is None else replace(was, at=new.at)])
@@ -90,7 +95,29 @@ class Memory:
             await self._supersede(place, was, new)
         elif _plain(was.text) != _plain(new.text):
             await self._known.note(place, _earlier(new, was.at))
+        other = None if new.origins or source.endswith(BESIDE) else self._now(place, source + BESIDE)
+        if other is not None and (new.at or 0) >= (other.at or 0):  # what stood beside it, it supersedes
+            await self._known.remove(place, other.source)
+            await self._known.note(place, _earlier(replace(other, source=source), new.at))
         return source
+
+    async def _apart(self, place: Place, was: Document, new: Document) -> str:
+        """Keep what was said of a matter by somebody who may direct the agent, and by somebody who may not."""
+        sure, other = (was, new) if new.origins else (new, was)
+        since, later = was.source, (other.at or 0) >= (sure.at or 0)
+        if _plain(sure.text) == _plain(other.text):
+            if sure is new:
+                await self._known.add(place, [replace(new, at=max(was.at or 0, new.at or 0))])
+            return since
+        if later and other is new:
+            return await self._about(place, new, since + BESIDE)
+        if later:
+            await self._known.add(place, [new, replace(was, source=since + BESIDE)])
+        elif other is new:
+            await self._known.note(place, _earlier(new, was.at))
+        else:
+            await self._supersede(place, was, new)
+        return since
 
     async def _supersede(self, place: Place, was: Document, new: Document) -> None:
         await self._known.add(place, [new], _earlier(was, new.at))
@@ -101,13 +128,13 @@ class Memory:
             return Document(source, text, known.title, known.at, known.tags, known.origins)
         return None
 
-    async def _same(self, place: Place, memory: Document) -> str | None:
-        """The source of a memory that says the same."""
+    async def _same(self, place: Place, memory: Document) -> Hit | None:
+        """A memory that says the same."""
         here = self._known.only(place)
         for hit in await self._known.search(here, Sought(memory.text[:1000], ALIKE, MEMORY)) if here else ():
             told = hit.title == memory.title and not hit.source.startswith(ABOUT)
             if told and len(hit.text) + len(memory.text) < 3000 and alike(hit.text, memory.text):
-                return hit.source
+                return hit
         return None
 
     def history(self, place: Place, source: str) -> list[dict[str, Json]]:

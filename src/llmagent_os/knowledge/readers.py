@@ -25,6 +25,7 @@ from ..core.outside import outside
 from ..core.records import Document, Json
 from ..tools.charsets import decoded
 from ..tools.page import text_of_page
+from . import office
 
 LARGEST = 16 << 20  # bytes of a file
 SECONDS, CPU = 120.0, 20.0  # that one may take to be read; the second is of a processor
@@ -141,6 +142,11 @@ def table(data: bytes, name: str) -> Made:
         raise InvalidRequest(f"{name} is no table: {error}", parameter="file") from None
 
 
+def sheet(data: bytes, name: str) -> Made:
+    """A document a row of an Excel file."""
+    return (record(row, name) for row in office.rows(data, name))
+
+
 def mail(data: bytes, name: str) -> Made:
     """An e-mail under its subject: who wrote to whom and when, and what."""
     found = email.message_from_bytes(data, policy=_POLICY)
@@ -201,10 +207,11 @@ def _semicolons(text: str) -> bool:
 READERS: Mapping[str, Reader] = {
     ".md": markdown, ".markdown": markdown, ".html": html, ".htm": html, ".xhtml": html, ".json": json,
     ".jsonl": lines, ".ndjson": lines, ".csv": table, ".tsv": table, ".eml": mail,
+    ".pdf": office.pdf, ".docx": office.word, ".pptx": office.slides, ".xlsx": sheet, ".xlsm": sheet,
 }  # fmt: skip
 """By suffix; everything else is text, or nothing that can be read."""
 WITHOUT = {
-    ".pdf": "PDF", ".doc": "Word", ".docx": "Word", ".ppt": "PowerPoint", ".pptx": "PowerPoint", ".xls": "Excel",
-    ".xlsx": "Excel", ".odt": "OpenDocument",
+    ".doc": "Word as it was before 2007", ".ppt": "PowerPoint as it was before 2007",
+    ".xls": "Excel as it was before 2007", ".odt": "OpenDocument", ".odp": "OpenDocument", ".ods": "OpenDocument",
 }  # fmt: skip
 """What is known to be no text, and what it is."""

@@ -52,12 +52,17 @@ Rows = dict[tuple[str, Row], Given]
 
 
 class Answered(NamedTuple):
-    """A fact that answers a question: the values of the variables, its proof, and whose words it is in."""
+    """A fact that answers a question: the values of the variables, its proof, and whose words it is in.
+
+    `against` are facts that it does not go together with, in words that may direct: what it stands on came later, and
+    from somebody who supersedes nothing.
+    """
 
     fact: Fact
     values: dict[str, Value]
     proof: Proof
     origins: tuple[str, ...]
+    against: tuple[str, ...] = ()
 
     def words(self) -> str:
         """What it says, in words, and the sentences that it stands on."""
@@ -70,7 +75,8 @@ class Answered(NamedTuple):
     def told(self) -> dict[str, Json]:
         """As JSON."""
         return {"fact": str(self.fact), "values": self.values, "confidence": self.proof.confidence,
-                "origins": list(self.origins), "proof": self.proof.data(), "text": self.proof.text()}  # fmt: skip
+                "origins": list(self.origins), "against": list(self.against), "proof": self.proof.data(),
+                "text": self.proof.text()}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +285,7 @@ class State:
                     known = self.ask(Atom(said.predicate, (self.spelt(said.subject), Variable("V"))), 2).answers
                 except BudgetExceeded:
                     continue
+                known = [each for each in known if not each.origins] or known
                 if len(known) == 1 and _folded(known[0].values["V"]) != _folded(self.spelling(said.object)):
                     found.append((" ".join(sentence.text.split()), said, known[0]))
         return found
@@ -308,7 +315,20 @@ class State:
                   if isinstance(term, Variable) and not term.anonymous}  # fmt: skip
         absent = {name for step in proof.steps if step.rule is not None for name in self._absent(step.rule)}
         return Answered(Fact(str(atom.predicate), row), values, proof,
-                        _all([*(given.origins for _, given in proof.given), self._cloud(absent)]))  # fmt: skip
+                        _all([*(given.origins for _, given in proof.given), self._cloud(absent)]),
+                        _all(self._against(fact.predicate, fact.values)
+                             for fact, given in proof.given if given.origins))  # fmt: skip
+
+    def disputed(self, said: Statement) -> bool:
+        """Whether it goes against a fact that holds and is in the words of who may direct."""
+        said = self._plainly(said)
+        return bool(said.origins and self._against(said.predicate, (said.subject, said.object)))
+
+    def _against(self, predicate: Name, row: Row) -> tuple[str, ...]:
+        """The facts that hold, in the words of who may direct, and do not go together with one of somebody else."""
+        held = self._held((str(predicate), row[0])) if predicate in self.single else ()
+        return tuple(str(Fact(each.predicate, (each.subject, each.object)))
+                     for each in held if not each.origins and each.object != row[1])  # fmt: skip
 
     def _absent(self, rule: Rule) -> Iterator[Name]:
         """All predicates that decide over what a rule finds not to be there, or counts."""

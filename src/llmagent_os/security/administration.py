@@ -58,6 +58,7 @@ ACTS: Mapping[str, Act] = {
     "knowledge.rules": Act("chat", "Keep a file of rules."),
     "knowledge.drop_rules": Act("chat", "Remove a file of rules."),
     "knowledge.extract": Act("chat", "Read facts in documents.", 86400.0),
+    "knowledge.stop": Act("system", "Stop what has a folder be known; it goes on when it is asked for again."),
     "knowledge.sync": Act("system", "Have what is known of a folder be what is in it.", 86400.0),
     "memory.edit": Act("chat", "Have a memory of an agent's say something else.", 600.0),
     "memory.forget": Act("chat", "Forget memories of agents.", 600.0),

@@ -39,6 +39,7 @@ _EXTRAS: dict[str, tuple[str, Status, str]] = {
     "oidc": ("jwt", "optional", "tokens of an identity provider"),
     "security": ("cryptography", "optional", "the signed audit log, and what is kept sealed"),
     "knowledge": ("numpy", "optional", "search in what agents know"),
+    "documents": ("pypdf", "optional", "PDF and office files as knowledge"),
 }
 """Extra -> (a module of it, what it means that it is not there, what needs it)."""
 

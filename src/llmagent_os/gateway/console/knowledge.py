@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ knowledge.command(epilog=examples("knowledge graph 'budget meeting' --svg > grap
 knowledge.command(epilog=examples("knowledge extract", "knowledge extract --model default --calls 50"))(extract)
 
 PAGE = 1000  # documents that are asked for at once
+LOOK = 0.5  # seconds between two looks at how far it is
 
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be given several times.")]
 Given = Annotated[
@@ -51,7 +54,8 @@ def add(
 ) -> None:
     """Add files to what is known, in place of what was known of them.
 
-    Text, Markdown, HTML, JSON, JSONL, CSV, e-mail and source code are read. What they say directs no agent, unless you
+    Text, Markdown, HTML, JSON, JSONL, CSV, e-mail and source code are read, PDF, Word, PowerPoint and Excel with the
+    extra `documents`. What they say directs no agent, unless you
     say that it may. What cannot be read is named, the rest goes in, and the exit code is 1."""
 
     async def work(client: Client) -> bool:
@@ -88,17 +92,38 @@ def sync(
 ) -> None:
     """Have what is known of a folder be what is in it: only what changed is read, what vanished is forgotten.
 
-    Stopped, it goes on where it was. Without --tag, and without --trusted or --untrusted, each file keeps what was said
-    of it before; a new one has the tags that all have, and directs no agent."""
+    At a terminal it shows how far it is. Stopped by Ctrl-C, it goes on where it was. Without --tag, and without
+    --trusted or --untrusted, each file keeps what was said of it before; a new one has the tags that all have, and
+    directs no agent."""
     about = {"agent": agent or "", "shared": not mine, "tags": tag or None, "trusted": trusted}
     body = {"folder": os.path.abspath(folder), **about}
-    done = ask(data, lambda client: client.post("/v1/knowledge/sync", body))
+    done = ask(data, lambda client: _synced(client, body))
     if as_json:
         emit(done)
         return
     for path, why in done["skipped"].items():
         say(visible(f"skipped {path}: {why}"))
     say(f"{done['added']} read, {done['same']} as they were, {done['removed']} gone, {len(done['skipped'])} skipped")
+
+
+async def _synced(client: Client, body: dict[str, Any]) -> Any:
+    """Have a folder read, show how far it is, and stop it with this command."""
+    run, at = asyncio.ensure_future(client.post("/v1/knowledge/sync", body)), os.path.realpath(body["folder"])
+    try:
+        while not (await asyncio.wait({run}, timeout=LOOK))[0]:
+            for each in (await client.get("/v1/knowledge/sync"))["folders"] if sys.stderr.isatty() else ():
+                if each["folder"] == at and each["files"]:
+                    left = f"{each['done']} of {each['files']} files, about {each['left']:.0f} s left"
+                    print(f"\r{left}\x1b[K", end="", file=sys.stderr, flush=True)
+        return await run
+    except asyncio.CancelledError:
+        whose = {"agent": body["agent"], "shared": body["shared"]}
+        await client.delete("/v1/knowledge/sync", folder=at, **whose)
+        say("stopped; the next time goes on from here")
+        raise
+    finally:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @knowledge.command(epilog=examples("knowledge search 'when is the rent due?'"))

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import typer
 
+from ..client import Client
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, say
 
@@ -44,6 +45,29 @@ def erase(
             say(f"{text!r} is " + (f"still in {', '.join(places)}" if places else "nowhere"))
     if any(found.values()):
         raise typer.Exit(1)
+
+
+@privacy.command(epilog=examples("privacy consent ann", "privacy consent ann --give", "privacy consent ann --withdraw"))
+def consent(
+    principal: Principal,
+    give: Annotated[bool | None, typer.Option("--give/--withdraw", help="From now on; shown only without it.")] = None,
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Show whether a person lets their feedback be learned from, or note what they decided."""
+    whose = {"principal": principal} | ({"tenant": tenant} if tenant else {})
+
+    async def work(client: Client) -> Any:
+        if give is not None:
+            await client.put("/v1/privacy/consent", {**whose, "learning": give})
+        return await client.get("/v1/privacy/consent", **whose)
+
+    told = ask(data, work)
+    if as_json:
+        emit(told)
+        return
+    say(f"{principal} {'lets' if told['learning'] else 'does not let'} their traffic be learned from")
 
 
 @privacy.command(epilog=examples("privacy retention", "privacy retention --now"))

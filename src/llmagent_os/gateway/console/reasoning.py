@@ -67,7 +67,7 @@ def load(
     about = {"source": os.path.abspath(file), "mapping": text_of(map), "trusted": trusted, **whose(agent, mine)}
     content = file.read_bytes()
     done = ask(data, lambda client: client.put(FACTS, content, **about))
-    say(f"{done['added']} new, {done['same']} as they were, {done['ended']} ended")
+    say(f"{done['added']} new, {done['same']} as they were, {done['ended']} ended{_disputed(done)}")
 
 
 @facts.command("list", epilog=examples("knowledge facts list --about 'budget meeting'"))
@@ -218,6 +218,8 @@ def infer(
         sure = f"  ({each['confidence']:.3g} sure)" if each["confidence"] < 1 else ""
         values = ", ".join(f"{name} = {value}" for name, value in each["values"].items())
         print(visible(f"{values or each['fact']}{sure}"))
+        for other in each["against"]:
+            say(visible(f"  which goes against {other}, said before by somebody more to be trusted"))
     if found["more"]:
         say(f"there are more than {limit}: --limit")
     for each in found["why_not"]:
@@ -287,11 +289,22 @@ def extract(
     if as_json:
         emit(done)
         return
-    say(f"{done['documents']} documents: {done['added']} facts new, {done['same']} as they were, {done['gone']} gone")
+    said = f"{done['added']} facts new, {done['same']} as they were, {done['gone']} gone{_disputed(done)}"
+    say(f"{done['documents']} documents: {said}")
     if model:
         say(f"{done['calls']} calls; {done['refused']} facts were refused, which do not stand in the text")
         if done["left"]:
             say(f"{done['left']} documents are left: --after {done['after']}")
+
+
+def _disputed(done: Mapping[str, Any]) -> str:
+    """What to tell of facts that go against what somebody said whose words may direct agents."""
+    many = done["disputed"]
+    return (
+        f"; {many} stand beside facts that they go against, and supersede none: see `knowledge facts list`"
+        if many
+        else ""
+    )
 
 
 def _of(agent: str | None) -> dict[str, str]:

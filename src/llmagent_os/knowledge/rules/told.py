@@ -55,16 +55,19 @@ def holding(
     """Those that hold at a moment, by what was recorded up to `known`.
 
     Of a predicate in `single` a subject has one object at a time: there the one that began last wins, of those the one
-    that was recorded last, and of those the last one.
+    that was recorded last, and of those the last one. What is in the words of who may direct nobody does not win over
+    what is not: it stands beside that.
     """
-    found, newest = list[Statement](), dict[tuple[str, str], Statement]()
+    found, newest = list[Statement](), defaultdict[tuple[str, str], list[Statement]](list)
     for each in sorted(statements, key=lambda each: (each.begins, each.recorded)):
         if each.recorded <= known and each.begins <= at:
-            if each.predicate in single:
-                newest[each.subject, each.predicate] = each  # one that has ended supersedes those before it, too
+            if each.predicate in single:  # one that has ended supersedes those before it, too
+                before = newest[each.subject, each.predicate]
+                before[:] = [*(one for one in before if each.origins and not one.origins), each]
             else:
                 found.append(each)
-    return [each for each in (*found, *newest.values()) if each.until is None or at < each.until]
+    held = [*found, *(each for told in newest.values() for each in told)]
+    return [each for each in held if each.until is None or at < each.until]
 
 
 def history(statements: Iterable[Statement], subject: str, predicate: str) -> list[Statement]:
