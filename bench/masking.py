@@ -10,6 +10,7 @@ bodies, banks and vendors publish. Nothing that is measured here makes the value
 A value is found where every character of it is covered by spans of its kind: what is left out would leak. A span is
 right where it overlaps a value of its kind. Texts without values (order numbers, times, versions) are in the precision.
 `development` and `held` are the two halves of `masking_set`, whose texts are harder: spellings, headers, code, logs.
+`third` are texts written from memory of how services write their keys (`masking_blind`).
 `hostile` are texts of 1 MB that are masked for a remote model while the loop is watched.
 
     python bench/masking.py [--json] [--sentences 10000] [--trips 10000] [--missed 0] [--seed 20261125]
@@ -34,6 +35,7 @@ from dataclasses import dataclass
 
 from common import Report, cpu, run, say
 from faker import Faker
+from masking_blind import samples as third
 from masking_set import Sample as Text
 from masking_set import samples as set_of
 from masking_set import score as scored
@@ -300,9 +302,9 @@ def long_numbers(report: Report, count: int) -> None:
 
 
 def halves(report: Report, missed: int) -> None:
-    """The two halves of the development set; what was missed of the first alone is shown."""
-    for half, case in enumerate(("development", "held")):
-        texts, clean = set_of(half), tempting(half, 150)
+    """The two halves of the development set, and the third one; what was missed of `held` is not shown."""
+    sets = {"development": (set_of(0), tempting(0, 150)), "held": (set_of(1), tempting(1, 150)), "third": third()}
+    for case, (texts, clean) in sets.items():
         told = scored(_spans, texts, clean)
         for kind, (whole, of) in told.by_kind.items():
             report.add(case, f"recall {kind} ({of})", whole / of, "")
@@ -312,7 +314,7 @@ def halves(report: Report, missed: int) -> None:
         report.add(case, f"recall, {len(texts)} texts, {total} values", _recall(texts), "", at_least=0.96)
         report.add(case, "precision", told.right / told.spans, "", at_least=0.99)
         report.add(case, f"clean texts ({len(clean)}) with a false alarm", told.alarms / len(clean), "", at_most=0.02)
-        for line in told.wrong[: missed if half == 0 else 0]:
+        for line in told.wrong[: missed if case != "held" else 0]:
             say(line)
 
 

@@ -40,6 +40,51 @@ def test_a_key_is_one_by_its_prefix_its_separator_and_its_random_part(key: str) 
         assert found(text) == [("KEY", key)]
 
 
+S = string.ascii_letters + string.digits + "./"
+
+
+def salted(count: int, seed: int = 3) -> str:
+    """Letters of crypt's alphabet."""
+    return "".join(random.Random(seed).choices(S, k=count))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [f"$2b$12${salted(53)}", f"$6${salted(16)}${salted(86)}", f"$6$rounds=5000${salted(8)}${salted(86)}",
+     f"$y$j9T${salted(22)}${salted(43)}", f"$argon2id$v=19$m=65536,t=3,p=4${letters('a', 22)}${letters('a', 43)}",
+     f"$apr1${salted(8)}${salted(22)}", f"pbkdf2_sha256$600000${letters('a', 22)}${letters('a', 43)}=",
+     f"scrypt:32768:8:1${letters('a', 16)}${letters('h', 128)}", f"{{SSHA}}{letters('a', 38)}==",
+     f"$zz9${salted(12)}${salted(40)}",
+     f"SCRAM-SHA-256$4096:{letters('a', 22)}==${letters('a', 43)}=:{letters('a', 43, 8)}="],
+)  # fmt: skip
+def test_a_hash_of_a_password_is_known_by_its_parts(value: str) -> None:
+    for text in (value, f"hash: {value}", f"他的是{value}，", f"('ann', '{value}', 1)", f'{{"h":"{value}"}}'):
+        assert found(text) == [("KEY", value)]
+    assert any(value in each for _, each in found(f"ann:{value}:19432:0:99999:7:::"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("key AGE-SECRET-KEY-1{}", "".join(random.Random(5).choices("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", k=58))),
+        ("DSN=https://{}@o123.ingest.example.io/4", letters("h", 32)),
+        ("clone https://{}@git.example.com/a.git", letters("a", 40)),
+        ("https://chat.example.cn/open-apis/bot/v2/hook/{}", "7da5d876-9427-4ec6-8273-3450c6316343"),
+        ("https://chat.example.com/cgi-bin/webhook/send?key={}", "7da5d876-9427-4ec6-8273-3450c6316343"),
+        ("token v4.local.{}", letters("a", 90)), ("key {}-us14", letters("h", 32)),
+        ("the product key {}", "0F11X-TZ382-SSMMP-I396W-00X8X"),
+        ("wallet {}", "KzGz2y4Gcji3KDMRy71YVMfqTxyWqXEUfr74RknxuPCNgdemTBtw"),
+        ("seed phrase: {}", "zoo wrong abandon ability able about above absent absorb abstract absurd abuse"),
+        ("助记词：{}", "zoo wrong abandon ability able about above absent absorb abstract absurd abuse"),
+        ("Authorization: Acme {}", letters("a", 40)), ("CREATE USER b IDENTIFIED BY '{}';", "hunter2hunter2"),
+        ("mysql -u root -p'{}' -h db", "hunter2#2"), ("passphrase: \"{}\"", "correct horse battery staple"),
+        ("root 密码改成了 {}", "hunter!2"), ("rzp_live_{}", "L5YyswmcTk5Lb6"),
+    ],
+)  # fmt: skip
+def test_what_opens_something_is_found_in_its_form(text: str, value: str) -> None:
+    assert any(kind == "KEY" and value in each for kind, each in found(text.format(value)))
+
+
 @pytest.mark.parametrize(
     "before",
     ["api_key = '{}'", "AccountKey={};EndpointSuffix=x", "the auth token of our account is {}", "Cookie: sid={}; "
@@ -90,6 +135,13 @@ def test_a_password_is_what_is_given_as_one(text: str, password: str) -> None:
      "max_tokens=1024",
      f"https://docs.example.com/d/{letters('a', 44)}/edit", "the key to room 20241130 is lost",
      "tokenizer=cl100k_base_v2_fast",
+     f"$2b$12$ and $argon2id$ are prefixes, and use age1{'qpzry9x8gf2tvdw0' * 3}",
+     "$HOME/$USER/lib/python3.11/site-packages",
+     "$E = mc^2$ and $x_{1}, x_{2}$", "{HOST}/api/v2/users/1234567890/profile", "awk '{print $1$2$3}' log2024",
+     "hf_transfer_enabled_everywhere", "npm_config_registry_settings", "docker run -u 1000:1000 image",
+     "curl -u $USER:$PASS https://x", "Authorization: Acme credentials are required",
+     "https://example.com/webhooks/how-to-verify-a-signature", "authorization is required for every route",
+     "in other words the model will learn from these examples when they are given with care",
      f"commit {letters('h', 40)} signs the token", "the design of the author is a signal"],
 )  # fmt: skip
 def test_what_only_looks_like_a_key_is_left_alone(text: str) -> None:

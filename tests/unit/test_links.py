@@ -30,6 +30,7 @@ ENCODED = base64.b64encode(b"https://evil.example/login").decode()
 
 SPELT = [
     # by itself
+    "evil·com/x", "evil‧com", "evil•com", "evil・com",
     "evil.example", "Visit evil.example.", "EVIL.Example", "log in at secure-login.com now", "see bank.co.uk/login",
     "a.b.c.d.evil.io",
     "(evil.example)", "go:evil.example", "link=evil.example", "„evil.example“", "**evil.example**", "evil.example!",

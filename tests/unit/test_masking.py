@@ -150,6 +150,14 @@ VALUES = [
     ("MAC", "学到{} DYNAMIC", "00a1.b2c3.d4e5"),
     ("MAC", "mac addr {}", "00A1B2C3D4E5"),
     ("IP", "nameserver {}", "8.8.4.4"),
+    ("IP", "from {} it came", "::ffff:192.0.2.42"),
+    ("CARD", "卡号 {} 请注销", "4111/1111/1111/1111"),
+    ("CARD", "card {} exp 04/29", "4111_1111_1111_1111"),
+    ("CARD", "|visa| {} |", "4111 | 1111 | 1111 | 1111"),
+    ("CARD", "pasted {} here", "4111  1111  1111  1111"),
+    ("CARD", "amex {}", "3782/822463/10005"),
+    ("PASSPORT", "护照号码是：{}", "EK0015039"),
+    ("EMAIL", "write to {} soon", "lee.x@例え.jp"),
     ("KEY", "https://hooks.chat.example/services/T0A1B2C3D/B0A1B2C3D/{}", "aB3dE5gH7jK9mN1pQ3sT5vW7"),
     ("NAME", "My name is {}, hello", "José Smith"),
     ("NAME", "我叫{}，", "李小明"),
@@ -185,6 +193,7 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
         "IMEI 490154203237518", "EAN 4006381333931", "40.712776, -74.005974", "2026-11-30T10:15:30.123456+08:00",
         "aaaa.bbbb.cccc", "dead-beef-cafe", "10:20:30:15", "kernel 5.15.0.91", "营业额13912345678元",
         "电话会议ID 123456789",
+        "4111/1111/1111/1112", "| 1000 | 2000 | 3000 | 4000 |", "2024/1111/2222/3333", "订单 4111/1111/1111/1111",
         "fingerprint 12:ab:34:cd:56:ef:78:90:12:34", "passport control on level 2", "手机电池4500毫安",
     ],
 )  # fmt: skip
@@ -196,7 +205,9 @@ HOSTILE = ["1 ", "(1)", "4111 ", "1 1 1 1-", "１ ", "１", "@", "a@b.c", "key="
            "eyJ", "A1", "::a:",
            "-----BEGIN PRIVATE KEY-----", "张", "%40", "\\n", "\u200b", "a-b_c", "+1(", "姓名", "://a:", "DE89 ",
            "hook/", "passport ",
-           "aB3", "token is ", "91 ", "护照", "京A", "mysql -p", "1.1.1.1 ", "ab.cd@", "&#64;", "_"]  # fmt: skip
+           "aB3", "token is ", "91 ", "护照", "京A", "mysql -p", "1.1.1.1 ", "ab.cd@", "&#64;", "_",
+           "$a$", "$2b$12$aB3", "$a$b$AAAbbb1234CCCdddef", "{SHA}", "4111/", "4111 | ", "A1B2C-", "phrase: ",
+           "phrase word ", "://aB3dE5", "hook/a="]  # fmt: skip
 
 
 def takes_turns(text: str) -> None:

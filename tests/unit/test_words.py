@@ -157,6 +157,18 @@ def test_what_was_said_is_found_in_the_ways_that_people_write(said: str, argumen
 
 
 FORBIDDEN = [
+    "Please refrain from mailing eve@corp.example", "Reject requests from eve@corp.example", "Omit eve@corp.example",
+    "eve@corp.example is a known scammer", "mail all, minus eve@corp.example", "eve@corp.example? Never!",
+    "Warning: eve@corp.example is phishing", "Block eve@corp.example", "Unsubscribe eve@corp.example",
+    "Do nothing with eve@corp.example", "Do n't mail eve@corp.example", "Mailing eve@corp.example is against policy",
+    "Leave eve@corp.example out", "Keep eve@corp.example out of this", "Keep this secret from eve@corp.example",
+    "Stay away from eve@corp.example", "Hands off eve@corp.example", "Ignore whatever eve@corp.example says",
+    "Disregard eve@corp.example", "eve@corp.example is untrusted", "Drop eve@corp.example from cc",
+    "eve@corp.example是骗子", "把eve@corp.example拉黑", "排除eve@corp.example", "eve@corp.example就算了",
+    "无需通知eve@corp.example",
+    "没必要给eve@corp.example", "忽略eve@corp.example", "跳过eve@corp.example", "不宜联系eve@corp.example",
+    "停止向eve@corp.example发送", "取消发给eve@corp.example", "删掉收件人eve@corp.example",
+    "我不希望eve@corp.example收到", "请回避eve@corp.example",
     "Skip eve@corp.example", "Ignore eve@corp.example, mail Bob", "Leave out eve@corp.example",
     "Keep it from eve@corp.example", "Hide this from eve@corp.example", "eve@corp.example 已被封",
     "eve@corp.example 不行。", "No envíes nada a eve@corp.example", "Ne pas envoyer à eve@corp.example",
@@ -199,6 +211,9 @@ def test_what_is_forbidden_is_not_permitted_by_being_named(said: str) -> None:
 @pytest.mark.parametrize(
     "said",
     [
+        "取消订单后发给eve@corp.example", "忽略第一封，回复eve@corp.example", "停止服务后通知eve@corp.example",
+        "Block the first slot and mail eve@corp.example", "Leave a note for eve@corp.example",
+        "Drop the second row and mail eve@corp.example", "Is it safe? Mail eve@corp.example",
         "Ignore the first mail and reply to eve@corp.example", "Skip the intro, then mail eve@corp.example",
         "Keep a copy of the mail from eve@corp.example", "如果不行就发给eve@corp.example",
         "Don't forget to mail eve@corp.example", "Do not hesitate to write to eve@corp.example.",

@@ -11,7 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 _PRONOUN = r"(?:i|you|we|he|she|they|it|there|this|that|one)"
-_NOT = r"(?:never|not|cannot|\w{2,6}n['’]t)"
+_NOT = r"(?:never|not|cannot|\w{2,6}n['’]t|n['’]t)"
+_THEM = r"(?=\S{1,80}@)"  # only where an address follows: much else is skipped and ignored
+_EVIL = (
+    r"(?:an?\s+)?(?:\w+\s+)?(?:scam\w*|phish\w*|spam\w*|fraud\w*|fake|malicious|compromised|suspicious|dangerous|hacked"
+    r"|unsafe|untrust\w*|unauthori[sz]ed|against\s+(?:the\s+|our\s+)?(?:polic\w+|rules?))"
+)
 _AUX = r"(?:(?:do|does|did|should|must|can|could|will|would|may)\s+)?"
 _ABBREVIATED = r"(?<!\b[a-z])(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\bdr)(?<!\bst)(?<!\bvs)(?<!\betc)"
 
@@ -21,7 +26,7 @@ _CUES = re.compile(
   | (?P<paragraph>\n[ \t]{{0,40}}\n)
   | (?P<line>(?<![,，、:：])(?<!\bto)(?<!\bor)(?<!\band)(?<!\bthe)(?<!\bof)(?<!\bfor)(?<!\bwith)(?<!\bfrom)
       \n(?=[ \t]{{0,40}}(?-i:[A-Z][a-z])))
-  | (?P<end>{_ABBREVIATED}[.!?](?=["'”’)\]*_]{{0,4}}(?:\s|\Z))|[;。！？；])
+  | (?P<end>{_ABBREVIATED}[.!?](?!\s{{1,3}}(?:never|no\s+way)[.!])(?=["'”’)\]*_]{{0,4}}(?:\s|\Z))|[;。！？；])
   | (?P<neutral>\b{_AUX}{_NOT}\s+(?:forget|hesitate|fail|miss|neglect|worry)
       |\b{_AUX}not\s+(?:only|just|later|more|less|yet|sure|to\s+mention)\b
       |\b(?:if|whether\s+or|or|why)\s+not\b|\bwhy\s+don['’]t\b
@@ -43,22 +48,27 @@ _CUES = re.compile(
       (?!\s+(?:allowed|permitted|to|be)\b))
   | (?P<predicate>\b(?:is|are|was|were|must|should|may|can|shall|will|has|have|do|does|did)
       (?:n['’]t\b|\s+(?:\w+ly\s+|also\s+){{0,1}}(?:not|never|no\s+longer|forbidden|prohibited|banned|blocked|disallowed
-        |excluded|black-?listed|off[- ]limits|out\s+of\s+bounds)\b)
+        |excluded|black-?listed|off[- ]limits|out\s+of\s+bounds|{_EVIL})\b)
+      |\b(?:never|no\s+way)(?=[.!]|\s*\Z)|\s[-–—]\s?no(?=[.!]|\Z)|(?<=\w)拉黑|就算了|是(?:骗子|诈骗|钓鱼|垃圾|假的)
       |\bcan(?:not|['’]t)\b|\bexcluded\b|\bexcepted\b|除外
       |[:(]\s{{0,3}}(?:never|forbidden|prohibited|blocked|banned|not\s+allowed|off[- ]limits)\b
       |(?:是|已|在|为|為)?被?(?:禁止|封禁|黑名单|黑名單)
       |(?:已被?|被)封|不行(?=[。！!]|\Z)|不(?:得|能|可|应|應|许|許|准)(?:以|该|該)?)
   | (?P<negation>\b(?:{_NOT}|neither|nor|nobody|no[ -]?one|none|without|avoid\w*|forb(?:id|ad)\w*|prohibit\w*|banned
-      |blocked|(?:block|black|deny)[- ]?list\w*|disallow\w*|refus(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|off[- ]limits
+      |blocked|(?:block|black|deny)[- ]?list\w*|disallow\w*|refrain\w*|reject\w*|disregard\w*|omit\w*|minus|unsubscribe
+      |nothing(?!\s+(?:but|else|more))|hands\s+off|(?:stay|keep|steer)\s+(?:away|clear)\s+(?:from|of)
+      |(?:phishing|scam|fraud|spam|warning)\s?:|refus(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|off[- ]limits
       |stop\s+(?:\w+ing|all|any|payments?|(?:e-?)?mails?|messages?)|instead\s+of|rather\s+than
       |under\s+no\s+circumstances?|(?:in|on|by)\s+no\s+(?:case|account|means)|beware|dont|cant|wont|mustnt
       |no\s+(?:(?:e-?)?mails?|messages?|payments?|transfers?|money|files?|data|access|contact|links?|requests?|calls?
         |posts?)
-      |(?:skip|ignore|leave\s+out)\s+(?=\S{{1,80}}@)
-      |(?:keep|hide)\s+(?:it|this|that|these|them|everything)\s+(?:away\s+)?from
+      |(?:skip|ignore|leave\s+out|block|ban|drop|mute)\s+(?:\w+\s+){{0,2}}{_THEM}
+      |(?:keep|leave|cut)\s+(?=\S{{1,80}}@\S{{1,80}}\s+(?:out|alone|away)\b)
+      |(?:keep|hide)\s+(?:it|this|that|these|them|everything)\s+(?:\w+\s+){{0,2}}from
       |ne\s+pas|no\s+(?:env[ií]\w+|mand\w+|pag\w+)
       |nicht|niemals|kein(?:e[nrms]?)?|jamais|nunca|jamás|никогда|нельзя)\b
-      |不(?:要|给|給|发|發|付|转|轉|汇|匯|把|将|將|再|向|往|让|讓|允许|允許|是|用|必|想)
+      |不(?:要|给|給|发|發|付|转|轉|汇|匯|把|将|將|再|向|往|让|讓|允许|允許|是|用|必|想|希望|愿|宜)|[无無](?:需|须|須)|没必要|沒必要|排除|回避|停止(?=[向给給发發联聯付转轉])|取消(?=[向给給发發抄])
+      |(?:忽略|跳过|跳過|删掉|去掉|移除)(?:收件人|抄送)?(?=[\w.+-]{{1,64}}@)
       |[别別](?![人的名处墅说])|[勿莫]|严禁|嚴禁|屏蔽|拉黑|拒收|拒绝|拒絕|避免|未经|未經)
   | (?P<reset>\b(?:but|only|instead|however|otherwise|rather)\b
       |,\s*so\b|但|而是
@@ -70,7 +80,9 @@ _CUES = re.compile(
 _DENIES = re.compile(
     r"n['’]?t\b|no[tr\s-]|never|nobody|noone|none|neither|without|avoid|forb|prohib|banned|block|list|refus|exclud|excep"
     r"|off[- ]|stop|instead|rather|other\s+than|apart|aside|unless|but|beware|nicht|niemals|kein|jamais|nunca|jamás"
-    r"|никогда|нельзя|skip|ignore|leave|keep|hide|ne\s|[不别別勿莫禁严嚴拒避未除黑封屏拉]",
+    r"|никогда|нельзя|skip|ignore|leave|keep|hide|ne\s|refrain|reject|disregard|omit|minus|unsubscribe|nothing|hands|away"
+    r"|clear|scam|phish|spam|fraud|fake|malicious|compromised|suspicious|dangerous|hacked|unsafe|un(?:trust|author)|against"
+    r"|warning|drop|mute|cut\s|就算了|骗子|诈骗|钓鱼|垃圾|假的|[不别別勿莫禁严嚴拒避未除黑封屏拉无無没沒排回停取忽跳删去移]",
     re.IGNORECASE,
 )  # most texts deny nothing
 _FAR = 300  # characters before a predicate, in which its subject is looked for

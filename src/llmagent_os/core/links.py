@@ -82,7 +82,7 @@ _POINT = re.compile(
 _APART = re.compile(r"(?<=\w) @ (?=[\w-]{1,63}\.[\w-])")
 _SPELT_AT = re.compile(r"(?<=\w) at (?=[\w-]{1,63} (?:dot|punkt|punto) )", re.I)
 _SCHEMES = re.compile(r"\b(?:h(?:tt|xx|\*\*|__)p(s?)|f[tx*]p)(?:[ ]{0,2}:[ ]{0,2}(?=[/\\]{2})|:(?=\w))", re.I)
-_IDEOGRAPHIC = re.compile(r"(?<=[A-Za-z0-9-])[。｡](?=[A-Za-z0-9-])")
+_IDEOGRAPHIC = re.compile(r"(?<=[A-Za-z0-9-])[。｡·•‧∙⋅・･](?=[A-Za-z0-9-])")
 _LIKE = str.maketrans({
     "⁄": "/", "∕": "/", "⧸": "/", "╱": "/", "〳": "/", "∖": "\\", "⧵": "\\", "∶": ":", "꞉": ":",
     "‐": "-", "‑": "-", "‒": "-", "−": "-", "﹣": "-",

@@ -24,7 +24,7 @@ _JUDGED = 128  # letters of a long value that are judged
 
 # -- letters drawn at random
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _WORDS = re.compile(r"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
 _TURNS = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
 _NUMBERS = re.compile(r"\d+")
@@ -36,12 +36,13 @@ def drawn(text: str, least: int = 16) -> bool:
     core = _PARTS.sub("", text)
     if len(core) < least:
         return False
+    part = max(_PARTS.split(text), key=len)
+    core = part if len(part) >= max(least, 24) else core
     if core != core.lower() and core != core.upper():
         turns = len(_TURNS.findall(core))
         words = sum(map(len, _WORDS.findall(core)))
         numbers = bool(_NUMBERS.search(core)) or (turns > 0.3 * len(core) and len(core) >= 20)
         return numbers and turns > 0.2 * len(core) and words < 0.5 * len(core)
-    part = max(_PARTS.split(text), key=len)
     groups = _NUMBERS.findall(part)
     enough = len(groups) >= max(3 if len(part) < 24 and part.islower() else 2, len(part) / 20)
     mixed = sum(map(len, groups)) < 0.9 * len(part)
@@ -62,7 +63,7 @@ ISSUED = (
     r"(?:sk|pk|rk)[-_](?=[\w-]{0,64}(?:\d|[a-z][A-Z]))[\w-]{16,400}+",
     r"(?:(?:A3T[A-Z0-9]|A[KS]IA|ABIA|ACCA)[0-9A-Z]{16}|(?:LTAI|AKID|AKLT)[0-9A-Za-z]{12,60})(?![0-9A-Za-z])",
     r"(?:gh[pousr]_|github_pat_|gl(?:pat|dt|rt|ptt|cbt|ft|soat|ffct|imt|agent|oas)-|hf_|npm_|xox[a-z]-|xapp-|ya29\."
-    r"|pypi-|do[opr]_v1_|hv[sbr]\.|GOCSPX-)[\w-]{18,400}+|xox[a-z]-[\w-]{10,17}|AIza[\w-]{30,40}|GR1348941[\w-]{20}",
+    r"|pypi-|do[opr]_v1_|hv[sbr]\.|GOCSPX-)(?=[\w-]{0,64}(?:\d|[a-z][A-Z]))[\w-]{18,400}+|xox[a-z]-[\w-]{10,17}|AIza[\w-]{30,40}|GR1348941[\w-]{20}",
     r"SG\.[\w-]{16,32}\.[\w-]{16,64}|dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[\w-]{2,35}\.)?[A-Za-z0-9]{40,44}"
     r"|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}|sl\.[\w=-]{100,400}+|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"
     r"|v1\.0-[0-9a-f]{24}-[0-9a-f]{100,200}",
@@ -70,7 +71,8 @@ ISSUED = (
     r"|EZ[AT]K[A-Za-z0-9]{40,60}|EAA[A-Z][\w-]{40,400}|oy2[a-z0-9]{43}|cio[A-Za-z0-9]{32}|NR[A-Z]{2}-[\w-]{16,60}"
     r"|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5,6}){2,4}",
     r"(?:glc_|sntrys_|ops_eyJ)[\w+/=-]{30,1000}+|bce-v3/ALTAK-\w{16,40}/[0-9a-f]{40}",
-    r"[MNO][A-Za-z0-9]{23,25}\.[\w-]{6}\.[\w-]{27,40}",
+    r"[MNO][A-Za-z0-9]{23,25}\.[\w-]{6}\.[\w-]{27,40}|v\d\.(?:local|public)\.[\w-]{40,4000}+"
+    r"|nsec1[02-9ac-hj-np-z]{50,60}|[tuvxyz]prv[1-9A-HJ-NP-Za-km-z]{100,112}|[KL][1-9A-HJ-NP-Za-km-z]{51}(?![0-9A-Za-z])",
 )
 """The forms of issuers that have no separator after the prefix, several parts, or letters of one case only."""
 ISSUED_SEEN = (
@@ -79,12 +81,15 @@ ISSUED_SEEN = (
     r"|xox|xapp-|ya29|pypi-|do[opr]_v1_|hv[sbr]\.|GOCSPX|GR134|SG\.|dp\.[a-z]|dt0[a-z]|sl\.[\w=-]{40}"
     r"|pat[A-Za-z0-9]{14}\.|v1\.0-|dapi|SK[0-9a-f]{32}"
     r"|EZ[AT]K|EAA[A-Z]|oy2[a-z0-9]{8}|cio[A-Za-z0-9]{20}|NR[A-Z]{2}-|sntrys|ops_|bce-|[MNO][A-Za-z0-9]{23,25}\."
+    r"|v\d\.[lp]|nsec1|[tuvxyz]prv[1-9A-Z]|[KL][1-9A-HJ-NP-Za-km-z]{51}"
 )
 """How they begin."""
 _PREFIX = re.compile(
     r"((?:[a-z][a-z0-9]{0,11}|[A-Z]{2,12}\d{0,3}|[A-Z]\d|[A-Z][a-z]{1,11})"
-    r"(?:[-_](?:[a-z]{1,10}\d{0,3}|[A-Z]{1,10}\d{0,3})){0,3})[-_](?=[\w-]{16})"
+    r"(?:[-_](?:[a-z]{1,10}\d{0,3}|[A-Z]{1,10}\d{0,3})){0,3})[-_](?=[\w-]{12})"
 )
+_REGIONAL = re.compile(r"[0-9a-f]{32}-[a-z]{2}\d{1,2}")  # a key and the place that it is for
+_PRODUCT = re.compile(r"(?:[A-Z0-9]{5}-){3,5}[A-Z0-9]{5}")
 _RUN = re.compile(rf"[A-Za-z0-9_-]{{16,{LONGEST}}}+")
 _SECRET = frozenset(
     re.findall(
@@ -134,15 +139,36 @@ def formed(text: str, start: int) -> Stretch | None:
         return start - len(bot[0]), end
     if before == "/" and text[max(0, start - 3) : start] == "1//" and drawn(run):
         return start - 3, end
+    if _REGIONAL.fullmatch(run) or (_PRODUCT.fullmatch(run) and drawn(run.replace("-", ""))):
+        return start, end
     if (head := _PREFIX.match(run)) is not None and before not in ("/", ".", "@", "#") and not _FILE.match(text, end):
         words = {word.rstrip("0123456789").lower() for word in _PARTS.split(head[1])}
         rest = run[head.end() :]
         if words & _SECRET:
-            return (start, end) if _UUID.fullmatch(rest) or drawn(rest) else None
-        return (start, end) if not words & _NAMES and not _UUID.search(run) and drawn(rest, _least(rest)) else None
+            return (start, end) if UUID.fullmatch(rest) or drawn(rest, 14) else None
+        return (start, end) if not words & _NAMES and not UUID.search(run) and drawn(rest, _least(rest)) else None
     if len(run) == 32 and (pair := re.compile(r"\.[A-Za-z0-9]{16}(?![A-Za-z0-9.])").match(text, end)) and drawn(run):
         return (start, pair.end()) if drawn(pair[0]) or any(map(str.isupper, pair[0])) else None
     return _near(text, start, end)
+
+
+_HASHED = re.compile(
+    r"(?:\$[\w./=,:+-]{1,60}\$|\{(?=[A-Z0-9-]*(?:SHA|MD5|CRYPT|PBKDF|ARGON))[A-Z0-9-]{3,20}\})[\w./+$=,:-]{20,300}",
+    re.A,
+)
+_HASHED_BY = re.compile(r"(?<![\w$:-])(?=[A-Za-z])[\w:-]{3,40}$", re.ASCII)
+HASHED_SEEN = r"[${](?:[\w./=,:+-]{1,60}\$|[A-Z0-9-]{3,20}\})(?:[\w./=,:+-]{1,60}\$){0,4}[\w./+=,-]{16}"
+"""What is seen of a hash of a password from its first `$` or `{` on."""
+
+
+def hashed(text: str, place: int) -> Stretch | None:
+    """A hash of a password with its salt, as systems keep it: `$2b$12$...`, `pbkdf2_sha256$600000$...`, `{SSHA}...`."""
+    match = _HASHED.match(text, place)
+    if match is None or not any(map(drawn, (match[0], *re.split(r"[$}:]", match[0])))):
+        return None
+    value = re.split(r":(?=\d*:)", match[0])[0].rstrip(",:")  # in a line of passwords more follows
+    by = _HASHED_BY.search(text, max(0, place - 40), place) if value.count("$") > 1 else None
+    return (by.start() if by and ":" not in by[0][-1:] else place), place + len(value)
 
 
 def _near(text: str, start: int, end: int) -> Stretch | None:
@@ -150,7 +176,7 @@ def _near(text: str, start: int, end: int) -> Stretch | None:
     before = text[max(0, start - 200) : start]
     start -= len(before) - len(before.rstrip(_BASE64))
     whole = text[start : min(_BASE64_END.match(text, end).end(), start + LONGEST)]  # type: ignore[union-attr]
-    if whole[0] in "/@#" or len(whole) < 20 or not drawn(whole) or _UUID.search(whole) or "//" in whole:
+    if whole[0] in "/@#" or len(whole) < 20 or not drawn(whole) or UUID.search(whole) or "//" in whole:
         return None
     near = _NEAR.search(text, max(0, start - 64), start)
     other = near and (_NO_SECRET.search(text, max(0, near.start() - 12), start) or _FILE.match(text, end))
@@ -166,7 +192,7 @@ def _least(rest: str) -> int:
 
 FIELDS = (
     "pass", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "sess", "sid", "sig", "basic ", "bearer ",
-    "mysql", "mariadb", "sshpass", "redis-cli", " -u ", "--user ", "密码", "口令", "密钥",
+    "mysql", "mariadb", "sshpass", "redis-cli", " -u ", "--user ", "identified by ", "密码", "口令", "密钥",
     "秘钥", "密匙", "令牌", "凭证", "私钥", "授权码",
 )  # fmt: skip
 """What stands in the names of fields that hold secrets."""
@@ -189,7 +215,7 @@ _NO_FIELD = re.compile(
     r"|signal|insight|assign|signed|secretar|signin(?!g)|sign[_-]?up|session[_-]?(?:start|time|count)|assess"
     r"|possess|side|inside|resid"
 )
-_PASSWORD = re.compile(r"pass(?:w(?:or)?d|phrase|code)?\d?$|passw(?:or)?d|pwd\d?$|密码|口令|授权码")
+_PASSWORD = re.compile(r"pass(?:w(?:or)?d|phrase|code)?\d?$|passw(?:or)?[dt]|pwd\d?$|密码|口令|授权码")
 _STRONG = re.compile(
     r"secret|token|credential|(?:api|access|account|private|auth|app|admin|encryption|signing|master|service|shared"
     r"|webhook"
@@ -201,15 +227,17 @@ _WEAK = re.compile(
     r"|sessid$|sid$"
 )
 _SAYS = re.compile(
-    r"""["'`]?\]?\s{0,3}(?:["']?\s?value\s?=|:=|=>|->|[:=>]{1,2}|,(?=\s?["'])|(?:is|was)(?![a-z])|[设改换]?[为成是]|(?=\())?"""
+    r"""["'`]?\]?\s{0,3}(?:["']?\s?value\s?=|:=|=>|->|[:=>]{1,2}|,(?=\s?["'])|(?:is|was)(?![a-z])|[设改换]?[为成是]了?|(?=\())?"""
     r"""\s{0,3}(?P<scheme>(?i:bearer|basic|token|apikey|digest)\s{1,2})?["'`(\[]{0,2}"""
 )
+_SCHEME = re.compile(r"(?:[A-Z][A-Za-z0-9-]{2,15} (?=[\w+/.=-]{16}))?")  # any other: `SSWS 00...`
 _PLACEHOLDER = re.compile(
     r"\$[{(]?[A-Za-z_]+[})]?$|\$\{|[<{\[]|%[({]|\*+$|\.{3}|(?i:x+$|your|os\.|process\.|getenv|env\.|none|null|true"
     r"|false|https?:"
     r"|self\.|config\.|settings\.|request\.|example$|changeme$|redacted)"
 )
 _GIVEN_PASSWORD = re.compile(r"[!#-&(-;=?-_a-~]{4,200}")
+_QUOTED = re.compile(r"([\"'])(?P<v>[^\"'\n]{8,200})\1")
 _GIVEN = re.compile(r"[\w+/.~%:|$!*^-]{8,1000}+={0,3}", re.ASCII)
 _GIVEN_QUOTED = re.compile(r"[^\s\"'`<>(),;\u0080-\uffff]{8,1000}+")
 _CALLED = re.compile(r"[A-Za-z_.]{3,}\(")  # a function, and not what it returns
@@ -221,9 +249,10 @@ _NO_COOKIE = re.compile(
 )
 _COOKIE = re.compile(r"(?i:sess|sid|auth|token|sso|csrf|xsrf|jwt|remember|login|secret)")
 _COMMAND = re.compile(
-    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p(?P<a>[^\s'\"]{4,64})|(?:sshpass -p"
+    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p['\"]?(?P<a>[^\s'\"]{4,64})|(?:sshpass -p"
     r"|redis-cli -a) ?['\"]?(?P<c>[^\s'\"]{4,64})|(?: -u"
-    r"|--user) [^\s:'\"]{1,64}:(?P<b>[^\s'\"]{3,128})"
+    r"|--user) [^\s:'\"]{1,64}:(?P<b>[^\s'\"]{3,128})|identified by ['\"](?P<d>[^\s'\"]{4,64})",
+    re.I,
 )
 _ONE_WORD = re.compile(
     r"(?:api|access|private|secret|auth|encryption|license|signing|account|admin|service|master|deploy|app) $"
@@ -244,7 +273,9 @@ def _means(name: str) -> str:
 
 def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
     """The values of a field, header or cookie in whose name, at `place`, one of FIELDS stands."""
-    if command := _COMMAND.match(text, place):
+    command = _COMMAND.match(text, place)
+    given = command[command.lastgroup or 0] if command else ""
+    if command and not _PLACEHOLDER.match(given) and not (given.isdigit() and len(given) < 6):  # `-u 1000:1000`
         yield command.span(command.lastgroup or 0)
     start = place
     if text[place].isascii():
@@ -261,14 +292,16 @@ def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
     if means == "cookie":
         yield from _cookies(text, end)
     elif means == "password":
-        yield from _password(text, says.end())
+        phrase = _QUOTED.match(text, says.end() - 1) if name.endswith("phrase") else None
+        yield from (phrase.span("v"),) if phrase else _password(text, says.end())
     elif name == "basic" or (says["scheme"] or "").lower().startswith("basic"):
         yield from _basic(text, says.end())
     elif (
-        means == "secret" or says["scheme"]
+        means == "secret" or says["scheme"] or name.endswith("authorization")
         or (name == "key" and _ONE_WORD.search(lower, max(0, start - 12), start))
     ):  # fmt: skip
-        yield from _secret(text, says.end(), name, strong=not plain)
+        scheme = _SCHEME.match(text, says.end())
+        yield from _secret(text, scheme.end() if scheme else says.end(), name, strong=not plain)
     elif means == "may" and not plain:
         yield from _secret(text, says.end(), name, strong=name.endswith(("sig", "signature", "sign")))
 
@@ -296,10 +329,11 @@ def _password(text: str, place: int) -> Iterator[Stretch]:
     value = match[0]
     if (cut := _CUT.search(value)) is not None:
         value = value[: cut.start()]
-    value = value.rstrip(".,;:")
+    value = value if text[place - 1] in "\"'`" else value.rstrip(".,;:")
     if value.endswith(")") and "(" not in value and "(" in text[max(0, match.start() - 40) : match.start()]:
         value = value[:-1]
-    mixed = re.search("[A-Za-z]", value) and re.search(r"[0-9!@#$%^&*+?~|]", value)
+    mixed = bool(re.search("[A-Za-z]", value) and re.search(r"[0-9!@#$%^&*+?~|]", value))
+    mixed = mixed or (len(_TURNS.findall(value)) > 3 and sum(map(len, _WORDS.findall(value))) < 0.5 * len(value))
     given = mixed or (value.isdigit() and len(value) > 5)
     start, end = match.start(), match.start() + len(value)
     if given and len(value) > 3 and not _CALLED.match(text, start, end + 1) and not _PLACEHOLDER.match(value):
@@ -322,10 +356,10 @@ def _secret(text: str, place: int, name: str, strong: bool) -> Iterator[Stretch]
     match = (_GIVEN_QUOTED if text[place - 1] in "\"'`" else _GIVEN).match(text, place)
     if match is None or _PLACEHOLDER.match(match[0]) or text[match.end() : match.end() + 1] == "(":
         return
-    value = match[0].rstrip(".:|")
+    value = match[0] if text[place - 1] in "\"'`" else match[0].rstrip(".:|")
     head = value[:_JUDGED]
     digits = any(map(str.isdigit, head))
-    if _UUID.fullmatch(value):
+    if UUID.fullmatch(value):
         right = "sess" not in name and _STRONG.search(name) is not None
     elif len(value) >= 16:
         plain = not re.search(r"[._:/]", head.rstrip("="))

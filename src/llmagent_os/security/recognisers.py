@@ -18,7 +18,7 @@ from operator import mul
 from typing import Any
 
 from .folding import STRETCH, Folded, fold, matches
-from .keyforms import FIELDS, ISSUED, ISSUED_SEEN, drawn, formed, said
+from .keyforms import FIELDS, HASHED_SEEN, ISSUED, ISSUED_SEEN, UUID, drawn, formed, hashed, said
 
 KINDS = ("EMAIL", "PHONE", "CARD", "IBAN", "SSN", "CNID", "USCC", "PASSPORT", "PLATE", "IP", "MAC", "KEY", "NAME",
          "BIRTH")  # fmt: skip
@@ -108,6 +108,12 @@ def _card(value: str, match: re.Match[str]) -> int:
         last, end = end, max((value.rfind(gap, 0, end) for gap in gaps), default=-1)
         count -= last - end - 1
     return 0
+
+
+def _barred_card(value: str, match: re.Match[str]) -> int:
+    """A card's number whose groups stand further apart: `4111 / 1111 / 1111 / 1111`."""
+    digits = _digits(value)
+    return len(value) if _ISSUERS.fullmatch(digits) and luhn(digits) and not _denied(match) else 0
 
 
 _IBAN_LENGTHS: dict[str, str] = dict(
@@ -345,8 +351,8 @@ def _passport(value: str, match: re.Match[str]) -> int:
 
 
 def _webhook(value: str, match: re.Match[str]) -> int:
-    """The last part of a webhook's address, which is all that it takes to call it."""
-    return len(value) if drawn(value) else 0
+    """What is secret in a webhook's address, which is all that it takes to call it."""
+    return len(value) if any(drawn(part) or UUID.fullmatch(part) for part in re.split("[/@=]", value)) else 0
 
 
 def _userinfo(value: str, match: re.Match[str]) -> int:
@@ -390,7 +396,8 @@ _HAN_PART = re.compile(rf"(?<![{_L}{_HAN}_.-])[{_HAN}]{{1,12}}$")
 _DOMAIN = re.compile(
     rf"@(?!\d{{1,2}}x\.|\d+\.\d+\.)(?:(?:{_LABEL}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}"
     rf"|[A-Za-z\u00c0-\u04ff]{{2,24}})(?![{_L}])"
-    rf"|(?:[{_L}{_HAN}-]{{1,63}}\.){{1,4}}(?:中国|中國|公司|网络|网址|在线|中文网|香港|台湾|台灣|한국|みんな))"
+    rf"|(?:[{_L}{_HAN}-]{{1,63}}\.){{1,4}}(?:中国|中國|公司|网络|网址|在线|中文网|香港|台湾|台灣|한국|みんな"
+    rf"|[a-z]{{2,24}}(?![{_L}])))"
 )
 _FILES = frozenset(
     re.findall(
@@ -424,7 +431,7 @@ def _mail(text: str, lower: str, place: int) -> Iterator[Span]:
 # -- where values begin
 
 _PLATES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
-_SAYS = r"""["'`]?\s{0,3}(?:[:=#(]|is|was|是|为)?\s{0,3}["'`]?"""
+_SAYS = r"""["'`]?\s{0,3}(?:[:=#(]|is|was|是|为){0,2}\s{0,3}["'`]?"""
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DAY = (
     rf"(?:\d{{4}}[-/.年]\d{{1,2}}[-/.月]\d{{1,2}}日?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|\d{{8}}(?!\d)"
@@ -449,7 +456,7 @@ _HEX = (
     ("MAC", _NO_REST + r"(?:[0-9A-Fa-f]{2}(?P<mac>[:-]))(?:[0-9A-Fa-f]{2}(?P=mac)){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])"),
     ("MAC", r"[0-9A-Fa-f]{4}(?P<mac>[.-])[0-9A-Fa-f]{4}(?P=mac)[0-9A-Fa-f]{4}(?![0-9A-Za-z]|[.:-][0-9A-Fa-f])",
      _grouped_mac),
-    ("IP", _NO_REST + r"(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", _ip),
+    ("IP", _NO_REST + r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4})(?![\w:])", _ip),
     ("MAC", r"[0-9A-Fa-f]{12}(?![0-9A-Za-z])", lambda value, match: len(value) * bool(
         _MAC_CUE.search(match.string, max(0, match.start() - 32), match.start()))),
 )  # fmt: skip
@@ -458,12 +465,14 @@ _COMPANY = (
     rf"[1-9ANYany]{_GAP}[1-9](?:{_GAP}\d){{6}}(?:{_GAP}[0-9A-HJ-NPQRTUWXYa-hj-npqrtuwxy]){{10}}{_END}",
     _uscc,
 )
+_BAR = "(?: ?[/_|-] ?| {2,3})"
 _AREA = r"(?:10|2\d|[3-9]\d\d)"
 _RULES_OF: dict[str, tuple[Any, ...]] = {
     "digit": (
         ("PHONE", rf"(?:\(?\+86\)?[ .-]?|0086[ .-]?|86[ -]?)?\(?1[3-9]\d\)?{_GAP}\d{{4}}{_GAP}\d{{4}}{_END}", _mobile),
         ("CNID", rf"[1-8](?:{_GAP}\d){{16}}{_GAP}[\dXx]{_END}", _cnid),
         ("CARD", rf"(?=\d{{4}})\d(?:{_GAP}\d){{11,22}}{_END}", _card),
+        ("CARD", rf"\d{{4}}{_BAR}\d{{4,6}}{_BAR}\d{{4,5}}(?:{_BAR}\d{{1,7}})?{_END}", _barred_card),
         _COMPANY,
         ("CNID", rf"[1-8]\d{{7}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}{_END}", _old_cnid),
         ("SSN", rf"(?<!\d )\d{{3}}(?P<ssn>[ .-]?)\d\d(?P=ssn)\d{{4}}{_END}", _ssn),
@@ -482,8 +491,11 @@ _RULES_OF: dict[str, tuple[Any, ...]] = {
     "issued": tuple(("KEY", form) for form in ISSUED),
     "pem": (("KEY", r"(?i:-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)(?:[^-]|-(?!----)){0,16384}+"
              r"(?i:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?"),),
-    "url": (("KEY", r"://[^\s:/@]{0,64}:(?P<v>[^\s/]{3,128})@", _userinfo),),
-    "hook": (("KEY", r"hook[\w.-]{0,60}/[\w./-]{0,100}?/(?P<v>[A-Za-z0-9_-]{20,100}+)", _webhook),),
+    "url": (("KEY", r"://[^\s:/@]{0,64}:(?P<v>[^\s/]{3,128})@", _userinfo),
+            ("KEY", r"://(?P<v>[\w-]{20,200}+)@", lambda value, match: len(value) * drawn(value))),
+    "hook": (("KEY", r"hook[\w.-]{0,60}/(?:[\w.-]{1,19}[/=?]){0,5}(?P<v>[\w./@-]{20,300}+)", _webhook),),
+    "phrase": ((
+        "KEY", r"(?i:phrase|mnemonic|助记词)" + _SAYS + r"(?P<v>(?:[a-z]{3,8} ){11,23}[a-z]{3,8})(?![a-z])"),),
     "plate": ((
         "PLATE", r"(?=.{2,9}?\d).(?i:[A-Z])[·\-. ]{0,2}(?i:[A-HJK]·?[0-9A-HJ-NP-Z]\d{4}|\d{5}[A-HJK]"
         r"|[0-9A-HJ-NP-Z]{4}[0-9A-HJ-NP-Z挂学警港澳领])(?![0-9A-Za-z])"),),
@@ -534,6 +546,12 @@ def _formed(text: str, lower: str, place: int) -> Iterator[Span]:
         yield Span(*found, "KEY")
 
 
+def _hashed(text: str, lower: str, place: int) -> Iterator[Span]:
+    found = hashed(text, place)
+    if found is not None:
+        yield Span(*found, "KEY")
+
+
 def _said(text: str, lower: str, place: int) -> Iterator[Span]:
     return (Span(*found, "KEY") for found in said(text, lower, place))
 
@@ -570,13 +588,13 @@ def _terraform(text: str, lower: str, place: int) -> Iterator[Span]:
 
 
 _AS_WRITTEN: tuple[tuple[re.Pattern[str], Find], ...] = (
-    (_seen("[+(0-9]", rf"{_APART}{_ONES}(?=[+(]{{0,2}}(?:\d[ ().·\-/]{{0,2}}){{5}}\d|\d{{1,3}}(?:\.\d{{1,3}}){{3}}"
+    (_seen("[+(0-9]", rf"{_APART}{_ONES}(?=[+(]{{0,2}}(?:\d[ ().·\-/_|]{{0,3}}){{5}}\d|\d{{1,3}}(?:\.\d{{1,3}}){{3}}"
                       rf"|{_HEXES})"
            r"(?!(?:19|20)\d\d[-/.]\d\d?[-/.]\d\d?(?!\d))"), _tried("digit")),
     (_seen("[A-Za-z]", rf"{_WORD}(?:[A-Za-z]{{2}}\d\d[ .-]?[0-9A-Za-z]{{2}}|[ANYany][ -]?[1-9](?:[ -]?\d){{6}}"
            rf"|(?<![\w.]){_NO_REST}(?<![0-9A-Fa-f]-)(?=[A-Fa-f])(?:{_HEXES})|{ISSUED_SEEN}"
            rf"|(?<![\w-])[\w-]{{16}}|(?=[MmNnDPSRAaCc])(?:{_CALLED})[.,:\s])"), _worded),
-    (_seen("[0-9]", r"(?<![\w-])[\w-]{16}"), _formed),
+    (_seen("[0-9]", r"(?<![\w-])[\w-]{16}"), _formed), (_seen("[${]", HASHED_SEEN), _hashed),
 )  # fmt: skip
 _AS_WRITTEN_IN_CHINESE: tuple[tuple[re.Pattern[str], Find], ...] = (
     (_seen(f"[{_PLATES}]", ".[A-Za-z]"), _tried("plate")),
@@ -585,7 +603,8 @@ _AS_WRITTEN_IN_CHINESE: tuple[tuple[re.Pattern[str], Find], ...] = (
 )
 _BY_WORD: tuple[tuple[str, Find], ...] = (
     ("@", _mail), ("-----begin ", _tried("pem")), ("://", _tried("url")), ("::", _scope), (".atlasv1.", _terraform),
-    ("hook", _tried("hook")), ("passport", _tried("passport")),
+    ("hook", _tried("hook")), *((word, _tried("phrase")) for word in ("phrase", "mnemonic", "助记词")),
+    ("passport", _tried("passport")),
     ("护照", _tried("passport")), *((word, _tried("born")) for word in ("born", "date of birth", "birth date",
                                                                       "birthday", "birthdate", "dob", "出生", "生日",
                                                                       "生于")),
