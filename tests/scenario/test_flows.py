@@ -327,6 +327,39 @@ async def test_a_function_that_takes_its_time_has_its_row_before_the_next_is_cal
     assert [row.name for row in team.system.kernel.journal.rows(pid)].count("flow_step") == 3
 
 
+async def test_what_follows_from_a_tool_is_started_in_the_row_of_its_end(team: Team) -> None:
+    nodes = {name: note(name) for name in "abcd"}
+    await team.flow("f", {"nodes": nodes, "edges": ["a -> b -> d", "a -> c -> d"]})
+    pid, task = await team.begin("f")
+    await team.system.agents.reply(task, 60)
+    kernel = team.system.kernel
+    rows = [row for row in kernel.journal.rows(pid) if row.name.startswith("flow_")]
+    assert [row.name for row in rows].count("flow_start") == 1 and len(rows) <= 5
+    tries = Trace(rows, kernel.journal.unpack).tries
+    assert sorted(each.label for each in tries) == list("abcd") and {each.state for each in tries} == {"done"}
+    assert all(each.began <= each.ended for each in tries if each.ended is not None)
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["as an older release wrote it", "as it is"])
+async def test_tools_of_a_run_that_was_cut_off_are_not_called_again(
+    team: Team, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    """Whether what followed was started in a row of its own, or in that of what it follows from."""
+    if older:
+        monkeypatch.setattr(runner.Runner, "_at_once", lambda self, run: False)
+    nodes = {name: note(name) for name in "abcd"} | {"w": {"tool": "hold", "input": {}}}
+    await team.flow("f", {"nodes": nodes, "edges": ["a -> b -> w -> d", "a -> c -> w"]})
+    _, task = await team.begin("f")
+    await until(lambda: team.calls.get("hold ") == 1)
+    await team.system.close()
+    monkeypatch.undo()
+    await team.start()
+    await until(lambda: team.calls.get("hold ") == 2)
+    team.gate.set()
+    await team.system.agents.reply(task, 60)
+    assert (team.ledger[0], sorted(team.ledger[1:3]), team.ledger[3:]) == ("a", ["b", "c"], ["d"])
+
+
 @pytest.mark.parametrize("together", [0, 50], ids=["as an older release wrote it", "as it is"])
 async def test_functions_of_one_row_are_not_called_again(
     team: Team, monkeypatch: pytest.MonkeyPatch, together: int
@@ -400,7 +433,7 @@ async def test_no_other_program_says_whose_words_it_passes_on(team: Team) -> Non
             "origins": [],
         }
         (pid,) = await sys.syscall("flow_start", nodes=["x"], children=Hidden([child]))
-        return await sys.syscall("flow_collect", of=Hidden([pid]))
+        return await sys.syscall("flow_collect", of=Hidden(([pid], None)))
 
     team.system.kernel.programs["launders"] = Program(launders)
     await team.system.sys.spawn("launders")

@@ -60,8 +60,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         edges.append(whole if len(whole) > 2 else draw(st.sampled_from([whole, f"n{a} -> n{b}", [f"n{a}", f"n{b}"]])))
     settings = _some(result=_INPUTS, takes=SCHEMAS, gives=SCHEMAS, at_once=st.integers(1, 9),
                      context=st.booleans())  # fmt: skip
-    listed = [{"id": name, **node} for name, node in nodes.items()]
-    return {"nodes": draw(st.sampled_from([nodes, listed])), "edges": edges, **draw(settings)}
+    return {"nodes": nodes, "edges": edges, **draw(settings)}
 
 
 @st.composite

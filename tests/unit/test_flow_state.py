@@ -31,7 +31,6 @@ def finish(made: Run, results: dict[str, Json]) -> list[str]:
             begun.append(job.label)
             answer = results.get(job.label, results.get(job.node.id, job.input))
             made.failed(job, str(answer)) if isinstance(answer, Exception) else made.done(job, answer)
-        made.losers()
     return begun
 
 
@@ -121,7 +120,7 @@ def test_who_loses_a_race_is_ended_with_what_comes_before_it_alone() -> None:
     made.done(a, 1)
     jobs = {job.label: job for job in made.take()}
     made.done(jobs["quick"], 2)
-    assert made.losers() == ["slow"] and made.stages["slower"] == "ended" and made.stages["other"] == "running"
+    assert made.losers == ["slow"] and made.stages["slower"] == "ended" and made.stages["other"] == "running"
 
 
 def test_a_quorum_that_cannot_be_is_a_failure() -> None:
@@ -178,7 +177,7 @@ def test_random_graphs_whatever_ends_first(data: dict[str, Any], choose: st.Data
             begun[job.label] += 1
             _joined(graph, made, job)
             running.append(job)
-        ended |= set(made.losers())
+        ended |= set(made.losers)
         running = [job for job in running if job.label not in ended]
         assert {job.label for job in running} == set(made.running)
         assert len(running) <= graph.at_once

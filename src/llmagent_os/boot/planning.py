@@ -108,9 +108,7 @@ class Watcher(Runner):
             if soonest < self._look or not self._pids:
                 return await super()._wait(run)
             try:
-                for each in await self._collect(max(SOON, self._look - now)):
-                    self._tell(run, self._pids.pop(each["pid"]), each)
-                return
+                return await self._go_on(run, max(SOON, self._look - now))
             except DeadlineExceeded:
                 pass
         self._look = max(now, self._look) + self._stall

@@ -217,7 +217,7 @@ def _step(data: Any, line: int, name: str) -> Step:
         raise wrong(f"{kind} stands alone, without {', '.join(sorted({*data} - {kind}))}", line)
     inner, here = data[kind], line_of(data, kind) or line
     if kind == "chain":
-        return _chain(inner, here)
+        return Chain(*_steps(inner, here, "chain"))
     return _parallel(inner, here) if kind == "parallel" else _select(inner, here)
 
 
@@ -233,10 +233,6 @@ def _steps(data: Any, line: int, what: str) -> list[Step]:
     if len(data) > MOST_NODES:
         raise _too_many()
     return [_step(each, line_of(data, n) or line, what) for n, each in enumerate(data)]
-
-
-def _chain(data: Any, line: int) -> Chain:
-    return Chain(*_steps(data, line, "chain"))
 
 
 def _parallel(data: Any, line: int) -> Parallel:

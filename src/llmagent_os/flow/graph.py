@@ -268,21 +268,10 @@ def wrong(text: str, line: int = 0, node: str = "") -> InvalidRequest:
 
 
 def nodes_of(data: Any) -> Iterator[Node]:
-    """The nodes of a mapping by their ids, or of a list; raises InvalidRequest."""
-    if isinstance(data, Mapping):
-        found = [(name, each, line_of(data, name)) for name, each in data.items()]
-    elif isinstance(data, list | tuple):
-        ids = [each.get("id") if isinstance(each, Mapping) else None for each in data]
-        found = [(ids[n], each, line_of(data, n)) for n, each in enumerate(data)]
-    else:
+    """The nodes of a mapping by their ids; raises InvalidRequest."""
+    if not isinstance(data, Mapping):
         raise wrong("`nodes` is a mapping of nodes by their ids")
-    seen: set[str] = set()
-    for name, each, line in found:
-        node = node_of(name, each, line)
-        if name in seen:
-            raise wrong("is there twice", line, name)
-        seen.add(name)
-        yield node
+    yield from (node_of(name, each, line_of(data, name)) for name, each in data.items())
 
 
 _WORK = (*KINDS, "input", "ask", "choices", "value", *asks.FIELDS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ..core import templates
+from ..core import codec, templates
 from ..core.errors import (
     BudgetExceeded,
     Conflict,
@@ -85,15 +85,12 @@ class Runner:
                     return Made(made, self._usage)
                 run.failure = f"its result is not what it gives: {wrong}"
         except InvalidRequest as error:  # a text beyond what may be passed on: what was done is undone all the same
-            run.failure = error.message
+            run.stop(error.message)
         await self._end(run, list(self._pids.values()))
         undone, left = await self._undo(run)
-        told = [
-            run.failure,
-            f"undone: {', '.join(undone)}" if undone else "",
-            f"NOT undone: {', '.join(left)}" if left else "",
-        ]
-        raise ProcessFailed("; ".join(filter(None, told)), pid=self._sys.pid, node=run.failed_at, reason=run.failure,
+        came = {"undone": undone, "NOT undone": left}
+        told = [run.failure or "", *(f"{how}: {', '.join(pieces)}" for how, pieces in came.items() if pieces)]
+        raise ProcessFailed("; ".join(told), pid=self._sys.pid, node=run.failed_at, reason=run.failure,
                             undone=undone, not_undone=left)  # fmt: skip
 
     # -- beginning
@@ -101,7 +98,8 @@ class Runner:
     async def _begin(self, run: Run) -> None:
         """Begin everything that may begin, and what follows from functions, until only children are waited for."""
         while True:
-            (jobs, self._next), losers = (self._next or run.take(), ()), set(run.losers())
+            jobs, self._next = self._next or run.take(), ()
+            losers, run.losers = set(run.losers), []
             await self._end(run, [job for job in self._pids.values() if job.label in losers])
             if not jobs or run.failure is not None:
                 return
@@ -127,21 +125,19 @@ class Runner:
 
     async def _call(self, run: Run, jobs: Sequence[Job], alone: bool) -> None:
         """Call functions and, where they are `alone`, those that follow from them; one row has what is kept of it."""
-        results, wrong = list[list[Json]](), list[InvalidRequest]()
+        results = list[list[Json]]()
         least = [job.label for job in jobs if job.node.keep]
 
         def call(written: Iterator[list[Json]] | None = None) -> list[list[Json]]:
             try:
                 results.extend(self._called(run, jobs, alone, len(least), written))
             except InvalidRequest as error:  # what was called until then has its row
-                wrong.append(error)
+                run.stop(error.message)
             return results
 
         written = await self._sys.syscall("flow_step", nodes=least, work=Hidden(call)) if least else call()
         if least and not results:  # answered from the journal
             call(iter(written))
-        if wrong:
-            raise wrong[0]
 
     def _called(
         self, run: Run, jobs: Sequence[Job], alone: bool, least: int, written: Iterator[list[Json]] | None
@@ -196,18 +192,19 @@ class Runner:
         children = [self._child(job, before, run.results) for job in jobs]
         names = [before + job.label for job in jobs]
         pids = await self._sys.syscall("flow_start", nodes=names, children=Hidden(children))
-        timed = [job.node.timeout for job in jobs if job.node.timeout]
-        now = await self._sys.now() if timed else 0.0
-        errors: list[str | None] = []
+        now = await self._sys.now() if any(job.node.timeout for job in jobs) else 0.0
+        return self._begun(run, jobs, pids, now)
+
+    def _begun(self, run: Run, jobs: Sequence[Job], pids: Sequence[int | str], now: float = 0.0) -> list[str | None]:
+        """Keep in mind who works on what; returns the errors of those that could not be started."""
         for job, pid in zip(jobs, pids, strict=True):
-            errors.append(None if isinstance(pid, int) else pid)
             if not isinstance(pid, int):
                 run.failed(job, pid)
                 continue
             self._pids[pid] = job
             if job.node.timeout:
                 self._due[pid] = now + job.node.timeout
-        return errors
+        return [None if isinstance(pid, int) else pid for pid in pids]
 
     def _child(self, job: Job, before: str, results: Mapping[str, Json]) -> dict[str, Any]:
         """What the child of a job is asked to do."""
@@ -232,9 +229,7 @@ class Runner:
         left = max(SOON, min(times) - await self._sys.now()) if times else None
         try:
             if self._pids:
-                for each in await self._collect(left):
-                    self._tell(run, self._pids.pop(each["pid"]), each)
-                return
+                return await self._go_on(run, left)
             await self._sys.sleep(left or SOON)
         except DeadlineExceeded:
             pass
@@ -246,15 +241,41 @@ class Runner:
         self._later = [(at, job) for at, job in self._later if at > now + SOON]
         await self._launch(run, ready)
 
-    async def _collect(self, deadline: float | None = None, of: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        pids = Hidden(list(self._pids) if of is None else of)
-        found: list[dict[str, Any]] = await self._sys.syscall("flow_collect", deadline, of=pids)
+    async def _go_on(self, run: Run, deadline: float | None = None) -> None:
+        """Wait for the next ends, and tell of them; what follows is begun in the row of that, where that may be."""
+        told = list[dict[str, Any]]()
+
+        def follows(ended: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            told.extend(ended)
+            try:
+                for each in ended:
+                    self._tell(run, self._pids.pop(each["pid"]), each)
+                self._next = run.take()
+                return [self._child(job, "", run.results) for job in self._next] if self._at_once(run) else []
+            except InvalidRequest as error:  # what ended until then has its row
+                run.stop(error.message)
+                return []
+
+        found = await self._collect(list(self._pids), deadline, follows)
+        begun = found.pop()["pids"] if "pids" in found[-1] else None
+        if not told:  # answered from the journal
+            follows(found)
+        if begun is not None:
+            jobs, self._next = self._next, ()
+            self._begun(run, jobs, begun)
+
+    def _at_once(self, run: Run) -> bool:
+        """Whether what comes next needs nothing but children that hold no more than a tool or a question."""
+        apart = [job.work.kind in ("tool", "human") and not (job.wait or job.node.timeout) for job in self._next]
+        return all(apart) and not (run.losers or any(job.piece in self._known for job in self._next))
+
+    async def _collect(
+        self, of: Sequence[int], deadline: float | None = None, follows: Callable[..., Any] | None = None
+    ) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self._sys.syscall("flow_collect", deadline, of=Hidden((of, follows)))
         for each in found:
-            self._due.pop(each["pid"], None)
-            usage = each.get("usage") or {}
-            self._usage += Usage(
-                usage.get("input_tokens", 0), usage.get("output_tokens", 0), money=usage.get("money", 0.0)
-            )
+            self._due.pop(each.get("pid", 0), None)
+            self._usage += codec.usage(each.get("usage"))
         return found
 
     def _tell(self, run: Run, job: Job, ended: Mapping[str, Any]) -> None:
@@ -275,7 +296,7 @@ class Runner:
                 continue
         left, ended = dict(pids), list[Job]()
         while left:
-            for each in await self._collect(None, list(left)):
+            for each in await self._collect(list(left)):
                 job = left.pop(each["pid"])
                 if "error" in each:
                     ended.append(job)
@@ -296,7 +317,7 @@ class Runner:
             else:
                 error = (await self._start(run, [job], UNDO))[0]
                 if error is None:
-                    (ended,) = await self._collect()
+                    (ended,) = await self._collect(list(self._pids))
                     del self._pids[ended["pid"]]
                     error = ended.get("error")
             undone.append(job.piece) if error is None else left.append(f"{job.piece} ({error})")

@@ -66,6 +66,7 @@ class Run:
         self.finished: list[tuple[Job, Json, tuple[str, ...]]] = []  # what can be undone, in order
         self.failure: str | None = None
         self.failed_at = ""
+        self.losers: list[str] = []  # what ran and is not needed, by label, until somebody has ended it
         self._nodes = graph.by_id
         self._instead = dict(instead or {})  # until a node begins for the first time
         self._whose: dict[str, tuple[str, ...]] = {"input": tuple(origins)}
@@ -84,7 +85,6 @@ class Run:
         self._totals: dict[str, int] = {}
         self._queues: tuple[deque[Job], deque[Job]] = (deque(), deque())  # in this process, in one of their own
         self._look: deque[str] = deque()
-        self._losers: list[str] = []
         self._children = 0
         for node in graph.nodes:
             if not self._into[node.id]:
@@ -107,11 +107,6 @@ class Run:
 
     def _wanted(self, job: Job) -> bool:
         return self.stages[job.node.id] == "running" and self._rounds[job.node.id] == job.round and not self.failure
-
-    def losers(self) -> list[str]:
-        """The labels of running work that nobody needs any more; it does not count as running from now on."""
-        found, self._losers = self._losers, []
-        return found
 
     def result(self) -> Json:
         """What the run has made, once nothing is left to do."""
@@ -171,6 +166,12 @@ class Run:
             self._fail(node, error)
         self._settle()
 
+    def stop(self, why: str) -> None:
+        """It cannot go on: nothing more begins, and what runs is not needed."""
+        self.failure = self.failure or why
+        self.losers += self.running
+        self.running.clear()
+
     def _leaves(self, job: Job) -> bool:
         """Take a job off what runs; False for one that nobody waits for."""
         if self.running.pop(job.label, None) is None:
@@ -228,11 +229,8 @@ class Run:
 
     def _fail(self, node: Node, error: str) -> None:
         if node.fails == "stop":
-            self.failure = self.failure or f"node {node.id!r}: {error}"
             self.failed_at = self.failed_at or node.id
-            self._losers += self.running
-            self.running.clear()
-            return
+            return self.stop(f"node {node.id!r}: {error}")
         self.stages[node.id] = "failed"
         self._drop([node.id])
         self._close(node.id)
@@ -248,7 +246,7 @@ class Run:
         """What runs for some nodes is not needed."""
         gone = [label for label, job in self.running.items() if job.node.id in nodes]
         self._children -= sum(self.running.pop(label).work.kind not in IN_PROCESS for label in gone)
-        self._losers += gone
+        self.losers += gone
 
     # -- what follows
 

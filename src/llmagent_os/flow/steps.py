@@ -58,9 +58,12 @@ class Steps:
 
     async def start(self, call: Call, process: Process) -> list[Json]:
         """Start children in one commit: of each the pid, or why it cannot be started."""
+        return await self._all(call, process, call.args["children"].value)
+
+    async def _all(self, call: Call, process: Process, children: Sequence[Mapping[str, Any]]) -> list[Json]:
         for draft in call.ledger.drawn(process, call.principal):
             budget.refuse(draft, "depth", draft.above + 1, draft.budget.depth)
-        return [await self._started(call, process, each) for each in call.args["children"].value]
+        return [await self._started(call, process, each) for each in children]
 
     async def _started(self, call: Call, process: Process, child: Mapping[str, Any]) -> Json:
         drawn: Sequence[Budget] = ()
@@ -68,7 +71,7 @@ class Steps:
             if child["kind"] == AGENT:
                 wanted, drawn = await self._hire(call, child["name"], child["body"])
             else:
-                wanted = (_asking if child["kind"] == PERSON else _tool)(process, child)
+                wanted = _alone(process, child)
             wanted["name"] += f"{process.pid}.{child['node']}"
             wanted["nice"] = max(wanted.get("nice", 0), process.nice)
         except LLMAgentOSError as error:
@@ -80,8 +83,12 @@ class Steps:
         return Builtins(self._kernel()).child(call, process, wanted, tuple(drawn), origins)
 
     async def collect(self, call: Call, process: Process) -> list[dict[str, Json]]:
-        """Wait until one of some children has ended; what became of each that has."""
-        kernel, of = self._kernel(), call.args["of"].value
+        """Wait until one of some children has ended; what became of each that has.
+
+        `of` holds their pids, and None or what says, told of that, which children to start in the same commit: their
+        `nodes` and `pids` come last.
+        """
+        kernel, (of, follows) = self._kernel(), call.args["of"].value
         process.doing = "waiting"
         try:
             while not (ended := [row for pid in of if (row := kernel.table.get(pid)).life.ended]):
@@ -89,7 +96,11 @@ class Steps:
         finally:
             process.doing = "running"
         call.origins = tuple(dict.fromkeys(o for row in ended for o in row.origins.get("result", ())))
-        return [self._outcome(row) for row in ended]
+        found = [self._outcome(row) for row in ended]
+        if children := follows(found) if follows is not None else ():
+            nodes = [each["node"] for each in children]
+            found.append({"nodes": nodes, "pids": await self._all(call, process, children)})
+        return found
 
     def _outcome(self, row: Process) -> dict[str, Json]:
         told: dict[str, Json] = {"pid": row.pid}
@@ -145,29 +156,21 @@ def is_flow(process: Process) -> bool:
     return isinstance(spec, Mapping) and spec.get("loop") == LOOP
 
 
-def _tool(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
-    """What the process of a tool is started with: it holds that one tool, under the policy of the flow."""
-    tool = child["name"]
-    if not isinstance(child["body"], Mapping):
+def _alone(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
+    """What the process is started with that calls a tool, or asks a person: it holds that alone, under the policy of
+    the flow.
+    """
+    policy, asks, tool = process.grant.policy, child["kind"] == PERSON, child["name"]
+    if not (asks or isinstance(child["body"], Mapping)):
         raise InvalidRequest(f"tool {tool} takes arguments by name, not {type(child['body']).__name__}")
-    policy = process.grant.policy
     if child["ask"]:
         rule = replace(policy.tools.get(tool, Rule()), ask="always")
         policy = replace(policy, tools={**policy.tools, tool: rule})
-    grant = Grant((tool,), models=(), agents=(), syscalls=(), policy=policy, shared=process.grant.shared)
-    return _child(process, {"tool": tool, "arguments": child["body"]}, grant)
-
-
-def _asking(process: Process, child: Mapping[str, Any]) -> dict[str, Any]:
-    """What the process is started with that asks a person: it holds that alone, under the policy of the flow."""
-    policy, shared = process.grant.policy, process.grant.shared
-    alone = Grant((), models=(), agents=(), syscalls=(ASK,), policy=policy, shared=shared)
-    return _child(process, {"asks": child["body"]}, alone)
-
-
-def _child(process: Process, args: Json, grant: Grant) -> dict[str, Any]:
-    home = agent_of(process.name or "flow")
-    return {"program": TOOL, "args": args, "name": f"{home}~", "grant": codec.loads(codec.canonical(grant))}
+    grant = Grant(() if asks else (tool,), models=(), agents=(), syscalls=(ASK,) if asks else (), policy=policy,
+                  shared=process.grant.shared)  # fmt: skip
+    args = {"asks": child["body"]} if asks else {"tool": tool, "arguments": child["body"]}
+    name = f"{agent_of(process.name or 'flow')}~"
+    return {"program": TOOL, "args": args, "name": name, "grant": codec.loads(codec.canonical(grant))}
 
 
 async def tool(sys: Sys, args: Json, state: Json) -> Json:

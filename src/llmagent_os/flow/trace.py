@@ -98,22 +98,28 @@ class Trace:
         return found
 
     def _started(self, row: Row, args: Json, result: Json) -> list[Try]:
+        return self._begun(args["nodes"], result, row.started)
+
+    def _begun(self, labels: Sequence[str], pids: Sequence[int | str], at: float) -> list[Try]:
         found = []
-        for label, pid in zip(args["nodes"], result, strict=True):
-            made = Try(label, row.started, pid if isinstance(pid, int) else None)
+        for label, pid in zip(labels, pids, strict=True):
+            made = Try(label, at, pid if isinstance(pid, int) else None)
             if isinstance(pid, int):
                 self._by_pid[pid] = made
             else:
-                made.ended, made.error = row.started, pid
+                made.ended, made.error = at, pid
             found.append(made)
         self.tries += found
         return found
 
     def _collected(self, row: Row, args: Json, result: Json) -> list[Try]:
-        found = []
+        found = list[Try]()
+        ended = row.started + row.seconds
         for each in result:
+            if "pids" in each:
+                return found + self._begun(each["nodes"], each["pids"], ended)
             made = self._by_pid[each["pid"]]
-            made.ended, made.error = row.started + row.seconds, each.get("error")
+            made.ended, made.error = ended, each.get("error")
             made.value, made.origins = each.get("value"), each.get("origins", ())
             found.append(made)
         return found

@@ -91,7 +91,7 @@ class Door:
         self.journal, self.ledger = journal, ledger
         self.publish = streams.publish
         self.table = dict(table)
-        self._chains = {name: _compose(_around(name, filters), entry.handler) for name, entry in table.items()}
+        self._chains = {name: _compose(name, filters, entry.handler) for name, entry in table.items()}
         self._followers = [each.follow for each in filters if isinstance(each, Follower)]
         self.closing = False  # the system stops: calls of programs are cut off, and made again after the next start
 
@@ -313,15 +313,11 @@ def _failure(call: Call, error: Exception | SystemExit) -> LLMAgentOSError:
     return HandlerFailed(f"{call.name} failed: {type(error).__name__}: {error}", call=call.name)
 
 
-def _around(name: str, filters: Sequence[Filter]) -> list[Filter]:
-    """The filters that want to see a syscall."""
-    return [each for each in filters if name in getattr(each, "calls", (name,))]
-
-
-def _compose(filters: Sequence[Filter], handler: Handler) -> Handler:
-    """Build the chain once: the first filter sees the call first and the result last."""
+def _compose(name: str, filters: Sequence[Filter], handler: Handler) -> Handler:
+    """Build the chain of a syscall once: of the filters that want to see it the first sees it first and last."""
     for each in reversed(filters):
-        handler = _wrap(each, handler)
+        if name in getattr(each, "calls", (name,)):
+            handler = _wrap(each, handler)
     return handler
 
 

@@ -136,9 +136,7 @@ class ProcessTable:
 
     def named(self, name: str, tenant: str = DEFAULT, principal: str | None = None) -> list[int]:
         """The living processes of a name, oldest first; of one principal where one is given."""
-        if principal is None:
-            return [pid for (pid,) in self._store.read("process.named", tenant, name)]
-        return [pid for (pid,) in self._store.read("process.theirs", tenant, name, principal)]
+        return [pid for (pid,) in self._store.read("process.named", tenant, name, principal)]
 
     def named_like(self, prefix: str, tenant: str = DEFAULT, principal: str | None = None) -> list[int]:
         """The living processes whose name begins so; where a principal is given, theirs and what is shared."""

@@ -318,7 +318,8 @@ class Statistics:
         if definition is not None:
             return str(definition).rpartition("@")[0]
         process = self._find(row.pid)
-        return None if process is None or process.program == "service" else agent_of(process)
+        agent = None if process is None or process.program == "service" else agent_of(process)
+        return None if "~" in (agent or "") else agent  # for one step: it has no habits, and would push out who has
 
     def _close(self, pid: int) -> None:
         if (stretch := self._turns.pop(pid, None)) is not None:

@@ -159,9 +159,8 @@ READS = {
     f"(SELECT count(*) FROM process) - (SELECT count(*) FROM process WHERE {AWAKE})",
     "process.awake": f"SELECT pid FROM process WHERE status = 'running' AND {AWAKE}",
     "process.quarantined": f"SELECT pid, reason FROM process WHERE status = 'quarantined' AND {AWAKE}",
-    "process.named": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND {LIVING} ORDER BY +pid",
-    "process.theirs": f"SELECT pid FROM process WHERE tenant = ? AND name = ? AND principal = ? AND {LIVING} "
-    "ORDER BY pid",
+    "process.named": "SELECT pid FROM process WHERE tenant = ?1 AND name = ?2 AND (?3 IS NULL OR principal = ?3) "
+    f"AND {LIVING} ORDER BY +pid",
     "process.loads": "SELECT pid, "
     "(SELECT count(*) FROM (SELECT 1 FROM message WHERE box = 'pid/' || pid AND taken = 0 LIMIT ?)), "
     "(SELECT max(n) FROM message WHERE box = 'pid/' || pid AND taken = 0) FROM process "
