@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..core.ports import Owner
-from ..core.records import ENDED, Page
+from ..core.records import ENDED, Page, Status
 from .prefixes import BLOCK, of_tokens
 
+_WORTH: dict[Status, int] = {"waiting": 1, "asks": 1, "paused": 1, "running": 2, "ready": 3}
 _LOOKED_AT = 16  # of the contexts that share a block: they differ by less than a block
 
 
@@ -43,7 +44,7 @@ class Context:
         owner = self.owner
         if owner is None or owner.status in ENDED:
             return 0, self.used
-        return {"waiting": 1, "paused": 1, "running": 2, "ready": 3}[owner.status], self.used
+        return _WORTH[owner.status], self.used
 
     def unsaved(self) -> int:
         """How many tokens only its slot has; 0 where they are too few to care for."""
