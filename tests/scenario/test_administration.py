@@ -110,9 +110,10 @@ async def test_every_act_has_a_row_that_says_who_did_it_and_with_what_right(api:
     assert {row.name for row in rows} == ACTS.keys() - {
         "approvals.answer",
         "tasks.cancel",
+        "models.pull",
         "models.adapt",
         "models.unadapt",
-    }  # see test_approvals, test_people, test_deployed_adapters
+    }  # see test_approvals, test_people, test_desktop_tasks, test_deployed_adapters
     for row in rows:
         told = codec.loads(row.decision or b"{}")
         assert (row.principal, told["key"], told["scope"]) == ("boss", key["id"], ACTS[row.name].scope), row.name

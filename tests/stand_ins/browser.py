@@ -62,15 +62,22 @@ class Tab:
             shown = await self.run("document.body ? document.body.innerText : ''")
             raise AssertionError(f"{condition} never came to be; the page shows: {shown}") from None
 
-    async def press(self, key: str) -> None:
+    async def press(self, key: str, control: bool = False) -> None:
         """Press and release a key, wherever the focus is."""
-        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 and not control else "")
         for kind in ("keyDown", "keyUp"):
-            await self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "")
+            said = text if kind == "keyDown" else ""
+            await self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=said, modifiers=2 if control else 0)
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is."""
         await self.tell("Input.insertText", text=text)
+
+    async def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in a field for them."""
+        found = await self.tell("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        paths = [str(each) for each in files]
+        await self.tell("DOM.setFileInputFiles", objectId=found["result"]["objectId"], files=paths)
 
     async def click(self, text: str, kind: str = "button") -> None:
         """Click the first element of a kind that has a text, once it is there and may be clicked."""

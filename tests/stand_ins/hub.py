@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+_BLOCK = 100_000
+
 
 @dataclass
 class LocalHub:
@@ -16,6 +18,7 @@ class LocalHub:
     files: dict[str, dict[str, bytes]]
     break_after: int = 0
     stall_after: int = 0
+    pace: float = 0.0  # seconds between blocks
     ranges: list[str | None] = field(default_factory=list)  # what each download asked for
 
     def app(self) -> web.Application:
@@ -45,12 +48,20 @@ class LocalHub:
         response.content_length = len(data) - start
         await response.prepare(request)
         stop = self.break_after or self.stall_after
+        if self.pace:
+            await self._slowly(response, data[start:])
+            return response
         await response.write(data[start : start + stop] if stop else data[start:])
         if self.stall_after:
             await asyncio.sleep(60)
         if self.break_after and request.transport:
             request.transport.close()
         return response
+
+    async def _slowly(self, response: web.StreamResponse, data: bytes) -> None:
+        for begin in range(0, len(data), _BLOCK):
+            await response.write(data[begin : begin + _BLOCK])
+            await asyncio.sleep(self.pace)
 
 
 def _row(name: str, data: bytes) -> dict[str, object]:

@@ -64,6 +64,7 @@ from .graph import fact_acts
 from .knowledge import knowledge_acts
 from .models import add_models, model_acts, sharing
 from .parts import Services, load_plugins, traits, writes
+from .pulls import Pulls
 from .security import masking, open_audit, open_vault, reviewing
 from .sources import connect, plugin_acts
 from .triggers import trigger_acts
@@ -100,6 +101,7 @@ class System:
     late: list[AgentSpec]
     audit: Audit | None
     teamwork: Teamwork
+    pulls: Pulls
     closing: AsyncExitStack
 
     def missing(self) -> list[dict[str, Json]]:
@@ -262,8 +264,9 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         privacy = Privacy(kernel, store, facts, config.data, config.retention, holders, amend)
         if config.retention != Retention():
             kernel.worker("retention", privacy.run())
+        pulls = Pulls()
         administration.takes({
-            **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry),
+            **processes(kernel, holdings.of), **account_acts(kernel), **model_acts(kernel, config, registry, pulls),
             **plugin_acts(registry, tools, loops), **file_acts(files, acting), **trigger_acts(kernel, acting),
             **knowledge_acts(knowledge, config.data), **topic_acts(kernel, teamwork.topics),
             **feedback_acts(kernel, facts, acting), **fact_acts(knowledge, told, kernel),
@@ -275,8 +278,10 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         })  # fmt: skip
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
-            holdings, knowledge, told, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, opened,
+            holdings, knowledge, told, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, pulls,
+            opened,
         )  # fmt: skip
+        opened.push_async_callback(pulls.close)
         steering.recall()
         await kernel.start_all()
         system.closing = opened.pop_all()

@@ -12,22 +12,30 @@ from ..core.ports import Adaptable, Engine
 from ..core.records import Call, Hidden, ModelSpec, Route
 from ..kernel.kernel import Kernel
 from ..llm import catalog, tuned
+from ..llm.fetch import pull
 from ..plugins import Plugins
 from ..sched.policies import SchedulerSettings
 from ..security.administration import Deed
 from ..security.identity import Caller
+from .pulls import Pulls
 
 OWN = frozenset({"llamacpp", "transformers", "scripted"})
 """Drivers of engines that run in this process: what they are told stays here."""
 
 
-def model_acts(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, Deed]:
+def model_acts(kernel: Kernel, config: Config, registry: Plugins, pulls: Pulls) -> dict[str, Deed]:
     """What does the acts about models."""
 
     async def add(call: Call, by: Caller) -> Hidden:
         added = await asyncio.to_thread(catalog.add, call.args["spec"].value, registry.mapping("engines"))
         add_model(kernel, config, registry, added)
         return Hidden(added)
+
+    async def fetch(call: Call, by: Caller) -> str:
+        spec = await pull(call.args["model"], progress=pulls.progress(call.args["model"]))
+        if spec.name not in kernel.engines.names():
+            add_model(kernel, config, registry, spec)
+        return spec.name
 
     async def remove(call: Call, by: Caller) -> None:
         catalog.remove(call.args["name"])
@@ -50,7 +58,10 @@ def model_acts(kernel: Kernel, config: Config, registry: Plugins) -> dict[str, D
         if isinstance(engine, Adaptable):
             await engine.adopt(spec.options.get("adapters", {}))
 
-    return {"models.add": add, "models.remove": remove, "models.adapt": adapt, "models.unadapt": unadapt}
+    return {
+        "models.add": add, "models.pull": fetch, "models.remove": remove, "models.adapt": adapt,
+        "models.unadapt": unadapt,
+    }  # fmt: skip
 
 
 def add_models(kernel: Kernel, config: Config, registry: Plugins) -> None:

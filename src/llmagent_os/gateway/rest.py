@@ -39,6 +39,7 @@ from .rest_knowledge import Knowing
 from .rest_login import Entrance
 from .rest_pages import Pages
 from .rest_processes import Processes
+from .rest_pulls import Pulling
 from .rest_responses import Conversing
 from .rest_system import Overview
 from .rest_teamwork import Teamwork
@@ -80,8 +81,8 @@ def rest_app() -> FastAPI:
         dependencies=[Depends(_allowed), Depends(_plain)],
     )
     parts = (
-        Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Events, Identity, Tenants, Approving,
-        Anomalous, Feedback, Accounts, Tools, Triggers, Knowing, Facts,
+        Agents, Files, Flows, Processes, Entrance, Pages, Conversing, Overview, Pulling, Events, Identity, Tenants,
+        Approving, Anomalous, Feedback, Accounts, Tools, Triggers, Knowing, Facts,
         Teamwork, Showing,
     )  # fmt: skip
     for part in parts:

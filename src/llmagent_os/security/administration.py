@@ -81,6 +81,7 @@ ACTS: Mapping[str, Act] = {
     "privacy.tidy": Act("system", "Delete what is past its time.", 86400.0),
     "plugins.reload": Act("system", "Load the files of plugins again."),
     "models.add": Act("models:write", "Register a model."),
+    "models.pull": Act("models:write", "Fetch a model.", 86400.0),
     "models.adapt": Act("models:write", "Serve a model with an adapter that was tuned for it.", 600.0),
     "models.unadapt": Act("models:write", "Serve a model without an adapter from now on.", 600.0),
     "models.remove": Act("models:write", "Close a model and forget it."),

@@ -154,7 +154,7 @@ export class Talk {
     this.trouble = '';
     this.live = { task, said, text: '', calls: [], questions: [], note: '', began: Date.now() / 1000, broken: false };
     try {
-      while (!this.leaving.signal.aborted && !(await this.attempt(task, body))) await pause(STUBBORN);
+      for (let first = true; !this.leaving.signal.aborted && !(await this.attempt(task, body, first)); first = false) await pause(STUBBORN);
     } finally {
       if (!this.leaving.signal.aborted) {
         await this.load().catch(() => {});
@@ -163,9 +163,9 @@ export class Talk {
     }
   }
 
-  private async attempt(task: string, body: object | null): Promise<boolean> {
+  private async attempt(task: string, body: object | null, first: boolean): Promise<boolean> {
     try {
-      return body ? await this.stream(task, body) : await this.wait(task);
+      return body ? await this.stream(task, body) : await this.wait(task, first ? 0 : 2); // first how it stands, then its end
     } catch (error) {
       if (this.leaving.signal.aborted) return true;
       const again = !(error instanceof Refused) || [0, 401, 502, 503].includes(error.status);
@@ -206,8 +206,8 @@ export class Talk {
     return name === 'reply' || name === 'error';
   }
 
-  private async wait(task: string): Promise<boolean> {
-    const path = `/v1/tasks/${encodeURIComponent(task)}?${query({ wait: 2 })}`;
+  private async wait(task: string, seconds: number): Promise<boolean> {
+    const path = `/v1/tasks/${encodeURIComponent(task)}?${query({ wait: seconds })}`;
     const told = await ask<{ done: boolean; questions: Question[]; waiting: string | null }>(path, {
       signal: this.leaving.signal,
     });
