@@ -50,7 +50,7 @@ _HELD = {
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",
     "models:read": "GET /v1/models, GET /v1/models/{name:path}",
     "models:write": "POST /v1/models, DELETE /v1/models/{name:path}, POST /v1/models/{name:path}/adapters, "
-    "DELETE /v1/models/{name:path}/adapters/{adapter}, GET /v1/pulls, POST /v1/pulls, DELETE /v1/pulls/{model:path}",
+    "DELETE /v1/models/{name:path}/adapters/{adapter}, GET /v1/pulls, POST /v1/pulls, DELETE /v1/pulls/{name:path}",
     "agents:read": "GET /v1/agents, GET /v1/agents/{name}, GET /v1/tools, GET /v1/tenants, "
     "GET /v1/flows, GET /v1/flows/{name}, POST /v1/flows/check",
     "tenants": "GET /v1/tenants/{name}, PUT /v1/tenants/{name}, DELETE /v1/tenants/{name}",

@@ -29,7 +29,7 @@ class Pulling:
         router = APIRouter(route_class=Route, tags=["system"])
         router.get("/v1/pulls")(self.listed)
         router.post("/v1/pulls", status_code=202)(self.start)
-        router.delete("/v1/pulls/{model:path}", status_code=204)(self.stop)
+        router.delete("/v1/pulls/{name:path}", status_code=204)(self.stop)
         return router
 
     async def listed(self, here: Here) -> dict[str, list[dict[str, Any]]]:
@@ -46,6 +46,6 @@ class Pulling:
         """Begin to fetch a model; it goes on where an earlier try was interrupted."""
         return asdict(here.system.pulls.start(body.model, here.sys))
 
-    async def stop(self, here: Here, model: str) -> None:
+    async def stop(self, here: Here, name: str) -> None:
         """Stop fetching a model; what is here of it stays for the next time."""
-        await here.system.pulls.stop(model)
+        await here.system.pulls.stop(name)
