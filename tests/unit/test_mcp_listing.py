@@ -15,7 +15,9 @@ from mcp.shared.message import SessionMessage
 from mcp.types import CallToolResult, JSONRPCResponse, ListToolsResult
 
 from llmagent_os.core import codec
-from llmagent_os.tools import mcp_listing, mcp_stdio, mcp_tools
+from llmagent_os.core.schemas import meant
+from llmagent_os.core.wellformed import wellformed
+from llmagent_os.tools import mcp_listing, mcp_stdio
 from llmagent_os.tools.mcp_listing import PARTS, Listing
 from llmagent_os.tools.mcp_tools import fitting
 from tests.stand_ins.elsewhere import elsewhere
@@ -53,21 +55,60 @@ async def test_whatever_is_wrong_with_a_tool_costs_no_other_one() -> None:
                     jsonschema.Draft202012Validator.check_schema(each["inputSchema"])
 
 
+EVERY: dict[str, Any] = {
+    "$id": "https://x/y#", "$schema": "s", "$anchor": "a", "$dynamicAnchor": "b", "$comment": "c", "$defs": {"d": True},
+    "$dynamicRef": "#a", "$vocabulary": {"v": True}, "type": ["object"], "title": "t", "description": "d",
+    "default": 1, "deprecated": True, "readOnly": False, "writeOnly": False, "examples": [1], "enum": [1], "const": 1,
+    "multipleOf": 0.5, "maximum": 1, "exclusiveMaximum": 2, "minimum": 0, "exclusiveMinimum": -1, "maxLength": 2.0,
+    "minLength": 1, "maxItems": 1, "minItems": 0, "uniqueItems": True, "maxContains": 1, "minContains": 0,
+    "maxProperties": 1, "minProperties": 0, "required": ["a"], "dependentRequired": {"a": ["b"]}, "pattern": "^a$",
+    "format": "date", "contentEncoding": "base64", "contentMediaType": "a/b", "contentSchema": {"type": "null"},
+    "prefixItems": [{}], "items": {}, "contains": {}, "additionalProperties": False,
+    "properties": {"p": {"type": "string"}},
+    "patternProperties": {"^a": {}}, "dependentSchemas": {"a": {}}, "propertyNames": {}, "if": {}, "then": {},
+    "else": {},
+    "allOf": [{}], "anyOf": [{}], "oneOf": [{}], "not": {}, "unevaluatedItems": {}, "unevaluatedProperties": {},
+    "definitions": {"d": {}}, "dependencies": {"a": ["b"], "c": {}}, "$recursiveAnchor": "a", "$recursiveRef": "#",
+}  # fmt: skip
+
+
+JUDGE = jsonschema.Draft202012Validator(
+    jsonschema.Draft202012Validator.META_SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+)
+
+
 def test_a_schema_is_judged_as_the_schema_of_schemas_does() -> None:
     checked = set[bool]()
+    odd = [*JUNK, "(", "#", "a b", {"type": "nothing"}, ["a", "a"], [], 2.0, 2.5, -1, 0, [True], {"(": True}]
+    parts: list[dict[str, Any]] = [{key: junk} for key in EVERY for junk in odd]
     for number in range(len(places(TOOL["inputSchema"]))):
-        for junk in [*JUNK, "(", "#", "a b", {"type": "nothing"}]:
+        for junk in ("(", None, {"type": "nothing"}, [], 1):
             schema = copy.deepcopy(TOOL["inputSchema"])
             holder, key = places(schema)[number]
             holder[key] = copy.deepcopy(junk)
-            try:
-                jsonschema.Draft202012Validator.check_schema(schema)
-                well = True
-            except jsonschema.exceptions.SchemaError:
-                well = False
-            assert mcp_tools._WELL.is_valid(schema) == well, schema
-            checked.add(well)
-    assert checked == {True, False}
+            parts.append(schema)
+    for schema in (EVERY, *parts):
+        well = JUDGE.is_valid(schema)
+        assert wellformed(schema) == well, schema
+        checked.add(well)
+    assert checked == {True, False} and wellformed(EVERY)
+
+
+def test_a_listing_of_many_schemas_costs_little_more_than_their_reading() -> None:
+    def listed(first: int) -> list[dict[str, Any]]:
+        names = [[f"p{number}_{each}" for each in range(20)] for number in range(first, first + 150)]
+        return [
+            {"name": of[0], "inputSchema": {"type": "object", "properties": {n: {"enum": ["a"]} for n in of}}}
+            for of in names
+        ]
+
+    spent = [time.thread_time()]
+    for tool in listed(0):
+        meant(tool["inputSchema"], "it", "")
+    spent.append(time.thread_time())
+    assert len(fitting(listed(1000), (), 1000)[0]) == 150
+    spent.append(time.thread_time())
+    assert spent[2] - spent[1] < 3.5 * (spent[1] - spent[0])  # it was six times as much
 
 
 def test_many_small_schemas_take_time_by_their_length() -> None:
@@ -88,12 +129,24 @@ def test_what_is_nested_too_deeply_to_be_kept_is_left_out(where: str) -> None:
 
 
 async def test_a_long_listing_is_looked_through_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp_listing, "fitting", elsewhere)
+    monkeypatch.setattr(mcp_listing, "fitted", elsewhere)
     listing = Listing()
     told = JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": [{"name": f"t{n}"} for n in range(40_000)]})
     await listing.clean(SessionMessage(told))
     said = listing.left_out["the listing"]
     assert said.startswith("read by process") and said != f"read by process {os.getpid()}"
+
+
+async def test_of_a_long_listing_what_is_odd_costs_no_other_one() -> None:
+    deep: Any = {}
+    for _ in range(400):
+        deep = {"d": deep}
+    listed = [TOOL, {"name": "a", "inputSchema": deep}, {"name": "b", "_meta": {"x": 2**70}}, {"name": "\ud83d"}]
+    listed += [{"name": f"t{n}", "description": "d" * 100} for n in range(300)]
+    listing = Listing()
+    await listing.clean(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": listed})))
+    assert [each["name"] for each in listing.tools] == ["t", *(f"t{n}" for n in range(300))]
+    assert {"a", "b"} < listing.left_out.keys()
 
 
 async def test_of_a_long_answer_the_checks_see_only_the_parts_that_are_handed_on() -> None:

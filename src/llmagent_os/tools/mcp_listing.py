@@ -6,6 +6,7 @@ One odd tool would be the end of its server for them: here it is mended, or left
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -20,7 +21,7 @@ from ..core import codec
 from ..core.errors import InvalidRequest
 from ..core.outside import outside
 from ..core.records import Json
-from .mcp_tools import MOST, fitting
+from .mcp_tools import MOST, fitted, fitting
 
 PARTS = 1000  # of a result
 HEAVY = 1 << 14  # bytes of a listing that is looked through in another process
@@ -75,8 +76,10 @@ class Listing:
         """Those of a page of a listing that can be used; a long one is looked through in another process."""
         told = listed, {each["name"] for each in self.tools}, MOST - len(self.tools)
         try:
-            if _heavy(listed):
-                tools, left_out = await outside(fitting, *told, source="the listing", seconds=READING)
+            packed = _packed(listed)
+            if len(packed) > HEAVY:  # as bytes, which are handed over in no time
+                kept, left_out = await outside(fitted, packed, *told[1:], source="the listing", seconds=READING)
+                tools = codec.loads(kept)
             else:
                 tools, left_out = fitting(*told)
         except InvalidRequest as error:  # it takes too long, or too much memory
@@ -88,11 +91,15 @@ class Listing:
         return [{key: each for key, each in tool.items() if key != "outputSchema"} for tool in tools]
 
 
-def _heavy(listed: list[Any]) -> bool:
+def _packed(listed: list[Any]) -> bytes:
     try:
-        return len(codec.dumps(listed)) > HEAVY
-    except TypeError:  # numbers that JSON does not have room for
-        return True
+        return codec.dumps(listed)
+    except TypeError:  # it has numbers or levels that codec has no room for
+        pass
+    try:
+        return json.dumps(listed).encode()
+    except RecursionError:
+        raise InvalidRequest("it is nested too deeply") from None
 
 
 def _hinted(tool: dict[str, Json]) -> None:

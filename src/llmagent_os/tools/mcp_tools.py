@@ -5,17 +5,15 @@ It knows nothing of the protocol's own library, so that another process is soon 
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Container, Mapping
 from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema_specifications import REGISTRY
 
 from ..core import codec
 from ..core.errors import InvalidRequest
 from ..core.records import Json
 from ..core.schemas import meant
+from ..core.wellformed import wellformed
 from .openapi_schemas import LARGEST, Root, Schemas, Unusable
 
 WORDS = 4000  # characters of a tool's description
@@ -23,27 +21,6 @@ RETURNS = 1000  # bytes of the schema of its results that the description tells
 MOST = 1000  # tools of a server
 LEFT_OUT = 1000  # of others that are named
 _WITHIN = 16  # levels of what a listing is kept and sent in
-
-
-def _flat(meta: str) -> dict[str, Any]:
-    """The schema of schemas as one document: each part of a schema is looked up once in it, and not in eight others."""
-    whole = REGISTRY.contents(meta)
-    parts = [
-        whole,
-        *(REGISTRY.contents(f"https://json-schema.org/draft/2020-12/{each['$ref']}") for each in whole["allOf"]),
-    ]
-    told = {
-        key: {name: each for part in parts for name, each in part.get(key, {}).items()}
-        for key in ("properties", "$defs")
-    }
-    packed = codec.dumps(told).replace(b'"$dynamicRef":"#meta"', b'"$ref":"#"')
-    flat: dict[str, Any] = codec.loads(re.sub(rb'"meta/\w+#', b'"#', packed))
-    return {"type": ["object", "boolean"], **flat}
-
-
-_WELL = Draft202012Validator(
-    _flat("https://json-schema.org/draft/2020-12/schema"), format_checker=Draft202012Validator.FORMAT_CHECKER
-)
 
 
 def fitting(listed: list[Any], known: Container[str], room: int) -> tuple[list[dict[str, Json]], dict[str, str]]:
@@ -70,6 +47,12 @@ def fitting(listed: list[Any], known: Container[str], room: int) -> tuple[list[d
         except (Unusable, TypeError) as error:  # the latter for numbers that JSON has no room for
             left_out[name[:100]] = str(error)
     return list(found.values()), left_out
+
+
+def fitted(packed: bytes, known: Container[str], room: int) -> tuple[bytes, dict[str, str]]:
+    """The same of a listing as JSON; those that can be used as JSON too."""
+    kept, left_out = fitting(json.loads(packed), known, room)
+    return codec.dumps(kept), left_out
 
 
 def _tool(name: str, told: Mapping[str, Any]) -> dict[str, Json]:
@@ -111,7 +94,7 @@ def _schema(given: Any) -> dict[str, Json]:
     if len(codec.dumps(told)) > LARGEST:
         raise Unusable(f"its schema has more than {LARGEST} bytes")
     try:
-        well = told["type"] == "object" and _WELL.is_valid(told)
+        well = told["type"] == "object" and wellformed(told)
     except RecursionError:
         well = False
     if not well:
