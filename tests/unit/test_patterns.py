@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmagent_os.core.patterns import TooLong, Unreadable, compiled
+from llmagent_os.core.patterns import Pattern, Steps, TooLong, Unreadable, compiled
 
 EMAIL = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"  # zod's
 
@@ -82,3 +82,28 @@ def test_a_search_that_is_too_long_is_given_up() -> None:
 @pytest.mark.parametrize("pattern", [EMAIL, r"^[A-Z]{2}-\d+$", "^(?:GET|POST)$", r"^\d{4}-\d\d-\d\d$", "^[^a-z]+$"])
 def test_a_sample_fits(pattern: str) -> None:
     assert any(compiled(pattern).search(compiled(pattern).sample(more)) for more in range(3))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.recursive(ATOMS, repeated, max_leaves=8))
+def test_how_long_its_code_is_is_known_before_it_is_written(pattern: str) -> None:
+    made = Pattern(pattern)
+    assert not made._code
+    made.search("")
+    assert len(made._code) == made._length + 1
+
+
+def test_a_pattern_is_read_in_a_time_of_its_length_and_written_when_it_is_first_used() -> None:
+    began = time.thread_time()
+    for number in range(180):
+        compiled(f"^(a{{1,50}}|[b-z]+?){{2,{number + 3}}}$")
+    assert time.thread_time() - began < 0.5  # it was 2 s
+    with pytest.raises(Unreadable, match="repeats too much"):
+        compiled("((a{1,50}){1,50}){1,50}")
+
+
+def test_searches_of_one_check_share_their_steps() -> None:
+    steps = Steps()
+    with pytest.raises(TooLong):
+        for number in range(100):
+            compiled(f"((a|b|c|aa){{1,40}}){{1,20}}{number}").search("a" * 5, steps)

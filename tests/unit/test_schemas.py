@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from llmagent_os.core import codec, schemas
 from llmagent_os.core.errors import InvalidRequest, Unsupported
-from llmagent_os.core.records import GenerateRequest, ToolCall, ToolSpec
+from llmagent_os.core.records import GenerateRequest, Message, ToolCall, ToolSpec
 from llmagent_os.core.validity import Unknown, fault
 from llmagent_os.llm.instance import Impossible, smallest
 from tests.stand_ins.schemas import SCHEMAS, VALUES, valid
@@ -176,3 +176,13 @@ def test_a_call_that_breaks_its_schema_names_the_tool_and_the_part() -> None:
     )
     with pytest.raises(Unsupported, match=r"tool 'mail': .*: a is 'x1', which does not match"):
         schemas.verify_calls(request, [ToolCall("1", "mail", {"a": "x1"})])
+
+
+def test_a_large_schema_is_read_once() -> None:
+    sent = {"type": "object", "properties": {f"p{n}": {"type": "string", "pattern": f"^a{n}$"} for n in range(4000)}}
+    known = schemas.meant(sent, "it", "")
+    began = time.thread_time()
+    assert schemas.meant(known, "it", "") is known and known == sent
+    request = GenerateRequest("m", (Message("user", "x"),), schema=known)
+    assert schemas.fitted(request) is request
+    assert time.thread_time() - began < 0.01  # it took 0.3 s, on the loop

@@ -6,6 +6,7 @@ tried once at each place of the text: look-arounds are answered and remembered, 
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .remembered import remembered
 
 STEPS = 200_000  # of one search: about a tenth of a second
 _LARGEST = 20_000  # instructions
+_WRITING = threading.Lock()
 _WRITTEN = 50  # times that a character's repeat is written out: each step is then remembered, so all stay linear
 
 Fits = Callable[[str], bool]
@@ -52,6 +54,19 @@ def character(letter: str) -> Node:
     return Node("one", fits=letter.__eq__, shown=letter)
 
 
+class Steps:
+    """How many steps searches may take yet, those of one check together."""
+
+    def __init__(self) -> None:
+        self.left = STEPS
+
+    def take(self, number: int) -> None:
+        """Take some; raises TooLong where there are no more."""
+        self.left -= number
+        if self.left < 0:
+            raise TooLong("the pattern takes too long to look for")
+
+
 class Pattern:
     """One expression; made by `compiled`. It is `regular` where it looks neither around nor back."""
 
@@ -61,20 +76,43 @@ class Pattern:
         self._kept = reader.groups if reader.refers else 0
         self.regular = not (reader.looks or reader.refers)
         self._code: list[tuple[str, Node, int, int]] = []
-        self._write(self._root)
-        self._add("found", self._root)
+        self._length = self._size(self._root)
+        if self._length >= _LARGEST:
+            raise Unreadable("it repeats too much")
 
-    def search(self, text: str) -> bool:
+    def search(self, text: str, steps: Steps | None = None) -> bool:
         """Whether it matches anywhere in the text; raises TooLong where that would take too many steps."""
-        return _Search(self._code, text, self._kept).anywhere()
+        steps = steps or Steps()
+        with _WRITING:  # when it is first used: a schema may have thousands that never are
+            if not self._code:
+                steps.take(self._length)
+                self._write(self._root)
+                self._add("found", self._root)
+        return _Search(self._code, text, self._kept, steps).anywhere()
 
     def sample(self, more: int = 0) -> str:
         """A short text that the pattern would match but for its look-arounds; `more` repeats what may be repeated."""
         return _sample(self._root, more)
 
+    def _size(self, node: Node) -> int:
+        """How many instructions `_write` makes of a part."""
+        inner = sum(map(self._size, node.parts))
+        if node.kind == "any":
+            return inner + 2 * len(node.parts) - 2
+        if node.kind == "repeat":
+            if self._runs(node, node.parts[0]):
+                return 1
+            most = inner + 2 if node.high is None else (node.high - node.low) * (inner + 1)
+            return node.low * inner + most
+        if node.kind == "look" or (node.kind == "group" and self._kept):
+            return inner + 2
+        return inner if node.kind in ("all", "group") else 1
+
+    @staticmethod
+    def _runs(node: Node, part: Node) -> bool:
+        return part.kind == "one" and max(node.low, node.high or 0) > _WRITTEN
+
     def _add(self, op: str, node: Node, x: int = 0, y: int = 0) -> int:
-        if len(self._code) >= _LARGEST:
-            raise Unreadable("it repeats too much")
         self._code.append((op, node, x, y))
         return len(self._code) - 1
 
@@ -113,7 +151,7 @@ class Pattern:
             self._code[jump] = ("jump", node, len(self._code), 0)
 
     def _repeat(self, node: Node, part: Node) -> None:
-        if part.kind == "one" and max(node.low, node.high or 0) > _WRITTEN:
+        if self._runs(node, part):
             self._add("run", node)
             return
         for _ in range(node.low):
@@ -145,10 +183,9 @@ State = tuple[int, int, tuple[int, ...]]
 class _Search:
     """One search of one text."""
 
-    def __init__(self, code: list[tuple[str, Node, int, int]], text: str, kept: int) -> None:
-        self._code, self._text = code, text
+    def __init__(self, code: list[tuple[str, Node, int, int]], text: str, kept: int, steps: Steps) -> None:
+        self._code, self._text, self._steps = code, text, steps
         self._empty = (-1,) * (2 * kept + 2 if kept else 0)
-        self._left = STEPS
         self._looked: dict[State, bool] = {}
 
     def anywhere(self) -> bool:
@@ -165,9 +202,7 @@ class _Search:
             if state in seen:
                 continue
             seen.add(state)
-            self._left -= 1
-            if self._left < 0:
-                raise TooLong("the pattern takes too long to look for")
+            self._steps.take(1)
             if self._code[state[0]][0] != "found":
                 stack += self._step(*state)
             elif end is None or state[1] == end:
@@ -206,7 +241,7 @@ class _Search:
         end = at
         while end < most and fits(text[end]):
             end += 1
-        self._left -= end - at
+        self._steps.left -= end - at
         return list(range(at + node.low, end + 1))
 
     def _edge(self, kind: str, at: int) -> bool:

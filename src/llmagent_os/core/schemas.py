@@ -59,11 +59,13 @@ def meant(schema: Any, what: str, parameter: str) -> dict[str, Json]:
 def _sized(schema: Any, what: str, parameter: str) -> tuple[dict[str, Json], int]:
     """What `meant` gives, and how long the schema was that was sent."""
     size = LARGE + 1
+    if isinstance(schema, _Large):
+        return schema, size
     try:
         size = len(data := codec.dumps(schema))
         found = _known(data)
         if found == schema:
-            return schema, size
+            return (schema if size <= LARGE else _Large(schema)), size
     except TypeError:  # it has an integer over 64 bits, which is no harm as a bound
         try:
             found = _encoded(_read(deepcopy(schema)))
@@ -72,7 +74,11 @@ def _sized(schema: Any, what: str, parameter: str) -> tuple[dict[str, Json], int
     if isinstance(found, Wrong):
         place = ".".join(filter(None, (parameter, found.part)))
         raise InvalidRequest(f"{what}: {found.part or 'its schema'} {found.text}", parameter=place)
-    return found, size
+    return (found if size <= LARGE else _Large(found)), size
+
+
+class _Large(dict[str, Json]):
+    """A schema as it is meant, and too large to be remembered: so it is not read again at every turn."""
 
 
 def arguments(tool: ToolSpec, parameter: str) -> ToolSpec:

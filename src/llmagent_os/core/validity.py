@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import unquote
 
-from .patterns import TooLong, Unreadable, compiled
+from .patterns import Steps, TooLong, Unreadable, compiled
 from .records import Json
 
+_FOR_EACH = 40  # steps of patterns more for each character that they are looked for in
 STEPS = 100_000  # schemas that are looked at in one check: about a tenth of a second
 _DEEPEST = 150  # schemas in one another; it stays under Python's own bound
 
@@ -104,6 +105,7 @@ class Check:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._left = STEPS
+        self._steps = Steps()
         self._depth = 0
 
     def faults(self, schema: Any, value: Json, place: str) -> Iterator[Fault]:
@@ -134,7 +136,8 @@ class Check:
     def matches(self, pattern: str, text: str) -> bool:
         """Whether a text has the pattern in it; raises Unknown."""
         try:
-            return compiled(pattern).search(text)
+            self._steps.left += _FOR_EACH * len(text)
+            return compiled(pattern).search(text, self._steps)
         except (TooLong, Unreadable) as error:
             raise Unknown(str(error)) from error
 
