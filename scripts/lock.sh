@@ -12,7 +12,8 @@ lock() {
 lock run pyproject.toml --extra llamacpp --extra security --extra knowledge
 lock ../src/llmagent_os/tools/sandbox/modules --group sandbox # in the package: `llmagent-os sandbox setup` installs it
 lock build --group build
-lock test pyproject.toml --extra llamacpp --extra dev --constraints requirements/run.txt
+# of axe-playwright-python only its axe is used: the 165 MB of Playwright that it asks for are left out
+lock test pyproject.toml --extra llamacpp --extra dev --excludes requirements/axe.in --constraints requirements/run.txt
 lock docs pyproject.toml --extra docs --constraints requirements/test.txt
 # torch is installed on its own, so that no plain one comes in; see the Makefile
 lock transformers pyproject.toml --extra transformers --excludes requirements/torch.in --constraints requirements/test.txt

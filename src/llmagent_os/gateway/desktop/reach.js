@@ -1,0 +1,1 @@
+function e(e){let t=new ResizeObserver(()=>{e.scrollWidth>e.clientWidth+1||e.scrollHeight>e.clientHeight+1?e.tabIndex=0:e.removeAttribute(`tabindex`)});return t.observe(e),e.firstElementChild&&t.observe(e.firstElementChild),()=>t.disconnect()}export{e as t};
