@@ -63,3 +63,17 @@ def test_a_long_passage_of_marks_takes_no_time() -> None:
     begun = time.process_time()
     recalled.told([note("\n-[" * 20_000), note("[1" * 20_000), note("-" * 60_000), note("[" + " " * 60_000)])
     assert time.process_time() - begun < 2
+
+
+def test_what_a_rule_concluded_comes_with_its_proof_also_where_it_is_said_and_not_cited() -> None:
+    fact = {"source": "rules", "title": "clash(gala, 年会)", "text": "gala clash 年会.", "proof": "the proof",
+            "values": ["Gala", "年会"], "by rule": True}  # fmt: skip
+    passage = {"source": "a.md", "title": "Gala", "begin": 0, "end": 4, "text": "Gala"}
+    asked = "Does the gala clash with anything?"
+    (told,) = recalled.cited("Yes, with 年会.", [passage, fact], asked)
+    assert (told["number"], told["proof"], told["cited"]) == (2, "the proof", False)
+    assert recalled.cited("Yes, with the picnic.", [passage, fact], asked) == []
+    assert recalled.cited("It is on Monday.", [passage, fact], "When are Gala and 年会?") == []
+    (told,) = recalled.cited("Yes, with 年会 [2].", [passage, fact], asked)
+    assert told["number"] == 2 and "cited" not in told
+    assert recalled.cited("Gala and 年会.", [fact | {"by rule": False}]) == []  # it stands in a source

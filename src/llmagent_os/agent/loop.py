@@ -509,7 +509,7 @@ class Agent:
             "model": turn.answer.model,
         }
         if turn.recalled:
-            reply["citations"] = recalled.cited(text, turn.recalled)
+            reply["citations"] = recalled.cited(text, turn.recalled, turn.message.text)
         if turn.grounding is not None:
             reply["grounding"] = turn.grounding
         if turn.stopped is not None:

@@ -72,7 +72,7 @@ def inferred(answers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
         text = "\n".join([f"{_words(first)}.", *by, *(f"- {reason}" for reason in dict.fromkeys(reasons)), *beside])
         source = "rules" if others else str(first.get("source") or "rules")
         made.append({"source": source, "title": each["fact"], "begin": 0, "end": len(text), "text": text,
-                     "proof": each["text"]})  # fmt: skip
+                     "proof": each["text"], "values": first["values"], "by rule": "rule" in first})  # fmt: skip
     return made
 
 
@@ -96,14 +96,26 @@ def told(hits: Hits, before: int = 0) -> str:
     return "\n\n".join(shown) or NOTHING
 
 
-def cited(answer: str, hits: Hits) -> list[dict[str, Json]]:
-    """The passages that an answer cites, by the numbers in it, each with where it stands in its document."""
+def cited(answer: str, hits: Hits, asked: str = "") -> list[dict[str, Json]]:
+    """The passages that an answer cites, by the numbers in it, each with where it stands in its document.
+
+    What a rule concluded and the answer says without citing it (it names one of its things, and the answer or what was
+    `asked` all others) is there too, with its proof, as `cited: false`.
+    """
     numbers = {int(each) for group in _CITED.findall(answer) for each in group.split(",")}
+    told = [number for number, hit in enumerate(hits, 1) if number in numbers or _says(answer, asked, hit)]
     return [
         {"number": number, **{name: hits[number - 1][name] for name in CITED if name in hits[number - 1]}}
-        for number in sorted(numbers)
-        if 0 < number <= len(hits)
+        | ({} if number in numbers else {"cited": False})
+        for number in told
     ]
+
+
+def _says(answer: str, asked: str, hit: Mapping[str, Json]) -> bool:
+    """Whether an answer says what a rule concluded."""
+    said, both = answer.casefold(), f"{answer}\n{asked}".casefold()
+    names = [str(each).casefold() for each in hit.get("values", ())] if hit.get("by rule") else []
+    return any(name in said for name in names) and all(name in both for name in names)
 
 
 def grounded(answer: str, verdicts: Sequence[Mapping[str, Json]]) -> dict[str, Json]:

@@ -20,17 +20,18 @@ class Graph:
     def __init__(self) -> None:
         self._to: dict[int, dict[int, tuple[float, str]]] = defaultdict(dict)
 
-    def join(self, name: str, bearers: Mapping[int, bool], back: bool = True) -> None:
+    def join(self, name: str, bearers: Mapping[int, bool], back: bool = True, weight: float = 1.0) -> None:
         """Put a name into it, with the passages that it stands in: whether it is their title.
 
-        Those lead to whose title it is and, with `back`, those to them, each the less, the more there are.
+        Those lead to whose title it is and, with `back`, those to them, each the less, the more there are; `weight` is
+        what the name counts beside others.
         """
         owners = [passage for passage, owns in bearers.items() if owns]
         for passage, owns in bearers.items():
             for other in () if owns else owners:  # passages of one title say no more of each other
-                self._lead(passage, other, 1 / len(owners), name)
+                self._lead(passage, other, weight / len(owners), name)
                 if back:
-                    self._lead(other, passage, 1 / len(bearers), name)
+                    self._lead(other, passage, weight / len(bearers), name)
 
     def _lead(self, passage: int, other: int, weight: float, name: str) -> None:
         if weight > self._to[passage].get(other, (0.0, ""))[0]:

@@ -49,6 +49,14 @@ class Whole:
         bases = numpy.cumsum([0, *(len(each.passages) for each in segments)])
         return cls(segments, numpy.concatenate([each.passages for each in segments]), norms, bases)
 
+    def about(self, terms: Any) -> Any:
+        """In how many passages each of some terms is."""
+        found: Any = numpy.zeros(len(terms), int)
+        for segment in self.segments:
+            there, begins, ends = segment.find(terms)
+            found[there] += ends - begins
+        return found
+
     def posted(self, terms: Any, most: int | None = None) -> tuple[Any, Any, Any, Any]:
         """Where some terms stand, but for those in more than `most` passages: for each entry the place of its term, the
         one of its passage, and itself. And in how many passages each term is.

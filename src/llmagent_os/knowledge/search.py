@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import log1p
 from typing import Any
 
 import numpy
@@ -86,14 +87,17 @@ class Search:
         numbers = numpy.array([*map(words.number, names)], numpy.uint32)
         which, where, entries, about = whole.posted(numbers)
         owns, often = entries >> TITLE > 0, about > MANY
+        plain = numpy.array([words.number(name.removeprefix(words.NAME)) for name in names], numpy.uint32)
+        number = len(whole.passages)  # a name of one word is as rare as that is
+        rare = (numpy.log1p(number / numpy.maximum(numpy.maximum(about, whole.about(plain)), 1)) / log1p(number)) ** 2
         told = owns | ~often[which]
         passages = whole.passages[where[told]].tolist()
         for name, passage, own in zip(which[told].tolist(), passages, owns[told].tolist(), strict=True):
             bearers[names[name]][passage] = own
-        for (name, found), many in zip(bearers.items(), often.tolist(), strict=True):
+        for (name, found), many, weight in zip(bearers.items(), often.tolist(), rare.tolist(), strict=True):
             if len(found) > 1:
                 back = not many and len(found) <= MANY
-                graph.join(name, found if ranges is None else _inside(found, ranges), back)
+                graph.join(name, found if ranges is None else _inside(found, ranges), back, weight)
 
     def _passages(self, passages: Iterable[int]) -> list[tuple[Any, ...]]:
         return self._reads.read("know.passages", codec.dumps(list(passages)).decode())
