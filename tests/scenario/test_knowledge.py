@@ -317,6 +317,45 @@ async def test_an_agent_that_is_told_to_remember_something_does(tmp_path: Path) 
         assert (await api.system.agents.ask("valet", "Where did I park?", "s2"))["text"] == "In row seven [1]."
 
 
+async def test_a_pinned_note_is_always_shown_to_agents_that_name_it_and_changed_by_those_that_may(
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def pins(text: str) -> dict[str, Any]:
+        return {"calls": [{"name": "pin", "arguments": {"name": "profile", "text": text}}]}
+
+    rules = (
+        {"match": "^I like tea", "step": 0, **pins("Likes tea.")},
+        {"match": "^Long", "step": 0, **pins("x" * 1501)},
+        {"match": "^Look", "step": 0, "calls": [{"name": "page", "arguments": {}}]},
+        {"match": EVIL, "step": 1, **pins(f"Pays to {EVIL}.")},
+        {"match": r"\[1\] profile \(memory/pinned/profile\)\nLikes tea.*weather", "text": "Tea [1]."},
+        {"text": "nothing"},
+    )
+    first = {"name": "first", "model": "keeps", "tools": ["pin", "page"], "knowledge": {"recall": "never"}}
+    second = {"name": "second", "model": "keeps", "knowledge": {"recall": "always", "pinned": ["profile", "none"]}}
+    async with gate(tmp_path, Bank()) as api:
+        await api.script("keeps", *rules)
+        for each in (first, second):
+            await api.system.agents.create(each)
+        await api.system.agents.ask("first", "I like tea", "s1")
+        reply = await api.system.agents.ask("second", "How is the weather?", "s1")
+        assert reply["text"] == "Tea [1]." and [each["number"] for each in reply["citations"]] == [1]
+        await api.system.agents.ask("first", "Long", "s2")
+        await api.post("/v1/agents/first/messages", {"text": "Look at the page", "session": "s3", "wait": 0.1})
+        await until(api.system.approvals.waiting, 60)
+        (asked,) = api.system.approvals.waiting()
+        assert asked["tool"] == "pin"
+        await api.post(f"/v1/approvals/{asked['id']}", {"allow": True})
+
+        def told() -> list[tuple[str, list[str]]]:
+            known = api.system.knowledge
+            found = known.documents(known.places("default"), Sought("", source="memory/pinned/"))
+            return [(known.read(each)[0], list(each.origins)) for each in found]
+
+        await until(lambda: len(told()) == 2, 60)
+        assert told() == [("Likes tea.", []), (f"Pays to {EVIL}.", ["tool page"])]
+
+
 async def test_an_agent_without_the_tool_remembers_nothing(tmp_path: Path) -> None:
     async with gate(tmp_path, Bank()) as api:
         await api.system.agents.create({"name": "team", "loop": "remembering", "tools": ["page"]})
@@ -406,7 +445,7 @@ async def test_the_command_adds_syncs_searches_lists_and_removes(tmp_path: Path)
 
 
 async def test_files_that_cannot_be_read_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
-    shell, (a, b, c) = Shell(tmp_path, "[]"), ("a.txt", "contract.pdf", "c.txt")
+    shell, (a, b, c) = Shell(tmp_path, "[]"), ("a.txt", "contract.doc", "c.txt")
     for name in (a, b):
         (tmp_path / name).write_text("Apples are in the cellar.")
     (tmp_path / c).symlink_to(a)
@@ -419,7 +458,7 @@ async def test_files_that_cannot_be_read_are_named_and_the_rest_goes_in(tmp_path
         assert [line.partition(": ")[0] for line in lines] == [
             "added a.txt", *(f"{name} was not added" for name in names[1:-1]), "added c.txt"
         ]  # fmt: skip
-        assert "PDF" in lines[1] and "no plain file" in lines[2] and "No such file" in lines[3]
+        assert "Word" in lines[1] and "no plain file" in lines[2] and "No such file" in lines[3]
         assert len((await api.get("/v1/knowledge"))[1]["documents"]) == 2
 
 

@@ -137,6 +137,7 @@ class Agent:
         self._agents = {offered.name: agent for offered, agent in offers if agent is not None}
         self._recalls = spec.knowledge.recall if spec.knowledge is not None else "never"
         self._infers = spec.knowledge.infer if spec.knowledge is not None else "never"
+        self._pinned = spec.knowledge.pinned if spec.knowledge is not None else []
         self._strict = spec.knowledge is not None and spec.knowledge.grounded == "strict"
         ways = ((recalled.SPEC, self._recalls), (recalled.INFERS, self._infers))
         self._asking = tuple(each for each, how in ways if how == "tool")
@@ -202,6 +203,8 @@ class Agent:
     async def build_context(self, sys: Sys, turn: Turn) -> GenerateRequest:
         """Put system prompt, summary, history and message together, fitted to the model's window."""
         memory = turn.memory
+        if self._pinned:
+            turn.recalled += await sys.syscall("recall", text="", pinned=self._pinned)
         if self._recalls == "always":
             await self._recall(sys, turn, turn.message.text)
         if self._infers == "always":
@@ -241,13 +244,14 @@ class Agent:
 
     def asked(self, turn: Turn) -> Message:
         """The message as the model is shown it: with what is known that is nearest to it, which is nobody's words."""
-        if "always" not in (self._recalls, self._infers) or not (turn.recalled or self._strict):
+        shown = self._pinned or "always" in (self._recalls, self._infers)
+        if not shown or not (turn.recalled or self._strict):
             return turn.message
         head = f"{recalled.HEAD} {recalled.STRICT}" if self._strict else recalled.HEAD
         known = f"{head}\n\n{recalled.told(turn.recalled)}\n\n"
         content = turn.message.content
-        shown = known + content if isinstance(content, str) else [{"type": "text", "text": known}, *content]
-        return replace(turn.message, content=shown)
+        whole = known + content if isinstance(content, str) else [{"type": "text", "text": known}, *content]
+        return replace(turn.message, content=whole)
 
     async def _recall(self, sys: Sys, turn: Turn, text: str) -> str:
         """Look for what is known; returns the passages as they are shown, with numbers that go on."""
@@ -255,6 +259,8 @@ class Agent:
         assert about is not None
         if text.strip():
             hits = await sys.syscall("recall", text=text, limit=about.limit, source=about.source, tags=about.tags)
+        shown = {each.get("passage") for each in turn.recalled[: 2 * len(self._pinned)]} if self._pinned else ()
+        hits = [each for each in hits if each["passage"] not in shown]
         before = len(turn.recalled)  # now: a model may look for several things at once
         turn.recalled += hits
         told = recalled.told(hits, before)

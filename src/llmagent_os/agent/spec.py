@@ -72,7 +72,7 @@ class KnowledgeSpec(BaseModel):
     is how many passages, `source` how the name of where they are from begins, `tags` are those that they have.
     `grounded: strict` has it answer from these alone, and each sentence of its answer looked for in them. `infer`
     says the same of facts and rules: `always` shows what is known and follows about what a message names, and answers
-    the questions of `ask`, each like `room(X, "Room 2")`.
+    the questions of `ask`, each like `room(X, "Room 2")`. The blocks of memory that `pinned` names it is always shown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +83,7 @@ class KnowledgeSpec(BaseModel):
     grounded: Literal["no", "strict"] = "no"
     infer: Literal["always", "tool", "never"] = "never"
     ask: list[str] = Field(default_factory=list)
+    pinned: list[str] = Field(default_factory=list, max_length=20)
 
 
 class AgentSpec(BaseModel):

@@ -17,7 +17,8 @@ from ..core.records import Traits
 from ..flow.functions import FUNCTIONS, Function
 from ..flow.steps import LOOP, PROGRAMS, Steps
 from ..kernel.process import Program
-from ..knowledge.calls import REMEMBER, REMEMBERS
+from ..knowledge.calls import REMEMBERS
+from ..knowledge.calls import TOOLS as MEMORY
 from ..knowledge.calls import Calls as Recall
 from ..llm.decoding import STRATEGIES
 from ..llm.engines import DRIVERS, open_engine
@@ -108,7 +109,7 @@ class Builtin:
         """
         root, tools = self._config.data / "workspaces", self._config.tools
         found = {**builtin_tools(root, tools.hosts, tools.private), **code_tools(self._sandbox, root)}
-        return {**found, **teamwork.tools(), REMEMBER.name: teamwork.Tool(REMEMBER, REMEMBERS)}
+        return {**found, **teamwork.tools(), **{each.name: teamwork.Tool(each, REMEMBERS) for each in MEMORY}}
 
     @hookimpl
     def loops(self) -> Mapping[str, type[Agent]]:

@@ -61,7 +61,8 @@ EVERYTHING = Holding()
 ORDINARY = Holding(
     tools=(
         "append_file", "board_read", "board_write", "calculator", "change_sql", "clock", "edit_file", "list_files",
-        "publish", "query_sql", "read_file", "remember", "search_files", "topic_settle", "topic_take", "write_file",
+        "pin", "publish", "query_sql", "read_file", "remember", "search_files", "topic_settle", "topic_take",
+        "write_file",
     ),
     models=(LOCAL,), replicas=16, nice=0,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, ToolSpec, Traits, agent_of
 from ..kernel.process import Process
-from . import grounding
+from . import grounding, passages
 from .base import Knowledge
 from .facts import FactBase
 from .memory import Memory
@@ -22,8 +22,9 @@ from .sentences import Claim
 MOST = 50  # passages that are recalled at once
 LONGEST = 100_000  # characters of a memory
 SOUGHT = {"text": by.TEXT, "limit": by.WHOLE, "source": by.TEXT, "tags": (list, tuple), "since": (int, float),
-          "until": (int, float)}  # fmt: skip
+          "until": (int, float), "pinned": (list, tuple)}  # fmt: skip
 ASKED = {"question": by.TEXT, "about": by.TEXT, "check": by.TEXT, "limit": by.WHOLE, "at": (int, float)}
+BLOCK = passages.LONGEST  # characters of what is pinned: one passage
 KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple), "about": by.TEXT, "at": (int, float)}
 REMEMBER = ToolSpec(
     "remember", "Keep something in mind for later conversations: a fact, a wish, a decision, in one full sentence.",
@@ -32,11 +33,19 @@ REMEMBER = ToolSpec(
         "about": {"type": "string", "description": "the matter, such as `Ann's home`, where the newest is what counts"},
      }, "required": ["text"]},
 )  # fmt: skip
-"""The tool that is the syscall of its name."""
+"""The tool that is the syscall of its name, as is the next one."""
+PIN = ToolSpec(
+    "pin", "Change a note that you and others are always shown, by its name: the text replaces all that it said.",
+    {"type": "object", "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 64},
+        "text": {"type": "string", "maxLength": BLOCK, "description": "all that it is to say; nothing takes it away"},
+     }, "required": ["name", "text"]},
+)  # fmt: skip
 REMEMBERS = Traits("write", idempotent=True)
 """It declares nothing of its arguments: what of them is not in the words of who may direct the agent is asked about
 before it is kept.
 """
+TOOLS = (REMEMBER, PIN)
 
 
 class Calls:
@@ -55,22 +64,29 @@ class Calls:
             "recall": free(self.recall, 60.0, words=by.answered, takes=SOUGHT),
             "infer": free(self.infer, 60.0, words=_known, takes=ASKED),
             REMEMBER.name: free(self.remember, 60.0, takes=KEPT, covers=lambda args: [("tools", REMEMBER.name)]),
+            PIN.name: free(
+                self.pin, 60.0, takes={"name": by.TEXT, "text": by.TEXT}, covers=lambda args: [("tools", PIN.name)]
+            ),
             "forget": free(self.forget, 60.0, takes={"source": by.TEXT}),
             "ground": free(self.ground, 60.0, takes={"text": by.TEXT, "passages": (list, tuple)}),
         }
 
     def tools(self) -> dict[str, Syscall]:
         """The syscalls that are tools as well."""
-        return {REMEMBER.name: self.table()[REMEMBER.name]}
+        table = self.table()
+        return {each.name: table[each.name] for each in TOOLS}
 
     async def recall(self, call: Call, process: Process) -> list[dict[str, Json]]:
         """The passages nearest to a text, the best first (see `core.records.Sought` and `Hit`).
 
         Their origins are the result's: what was in somebody's words when it was learned, still is. What another person
-        had an agent remember that works for several is in that person's words.
+        had an agent remember that works for several is in that person's words. `pinned`: blocks, by name.
         """
-        own, places = _person(call), self._seen(call, process)
-        found = await self._knowledge().search(places, sought(call.args))
+        own, places, pinned = _person(call), self._seen(call, process), call.args.get("pinned")
+        if pinned is not None:
+            found = self._memory().pinned(_common(call, process), map(str, pinned))
+        else:
+            found = await self._knowledge().search(places, sought(call.args))
         hits = [replace(hit, origins=tuple(each for each in hit.origins if each != own)) for hit in found]
         call.origins = tuple(dict.fromkeys(origin for hit in hits for origin in hit.origins))
         return [hit.told() for hit in hits]
@@ -139,6 +155,20 @@ class Calls:
         source = await self._memory().keep(place, memory, about)
         return f"kept as {source}" if "arguments" in call.args else source  # as a tool, to a model
 
+    async def pin(self, call: Call, process: Process) -> str:
+        """Have a block, by its name, say something else: all agents of the tenant that name it are always shown it, for
+        whom they work. It has at most BLOCK characters. What untrusted words have it say stands beside what others do.
+        """
+        call.origins, given = (), call.args.get("arguments", call.args)
+        name, text, place = given["name"].strip(), given["text"], _common(call, process)
+        if not name or len(name) > 64 or "/" in name or len(text) > BLOCK:
+            raise InvalidRequest(f"what is pinned has a name of at most 64 characters, without /, and at most {BLOCK} "
+                                 f"characters of text, not {len(text)}: shorten it", parameter="text")  # fmt: skip
+        origins = process.made_of()
+        if place.principal == SHARED:
+            origins = list(dict.fromkeys((*origins, _person(call))))
+        return await self._memory().pin(place, name, Document("", text.strip(), origins=tuple(origins)))
+
     def _memory(self) -> Memory:
         known = self._knowledge()
         if self._kept is None or self._kept[0] is not known:
@@ -181,6 +211,11 @@ def sought(args: Mapping[str, Any]) -> Sought:
 def _person(call: Call) -> str:
     """The origin of what whom a call is for said, as others see it."""
     return f"person {call.principal}"
+
+
+def _common(call: Call, process: Process) -> Place:
+    """Where what agents share for a person is."""
+    return replace(_own(call, process), agent="")
 
 
 def _own(call: Call, process: Process) -> Place:

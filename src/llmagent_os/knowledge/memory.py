@@ -22,6 +22,8 @@ MEMORY = "memory/"
 """How the sources of memories begin."""
 ABOUT = MEMORY + "about/"
 """How those begin that are about a matter."""
+PINNED = MEMORY + "pinned/"
+"""How those begin that are always shown to the agents that name them."""
 BESIDE = "/beside"
 """How those end that stand beside what somebody said about the matter who may direct the agent."""
 ALIKE = 5  # memories that one which comes is compared with: those that share its words
@@ -74,6 +76,27 @@ class Memory:
                 await self._known.add(place, [replace(memory, source=source)])
                 return source
             return same.source
+
+    async def pin(self, place: Place, name: str, memory: Document) -> str:
+        """Have a block that agents are always shown say something else; with no text it is gone."""
+        lock = self._busy.setdefault(place, asyncio.Lock())
+        async with lock:
+            if memory.text.strip():
+                return await self._about(place, replace(memory, title=name, at=time.time()), PINNED + name)
+            was = self._now(place, PINNED + name)
+            if was is not None and (was.origins or not memory.origins):
+                await self._known.remove(place, was.source)
+            return PINNED + name
+
+    def pinned(self, place: Place, names: Iterable[str]) -> list[Hit]:
+        """Some blocks, each with what stands beside it."""
+        sources = [PINNED + name + end for name in names for end in ("", BESIDE)]
+        return [
+            Hit(known.first, known.document, source, known.title, text, begin, begin + len(text), known.at, known.tags,
+                known.origins, place, 1.0)
+            for source in sources for known in self._known.of(place, source)
+            for begin, text in self._known.passages(known)
+        ]  # fmt: skip
 
     async def edit(self, place: Place, source: str, text: str, origins: tuple[str, ...]) -> bool:
         """Have a memory say something else, in somebody's words; what it said is kept. False where there is none."""

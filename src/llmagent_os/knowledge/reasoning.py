@@ -116,11 +116,8 @@ class State:
         self._clouds = defaultdict[Name, Counter[tuple[str, ...]]](Counter)
         self._reach = dict[Name, set[Name]]()
         self._names = defaultdict[str, set[str]](set)
-        for name, row in self._own:
-            if name not in DECLARED:
-                self._call(row)
-        for kept, other in entities.merged.values():
-            self._call((kept, other))
+        self._unnamed: list[Row] = [row for name, row in self._own if name not in DECLARED]
+        self._unnamed += entities.merged.values()
 
     # -- what changes
 
@@ -140,23 +137,24 @@ class State:
         if not (new or old or due):
             self.now = now
             return
-        due |= {self._key(each) for each in new} | {self._where[number] for number in old}
+        keys = [self._key(each) for each in new]
+        due |= {*keys, *(self._where[number] for number in old)}
         before = self._rows(due)
         for number in old:
             self._leave(number)
-        for each in new:
-            self._enter(each)
+        for key, each in zip(keys, new, strict=True):
+            self._enter(key, each)
         self.now = now
         after = self._rows(due)
         for key in due:
             for each in self._groups.get(key, ()):
-                for moment in (each.begins, each.until):
-                    if moment is not None and moment > now:
-                        heappush(self._moments, (moment, key))
+                if each.until is not None and each.until > now:
+                    heappush(self._moments, (each.until, key))
+                if each.begins > now:
+                    heappush(self._moments, (each.begins, key))
         add = [(*fact, given) for fact, given in after.items() if before.get(fact) != given and fact not in self._own]
         remove = [fact for fact in before if fact not in after and fact not in self._own]
-        for _, row, _ in add:
-            self._call(row)
+        self._unnamed += [row for _, row, _ in add]
         self.reasoner.change(add, remove)
 
     def holds(self, number: int) -> bool:
@@ -165,7 +163,11 @@ class State:
         return key is not None and any(each.number == number for each in self._held(key))
 
     def _held(self, key: Key) -> list[Statement]:
-        return holding(self._groups.get(key, ()), self.now, self.single)
+        group = self._groups.get(key, ())
+        if len(group) == 1:  # as most are
+            (one,) = group
+            return [one] if one.begins <= self.now and (one.until is None or self.now < one.until) else []
+        return holding(group, self.now, self.single)
 
     def _plainly(self, said: Statement) -> Statement:
         """A statement by the names that stand for things, without the sentence that says so."""
@@ -179,8 +181,7 @@ class State:
         key = (said.predicate, said.subject)
         return key if said.predicate in self.single else (*key, said.object)
 
-    def _enter(self, said: Statement) -> None:
-        key = self._key(said)
+    def _enter(self, key: Key, said: Statement) -> None:
         self._where[said.number] = key
         self._groups.setdefault(key, []).append(said)
         self.known += 1
@@ -201,8 +202,16 @@ class State:
             self._clouds[said.predicate][said.origins] -= 1
 
     def _rows(self, keys: Iterable[Key]) -> Rows:
-        held = (each for key in keys if key in self._groups for each in self._held(key))
-        return {(name, row): given for name, row, given in rows(held)}
+        found, several = Rows(), list[Statement]()
+        for key in keys:
+            held = self._held(key) if key in self._groups else []
+            if len(held) == 1:
+                (one,) = held
+                given = Given(one.source, one.confidence, one.origins, one.number)
+                found[one.predicate, (one.subject, one.object)] = given
+            else:
+                several += held
+        return found | {(name, row): given for name, row, given in rows(several)}
 
     # -- what is asked
 
@@ -292,7 +301,7 @@ class State:
 
     def spelt(self, name: str) -> str:
         """A name as it is known, where it is known in one way."""
-        same = {self._entities.name(each) for each in self._names.get(fold(name), ())}
+        same = {self._entities.name(each) for each in self._called().get(fold(name), ())}
         return same.pop() if len(same) == 1 else self._entities.name(name)
 
     def spelling(self, value: Value) -> Value:
@@ -301,12 +310,15 @@ class State:
 
     def named(self, text: str) -> set[str]:
         """The things that a text names."""
-        return {self._entities.name(each) for key in _keys(text) for each in self._names.get(key, ())}
+        called = self._called()
+        return {self._entities.name(each) for key in _keys(text) for each in called.get(key, ())}
 
-    def _call(self, row: Row) -> None:
-        for each in row:
-            if isinstance(each, str) and 1 < len(each) <= NAMED:
-                self._names[fold(each)].add(each)
+    def _called(self) -> dict[str, set[str]]:
+        """What things are called, by names as they are compared: looked through once somebody asks."""
+        new, self._unnamed = self._unnamed, []
+        for name in {each for row in new for each in row if isinstance(each, str) and 1 < len(each) <= NAMED}:
+            self._names[fold(name)].add(name)
+        return self._names
 
     # -- whose words it is in
 
