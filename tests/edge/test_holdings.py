@@ -14,6 +14,7 @@ from llmagent_os.config import Routing
 from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.holdings import ORDINARY
 from llmagent_os.core.records import ModelSpec
+from llmagent_os.knowledge.calls import TOOLS as MEMORY
 from llmagent_os.llm.scripted import open_engine
 from llmagent_os.teamwork.calls import SPECS
 from llmagent_os.tools.builtin import builtin_tools
@@ -69,7 +70,7 @@ async def test_a_new_tenant_has_no_tool_that_runs_code_or_leaves_its_workspaces(
 
 async def test_what_is_ordinary_can_be_used(api: Gate, tmp_path: Path) -> None:
     admin = await newcomer(api)
-    ours = builtin_tools(tmp_path).keys() | SPECS.keys()
+    ours = builtin_tools(tmp_path).keys() | SPECS.keys() | {each.name for each in MEMORY}
     assert ORDINARY.tools is not None and set(ORDINARY.tools) == ours - {"fetch"}
     assert (await admin.ask("POST", "/v1/agents", agent(tools=[*ORDINARY.tools])))[0] == 201
     status, answer = await admin.ask("POST", "/v1/tools/calculator", {"arguments": {"expression": "6 * 7"}})
