@@ -125,6 +125,36 @@ async def test_a_payment_is_approved_in_the_inbox(tmp_path: Path, page: Tab, mod
         await page.shows("nobody vouches for")  # and the turn is marked
 
 
+ASKS = """\
+name: order
+flow:  # a person is asked
+  nodes:
+    sure: {human: Is it so?}
+    after: {function: pass, input: "${sure}"}
+"""
+
+
+async def test_a_flow_is_written_with_a_fault_and_its_question_asked(
+    tmp_path: Path, page: Tab, models_folder: Path
+) -> None:
+    async with gate(tmp_path / "data") as api:
+        await api.post("/v1/agents", {"name": "order", "flow": {"nodes": {"sure": {"human": "Is it so?"}}}})
+        await enter(page, api.running, "#/flows/order")
+        await page.click("text")
+        wrong = ASKS.replace("function: pass", "function: past")
+        await page.run(
+            "(() => { const area = document.querySelector('textarea.code'); "
+            f"area.value = {json.dumps(wrong)}; area.dispatchEvent(new Event('input')); }})()"
+        )
+        await page.click("Draw this")
+        await page.shows("line 5: node 'after': no function named 'past'")  # where it was written
+        await api.post("/v1/flows/order/runs", {"text": "x", "wait": 0})
+        await page.run("location.hash = '#/inbox'")
+        await page.shows("Is it so?")
+        head = await page.run("document.querySelector('.ask h2').innerText")
+        assert "asks" in head and "call" not in head
+
+
 async def test_a_process_is_found_and_ended_by_keyboard_and_its_trace_followed(
     tmp_path: Path, page: Tab, models_folder: Path
 ) -> None:
