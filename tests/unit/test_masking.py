@@ -176,6 +176,29 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
     assert found("4111 1111 1111 1112") == [] == found("1111 1111 1111 1117")
 
 
+@pytest.mark.parametrize("cue", ["seed phrase: ", "Recovery words:\n", 'mnemonic = "', "secret_phrase=", "助记词："])
+@pytest.mark.parametrize("between", [" ", ", ", "\n"])
+@pytest.mark.parametrize("numbered", [False, True])
+def test_the_words_of_a_wallet_are_found_as_wallets_print_them(cue: str, between: str, numbered: bool) -> None:
+    words = [
+        "legal",
+        "winner",
+        "thank",
+        "year",
+        "wave",
+        "sausage",
+        "worth",
+        "useful",
+        "legal",
+        "winner",
+        "thank",
+        "yellow",
+    ]
+    told = between.join(f"{n}. {word}" if numbered else word for n, word in enumerate(words, 1))
+    (found,) = recognise(f"{cue}{told}.")
+    assert (found.kind, found.start, found.end) == ("KEY", len(cue), len(cue) + len(told))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -194,6 +217,8 @@ def test_a_card_needs_its_check_digit_and_a_known_issuer() -> None:
         "aaaa.bbbb.cccc", "dead-beef-cafe", "10:20:30:15", "kernel 5.15.0.91", "营业额13912345678元",
         "电话会议ID 123456789",
         "4111/1111/1111/1112", "| 1000 | 2000 | 3000 | 4000 |", "2024/1111/2222/3333", "订单 4111/1111/1111/1111",
+        "the |5678|9012|3456| table", "key phrase: the quick brown fox jumps over the lazy dog and runs away again",
+        "import it from '@/hooks/useLayoutEffect2024AndMore'",
         "fingerprint 12:ab:34:cd:56:ef:78:90:12:34", "passport control on level 2", "手机电池4500毫安",
     ],
 )  # fmt: skip

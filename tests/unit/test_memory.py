@@ -43,6 +43,8 @@ def test_what_says_the_same_is_alike(other: str) -> None:
         ("The door code of the cellar is 4711", "The door code of the cellar is 4712"),
         ("It was Marta who called about the lease", "It was Marla who called about the lease"),
         ("会议在星期三", "会议在星期四"),
+        ("The balance is -5", "The balance is 5"),
+        ("Water it when the soil is < 5", "Water it when the soil is > 5"),
     ],
 )
 def test_what_says_something_else_is_not(one: str, other: str) -> None:

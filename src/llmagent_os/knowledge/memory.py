@@ -31,6 +31,7 @@ TYPED = 6  # words, of which one may be mistyped
 LEAST = 5  # letters that a stem has, at least, that may be mistyped
 
 _WORD = re.compile(r"\w+")
+_SIGNS = re.compile(r"[<>=≤≥≠]+|(?<![\w-])[-−+](?=\d)")  # they make another number of it, or another comparison
 _FILLERS = frozenset(
     [
         "actually",
@@ -175,6 +176,8 @@ def alike(one: str, two: str) -> bool:
     """Whether two texts say the same: in the same words but for endings, case, marks and words that say nothing, with
     a part of them moved to the other end, or with a word mistyped here and there that is no name.
     """
+    if _SIGNS.findall(one) != _SIGNS.findall(two):
+        return False
     first, second = _plain(one), _plain(two)
     if len(first) != len(second):
         return False

@@ -111,8 +111,10 @@ def _card(value: str, match: re.Match[str]) -> int:
 
 
 def _barred_card(value: str, match: re.Match[str]) -> int:
-    """A card's number whose groups stand further apart: `4111 / 1111 / 1111 / 1111`."""
+    """A card's number whose groups stand further apart: `4111 / 1111 / 1111 / 1111`; in a table a whole one."""
     digits = _digits(value)
+    if "|" in value and len(digits) < 15:
+        return 0
     return len(value) if _ISSUERS.fullmatch(digits) and luhn(digits) and not _denied(match) else 0
 
 
@@ -466,6 +468,8 @@ _COMPANY = (
     _uscc,
 )
 _BAR = "(?: ?[/_|-] ?| {2,3})"
+_OF_SEED = "|".join(f"(?<={word}[ _-])" for word in ("seed", "secret", "backup", "wallet", "recovery", "mnemonic"))
+_NTH = r"(?:\d{1,2}[.):]? ?)?"  # wallets number the words
 _AREA = r"(?:10|2\d|[3-9]\d\d)"
 _RULES_OF: dict[str, tuple[Any, ...]] = {
     "digit": (
@@ -493,9 +497,10 @@ _RULES_OF: dict[str, tuple[Any, ...]] = {
              r"(?i:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?"),),
     "url": (("KEY", r"://[^\s:/@]{0,64}:(?P<v>[^\s/]{3,128})@", _userinfo),
             ("KEY", r"://(?P<v>[\w-]{20,200}+)@", lambda value, match: len(value) * drawn(value))),
-    "hook": (("KEY", r"hook[\w.-]{0,60}/(?:[\w.-]{1,19}[/=?]){0,5}(?P<v>[\w./@-]{20,300}+)", _webhook),),
+    "hook": (("KEY", r"(?<!@/)hook[\w.-]{0,60}/(?:[\w.-]{1,19}[/=?]){0,5}(?P<v>[\w./@-]{20,300}+)", _webhook),),
     "phrase": ((
-        "KEY", r"(?i:phrase|mnemonic|助记词)" + _SAYS + r"(?P<v>(?:[a-z]{3,8} ){11,23}[a-z]{3,8})(?![a-z])"),),
+        "KEY", rf"(?i:(?:{_OF_SEED})(?:phrase|words)|mnemonic|助记词){_SAYS}"
+        rf"(?P<v>(?:{_NTH}[a-z]{{3,8}},?\s{{1,3}}){{11,23}}{_NTH}[a-z]{{3,8}})(?![a-z])"),),
     "plate": ((
         "PLATE", r"(?=.{2,9}?\d).(?i:[A-Z])[·\-. ]{0,2}(?i:[A-HJK]·?[0-9A-HJ-NP-Z]\d{4}|\d{5}[A-HJK]"
         r"|[0-9A-HJ-NP-Z]{4}[0-9A-HJ-NP-Z挂学警港澳领])(?![0-9A-Za-z])"),),
@@ -603,7 +608,7 @@ _AS_WRITTEN_IN_CHINESE: tuple[tuple[re.Pattern[str], Find], ...] = (
 )
 _BY_WORD: tuple[tuple[str, Find], ...] = (
     ("@", _mail), ("-----begin ", _tried("pem")), ("://", _tried("url")), ("::", _scope), (".atlasv1.", _terraform),
-    ("hook", _tried("hook")), *((word, _tried("phrase")) for word in ("phrase", "mnemonic", "助记词")),
+    ("hook", _tried("hook")), *((word, _tried("phrase")) for word in ("phrase", "words", "mnemonic", "助记词")),
     ("passport", _tried("passport")),
     ("护照", _tried("passport")), *((word, _tried("born")) for word in ("born", "date of birth", "birth date",
                                                                       "birthday", "birthdate", "dob", "出生", "生日",
