@@ -20,6 +20,7 @@ from ..config import Config, PageBudget
 from ..core.ports import Engine, Facts, Filter, Personal, Tool
 from ..core.records import DEFAULT, Budget, Call, Hidden, Json, ModelSpec, Retention
 from ..core.sys import Sys
+from ..finetune.job import Jobs
 from ..flow.steps import Steps
 from ..kernel.budget import budgets
 from ..kernel.feed import FeedReader
@@ -102,6 +103,7 @@ class System:
     audit: Audit | None
     teamwork: Teamwork
     pulls: Pulls
+    jobs: Jobs
     closing: AsyncExitStack
 
     def missing(self) -> list[dict[str, Json]]:
@@ -204,6 +206,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         recall = Recall(lambda: knowledge, lambda: told)
         services = Services(
             steps, watch, calls, People(lambda: (gate.asking, gate.labels)), teamwork, recall, judges, steering,
+            Jobs(lambda: kernel, config.data / "tuning"),
         )  # fmt: skip
         registry, tools, loops = load_plugins(config, plugins, sandbox, services)
         vault = open_vault(config, facts)
@@ -279,7 +282,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         system = System(
             config, kernel, agents, sys, facts, registry, metrics, approvals, anomalies, keys, privacy,
             holdings, knowledge, told, {DEFAULT: agents}, shared, tools, sources, files, late, audit, teamwork, pulls,
-            opened,
+            services.jobs, opened,
         )  # fmt: skip
         opened.push_async_callback(pulls.close)
         steering.recall()

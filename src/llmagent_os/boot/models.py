@@ -19,7 +19,7 @@ from ..security.administration import Deed
 from ..security.identity import Caller
 from .pulls import Pulls
 
-OWN = frozenset({"llamacpp", "transformers", "scripted"})
+OWN = frozenset({"llamacpp", "transformers", "scripted", "labels", "encoder"})
 """Drivers of engines that run in this process: what they are told stays here."""
 
 

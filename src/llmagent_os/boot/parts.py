@@ -14,6 +14,8 @@ from ..config import Config
 from ..core.errors import Unsupported
 from ..core.ports import DecodingStrategy, Syscall, Tool
 from ..core.records import Traits
+from ..finetune.job import PROGRAMS as TUNING
+from ..finetune.job import Jobs
 from ..flow.functions import FUNCTIONS, Function
 from ..flow.steps import LOOP, PROGRAMS, Steps
 from ..kernel.process import Program
@@ -57,6 +59,7 @@ class Services(NamedTuple):
     recall: Recall
     judges: Judges
     steering: Steering
+    jobs: Jobs
 
     def table(self) -> dict[str, Syscall]:
         """The rows of the syscall table."""
@@ -68,7 +71,7 @@ class Services(NamedTuple):
         calls = Calls(_nobody, _nobody, config.data / "workspaces")
         return cls(Steps(_nobody, _nobody), Watch(_nobody, _nobody, _nobody), calls, People(_nobody),
                    teamwork.Calls(_nobody), Recall(_nobody, _nobody), Judges(_nobody, _nobody),
-                   Steering(_nobody))  # fmt: skip
+                   Steering(_nobody), Jobs(_nobody, config.data / "tuning"))  # fmt: skip
 
 
 class Builtin:
@@ -89,7 +92,7 @@ class Builtin:
     @hookimpl
     def programs(self) -> Mapping[str, Program]:
         """The interaction loop of agents, what the tools of flows run in, and triggers."""
-        return {"agent": program(self._tools, self._loops, self._services.steering), **PROGRAMS, **TRIGGERS}
+        return {"agent": program(self._tools, self._loops, self._services.steering), **PROGRAMS, **TRIGGERS, **TUNING}
 
     @hookimpl
     def syscalls(self) -> Mapping[str, Syscall]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core import spans
 from .rows import Row
 from .rungs import task_of
 from .split import distinct, near
 
 SHOWN = 5  # examples of each trouble
+LEAST = 20  # rows that are needed to learn from some and choose by others
 RARE = 10  # rows of a label, below which it can hardly be learned
 SKEWED = 20  # times as many rows of the commonest label as of the rarest
 
@@ -41,12 +43,17 @@ class Checked:
 def check(rows: Sequence[Row]) -> Checked:
     """Look at rows."""
     kept, same, nearly = distinct(rows)
-    labels = Counter(row.output for row in rows) if task_of(rows).labels else Counter[str]()
+    task = task_of(rows)
+    labels = Counter(row.output for row in rows) if task.labels else Counter[str]()
+    if task.kinds:
+        labels = Counter(kind for row in rows for kind, _ in spans.read(row.output) or ())
     against = list(_contradictions(rows))
     troubles = [*_named("contradict each other", against), *_labels(labels)]
     empty = [row.origin for row in rows if len(row.text) < 3]
     troubles += [f"{len(empty)} rows have hardly an input: {', '.join(empty[:SHOWN])}"] if empty else []
-    if len(kept) < 50:
+    if len(rows) < LEAST:
+        troubles.append(f"{len(rows)} rows are too few to tune by: bring at least {LEAST}")
+    elif len(kept) < 50:
         troubles.append(f"{len(kept)} different rows are few: what is measured on them will be rough")
     return Checked(len(rows), dict(labels), same, nearly, len(against), tuple(troubles))
 

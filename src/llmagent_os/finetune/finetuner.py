@@ -56,6 +56,8 @@ class Finetuner:
         self, llm: Any, rows: Iterable[Row | Mapping[str, Any]], folder: str | Path | None = None, **settings: Any
     ) -> None:  # fmt: skip
         self.settings: Settings = settings_of(settings)
+        if self.settings.adversarial:
+            raise Unsupported("`adversarial` is for encoders alone; leave it out", parameter="adversarial")
         self.rows: Split = split(rows_of(rows), self.settings.held, self.settings.seed)
         self._llm: Served = llm
         self._folder = Path(folder) if folder is not None else None

@@ -11,8 +11,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+from ..core import codec, spans
 from ..core.errors import LLMAgentOSError
 from .rows import Row
 from .rungs import Rung, Task
@@ -21,6 +25,40 @@ FIRST = 24  # held-out rows that a rung is judged on in the first round; four ti
 LEAST = 8  # however slow it is
 LEARNED = 0.7  # of a rung's time that goes into learning
 NOISE = 1.0  # standard errors within which two scores are equal
+
+
+class Halted(Exception):
+    """The work was stopped, and can go on."""
+
+
+class Notes:
+    """What was found out so far, by name, in a file if there is one: who begins again need not find it out again.
+
+    Numbers and lists of JSON data alone. `halt` says when to stop.
+    """
+
+    def __init__(self, path: Path | None = None, halt: Callable[[], bool] = lambda: False) -> None:
+        self._path, self.halt = path, halt
+        self._held: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            self._held = codec.loads(path.read_bytes()) if path is not None else {}
+
+    def get(self, name: str) -> Any:
+        """What was found out; None where nothing was."""
+        return self._held.get(name)
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep what was found out."""
+        self._held[name] = value
+        if self._path is not None:
+            fresh = self._path.with_suffix(".tmp")
+            fresh.write_bytes(codec.dumps(self._held))
+            fresh.replace(self._path)
+
+    def step(self) -> None:
+        """Raise Halted once it is time to stop."""
+        if self.halt():
+            raise Halted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +95,21 @@ class Climb:
 
 def climb(
     rungs: Sequence[Rung], task: Task, train: Sequence[Row], held: Sequence[Row], seconds: float,
-    told: Callable[[str], None] = lambda line: None,
+    told: Callable[[str], None] = lambda line: None, notes: Notes | None = None,
 ) -> tuple[Rung, Climb]:  # fmt: skip
     """Find the best of rungs, cheapest first; it has learned from all of `train` that its time was enough for.
 
-    Raises LLMAgentOSError, with what each says, where none of them can do it.
+    What stands in `notes` is not tried again. Raises LLMAgentOSError, with what each says, where none of them can do
+    it, and Halted where the notes say so.
     """
-    began, found, left = time.monotonic(), Climb(task), list(rungs)
+    found, left, notes = Climb(task), list(rungs), notes or Notes()
     rounds = max(1, math.ceil(math.log2(len(rungs))))
     for number in range(rounds):
         share = seconds / rounds / sum(rung.weight for rung in left)
         part = train if number == rounds - 1 else train[: max(64, len(train) >> (rounds - 1 - number))]
         asked = held[: FIRST * 4**number] if number < rounds - 1 else held
-        judged = [_judged(rung, number + 1, part, held, asked, share * rung.weight, found, told) for rung in left]
+        place = _Round(task, number + 1, part, held, asked, told, notes)
+        judged = [_known(place, rung, share * rung.weight, found) for rung in left]
         able = [(rung, each) for rung, each in zip(left, judged, strict=True) if not each.why]
         if not able:
             raise LLMAgentOSError("; ".join(f"{each.rung}: {each.why}" for each in judged))
@@ -77,10 +117,12 @@ def climb(
     last = {each.rung: each for each in found.tried}
     best = max((each for each in found.tried if not each.why and each.round == rounds), key=lambda each: each.score)
     chosen = last[left[0].name]
-    found.chosen, found.seconds = left[0].name, time.monotonic() - began
+    found.chosen, found.seconds = left[0].name, sum(each.learning + each.answering for each in found.tried)
     found.why = f"{chosen.score:.3f} on {chosen.asked} held-out rows"
     if best.rung != chosen.rung:
         found.why += f"; {best.rung} had {best.score:.3f}, which is within the noise, and costs more"
+    if left[0] in place.untaught:  # it was judged before this run began
+        left[0].learn(train, held, share * left[0].weight * LEARNED)
     return left[0], found
 
 
@@ -97,35 +139,65 @@ def _cheapest(able: list[tuple[Rung, Judged]]) -> Rung:
     return next(rung for rung, each in able if each.score >= best.score - NOISE * best.error)
 
 
-def _judged(
-    rung: Rung, number: int, train: Sequence[Row], held: Sequence[Row], asked: Sequence[Row], seconds: float,
-    found: Climb, told: Callable[[str], None],
-) -> Judged:  # fmt: skip
-    began = time.monotonic()
-    told(f"round {number}: {rung.name} learns from {len(train)} rows")
+@dataclass(slots=True)
+class _Round:
+    """What the rungs of a round learn from, and are asked; and which of them have not learned in this run."""
+
+    task: Task
+    number: int
+    train: Sequence[Row]
+    held: Sequence[Row]
+    asked: Sequence[Row]
+    told: Callable[[str], None]
+    notes: Notes
+    untaught: list[Rung] = field(default_factory=list)
+
+
+def _known(place: _Round, rung: Rung, seconds: float, found: Climb) -> Judged:
+    """How a rung does, by the notes or else by trying it."""
+    name = f"{place.number}.{rung.name}"
+    if (known := place.notes.get(name)) is not None:
+        place.untaught.append(rung)
+        found.tried.append(Judged(**known))
+    else:
+        found.tried.append(_judged(place, rung, seconds))
+        place.notes.put(name, asdict(found.tried[-1]))
+    return found.tried[-1]
+
+
+def _judged(place: _Round, rung: Rung, seconds: float) -> Judged:
+    began, number = time.monotonic(), place.number
+    place.told(f"round {number}: {rung.name} learns from {len(place.train)} rows")
     try:
-        rung.learn(train, held, seconds * LEARNED)
+        rung.learn(place.train, place.held, seconds * LEARNED)
         learned = time.monotonic()
         scores: list[float] = []
-        for row in asked:
+        for row in place.asked:
+            place.notes.step()
             if len(scores) >= LEAST and time.monotonic() - learned > seconds * (1 - LEARNED):
                 break
-            scores.append(score(found.task, row.output, rung.answer(row)))
-        done = Judged(rung.name, number, len(train), sum(scores) / max(1, len(scores)), len(scores),
+            scores.append(score(place.task, row.output, rung.answer(row)))
+        done = Judged(rung.name, number, len(place.train), sum(scores) / max(1, len(scores)), len(scores),
                       learned - began, time.monotonic() - learned)  # fmt: skip
-        told(f"round {number}: {rung.name} has {done.score:.3f} on {done.asked} held-out rows")
+        place.told(f"round {number}: {rung.name} has {done.score:.3f} on {done.asked} held-out rows")
     except LLMAgentOSError as error:
-        done = Judged(rung.name, number, len(train), 0.0, 0, time.monotonic() - began, 0.0, error.message)
-        told(f"round {number}: {rung.name} cannot: {error.message}")
-    found.tried.append(done)
+        done = Judged(rung.name, number, len(place.train), 0.0, 0, time.monotonic() - began, 0.0, error.message)
+        place.told(f"round {number}: {rung.name} cannot: {error.message}")
     return done
 
 
 def score(task: Task, wanted: str, answer: str) -> float:
-    """Of a label 1 where it is said and nothing else, of a text the F1 of its words (Rajpurkar et al. 2016)."""
+    """Of a label 1 where it is said and nothing else, of a text the F1 of its words (Rajpurkar et al. 2016),
+    of spans the F1 of those that have their kind and text."""
     wanted, answer = wanted.strip().casefold(), answer.strip().casefold()
     if task.labels:
         return float(wanted == answer.rstrip("."))
-    one, other = Counter(wanted.split()), Counter(answer.split())
-    shared = sum((one & other).values())
+    if task.kinds:
+        one, other, both = spans.shared(wanted, answer)
+        if spans.read(answer) is None:
+            return 0.0
+        shared = sum(both.values())
+    else:
+        one, other = Counter(wanted.split()), Counter(answer.split())
+        shared = sum((one & other).values())
     return 2 * shared / (sum(one.values()) + sum(other.values())) if shared else float(one == other)

@@ -20,6 +20,9 @@ Served = Callable[[Sequence[int]], list[tuple[int, float]]]
 """The likeliest next tokens after a context, with their log-probabilities, by what is served."""
 
 
+SAME = 0.95  # of the answers of an encoder, whose weights are rounded to be served, must be equal
+
+
 class NotTheSame(LLMAgentOSError):
     """What is served differs from what was trained; facts: `divergence`, `most` (nats)."""
 
@@ -68,3 +71,11 @@ def _divergence(top: Sequence[tuple[int, float]], own: Any) -> float:
     pairs = [(math.exp(value), math.exp(float(own[token]))) for token, value in top]
     pairs.append((max(0.0, 1 - sum(p for p, _ in pairs)), max(1e-12, 1 - sum(q for _, q in pairs))))
     return sum(p * math.log(p / max(q, 1e-12)) for p, q in pairs if p > 0)
+
+
+def same(answers: Sequence[tuple[str, str]]) -> None:
+    """Raise NotTheSame where too few answers of what was trained are those of what is served."""
+    equal = sum(one == other for one, other in answers) / max(1, len(answers))
+    if answers and equal < SAME:
+        text = f"what is served answers as what was trained does in {equal:.0%} of {len(answers)} cases alone"
+        raise NotTheSame(f"{text}; it is not handed on", divergence=1 - equal, most=1 - SAME)

@@ -12,6 +12,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import InvalidRequest, NotFound
 from ..core.records import Message
+from .marked import conll
 from .rows import Row, row_of
 
 LONGEST = 1 << 28  # bytes of a file
@@ -24,7 +25,7 @@ _TURN = re.compile(rf"({'|'.join(SPEAKERS)})\s*:\s*(.*)", re.IGNORECASE)
 
 
 def read(path: str | Path) -> list[Row]:
-    """The rows of a file, by its ending: .jsonl, .json, .csv, .tsv, or .txt and .log for dialogues.
+    """The rows of a file, by its ending: .jsonl, .json, .csv, .tsv, .conll, or .txt and .log for dialogues.
 
     A dialogue has lines `User: ...` and `Assistant: ...`, and ends with an empty line; each answer is a row, with what
     was said before it. Raises NotFound, or InvalidRequest that names the file and line.
@@ -112,7 +113,12 @@ def _answers(said: list[tuple[str, str, int]], name: str) -> Iterator[Row]:
             yield Row(messages, text, f"{name}:{number}", f"{name}:{said[0][2]}")
 
 
+def _tagged(text: str, name: str) -> Iterator[Row]:
+    for said, output, where in conll(text, name):
+        yield Row((Message("user", said),), output, where)
+
+
 _READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     ".jsonl": _lines, ".json": _whole, ".csv": _table(","), ".tsv": _table("\t"), ".txt": _dialogues,
-    ".log": _dialogues,
+    ".log": _dialogues, ".conll": _tagged,
 }  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..core import spans
 from .ladder import Climb
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
@@ -27,6 +28,7 @@ def page(title: str, facts: Mapping[str, Any], found: Climb, pairs: Sequence[tup
     head = ("rung", "round", "rows", "score", "asked", "s learning", "s answering", "")
     parts += [_table(head, rows), f"<p>Chosen: <b>{escape(found.chosen)}</b>: {escape(found.why)}.</p>"]
     parts += ["<h2>What was answered</h2>", _confusion(pairs)] if found.task.labels and pairs else []
+    parts += ["<h2>What was found</h2>", _entities(found.task.kinds, pairs)] if found.task.kinds and pairs else []
     for progress in curves:
         parts += ["<h2>The training</h2>", _curve(progress.curve), f"<p>Ended because {escape(progress.ended)}.</p>"]
     body = "\n".join(parts)
@@ -55,6 +57,28 @@ def _confusion(pairs: Sequence[tuple[str, str]]) -> str:
         lines.append(f"<tr><td>{escape(wanted)}</td>{cells}<td>{precision:.3f}</td><td>{recall:.3f}</td></tr>")
     head = "".join(f"<th>{escape(each)}</th>" for each in ("wanted \\ answered", *columns, "precision", "recall"))
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def entities(kinds: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[float, float, float, int]]:
+    """By kind of span, and over all: precision, recall, their harmonic mean, and how many there are."""
+    counts = [spans.shared(*pair) for pair in pairs]
+    found = {}
+    for kind in [*kinds, "all"]:
+        wanted, told, both = (
+            sum(n for each in part for (label, _), n in each.items() if kind in (label, "all"))
+            for part in zip(*counts, strict=True)
+        )
+        precision, recall = both / max(1, told), both / max(1, wanted)
+        found[kind] = (precision, recall, 2 * both / max(1, wanted + told), wanted)
+    return found
+
+
+def _entities(kinds: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
+    rows = [
+        (kind, f"{precision:.3f}", f"{recall:.3f}", f"{both:.3f}", count)
+        for kind, (precision, recall, both, count) in entities(kinds, pairs).items()
+    ]
+    return _table(("kind", "precision", "recall", "F1", "wanted"), rows)
 
 
 def _curve(points: Sequence[Mapping[str, float]]) -> str:

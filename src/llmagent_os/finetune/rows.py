@@ -10,6 +10,7 @@ from typing import Any
 from ..core import codec
 from ..core.errors import InvalidRequest
 from ..core.records import Json, Message
+from .marked import marked
 
 PAIRS = (
     ("instruction", "output"), ("input", "output"), ("prompt", "completion"), ("question", "answer"),
@@ -84,6 +85,8 @@ def _sides(value: Mapping[str, Any], origin: str) -> tuple[tuple[Message, ...], 
         if not messages or messages[-1].role != "assistant":
             raise _wrong(origin, "has messages of which the last is not the assistant's, and no output")
         return messages[:-1], messages[-1].text
+    if (both := marked(value, origin)) is not None:
+        return (Message("user", both[0]),), both[1]
     for one, other in PAIRS:
         if one in value and other in value:
             return _asked(value, one, origin), _text(value[other], other, origin)
@@ -115,6 +118,8 @@ def _text(value: Any, name: str, origin: str) -> str:
         return value
     if isinstance(value, bool | int | float):
         return str(value)
+    if name == "label" and isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]  # as Doccano has it
     if isinstance(value, Mapping | list):
         return codec.canonical(value).decode()
     raise _wrong(origin, f"has no text as `{name}`: {value!r}")

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ..core import extras
+from ..core import codec, extras
 from ..core.errors import InvalidRequest
 from ..core.grams import Labeller
 from ..core.records import Json, Message
+from .marked import kinds_of
+from .parity import same
 from .rows import Row
+from .settings import settings_of
 
 SHOTS = 8  # examples in a prompt
 TOKENS = 128  # of an answer that is no label
+COMPARED = 50  # held-out rows that are asked of what was trained and of what is served
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What rows ask for: one of a few `labels`, or, without them, a text."""
+    """What rows ask for: one of a few `labels`, the spans of some `kinds`, or, without either, a text."""
 
     labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -32,6 +38,9 @@ class Task:
 
     def told(self) -> str:
         """The task in words, for a model that was not tuned."""
+        if self.kinds:
+            which = ", ".join(self.kinds)
+            return f'Answer with a JSON list of {{"label", "text"}} for every {which} in the text; [] for none.'
         if not self.labels:
             return "Answer as in the examples."
         return f"Answer with exactly one of these and nothing else: {', '.join(self.labels)}."
@@ -39,6 +48,8 @@ class Task:
 
 def task_of(rows: Sequence[Row]) -> Task:
     """What rows ask for: where each answer is short and there are few different ones, they are labels."""
+    if kinds := kinds_of((row.text, row.output) for row in rows):
+        return Task(kinds=kinds)
     count = Counter(row.output for row in rows)
     few = 2 <= len(count) <= max(2, min(100, len(rows) // 8))
     return Task(tuple(sorted(count)) if few and all(len(each) <= 64 and "\n" not in each for each in count) else ())
@@ -138,6 +149,70 @@ class PromptRung:
         """The model is its owner's."""
 
 
+class Encoders(NamedTuple):
+    """Where encoders come from: the file of one to tune, and how a folder is opened as a model. Both may raise."""
+
+    base: Callable[[], Path]
+    opened: Callable[[str], Any]
+
+
+@dataclass
+class EncoderRung:
+    """A small encoder, tuned whole; for labels and spans."""
+
+    encoders: Encoders
+    task: Task
+    folder: Path
+    settings: Mapping[str, Any]
+    notes: Any
+    told: Callable[..., None]
+    name: str = "encoder"
+    weight: float = 3.0
+    served: Any = None
+    progress: list[Any] = field(default_factory=list)
+
+    def learn(self, train: Sequence[Row], held: Sequence[Row], seconds: float) -> None:
+        """See `Rung`; raises NotTheSame where what is served does not answer as what was trained."""
+        base = self.encoders.base()
+        module = extras.imported("llmagent_os.finetune.encoder", "tune", "tuning an encoder")
+        self.close()
+        settings = module.chosen(settings_of(dict(self.settings)), "rate" in self.settings)
+        made = module.EncoderTraining(base, self.task, settings)
+
+        def step(line: str) -> None:
+            self.notes.step()
+            self.told(f"{self.name}: {line}", often=True)
+
+        made.run(train, held, max(5.0, seconds), step)
+        self.progress.append(made)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "encoder.pack"
+        made.save(file)
+        kind = {"kind": "spans", "labels": list(self.task.kinds)} if self.task.kinds else {"kind": "labels",
+                "labels": made.targets}  # fmt: skip
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        told = {"engine": "encoder", "sha256": digest, **kind, "ended": made.ended, "curve": made.curve}
+        (self.folder / "tuned.json").write_bytes(codec.dumps(told))
+        self.served = self.encoders.opened(str(self.folder))
+        same([(made.answer(row.text), self.answer(row)) for row in held[:COMPARED]])
+
+    def answer(self, row: Row) -> str:
+        """See `Rung`."""
+        text: str = self.served.generate(row.messages).text
+        return text
+
+    def keep(self, folder: Path, told: Mapping[str, Json]) -> dict[str, Json]:
+        """See `Rung`."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return {"engine": "encoder", "prompt": ""}
+
+    def close(self) -> None:
+        """Free what is served."""
+        if self.served is not None:
+            self.served.close()
+            self.served = None
+
+
 @dataclass
 class LoraRung:
     """The model, tuned."""
@@ -151,6 +226,8 @@ class LoraRung:
     weight: float = 6.0
     served: Any = None
     saved: Path | None = None
+    checkpoints: Path | None = None
+    notes: Any = None  # `ladder.Notes`
     progress: list[Any] = field(default_factory=list)
 
     def learn(self, train: Sequence[Row], held: Sequence[Row], seconds: float) -> None:
@@ -159,8 +236,11 @@ class LoraRung:
         self.close()
         share = len(held) / (len(train) + len(held))
         minutes = max(0.1, seconds / 60)
-        tuner = module.Finetuner(self.llm, [*train, *held], **{"minutes": minutes, "held": share, **self.settings})
-        tuner.finetune(told=self.told)
+        place = None if self.checkpoints is None else self.checkpoints / f"{len(train)}-{minutes:.3f}"
+        asked = {"minutes": minutes, "held": share, **self.settings}
+        tuner = module.Finetuner(self.llm, [*train, *held], place, **asked)
+        if not tuner.finetune(self.notes.halt, self.told).done:
+            self.notes.step()
         self.progress.append(tuner.progress)
         self.saved = tuner.save_model(self.folder)
         self.served = type(self.llm).from_pretrained(str(self.saved), slots=1)

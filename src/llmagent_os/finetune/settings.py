@@ -15,7 +15,8 @@ class Settings:
     `rank`, `alpha` and `dropout` are those of LoRA (Hu et al. 2021: the change of a weight W is alpha / rank * B A).
     `rate` is AdamW's learning rate at its height, after a warm-up of `warmup` of the steps; `decay` its weight decay
     (Loshchilov & Hutter 2017), `clip` the longest gradient (Pascanu et al. 2013), `smoothing` what is taken from the
-    right token's probability and given to all (Szegedy et al. 2015). A step reads `batch` rows, in pieces of at most
+    right token's probability and given to all (Szegedy et al. 2015), `adversarial` how far embeddings are moved to
+    where that hurts most (of encoders alone). A step reads `batch` rows, in pieces of at most
     `tokens` tokens, which is what bounds the memory. It ends after `epochs` or `steps` or `minutes` (0: no bound), or
     once `patience` looks at the held-out rows brought nothing better; the best of them is kept. `held` is the share of
     rows held out, `looks` how often an epoch looks at them, `longest` the longest example in tokens; `threads` 0: all.
@@ -29,6 +30,7 @@ class Settings:
     decay: float = 0.01
     clip: float = 1.0
     smoothing: float = 0.0
+    adversarial: float = 0.0
     batch: int = 16
     tokens: int = 1024
     longest: int = 1024
@@ -49,7 +51,8 @@ class Settings:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 256), "alpha": (0.001, 1024), "dropout": (0, 0.9), "rate": (1e-7, 1), "warmup": (0, 1),
-    "decay": (0, 10), "clip": (1e-3, 1e6), "smoothing": (0, 0.9), "batch": (1, 4096), "tokens": (16, 1 << 20),
+    "decay": (0, 10), "clip": (1e-3, 1e6), "smoothing": (0, 0.9), "adversarial": (0, 100),
+    "batch": (1, 4096), "tokens": (16, 1 << 20),
     "longest": (8, 1 << 20), "epochs": (1, 1000), "steps": (0, 1e9), "minutes": (0, 1e6), "held": (0, 0.9),
     "looks": (1, 100), "patience": (1, 1000), "threads": (0, 1024),
 }  # fmt: skip

@@ -51,12 +51,14 @@ class Progress:
     worse: int = 0  # looks since the best
     began: float = math.inf  # the held-out loss before the first step
     ended: str = ""  # why it ended
+    minutes: float = 0.0  # that it may take; 0: no bound
     curve: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def left(self) -> float:
-        """Seconds that the rest would take."""
-        return self.seconds / self.step * (self.steps - self.step) if self.step else 0.0
+        """Seconds that the rest would take, or that are left of its minutes."""
+        rest = self.seconds / self.step * (self.steps - self.step) if self.step else 0.0
+        return min(rest, max(0.0, self.minutes * 60 - self.seconds)) if self.minutes else rest
 
 
 class Training:
@@ -74,7 +76,7 @@ class Training:
         self._tensors = model.adapt(settings)
         self._best = model.kept()
         self._optimizer = torch.optim.AdamW(self._tensors, lr=settings.rate, weight_decay=settings.decay)
-        self.progress = Progress(steps=_steps(len(train), settings))
+        self.progress = Progress(steps=_steps(len(train), settings), minutes=settings.minutes)
         self._resume()
 
     def run(self, stop: Callable[[], bool] = lambda: False, told: Callable[[Progress], None] | None = None) -> bool:

@@ -15,6 +15,7 @@ from ..agent.manager import PROGRAM as AGENT
 from ..agent.spec import Allowance, RestartSpec
 from ..core import codec, worded
 from ..core.records import Json, Supervision
+from ..finetune.job import PROGRAM as TUNING
 from ..kernel.journal import Row
 from ..monitoring.names import pids_named
 from ..monitoring.replay import replay
@@ -91,7 +92,7 @@ class Processes:
         """
         table, whose = here.system.kernel.table, (here.caller.tenant, here.caller.sight)
         if page.name is None:
-            return {"processes": table.listed(page.after, page.limit, *whose)}
+            return {"processes": [_told(here, each) for each in table.listed(page.after, page.limit, *whose)]}
         pids = [
             pid
             for pid in await pids_named(here.system.kernel.store, page.name, *whose, here.caller.principal)
@@ -109,7 +110,7 @@ class Processes:
     async def get(self, here: Here, pid: int) -> dict[str, Any]:
         """A process's state, usage, and result once it is done."""
         process = here.process(pid)
-        return {**process.info(), "result": here.system.kernel.journal.unpack(process.result)}
+        return {**_told(here, process.info()), "result": here.system.kernel.journal.unpack(process.result)}
 
     async def pause(self, here: Here, pid: int) -> dict[str, Any]:
         """Hold a process at its next step, also across a restart of the system."""
@@ -167,6 +168,13 @@ class Processes:
         headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
         content = here.system.kernel.journal.file(name, here.caller.tenant, here.caller.sight)
         return Response(content, media_type=query.mime, headers=headers)
+
+
+def _told(here: Desk, process: dict[str, Json]) -> dict[str, Json]:
+    """What is shown of a process; of a tuning also how far it is, as why it does what it does."""
+    if process["program"] == TUNING and process["reason"] is None:
+        process["reason"] = here.system.jobs.progress(int(str(process["pid"])))
+    return process
 
 
 def _fitting(calls: Iterable[dict[str, Json]]) -> Iterator[dict[str, Json]]:

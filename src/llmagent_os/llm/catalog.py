@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..core.errors import Conflict, NotFound, not_found
 from ..core.records import ModelSpec
-from .known import ALIASES, KNOWN, KnownModel, known_model, part_path, path_of, pulled_folder
+from .known import ALIASES, KNOWN, KnownModel, known_model, models_folder, part_path, path_of, pulled_folder
 from .registry import REMOTE, check, editing, load, local_spec
 from .tuned import adapted
 
-ENGINES = ("llamacpp", "openai", "anthropic", "transformers", "scripted", "labels")
+ENGINES = ("llamacpp", "openai", "anthropic", "transformers", "scripted", "labels", "encoder")
 SCRIPTED = ModelSpec("scripted", "scripted")
 """The model that needs no file: it does what it is told (see `llm.script.follow`)."""
 
@@ -61,7 +61,7 @@ def _present(model: KnownModel) -> ModelSpec:
 
 
 def _spec(model: KnownModel) -> ModelSpec:
-    return ModelSpec(name=model.name, engine="llamacpp", source=str(path_of(model)))
+    return ModelSpec(name=model.name, engine=model.engine, source=str(path_of(model)))
 
 
 def list_models() -> list[Listed]:
@@ -102,7 +102,8 @@ def add(spec: ModelSpec, engines: Iterable[str] = ENGINES) -> ModelSpec:
 def remove(name: str) -> list[Path]:
     """Forget a registered model, or delete a known one's file; returns what was deleted.
 
-    Files outside the models folder are the user's own and stay. Raises NotFound.
+    Files outside the models folder are the user's own and stay; what was tuned goes with its last model. Raises
+    NotFound.
     """
     if known := known_model(name):
         return _delete(path_of(known), part_path(path_of(known)))
@@ -110,7 +111,10 @@ def remove(name: str) -> list[Path]:
         if name not in models:
             raise not_found("model", name, _names(models))
         spec = models.pop(name)
+        others = {each.source for each in models.values()}
     pulled = pulled_folder(name)
+    if Path(spec.source).parent == models_folder() / "tuned" and spec.source not in others:
+        return _delete(Path(spec.source))
     return _delete(pulled) if Path(spec.source).is_relative_to(pulled) else []
 
 

@@ -21,6 +21,7 @@ DRIVERS: dict[str, tuple[str, str]] = {
     "transformers": ("llmagent_os.llm.transformers", "transformers"),
     "scripted": ("llmagent_os.llm.scripted", ""),
     "labels": ("llmagent_os.llm.labels", ""),
+    "encoder": ("llmagent_os.llm.encoder", "knowledge"),
 }
 """Driver name -> (module, pip extra). Each module has `async def open_engine(spec: ModelSpec) -> Engine`."""
 

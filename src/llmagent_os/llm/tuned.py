@@ -25,8 +25,8 @@ def tuned_spec(name: str, folder: Path) -> ModelSpec:
     Raises InvalidRequest where the folder is not whole, NotFound where its base model is not here.
     """
     told = read(folder)
-    if told["engine"] == "labels":
-        return ModelSpec(name, "labels", str(folder))
+    if told["engine"] != "adapter":
+        return ModelSpec(name, told["engine"], str(folder))
     adapter, base = folder / ADAPTER, told["base"]
     if digest(adapter) != told["sha256"]:
         raise InvalidRequest(f"{adapter} is not the file that was saved there; tune again", parameter="source")
@@ -46,7 +46,7 @@ def read(folder: Path) -> Mapping[str, Any]:
     """What a folder says of the tuned model in it; raises InvalidRequest."""
     try:
         told: Mapping[str, Any] = codec.loads((folder / FILE).read_bytes())
-        if told["engine"] == "labels" or (told["sha256"] and told["base"]["name"]):
+        if told["engine"] in ("labels", "encoder") or (told["sha256"] and told["base"]["name"]):
             return told
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(f"{folder / FILE} cannot be read: {error!r}", parameter="source") from error

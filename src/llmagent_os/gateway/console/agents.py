@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from ...core.errors import InvalidRequest
+from ...core.errors import InvalidRequest, NotFound, PermissionDenied
 from ...core.records import Json
 from ..client import Client
 from .changes import parsed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 app, agents = group("agents", "Create, change, deploy and remove agents.")
 
+_TUNED = re.compile("-[0-9a-f]{16}$")  # what ends the name of what was tuned: the sum of what is in it
 _WIDTH, _BEFORE, _LONGEST = 60, 10, 1 << 20  # characters of a value that is told
 
 Name = Annotated[str, typer.Argument(help="The agent's name.")]
@@ -205,6 +207,24 @@ def terminate(name: Name, data: Data = None) -> None:
 
 @agents.command("delete", epilog=examples("agents delete writer"))
 def delete(name: Name, data: Data = None) -> None:
-    """End an agent and forget its definition."""
-    ask(data, lambda client: client.delete(f"/v1/agents/{name}"))
-    say(f"deleted {name}")
+    """End an agent and forget its definition, and what was tuned for it and is used by no other."""
+    gone = ask(data, lambda client: _deleted(client, name))
+    say(", ".join([f"deleted {name}", *gone]))
+
+
+async def _deleted(client: Client, name: str) -> list[str]:
+    """Delete an agent; returns the model or adapter that went with it."""
+    spec = (await client.get(f"/v1/agents/{name}"))["spec"]
+    await client.delete(f"/v1/agents/{name}")
+    model, adapter = spec["model"], spec.get("adapter")
+    path = f"/v1/models/{model}" if _TUNED.fullmatch(model.removeprefix(name)) else ""
+    path = f"/v1/models/{model}/adapters/{adapter}" if adapter and _TUNED.search(adapter) else path
+    same = [each["name"] for each in await _all(client) if each["model"] == model] if path else []
+    specs = [(await client.get(f"/v1/agents/{each}"))["spec"] for each in same]
+    if not path or any(each.get("adapter") == adapter for each in specs):
+        return []
+    try:
+        await client.delete(path)
+    except (NotFound, PermissionDenied) as error:
+        return [f"but not what was tuned for it: {error.message}"]
+    return [adapter or model]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.errors import InvalidRequest
 from .options import Data, ask, examples, group
 from .output import say
 
@@ -17,14 +18,17 @@ app, feedback = group("feedback", "Say what you think of an answer, and collect 
 @feedback.command(epilog=examples("feedback give 6f1e --good", 'feedback give 6f1e --correction "Tuesday, 10:00"'))
 def give(
     task: Annotated[str, typer.Argument(help="The task, as `run --json` tells it.")],
-    good: Annotated[bool | None, typer.Option("--good/--bad", help="Thumbs up or down.")] = None,
+    good: Annotated[bool, typer.Option("--good", help="Thumbs up.")] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="Thumbs down.")] = False,
     rating: Annotated[int | None, typer.Option(min=1, max=5, help="From 1 to 5.")] = None,
     correction: Annotated[str | None, typer.Option(help="The answer as it should have been.")] = None,
     note: Annotated[str | None, typer.Option(help="Why.")] = None,
     data: Data = None,
 ) -> None:
     """Say what you think of the answer to a task of yours; the last word holds."""
-    said = {"good": good, "rating": rating, "correction": correction, "note": note}
+    if good and bad:
+        raise InvalidRequest("--good and --bad contradict each other; say one of them", parameter="good")
+    said = {"good": good if good or bad else None, "rating": rating, "correction": correction, "note": note}
     body = {name: value for name, value in said.items() if value is not None}
     ask(data, lambda client: client.post(f"/v1/tasks/{task}/feedback", body))
     say("kept")

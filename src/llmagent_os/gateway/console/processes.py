@@ -25,7 +25,7 @@ Meant = Annotated[
 ]
 
 _PAGE = 1000
-_ENDED = ("stopped", "done")
+ENDED = ("stopped", "done")
 HEADERS = ("PID", "PARENT", "NAME", "PROGRAM", "STATUS", "NI", "TURNS", "STEPS", "TOKENS", "COST", "AGE", "WHY")
 
 
@@ -61,7 +61,7 @@ def ps(
         found = []
         async with aclosing(pages(client, "/v1/processes", "processes", "pid")) as listed:
             async for process in listed:
-                if everything or process["status"] not in _ENDED:
+                if everything or process["status"] not in ENDED:
                     found.append(process)
         return found
 
