@@ -216,7 +216,7 @@ async def test_it_is_answered_over_http_and_once(tmp_path: Path, models_folder: 
     async with gate(tmp_path / "data", model="scripted") as api:
         node = {"human": "Which?", "ask": "choose", "options": ["a", "b"], "escalate": {"after": 60, "to": "bob"}}
         assert (await api.post("/v1/agents", {"name": "f", "flow": {"nodes": {"n": node}}}))[0] == 201
-        status, run = await api.post("/v1/flows/f/runs", {"input": "x"})
+        status, run = await api.post("/v1/flows/f/runs", {"input": "x", "wait": 0})
         assert status == 201, run
         while not (found := (await api.get("/v1/approvals"))[1]["approvals"]):
             await asyncio.sleep(0.01)

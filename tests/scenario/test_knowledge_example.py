@@ -22,7 +22,8 @@ def test_five_questions_are_answered_and_the_answers_are_checked(tmp_path: Path)
     ]  # fmt: skip
     assert Path(passage["citations"][0]["source"]).name == "team.md"
     assert Path(several["citations"][0]["source"]).name == "houses.md"  # which names of two others lead to
-    (cited,) = ruled["citations"]
+    cited, mirrored = ruled["citations"]  # that the other clashes with the one follows too, and is not cited
+    assert "cited" not in cited and mirrored["cited"] is False
     assert 'clashes_with("budget review", 审计会议)' in cited["proof"]
     assert re.search(
         r"room\(审计会议, \"Harbour Room\"\)  \[given: .*审计.md, “审计会议在 Harbour Room 举行。”]", cited["proof"]

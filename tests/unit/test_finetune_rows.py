@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmagent_os.core.errors import InvalidRequest
@@ -79,6 +79,7 @@ def test_nearly_the_same_is_what_shares_its_words() -> None:
     assert near(rows) == [(0, 1)]
 
 
+@settings(deadline=None)
 @given(st.integers(20, 120), st.floats(0.05, 0.5), st.integers(0, 5))
 def test_a_split_leaks_nothing(count: int, held: float, seed: int) -> None:
     rows = [Row(row.messages, row.output, row.origin, f"talk {n // 3}") for n, row in enumerate(some(count, seed))]
