@@ -48,7 +48,7 @@ from llmagent_os.gateway import bodies, messages_bodies, responses_bodies
 from llmagent_os.gateway.console.asking import described
 from llmagent_os.gateway.console.markdown import Markdown
 from llmagent_os.gateway.open_bodies import read_open
-from llmagent_os.knowledge import passages, readers
+from llmagent_os.knowledge import passages, readers, sentences, tables
 from llmagent_os.knowledge import words as indexed
 from llmagent_os.knowledge.rules import Program, goal, syntax
 from llmagent_os.llm import script
@@ -126,6 +126,22 @@ def _scope(data: bytes) -> None:
         list(templates.named(told.get("template")))
         if isinstance(told.get("when"), dict):
             scopes.holds(told["when"], filled)
+
+
+_SENTENCES = [
+    sentences.Pattern.read(text, "at") for text in ("{S} takes place in {O}", "{S} is in {O}", "{S}在{O}举行")
+]
+_CLAIMED = "The talk takes place in Room 5, and Ann is in Rome. Is it? 会议在北京举行。\n".encode()
+
+
+def _claimed(data: bytes) -> None:
+    """Sentences come in order and stand where they say; what is read of them has names."""
+    text, done = _text(data), 0
+    for each in sentences.sentences(text):
+        expect(each.begin >= done and text.startswith(each.text, each.begin), f"{each} stands elsewhere")
+        done = each.begin + len(each.text)
+        for claim in sentences.claims(each.text, _SENTENCES):
+            expect(bool(claim.subject) and claim.object != "", f"{claim} names nothing")
 
 
 def _template(data: bytes) -> None:
@@ -526,6 +542,11 @@ READERS: Mapping[str, Reader] = {
         (_MARKUP, _PAGE, _MAIL, _TABLE, *_dumped(_SCOPE, [_SCOPE, {"title": "t", "text": "x"}])),
         *(partial(_foreign, each) for each in ("txt", "md", "html", "json", "jsonl", "csv", "tsv", "eml")),
     ),
+    "tables": _reader(
+        (_TABLE, *_dumped([{"a": 1, "b": "x"}], {"a": 1})),
+        *(lambda data, each=each: tables.rows_of(data, f"x.{each}") for each in ("csv", "json", "jsonl")),
+    ),
+    "sentences": _reader((_CLAIMED,), _claimed, lambda data: sentences.Pattern.read(_text(data), "at")),
     "asks": _reader(_dumped(*_ASKS), _asked),
     "sent": _reader(_dumped(*_SENT), _sent),
     "plan": _reader(_dumped(_PLAN), _planned),

@@ -24,7 +24,8 @@ NAME = 80  # characters of a name in it
 TITLES = ("Mr", "Mrs", "Ms", "Dr", "St", "No")
 """What has a full stop behind it and ends no sentence."""
 _END = re.compile(
-    r"(?<!\b[A-Z])" + "".join(rf"(?<!\b{title})" for title in TITLES) + r"(?<!e\.g)(?<!i\.e)[.!?]+['”\")\]]*(?=\s|$)"
+    r"(?<!\b[A-Z])" + "".join(rf"(?<!\b{title})" for title in TITLES) + r"(?<!e\.g)(?<!i\.e)"
+    r"(?<![.!?])[.!?]++['”\")\]]*+(?=\s|$)"
     r"|[。！？]+[”」』）]*|\n+"
 )
 _CLAUSE = re.compile(r"[,;:](?=\s)|[，；：]")
