@@ -1,13 +1,16 @@
 """The models that can be named: known ones, added ones, local paths, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmagent_os.core.errors import Conflict, InvalidRequest, NotFound
 from llmagent_os.core.records import ModelSpec
+from llmagent_os.gateway.console import models
 from llmagent_os.llm import catalog, registry
 from llmagent_os.llm.known import ALIASES, KNOWN, known_model, path_of
+from llmagent_os.llm.tuned import adapters_folder
 
 REMOTE = ModelSpec("house", "openai", "http://127.0.0.1:9/v1", model="llama", key_env="HOUSE_KEY", window=8192)
 
@@ -40,6 +43,29 @@ async def test_a_known_model_on_disk_opens_by_alias_and_by_name() -> None:
     spec = await catalog.resolve("tiny")
     assert spec == await catalog.resolve("smollm2-135m-instruct")
     assert (spec.name, spec.engine, spec.source) == ("smollm2-135m-instruct", "llamacpp", str(path_of(model)))
+
+
+async def is_here(name: str, progress: Any) -> None:
+    """Nothing has to be fetched."""
+
+
+@pytest.mark.parametrize("name", ["tiny", "mine"])
+async def test_what_was_deployed_to_a_model_does_not_make_another_of_it(
+    name: str, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up --model tiny` would not start once an adapter of tiny had been deployed."""
+    catalog.add(catalog.local_spec("mine", gguf))
+    model = known_model("tiny")
+    assert model is not None
+    path_of(model).parent.mkdir(parents=True, exist_ok=True)
+    path_of(model).write_bytes(b"GGUF")
+    monkeypatch.setattr(models, "fetch", is_here)
+    adapters = adapters_folder(model.name if name == "tiny" else name)
+    adapters.mkdir(parents=True)
+    (adapters / "tuned-0123456789abcdef.gguf").write_bytes(b"GGUF")
+    spec = await models.bring(name, lambda done, total: None)
+    assert list(spec.options["adapters"]) == ["tuned-0123456789abcdef"]
+    assert [each.spec.name for each in catalog.list_models()].count(spec.name) == 1
 
 
 async def test_an_unknown_name_is_told_the_nearest() -> None:

@@ -134,6 +134,9 @@ async def bring(name: str, progress: Progress) -> ModelSpec:
         if name.startswith((".", "/", "~")) or name.count("/") > 1:  # no name of a hub's
             raise NotFound(f"there is no GGUF file or folder {name}", kind="model", name=name) from None
         return await pull(name, progress=progress)
-    if all(spec != model.spec for model in catalog.list_models()):
+    here = (
+        (listed.spec.name, listed.spec.source) for listed in catalog.list_models()
+    )  # without what was deployed to it
+    if (spec.name, spec.source) not in here:
         catalog.add(spec)
     return spec
