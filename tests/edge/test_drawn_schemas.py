@@ -85,7 +85,8 @@ class Asking:
         assert "server_error" not in answer.text and "api_error" not in answer.text, answer.text[:1000]
         if not stream:
             for given in self.given(answer.json()):
-                assert valid(schema, given)
+                # Arguments are an object: that holds for what means itself by `#` too, also under `not`.
+                assert valid({"type": "object", **schema} if isinstance(schema, dict) else schema, given)
 
     def given(self, answer: dict[str, Any]) -> list[Any]:
         """The arguments of calls in an answer of chat or Anthropic's form."""
