@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ async def started(api: Gate, **changed: Any) -> int:
     status, found = await api.post("/v1/processes", {"program": "tune", "args": {**ASKED, **changed}})
     assert status in (200, 201), found
     return int(found["pid"])
+
+
+def workers(data: Path) -> list[str]:
+    """The programs that work on jobs of a system."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(each.read_text())
+    return [line for line in found if "boot.tuning" in line and str(data) in line]
 
 
 async def ended(api: Gate, pid: int) -> dict[str, Any]:
@@ -55,6 +65,19 @@ async def test_a_job_is_held_taken_up_after_a_stop_and_done(tmp_path: Path, mode
         assert failing["status"] == "stopped"
         status, calls = await api.get(f"/v1/processes/{failing['pid']}/calls")
         assert status == 200 and "nowhere" in str(calls)
+
+
+@pytest.mark.timeout(120)
+async def test_its_budget_ends_it_and_the_program_at_work(tmp_path: Path, models_folder: Path) -> None:
+    async with gate(tmp_path / "data") as api:
+        body = {"program": "tune", "args": {**ASKED, "rows": [row.data() for row in opinions(5000)]}}
+        status, found = await api.post("/v1/processes", {**body, "budget": {"seconds": 1}})
+        assert status == 201, found
+        while not workers(tmp_path / "data"):
+            await asyncio.sleep(0.05)
+        done = await ended(api, found["pid"])
+        assert done["status"] == "stopped" and "not answered within" in done["reason"]
+        assert not workers(tmp_path / "data")
 
 
 @pytest.mark.parametrize("args", [None, {}, {"rows": []}, {"rows": ["x"]}, {"rows": [{"input": "a"}], "minutes": 0}])
