@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +13,9 @@ from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, get_args
 
+import docx
+import openpyxl
+import pptx
 import yaml
 from fuzz_targets import (
     AGENT,
@@ -337,6 +342,33 @@ def _foreign(suffix: str, data: bytes) -> None:
         indexed.titles(each.title)
 
 
+def _office(suffix: str, member: str, data: bytes) -> None:
+    """A file of an office, of which one part is what is given, in the process that reads it and its limits."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as written:
+        for name, content in _whole(suffix).items():
+            written.writestr(name, data if name == member else content)
+    LOOP.run_until_complete(readers.read(made.getvalue(), f"a.{suffix}"))
+
+
+@lru_cache(None)
+def _whole(suffix: str) -> Mapping[str, bytes]:
+    """The parts of a file as its library writes it."""
+    made = io.BytesIO()
+    if suffix == "xlsx":
+        book = openpyxl.Workbook()
+        book.active.append(["a", 1.5])
+        book.save(made)
+    elif suffix == "docx":
+        docx.Document().save(made)
+    else:
+        shown = pptx.Presentation()
+        shown.slides.add_slide(shown.slide_layouts[1])
+        shown.save(made)
+    with zipfile.ZipFile(made) as written:
+        return {name: written.read(name) for name in written.namelist()}
+
+
 def _asked(data: bytes) -> None:
     """A question to a person, and an answer to it."""
     told = _json(data)
@@ -491,6 +523,24 @@ _TRIGGERS = (
 )  # fmt: skip
 _PATTERNS = (b"^(a|b)*c{2,5}[^x-z]\\d+(?=y)$aaabcc1y", b"(?:a+)+$aaaaaaaaaaaaaaaab", b"\\p{L}*[\\w-]{1,3}?\\1xxxxx")
 
+_PDF = b"\n".join((
+    b"%PDF-1.4", b"1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj",
+    b"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj",
+    b"3 0 obj\n<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>\nendobj",
+    b"4 0 obj\n<< /Length 43 >>\nstream\nBT /F1 12 Tf 72 700 Td [(a) -250 <62>] TJ ET\nendstream\nendobj",
+    b"5 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>\nendobj",
+    b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n9\n%%EOF\n",
+))  # fmt: skip
+_WORD = (
+    b'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
+    b'<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>t</w:t></w:r></w:p><w:tbl><w:tblGrid>'
+    b"<w:gridCol/></w:tblGrid><w:tr><w:tc><w:p><w:r><w:t>a</w:t></w:r></w:p></w:tc></w:tr></w:tbl></w:body></w:document>"
+)
+_MEMBERS = (
+    ("docx", "word/document.xml"), ("pptx", "ppt/slides/slide1.xml"), ("xlsx", "xl/worksheets/sheet1.xml"),
+    ("xlsx", "xl/workbook.xml"),
+)  # fmt: skip
+
 _OPENAI = OpenAIEngine(ModelSpec("m", "openai", source="http://127.0.0.1:9/v1"))
 _ANTHROPIC = AnthropicEngine(ModelSpec("m", "anthropic", source="http://127.0.0.1:9/v1"))
 
@@ -541,6 +591,11 @@ READERS: Mapping[str, Reader] = {
     "files": _reader(
         (_MARKUP, _PAGE, _MAIL, _TABLE, *_dumped(_SCOPE, [_SCOPE, {"title": "t", "text": "x"}])),
         *(partial(_foreign, each) for each in ("txt", "md", "html", "json", "jsonl", "csv", "tsv", "eml")),
+    ),
+    "pdf": _reader((_PDF,), lambda data: LOOP.run_until_complete(readers.read(data, "a.pdf"))),
+    "office": _reader(
+        (_WORD, *(_whole(suffix)[member] for suffix, member in _MEMBERS[1:])),
+        *(partial(_office, *each) for each in _MEMBERS),
     ),
     "tables": _reader(
         (_TABLE, *_dumped([{"a": 1, "b": "x"}], {"a": 1})),

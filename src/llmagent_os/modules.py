@@ -13,7 +13,7 @@ from .core import codec
 from .core.errors import InvalidRequest, nearest
 from .core.records import DEFAULT, Document, Json, Place, Sought
 from .core.visible import visible
-from .knowledge import extraction, folders, readers
+from .knowledge import extraction, folders, memory, readers
 from .knowledge.base import Knowledge
 from .knowledge.facts import FactBase
 from .knowledge.rules import Statement, svg
@@ -75,7 +75,8 @@ class KnowledgeBase:
 
     def add(self, source: str, text: str, title: str = "", tags: Sequence[str] = ()) -> int:
         """Take in a text, in place of what is from the same source; returns how many passages it made."""
-        return self._done(self._knowledge.add(self._place, [Document(source, text, title, None, tuple(tags))]))
+        made = Document(memory.document(source), text, title, None, tuple(tags))
+        return self._done(self._knowledge.add(self._place, [made]))
 
     def remove(self, source: str) -> int:
         """Forget what is from a source; returns how many documents that were."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmagent_os.core.errors import InvalidRequest
 from llmagent_os.core.records import Document, Place
 from llmagent_os.knowledge.memory import Memory, alike
 from tests.stand_ins.knowledge import HERE, found, knowledge
@@ -111,6 +112,25 @@ async def test_what_was_kept_in_untrusted_words_is_trusted_once_somebody_trusted
     first = await kept.keep(HERE, Document("", TEA, origins=EVIL))
     assert await kept.keep(HERE, Document("", TEA)) == first == await kept.keep(HERE, Document("", TEA, origins=EVIL))
     assert [hit.origins for hit in await found(known, "what does Ann like?")] == [()]
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), -1e300, 1e11, 10**400])
+async def test_a_moment_that_is_none_or_still_to_come_is_refused(at: float) -> None:
+    with pytest.raises(InvalidRequest, match="seconds since 1970"):
+        await Memory(knowledge()).keep(HERE, memory("Ann lives in Rome", at), "Ann's home")
+
+
+async def test_a_note_that_is_taken_away_goes_with_what_stands_beside_it_unless_untrusted_words_ask() -> None:
+    kept = Memory(knowledge())
+    await kept.pin(HERE, "profile", Document("", "Likes tea."))
+    await kept.pin(HERE, "profile", Document("", "Likes rum.", origins=EVIL))
+    shown = [hit.text for hit in kept.pinned(HERE, ["profile"])]
+    assert shown == ["Likes tea.", "Likes rum."]
+    await kept.pin(HERE, "profile", Document("", "", origins=EVIL))
+    assert [hit.text for hit in kept.pinned(HERE, ["profile"])] == ["Likes tea."]
+    await kept.pin(HERE, "profile", Document("", "Likes rum.", origins=EVIL))
+    await kept.pin(HERE, "profile", Document("", ""))
+    assert kept.pinned(HERE, ["profile"]) == []
 
 
 async def test_a_memory_is_changed_and_a_person_that_is_erased_takes_all_of_it_along() -> None:

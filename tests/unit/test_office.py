@@ -10,6 +10,7 @@ import pytest
 
 from llmagent_os.core.errors import InvalidRequest, MissingExtra
 from llmagent_os.core.records import Document
+from llmagent_os.knowledge import office
 from llmagent_os.knowledge.folders import sync
 from llmagent_os.knowledge.readers import documents_of, read
 from tests.stand_ins.knowledge import HERE, found, knowledge
@@ -107,6 +108,16 @@ def test_rows_of_a_sheet_are_documents() -> None:
     assert [(each.title, each.text) for each in made] == [
         ("tea", "name: tea\nprice: 4"), ("咖啡", "name: 咖啡\nprice: 5.5\ncolumn 3: new"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "wide"), [(2, 500), (100, 2)])
+def test_a_sheet_that_is_too_large_is_refused_and_never_cut(
+    rows: int, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(office, "ROWS", rows)
+    monkeypatch.setattr(office, "WIDE", wide)
+    with pytest.raises(InvalidRequest, match=f"more than {rows} rows or {wide} columns: save it in parts"):
+        documents_of(prices(), "prices.xlsx")
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx", "a.doc"])

@@ -10,7 +10,7 @@ from ..core.errors import InvalidRequest, NotFound
 from ..core.records import SHARED, Call, Document, Json, Place, Sought
 from ..knowledge.base import Knowledge, Known, Said
 from ..knowledge.folders import sync
-from ..knowledge.memory import MEMORY, Memory
+from ..knowledge.memory import BESIDE, MEMORY, PINNED, Memory, document, said_by
 from ..knowledge.readers import read
 from ..security.administration import Deed
 from ..security.identity import Caller
@@ -23,7 +23,7 @@ def knowledge_acts(knowledge: Knowledge, data: Path) -> dict[str, Deed]:
     """
 
     async def add(call: Call, by: Caller) -> Json:
-        args, source = call.args, call.args["source"]
+        args, source = call.args, document(call.args["source"])
         place = meant(call, by)
         was = knowledge.said(place, source) or Said("", (), trusted=False)
         trusted, tags = args["trusted"], _tags(args["tags"])
@@ -66,8 +66,7 @@ def _memories(knowledge: Knowledge) -> dict[str, Deed]:
 
     async def edit(call: Call, by: Caller) -> Json:
         (known,) = _seen(knowledge, by, call.args["memory"], 1)
-        origins = (f"person {call.principal}",) if known.place.principal == SHARED else ()
-        await memory.edit(known.place, known.source, call.args["text"], origins)
+        await memory.edit(known.place, known.source, call.args["text"], said_by(known.place, call.principal))
         return {"memory": knowledge.of(known.place, known.source)[0].document}
 
     async def forget(call: Call, by: Caller) -> Json:
@@ -76,7 +75,14 @@ def _memories(knowledge: Knowledge) -> dict[str, Deed]:
             gone += await knowledge.remove(known.place, known.source)
         return {"forgotten": gone}
 
-    return {"memory.edit": edit, "memory.forget": forget}
+    async def pin(call: Call, by: Caller) -> Json:
+        place, name, text = meant(call, by), call.args["name"], call.args["text"]
+        if not text and not any(knowledge.said(place, PINNED + name + end) for end in ("", BESIDE)):
+            raise NotFound(f"nothing is pinned as {name!r}; see: llmagent-os memory list", kind="note", name=name)
+        said = Document("", text, origins=said_by(place, call.principal))
+        return {"source": await memory.pin(place, name, said)}
+
+    return {"memory.edit": edit, "memory.forget": forget, "memory.pin": pin}
 
 
 def _seen(

@@ -42,6 +42,7 @@ _HELD = {
     "POST /v1/triggers/{name}/fire, GET /v1/knowledge, POST /v1/knowledge/search, "
     "PUT /v1/knowledge/documents, DELETE /v1/knowledge/documents, GET /v1/memory, DELETE /v1/memory, "
     "GET /v1/memory/{memory}, PUT /v1/memory/{memory}, DELETE /v1/memory/{memory}, "
+    "PUT /v1/memory/pinned/{name:path}, DELETE /v1/memory/pinned/{name:path}, "
     "GET /v1/knowledge/facts, POST /v1/knowledge/facts, PUT /v1/knowledge/facts, DELETE /v1/knowledge/facts, "
     "GET /v1/knowledge/names, POST /v1/knowledge/names, DELETE /v1/knowledge/names, "
     "GET /v1/knowledge/rules, PUT /v1/knowledge/rules, DELETE /v1/knowledge/rules, "

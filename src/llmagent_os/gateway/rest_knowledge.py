@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from ..core.errors import NotFound
 from ..core.records import Hidden, Place, Sought
 from ..knowledge.base import Known
-from ..knowledge.memory import MEMORY, Memory
+from ..knowledge.memory import BLOCK, MEMORY, Memory
 from .desk import Desk, Here
 from .rest_files import BYTES, sent
 from .routes import Route
@@ -95,6 +95,18 @@ class Edited(BaseModel):
     text: str = Field(min_length=1, max_length=100_000)
 
 
+class Shared(BaseModel):
+    """Whose note it is."""
+
+    shared: bool = Field(False, description="of agents that work for everybody; takes the scope agents:write")
+
+
+class Pinned(Shared):
+    """What a note is to say."""
+
+    text: str = Field(min_length=1, max_length=BLOCK)
+
+
 class Undone(BaseModel):
     """Which memories are forgotten."""
 
@@ -121,6 +133,8 @@ class Knowing:
         router.get(one)(self.memory)
         router.put(one)(self.edit)
         router.delete(one)(self.forget)
+        router.put(f"{memories}/pinned/{{name:path}}")(self.pin)
+        router.delete(f"{memories}/pinned/{{name:path}}")(self.unpin)
         return router
 
     async def list(self, here: Here, query: Annotated[Listed, Query()]) -> dict[str, Any]:
@@ -187,6 +201,16 @@ class Knowing:
     async def forget(self, here: Here, memory: int) -> dict[str, Any]:
         """Forget a memory, with all that it said before."""
         done: dict[str, Any] = await here.sys.act("memory.forget", memory=memory, agent=None, since=0.0)
+        return done
+
+    async def pin(self, here: Here, name: str, body: Pinned) -> dict[str, Any]:
+        """Have a note say something that agents are shown who name it in `pinned`, whatever a message is about."""
+        done: dict[str, Any] = await here.sys.act("memory.pin", agent="", name=name, **body.model_dump())
+        return done
+
+    async def unpin(self, here: Here, name: str, query: Annotated[Shared, Query()]) -> dict[str, Any]:
+        """Take a note away, with what stands beside it."""
+        done: dict[str, Any] = await here.sys.act("memory.pin", agent="", name=name, text="", shared=query.shared)
         return done
 
     async def undo(self, here: Here, query: Annotated[Undone, Query()]) -> dict[str, Any]:

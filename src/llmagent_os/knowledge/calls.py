@@ -12,10 +12,10 @@ from ..core.errors import InvalidRequest
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import SHARED, Call, Document, Json, Part, Place, Sought, ToolSpec, Traits, agent_of
 from ..kernel.process import Process
-from . import grounding, passages
+from . import grounding
 from .base import Knowledge
 from .facts import FactBase
-from .memory import Memory
+from .memory import BLOCK, NAMED, Memory, person, said_by
 from .reasoning import Answered, unmarked
 from .sentences import Claim
 
@@ -24,7 +24,6 @@ LONGEST = 100_000  # characters of a memory
 SOUGHT = {"text": by.TEXT, "limit": by.WHOLE, "source": by.TEXT, "tags": (list, tuple), "since": (int, float),
           "until": (int, float), "pinned": (list, tuple)}  # fmt: skip
 ASKED = {"question": by.TEXT, "about": by.TEXT, "check": by.TEXT, "limit": by.WHOLE, "at": (int, float)}
-BLOCK = passages.LONGEST  # characters of what is pinned: one passage
 KEPT = {"text": by.TEXT, "title": by.TEXT, "tags": (list, tuple), "about": by.TEXT, "at": (int, float)}
 REMEMBER = ToolSpec(
     "remember", "Keep something in mind for later conversations: a fact, a wish, a decision, in one full sentence.",
@@ -37,7 +36,7 @@ REMEMBER = ToolSpec(
 PIN = ToolSpec(
     "pin", "Change a note that you and others are always shown, by its name: the text replaces all that it said.",
     {"type": "object", "properties": {
-        "name": {"type": "string", "minLength": 1, "maxLength": 64},
+        "name": {"type": "string", "minLength": 1, "maxLength": NAMED},
         "text": {"type": "string", "maxLength": BLOCK, "description": "all that it is to say; nothing takes it away"},
      }, "required": ["name", "text"]},
 )  # fmt: skip
@@ -82,7 +81,7 @@ class Calls:
         Their origins are the result's: what was in somebody's words when it was learned, still is. What another person
         had an agent remember that works for several is in that person's words. `pinned`: blocks, by name.
         """
-        own, places, pinned = _person(call), self._seen(call, process), call.args.get("pinned")
+        own, places, pinned = person(call.principal), self._seen(call, process), call.args.get("pinned")
         if pinned is not None:
             found = self._memory().pinned(_common(call, process), map(str, pinned))
         else:
@@ -148,10 +147,9 @@ class Calls:
         if not text.strip() or len(text) > LONGEST:
             raise InvalidRequest(f"a memory has between 1 and {LONGEST} characters", parameter="text")
         title, tags = given.get("title") or about, tuple(map(str, given.get("tags") or ()))
-        place, origins = _own(call, process), process.made_of()
-        if place.principal == SHARED:  # others recall it, whom nobody vouches for
-            origins = list(dict.fromkeys((*origins, _person(call))))
-        memory = Document("", text, title, given.get("at"), tags, tuple(origins))
+        place = _own(call, process)
+        origins = said_by(place, call.principal, process.made_of())
+        memory = Document("", text, title, given.get("at"), tags, origins)
         source = await self._memory().keep(place, memory, about)
         return f"kept as {source}" if "arguments" in call.args else source  # as a tool, to a model
 
@@ -160,14 +158,9 @@ class Calls:
         whom they work. It has at most BLOCK characters. What untrusted words have it say stands beside what others do.
         """
         call.origins, given = (), call.args.get("arguments", call.args)
-        name, text, place = given["name"].strip(), given["text"], _common(call, process)
-        if not name or len(name) > 64 or "/" in name or len(text) > BLOCK:
-            raise InvalidRequest(f"what is pinned has a name of at most 64 characters, without /, and at most {BLOCK} "
-                                 f"characters of text, not {len(text)}: shorten it", parameter="text")  # fmt: skip
-        origins = process.made_of()
-        if place.principal == SHARED:
-            origins = list(dict.fromkeys((*origins, _person(call))))
-        return await self._memory().pin(place, name, Document("", text.strip(), origins=tuple(origins)))
+        place = _common(call, process)
+        origins = said_by(place, call.principal, process.made_of())
+        return await self._memory().pin(place, given["name"], Document("", given["text"], origins=origins))
 
     def _memory(self) -> Memory:
         known = self._knowledge()
@@ -206,11 +199,6 @@ def sought(args: Mapping[str, Any]) -> Sought:
         raise InvalidRequest(f"limit is {limit}; at least 1 and at most {MOST} passages are told", parameter="limit")
     tags = tuple(map(str, args.get("tags") or ()))
     return Sought(args["text"], limit, args.get("source") or "", tags, args.get("since"), args.get("until"))
-
-
-def _person(call: Call) -> str:
-    """The origin of what whom a call is for said, as others see it."""
-    return f"person {call.principal}"
 
 
 def _common(call: Call, process: Process) -> Place:

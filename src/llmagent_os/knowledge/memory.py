@@ -14,8 +14,9 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from ..core import codec
-from ..core.records import Document, Hit, Json, Place, Sought
-from . import words
+from ..core.errors import InvalidRequest
+from ..core.records import SHARED, Document, Hit, Json, Place, Sought
+from . import passages, words
 from .base import Knowledge, digest
 
 MEMORY = "memory/"
@@ -26,6 +27,9 @@ PINNED = MEMORY + "pinned/"
 """How those begin that are always shown to the agents that name them."""
 BESIDE = "/beside"
 """How those end that stand beside what somebody said about the matter who may direct the agent."""
+BLOCK = passages.LONGEST  # characters of what is pinned: one passage
+NAMED = 64  # characters of a name of that
+SINCE, AHEAD = -60_000_000_000, 86_400  # the first moment, in seconds since 1970, and how far one may be to come
 ALIKE = 5  # memories that one which comes is compared with: those that share its words
 TYPED = 6  # words, of which one may be mistyped
 LEAST = 5  # letters that a stem has, at least, that may be mistyped
@@ -65,7 +69,11 @@ class Memory:
 
         Of what is `about` the same matter the latest by `at` is what is known (None: it is now); all else stays as
         what was known before. What is in the words of who may direct nobody supersedes nothing that is not.
+        Raises InvalidRequest for an `at` that is no moment, or is still to come: nothing said later would count.
         """
+        if memory.at is not None and not SINCE <= memory.at <= time.time() + AHEAD:
+            raise InvalidRequest(f"`at` is in seconds since 1970, and not in the future: not {memory.at}",
+                                 parameter="at")  # fmt: skip
         lock = self._busy.setdefault(place, asyncio.Lock())
         async with lock:
             if about:
@@ -79,14 +87,20 @@ class Memory:
             return same.source
 
     async def pin(self, place: Place, name: str, memory: Document) -> str:
-        """Have a block that agents are always shown say something else; with no text it is gone."""
+        """Have a block that agents are always shown say something else; with no text it is gone, and so is what
+        stands beside it. Raises InvalidRequest.
+        """
+        name, text = name.strip(), memory.text.strip()
+        if not name or len(name) > NAMED or "/" in name or len(text) > BLOCK:
+            raise InvalidRequest(f"what is pinned has a name of at most {NAMED} characters, without /, and at most "
+                                 f"{BLOCK} of text, not {len(text)}: shorten it", parameter="text")  # fmt: skip
         lock = self._busy.setdefault(place, asyncio.Lock())
         async with lock:
-            if memory.text.strip():
-                return await self._about(place, replace(memory, title=name, at=time.time()), PINNED + name)
-            was = self._now(place, PINNED + name)
-            if was is not None and (was.origins or not memory.origins):
-                await self._known.remove(place, was.source)
+            if text:
+                return await self._about(place, replace(memory, title=name, text=text, at=time.time()), PINNED + name)
+            for was in (self._now(place, PINNED + name + end) for end in ("", BESIDE)):
+                if was is not None and (was.origins or not memory.origins):
+                    await self._known.remove(place, was.source)
             return PINNED + name
 
     def pinned(self, place: Place, names: Iterable[str]) -> list[Hit]:
@@ -166,6 +180,24 @@ class Memory:
         names = ("text", "origins", "at", "until")
         rows = [dict(zip(names, row, strict=True)) for row in self._known.earlier(place, source)]
         return [row | {"origins": codec.loads(row["origins"])} for row in rows]
+
+
+def said_by(place: Place, principal: str, seen: Iterable[str] = ()) -> tuple[str, ...]:
+    """The origins of what somebody has remembered who had seen some: what others recall too, nobody vouches for."""
+    return tuple(dict.fromkeys((*seen, *([person(principal)] if place.principal == SHARED else ()))))
+
+
+def person(principal: str) -> str:
+    """The origin of what somebody said, as others see it."""
+    return f"person {principal}"
+
+
+def document(source: str) -> str:
+    """A source of a document; raises InvalidRequest for one of what agents remember."""
+    if source.startswith(MEMORY):
+        raise InvalidRequest(f"what begins with {MEMORY} is what agents remember: name it otherwise, such as "
+                             f"./{source}", parameter="source")  # fmt: skip
+    return source
 
 
 def _earlier(was: Document, until: float | None) -> tuple[object, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any
@@ -19,8 +18,7 @@ from ..core.errors import InvalidRequest
 from ..core.records import Document, Json
 
 EXTRA = "documents"
-ROWS = 200_000  # of a sheet that are read
-WIDE = 500  # columns of one
+ROWS, WIDE = 200_000, 500  # rows and columns that a sheet may have
 DEEP = 20  # shapes in shapes of a slide
 
 
@@ -71,15 +69,20 @@ def slides(data: bytes, name: str) -> Iterator[Document]:
 
 
 def rows(data: bytes, name: str) -> Iterator[dict[str, Json]]:
-    """The rows of all sheets, by the names that stand in the first one of each."""
+    """The rows of all sheets, by the names that stand in the first one of each; raises InvalidRequest for one that is
+    too large.
+    """
     library = _library("openpyxl", "Excel")
     book = library.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     many = len(book.worksheets) > 1
     for sheet in book.worksheets:
         sheet.reset_dimensions()  # which a file may say anything of
-        found = sheet.iter_rows(values_only=True, max_col=WIDE)
+        found = sheet.iter_rows(values_only=True, max_col=WIDE + 1)
         names = [str(each) if each is not None else "" for each in next(found, ())]
-        for row in islice(found, ROWS):
+        for number, row in enumerate(found, 1):
+            if number > ROWS or any(each not in (None, "") for each in row[WIDE:]):
+                raise InvalidRequest(f"{name}: the sheet {sheet.title!r} has more than {ROWS} rows or {WIDE} "
+                                     "columns: save it in parts, or as CSV", parameter="file")  # fmt: skip
             cells = {names[n] if n < len(names) and names[n] else f"column {n + 1}": _plain(each)
                      for n, each in enumerate(row) if each not in (None, "")}  # fmt: skip
             if cells:

@@ -62,6 +62,7 @@ ACTS: Mapping[str, Act] = {
     "knowledge.sync": Act("system", "Have what is known of a folder be what is in it.", 86400.0),
     "memory.edit": Act("chat", "Have a memory of an agent's say something else.", 600.0),
     "memory.forget": Act("chat", "Forget memories of agents.", 600.0),
+    "memory.pin": Act("chat", "Change a note that agents are always shown, or take it away."),
     "processes.pause": Act("processes:write", "Hold a process at its next step."),
     "processes.resume": Act("processes:write", "Let a paused process go on."),
     "processes.trigger": Act("processes:write", "Store a trigger, or change one."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -18,6 +19,8 @@ app, memory = group("memory", "See, change and forget what agents remember.")
 PAGE = 1000  # memories that are asked for at once
 
 Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="What this agent remembers; what all do without.")]
+Name = Annotated[str, typer.Argument(help="As agents name it in `pinned`.")]
+Shared = Annotated[bool, typer.Option("--shared", help="Of agents that work for everybody; yours without.")]
 Number = Annotated[int, typer.Argument(metavar="MEMORY", help="Its number, as `memory list` tells it.")]
 
 
@@ -64,6 +67,23 @@ def edit(
     """Have a memory say something else; what it said is kept with it."""
     done = ask(data, lambda client: client.put(f"/v1/memory/{number}", {"text": text}))
     say(f"changed; it is memory {done['memory']} now")
+
+
+@memory.command(epilog=examples("memory pin profile 'Ann, a vegetarian; lives in Oslo.'"))
+def pin(
+    name: Name, text: Annotated[str, typer.Argument(help="All that it is to say.")], shared: Shared = False,
+    data: Data = None,
+) -> None:  # fmt: skip
+    """Have a note say something that agents are always shown who name it; what it said is kept with it."""
+    ask(data, lambda client: client.put(f"/v1/memory/pinned/{quote(name, safe='')}", {"text": text, "shared": shared}))
+    say(visible(f"pinned {name}"))
+
+
+@memory.command(epilog=examples("memory unpin profile"))
+def unpin(name: Name, shared: Shared = False, data: Data = None) -> None:
+    """Take a note away, with what stands beside it."""
+    ask(data, lambda client: client.delete(f"/v1/memory/pinned/{quote(name, safe='')}", shared=shared))
+    say(visible(f"{name} is not pinned any more"))
 
 
 @memory.command(epilog=examples("memory forget 12", "memory forget --since 3600 --agent clerk"))
