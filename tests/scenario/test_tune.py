@@ -62,10 +62,10 @@ def test_one_command_from_rows_to_an_agent_and_one_back(shell: Shell, rows: Path
 
 def test_a_tuning_is_held_by_ctrl_c_gone_on_with_and_given_up(shell: Shell, rows: Path) -> None:
     line = ("tune", str(rows), "--agent", "critic", "--model", "none", "--only", "linear", "--minutes", "1")
-    with shell.terminal(*line) as screen:
+    with shell.terminal(*line, "--report", "a page.html") as screen:
         screen.expect("Ctrl-C holds it")
         screen.interrupt()
-        pid = screen.expect(r"tune --of \d+;").rsplit(" ", 1)[1].rstrip(";")
+        pid = screen.expect(r"tune --of \d+ --report 'a page.html';").rsplit(" --", 1)[0].rsplit(" ", 1)[1]
         assert screen.end() == 130
     found = {each["pid"]: each for each in shell.json("ps", "--all")}
     assert found[int(pid)]["status"] == "paused" and found[int(pid)]["name"] == "tune.critic"

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core import codec
 from ..core.errors import LLMAgentOSError
+from ..core.whole import write_whole
 from ..finetune import pipeline
 from ..finetune.job import STOPPED
 from ..finetune.ladder import Halted, Notes
@@ -36,11 +37,11 @@ def main(folder: Path) -> int:
     threading.Thread(target=_watch, args=[halt], daemon=True).start()
     asked = codec.loads((folder / "job.json").read_bytes())
     try:
-        _write(folder / "made.json", work(asked, folder, halt))
+        write_whole(folder / "made.json", codec.dumps(work(asked, folder, halt)))
     except Halted:
         return STOPPED
     except LLMAgentOSError as error:
-        _write(folder / "error.json", error.to_data())
+        write_whole(folder / "error.json", codec.dumps(error.to_data()))
         return 1
     return 0
 
@@ -58,12 +59,6 @@ def _watch(halt: threading.Event) -> None:
     halt.set()
 
 
-def _write(path: Path, value: Any) -> None:
-    fresh = path.with_suffix(".tmp")
-    fresh.write_bytes(codec.dumps(value))
-    fresh.replace(path)
-
-
 class _Telling:
     """Says how far it is, in the log and in `now.json`; what comes too often is left out of both."""
 
@@ -75,7 +70,7 @@ class _Telling:
             return
         self._last = time.monotonic()
         print(line, flush=True)
-        _write(self._path, {"line": line})
+        write_whole(self._path, codec.dumps({"line": line}))
 
 
 def work(asked: dict[str, Any], folder: Path, halt: threading.Event) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn import functional
 from ..core import spans
 from ..core.packs import Packed, read_pack, write_pack
 from ..core.wordpiece import Piece, WordPiece
+from .clock import counted
 from .rows import Row
 from .rungs import Task
 from .settings import Settings
@@ -60,7 +60,7 @@ class EncoderTraining:
         self, train: Sequence[Row], held: Sequence[Row], seconds: float, step: Callable[[str], None] = lambda line: None
     ) -> None:
         """Learn for so many seconds at most; `step` is called before every step, and may raise."""
-        settings, began, worse, best = self.settings, time.monotonic(), 0, math.inf
+        settings, began, worse, best = self.settings, counted(), 0, math.inf
         rows, judged = [self._read(row) for row in train], [self._read(row) for row in held]
         kept = dict[str, Any]()
         decayed = [each for each in self.weights.values() if each.dim() > 1]
@@ -71,7 +71,7 @@ class EncoderTraining:
         steps = EPOCHS * math.ceil(len(rows) / settings.batch)
         looks = max(1, steps // EPOCHS // settings.looks)
         for number, batch in enumerate(self._batches(rows), 1):
-            gone = max(number / steps, (time.monotonic() - began) / seconds)
+            gone = max(number / steps, (counted() - began) / seconds)
             step(f"step {number} of {steps}, {min(100.0, gone * 100):.0f} % of the time")
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * min(1.0, number / max(1.0, settings.warmup * steps)) * max(0.05, 1 - gone)
@@ -79,7 +79,7 @@ class EncoderTraining:
             if number % looks and gone < 1 and number < steps:
                 continue
             now = self._look(judged)
-            self.curve.append({"step": number, "seconds": time.monotonic() - began, "loss": loss, "held": now})
+            self.curve.append({"step": number, "seconds": counted() - began, "loss": loss, "held": now})
             worse = 0 if now < best else worse + 1
             if now < best or not kept:
                 best, kept = now, {name: each.detach().clone() for name, each in self.weights.items()}
@@ -156,9 +156,8 @@ class EncoderTraining:
         loss = functional.cross_entropy(scores, wanted, ignore_index=UNUSED, label_smoothing=smoothing)
         return loss, embedded
 
-    def odds(self, text: str) -> Any:
-        """The probabilities of labels of a text; of spans, those of every piece's tags."""
-        pieces = self.words.pieces(text)[:LONGEST]
+    def _odds(self, pieces: Sequence[Piece]) -> Any:
+        """The probabilities of labels; of spans, those of every piece's tags."""
         ids = torch.tensor([[self.words.begin, *(each.id for each in pieces), self.words.end]])
         with torch.inference_mode():
             states, _ = self._states(ids, torch.ones_like(ids, dtype=torch.bool))
@@ -167,10 +166,10 @@ class EncoderTraining:
 
     def answer(self, text: str) -> str:
         """A text's label, or its spans as an answer."""
-        odds = self.odds(text)
+        pieces = self.words.pieces(text)[:LONGEST]
+        odds = self._odds(pieces)
         if not self._task.kinds:
             return self.targets[int(odds.argmax())]
-        pieces: list[Piece] = self.words.pieces(text)[:LONGEST]
         told = [self.targets[int(each)] for each in odds.argmax(dim=-1)]
         return spans.answer(text, spans.spans_of(pieces, told))
 

@@ -22,6 +22,7 @@ from ..core.errors import InvalidRequest, LLMAgentOSError, from_data
 from ..core.ports import Syscall, own, uncovered
 from ..core.records import Call, Json
 from ..core.sys import Sys
+from ..core.whole import write_whole
 from ..kernel.process import Process, Program
 from .rows import rows_of
 from .settings import settings_of
@@ -74,9 +75,7 @@ class Jobs:
         await asyncio.to_thread(self._tidy)
         folder = self._folder / str(process.pid)
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / "job.tmp"
-        fresh.write_bytes(codec.dumps(asked))
-        fresh.replace(folder / "job.json")
+        write_whole(folder / "job.json", codec.dumps(asked))
         while not (folder / "made.json").is_file():
             if process.life.paused:
                 await process.go.wait()

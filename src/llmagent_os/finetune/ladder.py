@@ -8,7 +8,6 @@ together, as what learns slowly has answered few. In the end, of what is equal w
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +17,8 @@ from typing import Any
 
 from ..core import codec, spans
 from ..core.errors import LLMAgentOSError
+from ..core.whole import write_whole
+from .clock import counted
 from .rows import Row
 from .rungs import Rung, Task
 
@@ -51,9 +52,7 @@ class Notes:
         """Keep what was found out."""
         self._held[name] = value
         if self._path is not None:
-            fresh = self._path.with_suffix(".tmp")
-            fresh.write_bytes(codec.dumps(self._held))
-            fresh.replace(self._path)
+            write_whole(self._path, codec.dumps(self._held))
 
     def step(self) -> None:
         """Raise Halted once it is time to stop."""
@@ -166,22 +165,22 @@ def _known(place: _Round, rung: Rung, seconds: float, found: Climb) -> Judged:
 
 
 def _judged(place: _Round, rung: Rung, seconds: float) -> Judged:
-    began, number = time.monotonic(), place.number
+    began, number = counted(), place.number
     place.told(f"round {number}: {rung.name} learns from {len(place.train)} rows")
     try:
         rung.learn(place.train, place.held, seconds * LEARNED)
-        learned = time.monotonic()
+        learned = counted()
         scores: list[float] = []
         for row in place.asked:
             place.notes.step()
-            if len(scores) >= LEAST and time.monotonic() - learned > seconds * (1 - LEARNED):
+            if len(scores) >= LEAST and counted() - learned > seconds * (1 - LEARNED):
                 break
             scores.append(score(place.task, row.output, rung.answer(row)))
         done = Judged(rung.name, number, len(place.train), sum(scores) / max(1, len(scores)), len(scores),
-                      learned - began, time.monotonic() - learned)  # fmt: skip
+                      learned - began, counted() - learned)  # fmt: skip
         place.told(f"round {number}: {rung.name} has {done.score:.3f} on {done.asked} held-out rows")
     except LLMAgentOSError as error:
-        done = Judged(rung.name, number, len(place.train), 0.0, 0, time.monotonic() - began, 0.0, error.message)
+        done = Judged(rung.name, number, len(place.train), 0.0, 0, counted() - began, 0.0, error.message)
         place.told(f"round {number}: {rung.name} cannot: {error.message}")
     return done
 

@@ -12,6 +12,7 @@ import numpy
 
 from ..core import codec
 from ..core.grams import Labeller, grams, weighed
+from .kept import describe
 from .rows import Row
 
 MOST = 60_000  # grams that are kept, the most frequent
@@ -36,11 +37,11 @@ def fit(train: Sequence[Row], held: Sequence[Row]) -> Labeller:
 
 
 def save(labeller: Labeller, folder: Path, told: Mapping[str, Any]) -> None:
-    """Write a model as the engine `labels` reads it; `told` is said in `tuned.json`."""
+    """Write a model as the engine `labels` reads it; `told` is said of it."""
     folder.mkdir(parents=True, exist_ok=True)
     held = {"labels": labeller.labels, "bias": labeller.bias, "grams": labeller.grams}
     (folder / "labels.json").write_bytes(codec.dumps(held))
-    (folder / "tuned.json").write_bytes(codec.dumps({"engine": "labels", **told}))
+    describe(folder, "labels", "labels.json", told)
 
 
 def _rare(rows: Sequence[Row]) -> dict[str, float]:

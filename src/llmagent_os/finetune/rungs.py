@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..core import codec, extras
+from ..core import extras
 from ..core.errors import InvalidRequest
 from ..core.grams import Labeller
 from ..core.records import Json, Message
+from .kept import describe
 from .marked import kinds_of
 from .parity import same
 from .rows import Row
 from .settings import settings_of
 
+PACK = "encoder.pack"
 SHOTS = 8  # examples in a prompt
 TOKENS = 128  # of an answer that is no label
 COMPARED = 50  # held-out rows that are asked of what was trained and of what is served
@@ -169,6 +170,7 @@ class EncoderRung:
     name: str = "encoder"
     weight: float = 3.0
     served: Any = None
+    said: dict[str, Any] = field(default_factory=dict)
     progress: list[Any] = field(default_factory=list)
 
     def learn(self, train: Sequence[Row], held: Sequence[Row], seconds: float) -> None:
@@ -186,13 +188,10 @@ class EncoderRung:
         made.run(train, held, max(5.0, seconds), step)
         self.progress.append(made)
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "encoder.pack"
-        made.save(file)
-        kind = {"kind": "spans", "labels": list(self.task.kinds)} if self.task.kinds else {"kind": "labels",
-                "labels": made.targets}  # fmt: skip
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        told = {"engine": "encoder", "sha256": digest, **kind, "ended": made.ended, "curve": made.curve}
-        (self.folder / "tuned.json").write_bytes(codec.dumps(told))
+        made.save(self.folder / PACK)
+        kind, labels = ("spans", self.task.kinds) if self.task.kinds else ("labels", made.targets)
+        self.said = {"kind": kind, "labels": list(labels), "ended": made.ended, "curve": made.curve}
+        describe(self.folder, "encoder", PACK, self.said)
         self.served = self.encoders.opened(str(self.folder))
         same([(made.answer(row.text), self.answer(row)) for row in held[:COMPARED]])
 
@@ -204,6 +203,7 @@ class EncoderRung:
     def keep(self, folder: Path, told: Mapping[str, Json]) -> dict[str, Json]:
         """See `Rung`."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        describe(folder, "encoder", PACK, {**self.said, **told})
         return {"engine": "encoder", "prompt": ""}
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from ..core.errors import InvalidRequest, LLMAgentOSError
+from .clock import counted
 from .decoder import Decoder
 from .settings import Settings
 
@@ -84,7 +85,7 @@ class Training:
 
         `told` is called after every step. Raises LLMAgentOSError where a checkpoint cannot be written.
         """
-        settings, progress, began = self.settings, self.progress, time.monotonic() - self.progress.seconds
+        settings, progress, began = self.settings, self.progress, counted() - self.progress.seconds
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)
         looks = max(1, _epoch(len(self._train), settings) // settings.looks)
         saved = time.monotonic()
@@ -96,7 +97,7 @@ class Training:
             progress.loss = self._step(batch)
             progress.step += 1
             progress.tokens += sum(map(len, batch))
-            progress.seconds = time.monotonic() - began
+            progress.seconds = counted() - began
             out_of_time = bool(settings.minutes) and progress.seconds > settings.minutes * 60
             if progress.step % looks == 0 or progress.step == progress.steps or out_of_time:
                 self._judge(out_of_time)

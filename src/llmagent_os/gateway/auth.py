@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from ..core.errors import InvalidRequest
+from ..core.whole import write_whole
 from ..security.identity import BITS, OWNER, Caller, Keys, Limiter
 from .errors import TooManyRequests, Unauthorised
 from .login import Logins
@@ -111,11 +111,8 @@ def load_key(data: Path) -> str:
         pass
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"the key file {path} cannot be read: {error}; delete it to have a new key") from error
-    key, fresh = "sk-" + secrets.token_urlsafe(BITS // 8), path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(key + "\n")
-    fresh.replace(path)  # whole or not at all
+    key = "sk-" + secrets.token_urlsafe(BITS // 8)
+    write_whole(path, f"{key}\n".encode(), private=True)
     return key
 
 

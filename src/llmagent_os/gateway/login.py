@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
-import os
 import secrets
 import time
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from starlette.types import Scope
 
 from ..core import codec
 from ..core.errors import PermissionDenied
+from ..core.whole import write_whole
 from ..security.identity import BITS, OWNER, PREFIX, Caller
 
 log = logging.getLogger(__name__)
@@ -102,12 +102,8 @@ class Logins:
             for digest, each in self._found.items()
             if each.ends > now and (each.caller == OWNER or each.caller.key.startswith(PREFIX))
         ]
-        fresh = self._file.with_suffix(".new")
         try:
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(codec.dumps({"owner": self._owner, "logins": kept}))
-            fresh.replace(self._file)
+            write_whole(self._file, codec.dumps({"owner": self._owner, "logins": kept}), private=True)
         except OSError as error:  # they hold until the next start, then
             log.warning("logins cannot be written to %s: %s", self._file, error)
 

@@ -24,6 +24,7 @@ from ..boot import System, boot
 from ..config import Config
 from ..core import codec, extras
 from ..core.errors import LLMAgentOSError
+from ..core.whole import write_whole
 from ..security.identity import OWNER
 from .app import Gateway, for_pages
 from .asgi import PATIENCE
@@ -169,11 +170,7 @@ def _host(listening: socket.socket) -> str:
 @contextmanager
 def _announced(path: Path, url: str) -> Iterator[None]:
     """Say in the data folder where the system answers, for as long as it does."""
-    fresh = path.with_suffix(".tmp")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(codec.dumps({"url": url, "pid": os.getpid()}))
-    fresh.replace(path)
+    write_whole(path, codec.dumps({"url": url, "pid": os.getpid()}), private=True)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..core import documents
 from ..core.errors import InvalidRequest, NotFound, nearest, not_found
 from ..core.records import ModelSpec
+from ..core.whole import write_whole
 from .known import models_folder
 from .tuned import FILE, tuned_spec
 
@@ -53,9 +54,7 @@ def editing() -> Iterator[dict[str, ModelSpec]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         models = load()
         yield models
-        fresh = path.with_suffix(".tmp")
-        fresh.write_text(yaml.safe_dump({"models": {name: _row(spec) for name, spec in models.items()}}))
-        fresh.replace(path)
+        write_whole(path, yaml.safe_dump({"models": {name: _row(spec) for name, spec in models.items()}}).encode())
 
 
 def _row(spec: ModelSpec) -> dict[str, Any]:

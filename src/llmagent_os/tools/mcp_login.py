@@ -6,7 +6,6 @@ The tokens lie in the data folder, sealed with the key of the vault.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from ..core import codec
 from ..core.errors import InvalidRequest, LLMAgentOSError
 from ..core.records import Json
 from ..core.secrets import noted
+from ..core.whole import write_whole
 
 PATIENCE = 300.0  # seconds for a person to log in
 _PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nYou may close this page.\n"
@@ -72,11 +72,8 @@ class Login:
     def keep(self, **told: Json) -> None:
         """Keep some more."""
         self.kept |= told
-        fresh = self._file.with_suffix(".tmp")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self._seal().shut(codec.dumps(self.kept).decode(), self._file.name))
-        fresh.replace(self._file)
+        sealed = self._seal().shut(codec.dumps(self.kept).decode(), self._file.name)
+        write_whole(self._file, sealed.encode(), private=True)
 
     # -- as the SDK asks for it
 

@@ -19,6 +19,7 @@ from ..core.outside import outside
 from ..core.places import allowed, named
 from ..core.records import Json, Ticket, ToolSpec, Traits
 from ..core.secrets import missing, secret
+from ..core.whole import write_whole
 from .charsets import decoded
 from .openapi_read import Operation, imported, told_apart
 from .openapi_values import Target, body, header, query, segment
@@ -125,9 +126,7 @@ async def openapi_tools(name: str, document: Document, folder: Path, taken: Cont
         data = await _fetched(document.source)
         found = await _imported(name, document, data, taken)
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.write_bytes(data)
-        fresh.replace(file)
+        write_whole(file, data)
         return found
     return await _imported(name, document, await asyncio.to_thread(_content, file, document.source), taken)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ def tune(
     ] = None,
     agent: Annotated[str, typer.Option(help="The agent that is to do it; it is made where there is none.")] = "",
     model: Annotated[str, typer.Option(help="The model to ask and to tune; `none` tries what needs none.")] = "tiny",
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long trying and tuning may take.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long trying and tuning may work.")] = 10.0,
     only: Annotated[str, typer.Option(help="What is tried, of: prompt,linear,examples,encoder,lora.")] = "",
     setting: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of the tuning.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the report goes; NAME-tuning.html without it.")] = None,
@@ -72,17 +73,18 @@ def tune(
     if detach:
         emit({"pid": of}) if as_json else print(of)
         return
-    made = _followed(of, data)
+    made = _followed(of, report, data)
     _ended(made, _module("pipeline").remade(made), report, as_json, data)
 
 
-def _followed(pid: int, data: Path | None) -> dict[str, Any]:
+def _followed(pid: int, report: Path | None, data: Path | None) -> dict[str, Any]:
     """What a tuning made, once it has; it says meanwhile how far it is. Raises Conflict where it was stopped."""
     try:
         found = ask(data, lambda client: _watched(client, pid))
     except KeyboardInterrupt:
         ask(data, lambda client: client.post(f"/v1/processes/{pid}/pause"))
-        say(f"held; to go on: llmagent-os tune --of {pid}; to give it up: llmagent-os kill {pid}")
+        again = shlex.join(["llmagent-os", "tune", "--of", str(pid), *(["--report", str(report)] if report else [])])
+        say(f"held; to go on: {again}; to give it up: llmagent-os kill {pid}")
         raise typer.Exit(130) from None
     result = found["result"]
     if found["status"] != "done" or not isinstance(result, dict) or "found" not in result:
