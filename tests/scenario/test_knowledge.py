@@ -384,7 +384,7 @@ async def test_people_pin_notes_and_take_them_away(tmp_path: Path) -> None:
         assert refused[0] == 403
         assert (await api.ask("PUT", at, json={"text": "Open at nine.", "shared": True}))[0] == 200
         (note,) = (await api.get("/v1/memory"))[1]["memories"]
-        assert (note["text"], note["origins"]) == ("Open at nine.", ["person admin"])
+        assert (note["text"], note["origins"]) == ("Open at nine.", ["person owner"])
         assert (await api.ask("DELETE", f"{at}?shared=true", headers=bob))[0] == 403
         assert (await api.ask("DELETE", f"{at}?shared=true"))[0] == 200
 
