@@ -89,6 +89,7 @@ _PREFIX = re.compile(
     r"(?:[-_](?:[a-z]{1,10}\d{0,3}|[A-Z]{1,10}\d{0,3})){0,3})[-_](?=[\w-]{12})"
 )
 _REGIONAL = re.compile(r"[0-9a-f]{32}-[a-z]{2}\d{1,2}")  # a key and the place that it is for
+_WALLET = re.compile(r"5[HJK][1-9A-HJ-NP-Za-km-z]{49}")  # as wallets import it; compressed ones are in ISSUED
 _PRODUCT = re.compile(r"(?:[A-Z0-9]{5}-){3,5}[A-Z0-9]{5}")
 _RUN = re.compile(rf"[A-Za-z0-9_-]{{16,{LONGEST}}}+")
 _SECRET = frozenset(
@@ -139,7 +140,7 @@ def formed(text: str, start: int) -> Stretch | None:
         return start - len(bot[0]), end
     if before == "/" and text[max(0, start - 3) : start] == "1//" and drawn(run):
         return start - 3, end
-    if _REGIONAL.fullmatch(run) or (_PRODUCT.fullmatch(run) and drawn(run.replace("-", ""))):
+    if _REGIONAL.fullmatch(run) or _WALLET.fullmatch(run) or (_PRODUCT.fullmatch(run) and drawn(run.replace("-", ""))):
         return start, end
     if (head := _PREFIX.match(run)) is not None and before not in ("/", ".", "@", "#") and not _FILE.match(text, end):
         words = {word.rstrip("0123456789").lower() for word in _PARTS.split(head[1])}
@@ -192,12 +193,13 @@ def _least(rest: str) -> int:
 
 FIELDS = (
     "pass", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "sess", "sid", "sig", "basic ", "bearer ",
-    "mysql", "mariadb", "sshpass", "redis-cli", " -u ", "--user ", "identified by ", "密码", "口令", "密钥",
-    "秘钥", "密匙", "令牌", "凭证", "私钥", "授权码",
+    "mysql", "mariadb", "redis-cli", " -u ", "--user ", "identified by ", "contrase", "kennwort", "парол", "パスワード",
+    "비밀번호", "密码", "口令", "密钥", "秘钥", "密匙", "令牌", "凭证", "私钥", "授权码",
 )  # fmt: skip
 """What stands in the names of fields that hold secrets."""
-_NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
-_NAME = re.compile(r"[a-z0-9_.-]{1,80}")
+_NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.ñ\u0303-"
+_NAME = re.compile(rf"[{_NAME_LETTERS}]{{1,80}}")
+_LONGER = re.compile("授权码|парол[ья]|パスワード|비밀번호")  # the others without plain letters have two
 _NAMED_SO = 64  # letters of the longest name
 _NO_FIELD = re.compile(
     r"(?:max|min|num|total|prompt|completion|input|output|new|used|per|stop|pad|eos|bos|unk|sep|cls|mask|next|page"
@@ -215,7 +217,10 @@ _NO_FIELD = re.compile(
     r"|signal|insight|assign|signed|secretar|signin(?!g)|sign[_-]?up|session[_-]?(?:start|time|count)|assess"
     r"|possess|side|inside|resid"
 )
-_PASSWORD = re.compile(r"pass(?:w(?:or)?d|phrase|code)?\d?$|passw(?:or)?[dt]|pwd\d?$|密码|口令|授权码")
+_PASSWORD = re.compile(
+    r"pass(?:w(?:or)?d|phrase|code)?\d?$|passw(?:or)?[dt]|pwd\d?$|(?:^|de_?)passe$|contrase|kennwort"
+    r"|парол|パスワード|비밀번호|密码|口令|授权码"
+)
 _STRONG = re.compile(
     r"secret|token|credential|(?:api|access|account|private|auth|app|admin|encryption|signing|master|service|shared"
     r"|webhook"
@@ -226,8 +231,13 @@ _WEAK = re.compile(
     r"(?:^|[_.-])(?:key|auth|sig|sign|signature|hmac|sid|sess|session)$|key$|auth$|signature$|sess(?:ion)?[_-]?id$"
     r"|sessid$|sid$"
 )
+_IS = r"(?:(?:is|was)(?![a-z])|(?:ist|lautet|est?|это)(?!\w)|は|[设改换]?[为成是]了?)"
+_OF_WHAT = (
+    r"(?:\s{1,2}(?:for|of|to|para|del?|du|pour|für|zum|vom|для|от|nueva|nouveau)"
+    rf"(?:\s{{1,2}}[^\W\d_]{{1,16}}){{0,4}}?(?=\s?[:=]|\s{_IS}))?"
+)
 _SAYS = re.compile(
-    r"""["'`]?\]?\s{0,3}(?:["']?\s?value\s?=|:=|=>|->|[:=>]{1,2}|,(?=\s?["'])|(?:is|was)(?![a-z])|[设改换]?[为成是]了?|(?=\())?"""
+    rf"""{_OF_WHAT}["'`]?\]?\s{{0,3}}(?:["']?\s?value\s?=|:=|=>|->|[:=>]{{1,2}}|,(?=\s?["'])|{_IS}:?|(?=\())?"""
     r"""\s{0,3}(?P<scheme>(?i:bearer|basic|token|apikey|digest)\s{1,2})?["'`(\[]{0,2}"""
 )
 _SCHEME = re.compile(r"(?:[A-Z][A-Za-z0-9-]{2,15} (?=[\w+/.=-]{16}))?")  # any other: `SSWS 00...`
@@ -236,7 +246,12 @@ _PLACEHOLDER = re.compile(
     r"|false|https?:"
     r"|self\.|config\.|settings\.|request\.|example$|changeme$|redacted)"
 )
-_GIVEN_PASSWORD = re.compile(r"[!#-&(-;=?-_a-~]{4,200}")
+_GIVEN_PASSWORD = re.compile(r"(?P<v>[!#-&(-;=?-_a-~]{4,200})")
+_IN_JSON = re.compile(r'"\s{0,3}:\s{0,3}"(?P<v>(?:[^"\s]|"(?!\s{0,3}(?:[,}\]]|\Z))){4,200})"')
+"""A value whose own quotes were escaped, which folding took away: it ends where the next thing begins."""
+_IN_FOURS = re.compile(r"(?:[A-Z2-7]{4}[ -]){3,15}[A-Z2-7]{1,4}={0,6}(?!\w)|(?:[a-z2-7]{4}[ -]){3,15}[a-z2-7]{4}(?!\w)")
+_BASE32 = re.compile(r"[A-Z2-7]{16,128}={0,6}")
+_ONE_TIME = re.compile(r"(?i:otp|2fa|mfa|authenticator)[^\n]{0,24}$")
 _QUOTED = re.compile(r"([\"'])(?P<v>[^\"'\n]{8,200})\1")
 _GIVEN = re.compile(r"[\w+/.~%:|$!*^-]{8,1000}+={0,3}", re.ASCII)
 _GIVEN_QUOTED = re.compile(r"[^\s\"'`<>(),;\u0080-\uffff]{8,1000}+")
@@ -249,7 +264,7 @@ _NO_COOKIE = re.compile(
 )
 _COOKIE = re.compile(r"(?i:sess|sid|auth|token|sso|csrf|xsrf|jwt|remember|login|secret)")
 _COMMAND = re.compile(
-    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p['\"]?(?P<a>[^\s'\"]{4,64})|(?:sshpass -p"
+    r"(?:mysql\w*|mariadb\w*)(?=\s)[^\n|]{0,80}?\s-p['\"]?(?P<a>[^\s'\"]{4,64})|(?:(?<=ssh)pass -p"
     r"|redis-cli -a) ?['\"]?(?P<c>[^\s'\"]{4,64})|(?: -u"
     r"|--user) [^\s:'\"]{1,64}:(?P<b>[^\s'\"]{3,128})|identified by ['\"](?P<d>[^\s'\"]{4,64})",
     re.I,
@@ -282,7 +297,8 @@ def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
         around = lower[max(0, place - 40) : place]
         start -= len(around) - len(around.rstrip(_NAME_LETTERS))
     named = _NAME.match(lower, start)
-    name = named[0].rstrip(".-") if named else lower[place : place + (3 if lower.startswith("授权码", place) else 2)]
+    longer = None if named else _LONGER.match(lower, place)
+    name = named[0].rstrip(".-") if named else longer[0] if longer else lower[place : place + 2]
     end = start + len(name)
     means = _means(name)
     says = _SAYS.match(text, end) if means else None
@@ -293,7 +309,8 @@ def said(text: str, lower: str, place: int) -> Iterator[Stretch]:
         yield from _cookies(text, end)
     elif means == "password":
         phrase = _QUOTED.match(text, says.end() - 1) if name.endswith("phrase") else None
-        yield from (phrase.span("v"),) if phrase else _password(text, says.end())
+        match = _IN_JSON.match(text, end) or _GIVEN_PASSWORD.match(text, says.end())
+        yield from (phrase.span("v"),) if phrase else _password(text, match, plain) if match else ()
     elif name == "basic" or (says["scheme"] or "").lower().startswith("basic"):
         yield from _basic(text, says.end())
     elif (
@@ -321,21 +338,20 @@ def _cookies(text: str, place: int) -> Iterator[Stretch]:
         begin += len(pair) + 1
 
 
-def _password(text: str, place: int) -> Iterator[Stretch]:
-    """What is given as a password, and is no word of the sentence (`password: required`)."""
-    match = _GIVEN_PASSWORD.match(text, place)
-    if match is None:
-        return
-    value = match[0]
-    if (cut := _CUT.search(value)) is not None:
-        value = value[: cut.start()]
-    value = value if text[place - 1] in "\"'`" else value.rstrip(".,;:")
-    if value.endswith(")") and "(" not in value and "(" in text[max(0, match.start() - 40) : match.start()]:
-        value = value[:-1]
-    mixed = bool(re.search("[A-Za-z]", value) and re.search(r"[0-9!@#$%^&*+?~|]", value))
+def _password(text: str, match: re.Match[str], plain: bool) -> Iterator[Stretch]:
+    """What is given as a password, and is no word of the sentence (`password: required`, `password forgotten?`)."""
+    start, value = match.start("v"), match["v"]
+    if match.re is _GIVEN_PASSWORD:
+        if (cut := _CUT.search(value)) is not None:
+            value = value[: cut.start()]
+        value = value if text[start - 1] in "\"'`" else value.rstrip(".,;:")
+        if value.endswith(")") and "(" not in value and "(" in text[max(0, start - 40) : start]:
+            value = value[:-1]
+    told = value.rstrip("?!") if plain else value
+    mixed = bool(re.search("[A-Za-z]", value) and re.search(r"[0-9!@#$%^&*+?~|]", told))
     mixed = mixed or (len(_TURNS.findall(value)) > 3 and sum(map(len, _WORDS.findall(value))) < 0.5 * len(value))
     given = mixed or (value.isdigit() and len(value) > 5)
-    start, end = match.start(), match.start() + len(value)
+    end = start + len(value)
     if given and len(value) > 3 and not _CALLED.match(text, start, end + 1) and not _PLACEHOLDER.match(value):
         yield start - (text[start - 1] == "(" and text[end : end + 1] != ")"), end
 
@@ -353,6 +369,10 @@ def _basic(text: str, place: int) -> Iterator[Stretch]:
 
 def _secret(text: str, place: int, name: str, strong: bool) -> Iterator[Stretch]:
     """What is given as a token or key, and was drawn at random."""
+    fours = _IN_FOURS.match(text, place)
+    if fours is not None and sum(map(str.isdigit, fours[0])) > 1:
+        yield fours.span()
+        return
     match = (_GIVEN_QUOTED if text[place - 1] in "\"'`" else _GIVEN).match(text, place)
     if match is None or _PLACEHOLDER.match(match[0]) or text[match.end() : match.end() + 1] == "(":
         return
@@ -364,6 +384,7 @@ def _secret(text: str, place: int, name: str, strong: bool) -> Iterator[Stretch]
     elif len(value) >= 16:
         plain = not re.search(r"[._:/]", head.rstrip("="))
         right = drawn(head) or (digits and plain and _bits(head) >= 3)
+        right = right or bool(_BASE32.fullmatch(value) and _ONE_TIME.search(text, max(0, place - 40), place))
         right = right or bool(strong and re.search(r"[+/=]", head) and len(head) >= 24 and digits and _bits(head) >= 4)
     else:
         right = strong and digits and len(_TURNS.findall(value)) >= 4 and value.isalnum()

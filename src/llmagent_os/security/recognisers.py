@@ -111,11 +111,18 @@ def _card(value: str, match: re.Match[str]) -> int:
 
 
 def _barred_card(value: str, match: re.Match[str]) -> int:
-    """A card's number whose groups stand further apart: `4111 / 1111 / 1111 / 1111`; in a table a whole one."""
-    digits = _digits(value)
-    if "|" in value and len(digits) < 15:
+    """A card's number whose groups stand further apart: `4111 / 1111 / 1111 / 1111`; in a table a whole one.
+
+    Numbers of four digits in a row are common: with commas it is a card's only where a word says so.
+    """
+    digits, begin = _digits(value), max(0, match.start() - 32)
+    listed = ("," in value or ": " in value) and len(digits) != 15
+    if ("|" in value and len(digits) < 15) or (listed and not _CARD_CUE.search(match.string, begin, match.start())):
         return 0
     return len(value) if _ISSUERS.fullmatch(digits) and luhn(digits) and not _denied(match) else 0
+
+
+_CARD_CUE = re.compile(r"(?i:card|visa|master|amex|credit|debit|(?<![a-z])(?:cc|pan)(?![a-z])|卡)[^\n\d]{0,24}$")
 
 
 _IBAN_LENGTHS: dict[str, str] = dict(
@@ -352,6 +359,16 @@ def _passport(value: str, match: re.Match[str]) -> int:
     return len(value) if len(_digits(value)) >= 5 else 0
 
 
+def _pin(value: str, match: re.Match[str]) -> int:
+    """Four to eight digits, and no number of things."""
+    return 0 if _UNIT.match(match.string, match.end()) else len(value)
+
+
+def _digest(value: str, match: re.Match[str]) -> int:
+    """RFC 7616: what proves that somebody knows a password, beside the nonce that it was made for."""
+    return len(value) if "nonce=" in match.string[max(0, match.start() - 600) : match.end() + 600] else 0
+
+
 def _webhook(value: str, match: re.Match[str]) -> int:
     """What is secret in a webhook's address, which is all that it takes to call it."""
     return len(value) if any(drawn(part) or UUID.fullmatch(part) for part in re.split("[/@=]", value)) else 0
@@ -379,7 +396,7 @@ _SURNAMES = (  # the commonest: nine of ten people in China
     "姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常"
     "汤欧阳康易乔赖文洪施柳樊葛牛庞殷兰岳齐聂颜梅庄章鲁倪左"
 )
-_BORN = "born|date of birth|birth ?da(?:te|y)|dob"
+_BORN = "born|(?<=date of )birth|birth ?da(?:te|y)|dob"
 _CALLED = (
     "[Mm]y name is|[Nn]ame is|[Nn]ame|Mrs?|Miss|Ms|mr|ms|Dr|Prof|Dear|Sincerely|[Rr]egards|Patient|[Aa]ccount holder"
     "|[Cc]ardholder|[Cc]ontact person"
@@ -445,6 +462,7 @@ _NAME = (
 )
 _END = r"(?![0-9A-Za-z]|[-.]\d|@)"
 _WORD = r"(?<![0-9A-Za-z])"
+_NO_PLAIN = r"(?!(?!my|na|m[rs]|re|ca|ac|co|xo)[a-z]{2,15}[ ,\n])"  # most words begin nothing: a quick look
 _EXTENSION = r"(?:[ ,]{0,2}(?:x|#|ext(?:ension)?\.?|转(?:分机)?|分机)[ :.]{0,2}\d{1,6})?"
 
 _APART = r"(?<![0-9A-Za-z+])(?<!\d[-./])(?<![0-9A-Fa-f]-)"
@@ -467,7 +485,11 @@ _COMPANY = (
     rf"[1-9ANYany]{_GAP}[1-9](?:{_GAP}\d){{6}}(?:{_GAP}[0-9A-HJ-NPQRTUWXYa-hj-npqrtuwxy]){{10}}{_END}",
     _uscc,
 )
-_BAR = "(?: ?[/_|-] ?| {2,3})"
+_BAR = "(?: ?[/_|,:-] ?| {2,3})"
+_CODE = (
+    r"(?!(?:19|20)\d\d-\d\d-)(?=[^\s,;]{0,24}\d)"
+    r"(?:\d{4} \d{4}|[0-9A-Za-z]{2,16}(?:-[0-9A-Za-z]{2,12}){1,8}|[0-9A-Za-z]{8,32})"
+)
 _OF_SEED = "|".join(f"(?<={word}[ _-])" for word in ("seed", "secret", "backup", "wallet", "recovery", "mnemonic"))
 _NTH = r"(?:\d{1,2}[.):]? ?)?"  # wallets number the words
 _AREA = r"(?:10|2\d|[3-9]\d\d)"
@@ -501,6 +523,15 @@ _RULES_OF: dict[str, tuple[Any, ...]] = {
     "phrase": ((
         "KEY", rf"(?i:(?:{_OF_SEED})(?:phrase|words)|mnemonic|助记词){_SAYS}"
         rf"(?P<v>(?:{_NTH}[a-z]{{3,8}},?\s{{1,3}}){{11,23}}{_NTH}[a-z]{{3,8}})(?![a-z])"),),
+    "codes": ((
+        "KEY", rf"(?i:(?:recovery|backup)[ _-]?(?:codes?|keys?)|(?:恢复|备用)(?:验证|代)?码){_SAYS}[\[\"'\s*-]{{0,8}}"
+        rf"(?P<v>{_CODE}(?:[\s,;\"'*-]{{1,8}}(?:\d{{1,2}}[.)] )?{_CODE}){{0,20}})(?![0-9A-Za-z])"),),
+    "pin": ((
+        "KEY", r"(?:(?i:(?<![a-z])pin)|(?<=[a-z])Pin)(?![a-zA-Z])"
+        r"(?:(?i:[ _-]?(?:number|no\.?|nr\.?))?[码号]?[\"']?\s{0,2}(?:[:=(]|(?:is|was|ist|est?)\s|[是为])"
+        r"|(?<=PIN)(?= \d{4}\D)| (?i:code)[: ](?=.?\d{4}(?!\d)))"
+        rf"\s{{0,2}}[\"']?(?P<v>\d{{4,8}}){_END}", _pin),),
+    "digest": (("KEY", r"(?i:response=)[\"']?(?P<v>[0-9a-f]{32,128})(?![0-9A-Za-z])", _digest),),
     "plate": ((
         "PLATE", r"(?=.{2,9}?\d).(?i:[A-Z])[·\-. ]{0,2}(?i:[A-HJK]·?[0-9A-HJ-NP-Z]\d{4}|\d{5}[A-HJK]"
         r"|[0-9A-HJ-NP-Z]{4}[0-9A-HJ-NP-Z挂学警港澳领])(?![0-9A-Za-z])"),),
@@ -586,6 +617,19 @@ def _scope(text: str, lower: str, place: int) -> Iterable[Span]:
     return () if re.match(r"[\w.:]", text[max(0, place - 1) : place]) else _hex(text, lower, place)
 
 
+_PGPASS = re.compile(
+    r"[\w.*/@-]{1,120}:(?:\d{2,5}|\*):(?!\d+:)[^:\s]{1,64}:[^:\s]{1,64}:(?P<v>(?:[^\s:\\\"'`]|\\.){3,128})(?![^\s\"'`])"
+)
+
+
+def _pgpass(text: str, lower: str, place: int) -> Iterator[Span]:
+    """The last of the five fields of a line of PostgreSQL's passwords."""
+    before = text[max(0, place - 120) : place]
+    match = _PGPASS.match(text, place - len(before) + max(map(before.rfind, "\n \t\"'`")) + 1)
+    if match:
+        yield Span(*match.span("v"), "KEY")
+
+
 def _terraform(text: str, lower: str, place: int) -> Iterator[Span]:
     match = re.compile(r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{50,80}").match(text, max(0, place - 14))
     if match:
@@ -594,9 +638,11 @@ def _terraform(text: str, lower: str, place: int) -> Iterator[Span]:
 
 _AS_WRITTEN: tuple[tuple[re.Pattern[str], Find], ...] = (
     (_seen("[+(0-9]", rf"{_APART}{_ONES}(?=[+(]{{0,2}}(?:\d[ ().·\-/_|]{{0,3}}){{5}}\d|\d{{1,3}}(?:\.\d{{1,3}}){{3}}"
+                      rf"|\d{{4}}[,:] ?\d{{4,6}}[,:] ?\d{{4}}"
                       rf"|{_HEXES})"
            r"(?!(?:19|20)\d\d[-/.]\d\d?[-/.]\d\d?(?!\d))"), _tried("digit")),
-    (_seen("[A-Za-z]", rf"{_WORD}(?:[A-Za-z]{{2}}\d\d[ .-]?[0-9A-Za-z]{{2}}|[ANYany][ -]?[1-9](?:[ -]?\d){{6}}"
+    (_seen("[A-Za-z]", rf"{_WORD}{_NO_PLAIN}"
+           r"(?:[A-Za-z]{2}\d\d[ .-]?[0-9A-Za-z]{2}|[ANYany][ -]?[1-9](?:[ -]?\d){6}"
            rf"|(?<![\w.]){_NO_REST}(?<![0-9A-Fa-f]-)(?=[A-Fa-f])(?:{_HEXES})|{ISSUED_SEEN}"
            rf"|(?<![\w-])[\w-]{{16}}|(?=[MmNnDPSRAaCc])(?:{_CALLED})[.,:\s])"), _worded),
     (_seen("[0-9]", r"(?<![\w-])[\w-]{16}"), _formed), (_seen("[${]", HASHED_SEEN), _hashed),
@@ -609,10 +655,10 @@ _AS_WRITTEN_IN_CHINESE: tuple[tuple[re.Pattern[str], Find], ...] = (
 _BY_WORD: tuple[tuple[str, Find], ...] = (
     ("@", _mail), ("-----begin ", _tried("pem")), ("://", _tried("url")), ("::", _scope), (".atlasv1.", _terraform),
     ("hook", _tried("hook")), *((word, _tried("phrase")) for word in ("phrase", "words", "mnemonic", "助记词")),
-    ("passport", _tried("passport")),
-    ("护照", _tried("passport")), *((word, _tried("born")) for word in ("born", "date of birth", "birth date",
-                                                                      "birthday", "birthdate", "dob", "出生", "生日",
-                                                                      "生于")),
+    *((word, _tried("passport")) for word in ("passport", "护照")),
+    *((word, _tried("born")) for word in ("born", "birth", "dob", "出生", "生日", "生于")),
+    *((word, _tried("codes")) for word in ("recovery", "backup", "恢复", "备用")),
+    ("pin", _tried("pin")), ("response=", _tried("digest")), *((word, _pgpass) for word in (":5432:", ":*:")),
     *((word, _said) for word in FIELDS),
 )  # fmt: skip
 _ALWAYS = frozenset({_mail, _said, _worded})
