@@ -94,6 +94,9 @@ def test_few_rows_are_said_by_the_check_as_well(shell: Shell, rows: Path) -> Non
 
 def test_what_is_wrong_is_said_before_anything_is_done(shell: Shell, rows: Path, tmp_path: Path) -> None:
     assert "240 rows: 2 labels" in shell.ok("tune", str(rows), "--check")
+    (tmp_path / "test.csv").write_text("\n".join(rows.read_text().splitlines()[:3]))
+    done = shell.run("tune", str(rows), "--check", "--against", str(tmp_path / "test.csv"))
+    assert done.returncode == 1 and "2 rows say what a row does that is to measure: rows.csv:2 (" in done.stdout
     rows.write_text(rows.read_text() + "only one\n")
     assert "rows.csv:242 has not 2 columns" in shell.fails("tune", str(rows), "--agent", "critic")
     rows.write_text("text,label\n")

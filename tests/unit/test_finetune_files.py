@@ -1,5 +1,6 @@
 """Rows from files, and what is wrong with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from llmagent_os.core.errors import InvalidRequest, NotFound
 from llmagent_os.finetune.check import check
 from llmagent_os.finetune.read import read
 from llmagent_os.finetune.rows import rows_of
+from tests.unit.test_ladder import opinions
 
 DIALOGUE = """User: When are you open?
 Assistant: From nine to five.
@@ -76,7 +78,38 @@ def test_contradictions_and_rare_labels_are_told() -> None:
     rows += [{"input": long, "output": "often"}, {"input": f"{long} sir", "output": "rare"}]
     rows += [{"input": "case 3 about thing 21", "output": "rare"}]
     found = check(rows_of(rows))
-    assert (found.rows, found.contradictions, found.labels) == (203, 2, {"often": 201, "rare": 2})
+    assert (found.rows, found.labels) == (203, {"often": 201, "rare": 2})
+    assert [(each.what, len(each.rows)) for each in found.found] == [("pairs of rows contradict each other", 2)]
     said = " ".join(found.troubles)
     assert "row 4 (often) and row 203 (rare)" in said and "row 201 (often) and row 202 (rare)" in said
     assert "fewer than 10 rows: rare" in said and "'often' has 201 rows" in said
+
+
+def test_doubles_and_leaks_are_named_by_where_they_stand() -> None:
+    long = "the parcel for the house at the corner of the long street has not come in the last three weeks at all"
+    rows = [{"input": f"{word} {n}", "output": word} for word in ("one", "two") for n in range(30)]
+    rows += [
+        {"input": "one 3", "output": "one"},
+        {"input": long, "output": "one"},
+        {"input": f"{long} sir", "output": "one"},
+    ]
+    measuring = rows_of([{"input": f"{long} madam", "output": "two"}, {"input": "two 7", "output": "two"}], "test")
+    found = {each.what: each for each in check(rows_of(rows), measuring).found}
+    assert found["rows say the same as another"].rows == (("row 61 (one)", "row 4 (one)"),)
+    assert found["rows say nearly the same as another"].rows == (("row 63 (one)", "row 62 (one)"),)
+    leaks = found["rows say what a row does that is to measure"]
+    assert ("row 62 (one)", "test 1 (two)") in leaks.rows and ("row 38 (two)", "test 2 (two)") in leaks.rows
+    assert len(leaks.rows) == 3 and leaks.trouble
+
+
+def test_labels_that_were_changed_are_doubted_and_others_hardly() -> None:
+    rows = opinions(600)
+    wrong = {id(row) for row in rows[::25]}
+    changed = [
+        replace(row, output="bad" if row.output == "good" else "good") if id(row) in wrong else row for row in rows
+    ]
+    (doubts,) = (each for each in check(changed, doubts=True).found if "speak against" in each.what)
+    planted = {changed[n].origin for n in range(0, 600, 25)}
+    told = {one.split(" (")[0] for one, _ in doubts.rows}
+    assert len(planted & told) >= 18 and len(told - planted) <= 6 and not doubts.trouble
+    assert {one.split(" (")[0] for one, _ in doubts.rows[:10]} <= planted

@@ -21,14 +21,14 @@ STRENGTHS = (1.0, 10.0, 100.0)
 """Inverse strengths of the regularisation that are tried."""
 
 
-def fit(train: Sequence[Row], held: Sequence[Row]) -> Labeller:
+def fit(train: Sequence[Row], held: Sequence[Row], strengths: Sequence[float] = STRENGTHS) -> Labeller:
     """The logistic regression that labels most of the held-out rows right, of several strengths."""
     labels = sorted({row.output for row in train})
     rare = _rare(train)
     matrix = _Matrix([weighed(row.text, rare) for row in train], rare)
     wanted = numpy.array([labels.index(row.output) for row in train])
     found = []
-    for strength in STRENGTHS:
+    for strength in strengths:
         weights, bias = _regression(matrix, wanted, len(labels), strength)
         values = zip(rare.items(), weights.round(5).tolist(), strict=True)
         made = Labeller(labels, bias.round(5).tolist(), {gram: [round(idf, 5), *each] for (gram, idf), each in values})

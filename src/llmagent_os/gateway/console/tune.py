@@ -45,6 +45,7 @@ def tune(
     of: Annotated[int | None, typer.Option(metavar="PID", help="Go on with a tuning that was begun.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Begin it, and print its process alone.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with the rows.")] = False,
+    against: Annotated[Path | None, typer.Option(help="Rows to measure by, that none may say again.")] = None,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
@@ -57,8 +58,8 @@ def tune(
     if (file is None) == (of is None):
         raise InvalidRequest("give a FILE of rows to begin, or --of PID to go on", parameter="file")
     if file is not None:
-        rows = _module("read").read(file)
-        checked = _module("check").check(rows)
+        rows, measuring = _module("read").read(file), _module("read").read(against) if against else ()
+        checked = _module("check").check(rows, measuring, doubts=check)
         if check:
             emit(checked.data()) if as_json else print("\n".join(map(visible, checked.told())))
             raise typer.Exit(1 if checked.troubles else 0)
