@@ -50,7 +50,8 @@ def test_one_command_from_rows_to_an_agent_and_one_back(shell: Shell, rows: Path
     assert done["chosen"] == "linear" and done["score"] >= 0.9 and done["asked"] >= 30 and done["version"] == 1
     assert done["back"] == "llmagent-os agents delete critic"
     assert shell.ok("run", "critic", "it was a lovely day in the garden").strip() == "good"
-    assert "precision" in page.read_text()
+    assert "precision" in page.read_text() and "with mistakes of typing" in page.read_text()
+    assert done["typos"][0] == pytest.approx(done["score"]) and done["typos"][1] <= done["typos"][0]
     agent = json.loads(shell.ok("agents", "show", "critic", "--json"))
     assert agent["spec"]["model"].startswith("critic-")
     shell.ok("agents", "configure", "critic", "model=robot")

@@ -128,6 +128,9 @@ def test_from_rows_to_a_model_that_is_served_without_any_model(tmp_path: Path) -
     assert made.found.chosen == "linear" and made.folder is not None and made.before is None
     with LLM.from_pretrained(str(made.folder)) as llm:
         answers = [llm.generate(row.text) for row in made.test]
+        right = sum(each.text == row.output for each, row in zip(answers, made.test, strict=True))
+        assert made.typos is not None and made.typos[0] == pytest.approx(right / len(made.test))
+        assert 0.5 < made.typos[1] < made.typos[0]
         assert sum(each.text == row.output for each, row in zip(answers, made.test, strict=True)) >= 40
         assert sum(each.score for each in answers[0].alternatives) == pytest.approx(1)
         assert llm.generate("a lovely day", choices=["bad"]).text == "bad"

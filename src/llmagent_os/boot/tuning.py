@@ -86,7 +86,7 @@ def work(asked: dict[str, Any], folder: Path, halt: threading.Event) -> dict[str
         "task": asdict(made.task), "fields": made.fields, "folder": str(made.folder) if made.folder else None,
         "test": [row.data() for row in made.test], "before": made.before, "found": asdict(made.found),
         "curves": [{"curve": each.curve, "ended": each.ended} for each in made.curves], "rows": len(asked["rows"]),
-        "agent": asked["agent"], "model": model,
+        "agent": asked["agent"], "model": model, "typos": made.typos,
     }  # fmt: skip
 
 

@@ -18,10 +18,13 @@ from .ladder import Climb, Judged, Notes, climb, score
 from .rows import Row, rows_of
 from .rungs import EncoderRung, Encoders, LinearRung, LoraRung, PromptRung, Rung, Task, task_of
 from .split import split
+from .typos import mistyped
 
 HELD = 0.3  # of the rows: half to choose by, half to say how good it is
 NAMES = ("prompt", "linear", "examples", "encoder", "lora")
 """The rungs, from cheap to dear."""
+QUICK = ("linear", "encoder")
+"""Those that answer at once."""
 ASKED = 100  # rows that the model is asked as it comes, and what was chosen
 
 
@@ -29,7 +32,8 @@ ASKED = 100  # rows that the model is asked as it comes, and what was chosen
 class Made:
     """What was chosen: the `folder` it is kept in (none for a prompt), and the `fields` of an agent that has it.
 
-    `before` is the model's score as it comes, on `test` rows that nothing was learned or chosen by.
+    `before` is the model's score as it comes, on `test` rows that nothing was learned or chosen by; `typos` what was
+    chosen has on them as they are, and with mistakes of typing: of what answers at once alone.
     """
 
     task: Task
@@ -39,6 +43,7 @@ class Made:
     test: list[Row]
     before: float | None
     curves: list[Any]
+    typos: tuple[float, float] | None = None
 
 
 def make(
@@ -79,7 +84,8 @@ def make(
         fresh = Path(work, "kept")
         fields = best.keep(fresh, {"task": list(task.labels), "rows": len(rows), "score": found.why})
         folder = _kept(fresh, kept) if fresh.is_dir() else None
-        return Made(task, found, fields, folder, test[:ASKED], before, lora.progress)
+        typos = _typos(best, task, test[:ASKED], told, notes) if best.name in QUICK else None
+        return Made(task, found, fields, folder, test[:ASKED], before, lora.progress, typos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,21 @@ def remade(data: Mapping[str, Any]) -> Made:
     climbed = Climb(task, [Judged(**each) for each in found["tried"]], found["chosen"], found["why"], found["seconds"])
     folder = Path(data["folder"]) if data["folder"] else None
     curves = [_Curve(**each) for each in data["curves"]]
-    return Made(task, climbed, data["fields"], folder, rows_of(data["test"]), data["before"], curves)
+    typos = tuple(data["typos"]) if data["typos"] else None
+    return Made(task, climbed, data["fields"], folder, rows_of(data["test"]), data["before"], curves, typos)
+
+
+def _typos(
+    best: Rung, task: Task, test: Sequence[Row], told: Callable[[str], None], notes: Notes
+) -> tuple[float, float]:  # fmt: skip
+    """The mean scores of rows as they are, and as somebody in a hurry would have typed them."""
+    told(f"{len(test)} rows are asked with mistakes of typing")
+    sums = [0.0, 0.0]
+    for row in test:
+        notes.step()
+        for n, each in enumerate((row, mistyped(row))):
+            sums[n] += score(task, row.output, best.answer(each)) / len(test)
+    return sums[0], sums[1]
 
 
 def _before(model: Any, task: Task, test: Sequence[Row], told: Callable[[str], None], notes: Notes) -> float:

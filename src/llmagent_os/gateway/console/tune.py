@@ -118,9 +118,17 @@ def _ended(result: dict[str, Any], made: Any, report: Path | None, as_json: bool
         "rows": result["rows"], "held out to measure": len(made.test), "the model as it comes": _shown(made.before),
         "the agent": f"{done['score']:.3f}", "version": done["version"], "minutes": f"{made.found.seconds / 60:.1f}",
     }  # fmt: skip
+    if made.typos is not None:
+        facts["with mistakes of typing (without)"] = "{1:.3f} ({0:.3f})".format(*made.typos)
     text = _module("report").page(f"Tuning of {agent}", facts, made.found, done.pop("pairs"), made.curves)
     page.write_text(text, encoding="utf-8")
-    done |= {"chosen": made.found.chosen, "why": made.found.why, "before": made.before, "report": str(page)}
+    done |= {
+        "chosen": made.found.chosen,
+        "why": made.found.why,
+        "before": made.before,
+        "report": str(page),
+        "typos": made.typos,
+    }
     if as_json:
         emit(done)
         return
