@@ -6,12 +6,12 @@ from pathlib import Path
 
 PACKAGE = Path("src/llmagent_os")
 ROOMS = {
-    "kernel": 1_800, "sched": 1_700, "llm": 5_460, "tools": 4_200, "security": 4_825, "gateway": 10_860, "flow": 1_785,
+    "kernel": 1_800, "sched": 1_700, "llm": 5_460, "tools": 4_200, "security": 4_825, "gateway": 10_920, "flow": 1_785,
     "triggers": 450, "planner": 500, "teamwork": 560,
-    "knowledge": 4_370, "finetune": 3_000, "personalization": 1_400, "hub": 1_500,
+    "knowledge": 4_440, "finetune": 3_000, "personalization": 1_400, "hub": 1_500,
 }  # fmt: skip
 """Lines of code, at most; a room that needs more says why on its decision page."""
-BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 49_200}
+BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 49_420}
 _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
 
 

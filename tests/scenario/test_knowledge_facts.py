@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 from llmagent_os.core.records import Question
 from tests.scenario.test_knowledge import EVIL, Bank, put
 from tests.stand_ins.gateway import Gate, gate
@@ -67,6 +69,35 @@ async def test_facts_rules_proofs_and_pictures_over_rest(tmp_path: Path) -> None
         assert (await api.post("/v1/knowledge/infer", {"question": "clash(", "about": "x"}))[0] == 400
         await api.ask("DELETE", "/v1/knowledge/documents?source=plan.md&shared=true")
         assert (await api.get("/v1/knowledge/facts"))[1]["facts"] == []
+
+
+async def test_rdf_comes_in_goes_out_and_is_asked_in_sparql(tmp_path: Path) -> None:
+    pytest.importorskip("pyoxigraph")
+    shell, base = Shell(tmp_path, "[]"), "http://example.org/"
+    (tmp_path / "a.ttl").write_text(f"@prefix : <{base}> . :gala :room :Hall ; :seats 40 . :年会 :room :Hall .")
+    async with gate(shell.data) as api:
+        run = partial(asyncio.to_thread, shell.run)
+        load = "knowledge", "facts", "load", str(tmp_path / "a.ttl"), "--base", base
+        assert "3 new" in (await run(*load)).stderr
+        _, told = await api.get("/v1/knowledge/facts?predicate=seats")
+        assert [(each["subject"], each["object"]) for each in told["facts"]] == [("gala", 40)]
+        assert told["facts"][0]["origins"] == [f"document {tmp_path / 'a.ttl'}"]
+        asked = await run("knowledge", "sparql", "SELECT ?w WHERE { ?w :room :Hall } ORDER BY ?w", "--base", base)
+        assert asked.stdout.split() == ["w", "gala", "年会"]
+        assert (await run("knowledge", "sparql", "ASK { :gala :seats 41 }", "--base", base)).stdout == "no\n"
+        out = (await run("knowledge", "facts", "export", "--base", base, "--format", "nt")).stdout
+        assert f"<{base}年会> <{base}room> <{base}Hall> ." in out.splitlines()
+        assert "there are: ttl, nt" in (await run("knowledge", "facts", "export", "--format", "doc")).stderr
+        _, made = await api.post("/v1/keys", {"principal": "bob", "scopes": ["chat"]})
+        await state(api, ("secret", "room", "Hall"), shared=False)
+        body = {
+            "json": {"query": "SELECT ?w WHERE { ?w ?p ?o }"},
+            "headers": {"Authorization": f"Bearer {made['key']}"},
+        }
+        status, seen = await api.ask("POST", "/v1/knowledge/sparql", **body)
+        assert status == 200 and ["secret"] not in seen["rows"] and len(seen["rows"]) == 3
+        status, told = await api.post("/v1/knowledge/sparql", {"query": "DROP ALL"})
+        assert status == 400 and "the question" in told["error"]["message"]
 
 
 async def test_facts_and_rules_are_whose_they_are(tmp_path: Path) -> None:

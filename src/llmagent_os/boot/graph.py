@@ -9,6 +9,7 @@ from typing import Any
 from ..core.errors import InvalidRequest
 from ..core.records import Call, GenerateRequest, Generation, Json
 from ..kernel.kernel import Kernel
+from ..knowledge import triples
 from ..knowledge.base import Knowledge
 from ..knowledge.extraction import by_model, by_patterns
 from ..knowledge.facts import FactBase
@@ -25,6 +26,9 @@ def fact_acts(knowledge: Knowledge, facts: FactBase, kernel: Kernel) -> dict[str
 
     async def add(call: Call, by: Caller) -> Json:
         place, args, origins = meant(call, by), call.args, _origins(call)
+        if args.get("data") is not None and triples.suffix(args["name"]):
+            about = args["name"], args["source"], args["base"]
+            return await triples.load(facts, place, args["data"].value, *about, origins)
         if args.get("data") is not None:
             rows = await table(args["data"].value, args["name"], (call.tenant, call.principal))
             said = [replace(each, origins=origins) for each in mapped(rows, _mapping(args["mapping"]))]

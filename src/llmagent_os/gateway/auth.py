@@ -46,6 +46,7 @@ _HELD = {
     "GET /v1/knowledge/facts, POST /v1/knowledge/facts, PUT /v1/knowledge/facts, DELETE /v1/knowledge/facts, "
     "GET /v1/knowledge/names, POST /v1/knowledge/names, DELETE /v1/knowledge/names, "
     "GET /v1/knowledge/rules, PUT /v1/knowledge/rules, DELETE /v1/knowledge/rules, "
+    "POST /v1/knowledge/sparql, GET /v1/knowledge/export, "
     "POST /v1/knowledge/infer, GET /v1/knowledge/explain, GET /v1/knowledge/graph, POST /v1/knowledge/extract, "
     "GET /v1/agents/{name}/sessions, GET /v1/agents/{name}/sessions/{session}, "
     "GET /v1/agents/{name}/files, GET /v1/agents/{name}/files/{path:path}, PUT /v1/agents/{name}/files/{path:path}",

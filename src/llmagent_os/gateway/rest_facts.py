@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from ..core.errors import InvalidRequest, NotFound
 from ..core.records import Hidden
+from ..knowledge import triples
 from ..knowledge.rules import graph, svg
-from .desk import Here
+from ..knowledge.triples import BASE, FORMATS
+from .desk import Desk, Here
 from .rest_files import BYTES, sent
 from .rest_knowledge import Whose, seen
 from .routes import Route
@@ -46,8 +48,9 @@ class Table(Whose):
     source: str = Field(min_length=1, description="the name by which it is replaced and removed")
     name: str = Field("", description="its file's name, whose ending says how it is read; the source without")
     mapping: str = Field(
-        description='JSON like {"subject": "{name}", "facts": {"born in": "{city}"}}: columns in braces'
+        "null", description='JSON like {"subject": "{name}", "facts": {"born in": "{city}"}}: columns in braces'
     )
+    base: str = Field(BASE, description="what stands before names in a file of RDF, which needs no mapping")
     trusted: bool = False
 
 
@@ -118,6 +121,26 @@ class Near(BaseModel):
     svg: bool = Field(False, description="as an SVG image too")
 
 
+class Based(BaseModel):
+    """Which facts are seen as RDF, and as what."""
+
+    agent: str | None = Field(None, description="what this agent looks into; all there is without")
+    base: str = Field(BASE, description="what stands before a name in its IRI")
+
+
+class Sparql(Based):
+    """A question in SPARQL."""
+
+    query: str = Field(max_length=100_000, description="SELECT, ASK, CONSTRUCT or DESCRIBE; the prefix : is the base")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class Exported(Based):
+    """A file that facts are written to."""
+
+    format: str = Field("ttl", description=", ".join(FORMATS))
+
+
 class Reading(Whose):
     """Documents that facts are read in."""
 
@@ -146,6 +169,8 @@ class Facts:
         router.post(f"{at}/infer")(self.infer)
         router.get(f"{at}/explain")(self.explain)
         router.get(f"{at}/graph")(self.graph)
+        router.post(f"{at}/sparql")(self.sparql)
+        router.get(f"{at}/export", response_class=Response)(self.export)
         router.post(f"{at}/extract")(self.extract)
         return router
 
@@ -160,7 +185,9 @@ class Facts:
         return done
 
     async def load(self, here: Here, query: Annotated[Table, Query()], request: Request) -> dict[str, Any]:
-        """Have the facts of a source be the rows of the table that is the body; what is not there any more ends now."""
+        """Have the facts of a source be the rows of the table, or the triples, that are the body; what is not there any
+        more ends now.
+        """
         try:
             mapping = json.loads(query.mapping)
         except ValueError as error:
@@ -235,7 +262,23 @@ class Facts:
         nodes = list(dict.fromkeys(end for subject, _, thing in found for end in (subject, thing)))
         return {"nodes": nodes, "edges": edges} | ({"svg": graph(found, query.about)} if query.svg else {})
 
+    async def sparql(self, here: Here, asked: Sparql) -> dict[str, Any]:
+        """Answer a question in SPARQL from the facts that hold now, which it changes nothing of."""
+        places = seen(here, asked.agent)
+        return await triples.ask(here.system.told, places, _whose(here), asked.query, asked.base, asked.limit)
+
+    async def export(self, here: Here, query: Annotated[Exported, Query()]) -> Response:
+        """The facts that hold now as a file of RDF."""
+        places = seen(here, query.agent)
+        made = await triples.write(here.system.told, places, _whose(here), query.format, query.base)
+        return Response(made, media_type="application/octet-stream")
+
     async def extract(self, here: Here, body: Reading) -> dict[str, Any]:
         """Read facts in documents: by the declared patterns, or by a model as work that has time, within `calls`."""
         done: dict[str, Any] = await here.sys.act("knowledge.extract", **body.model_dump())
         return done
+
+
+def _whose(here: Desk) -> tuple[str, str]:
+    """For whom work is done."""
+    return here.caller.tenant, here.caller.principal

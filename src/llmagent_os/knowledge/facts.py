@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from ..core import codec
@@ -20,10 +21,10 @@ from ..core.errors import InvalidRequest, NotFound
 from ..core.ports import Reads, Store
 from ..core.records import Json, Place
 from .base import Knowledge, Known, named
-from .reasoning import Answered, Found, State, program_of
+from .reasoning import Answered, Found, State, functional, program_of
 from .rows import Statement as Written
 from .rows import line
-from .rules import Entities, Proof, Statement
+from .rules import Entities, Program, Proof, Statement, holding
 from .rules.compiled import LARGEST
 from .rules.syntax import Value
 from .sentences import Claim, patterns
@@ -123,6 +124,23 @@ class FactBase:
         found = self._found("fact.list", _ids(places), *about)
         holds = await self._aside(self._holds, self._kept(places), [each.number for each, _ in found])
         return [_told(each, places[where]) | {"holds": each.number in holds} for each, where in found]
+
+    async def held(self, places: Iterable[int], most: int) -> list[tuple[str, str, Value, str]]:
+        """The facts that hold now, by the names that stand for things: (subject, predicate, object, source).
+
+        Raises InvalidRequest where there are more than `most` with those that do not.
+        """
+        return await self._aside(self._held, (_Kept(), self._keys(places)), most)
+
+    def _held(self, kept: _Kept, key: tuple[int, ...], most: int) -> list[tuple[str, str, Value, str]]:
+        ids = _ids(key)
+        program, same = self._rules(ids)
+        said = [each for each, _ in map(_statement, islice(self._reads.read("fact.all", ids), most + 1))]
+        if len(said) > most:
+            raise InvalidRequest(f"there are more than {most} facts: say of which agent", parameter="agent")
+        return [(same.name(each.subject), each.predicate,
+                 same.name(each.object) if isinstance(each.object, str) else each.object, str(each.source))
+                for each in holding(said, time.time(), functional(program))]  # fmt: skip
 
     def _holds(self, kept: _Kept, key: tuple[int, ...], numbers: Sequence[int]) -> set[int]:
         state = self._state(kept, key)
@@ -267,12 +285,16 @@ class FactBase:
         return state
 
     def _made(self, key: tuple[int, ...], now: float) -> State:
-        ids, reads = _ids(key), self._reads
-        same = Entities({number: (kept, other) for number, kept, other, *_ in reads.read("same.all", ids)})
-        texts = [(name, text) for name, text, *_ in reads.read("rules.all", ids)]
-        state = State(program_of(texts), same, now)
-        state.change(now, (each for each, _ in map(_statement, reads.read("fact.all", ids))))
+        ids = _ids(key)
+        state = State(*self._rules(ids), now)
+        state.change(now, (each for each, _ in map(_statement, self._reads.read("fact.all", ids))))
         return state
+
+    def _rules(self, ids: str) -> tuple[Program, Entities]:
+        """The rules of some places, and what is the same there."""
+        same = {number: (kept, other) for number, kept, other, *_ in self._reads.read("same.all", ids)}
+        texts = [(name, text) for name, text, *_ in self._reads.read("rules.all", ids)]
+        return program_of(texts), Entities(same)
 
     # -- whose it is
 

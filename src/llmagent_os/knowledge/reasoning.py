@@ -99,12 +99,17 @@ def program_of(texts: Iterable[tuple[str, str]]) -> Program:
     return Program.of([rule for name, text in texts for rule in rules(text, name)])
 
 
+def functional(program: Program) -> set[str]:
+    """The predicates of which a subject has one object at a time."""
+    return {str(row[0]) for name, row, _ in program.facts if name == "functional" and len(row) == 1}
+
+
 class State:
     """The facts of some places, by the names that stand for things, in a Reasoner. Not for several threads at once."""
 
     def __init__(self, program: Program, entities: Entities, now: float, limits: Limits = LIMITS) -> None:
         self.program, self.now = program, now
-        self.single = {str(row[0]) for name, row, _ in program.facts if name == "functional" and len(row) == 1}
+        self.single = functional(program)
         self.patterns: list[Pattern] = patterns(program)
         self.reasoner = Reasoner(program, limits)
         self.known = 0

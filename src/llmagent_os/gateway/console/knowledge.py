@@ -16,7 +16,7 @@ from ...core.visible import visible
 from ..client import Client, NotRunning
 from .options import AsJson, Data, ask, examples, group
 from .output import emit, emitted, moment, say, short, show, table
-from .reasoning import Agent, Mine, explain, extract, facts, graph, infer, rules
+from .reasoning import Agent, Mine, explain, extract, facts, graph, infer, rules, sparql
 
 app, knowledge = group("knowledge", "Add, search and remove what agents know.")
 knowledge.add_typer(facts, name="facts")
@@ -26,6 +26,7 @@ knowledge.command(
 )(infer)
 knowledge.command(epilog=examples('knowledge explain \'room("budget meeting", "Room 2")\''))(explain)
 knowledge.command(epilog=examples("knowledge graph 'budget meeting' --svg > graph.svg"))(graph)
+knowledge.command(epilog=examples("knowledge sparql 'SELECT ?who WHERE { ?who :room :Room%202 }'"))(sparql)
 knowledge.command(epilog=examples("knowledge extract", "knowledge extract --model default --calls 50"))(extract)
 
 PAGE = 1000  # documents that are asked for at once

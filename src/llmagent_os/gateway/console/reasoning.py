@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from ...core.errors import InvalidRequest, NotFound
 from ...core.visible import visible
+from ...knowledge.triples import BASE
 from ..client import Client
 from .options import AsJson, Data, ask, commands, examples, text_of
 from .output import emit, emitted, moment, say, short, show, table
@@ -21,7 +23,9 @@ Agent = Annotated[str | None, typer.Option(metavar="AGENT", help="An agent's alo
 Mine = Annotated[bool, typer.Option("--mine", help="Yours alone; everybody's without it.")]
 Svg = Annotated[bool, typer.Option("--svg", help="As an SVG image, on standard output.")]
 At = Annotated[str | None, typer.Option(metavar="TIME", help="As it was or will be at a time, like 2026-03-01.")]
+Base = Annotated[str, typer.Option(metavar="IRI", help="What stands before a name in its IRI.")]
 FACTS = "/v1/knowledge/facts"
+MAPPED = 'JSON like {"subject": "{name}", "facts": {"born in": "{city}"}}: of a table.'
 
 facts = commands(no_args_is_help=True, help="Add, list and remove facts; say which names are the same thing.")
 rules = commands(no_args_is_help=True, help="Add, list and remove files of rules.")
@@ -53,21 +57,64 @@ def add(
     say(f"fact {done['numbers'][0]}")
 
 
-@facts.command(epilog=examples("knowledge facts load people.csv --map people.map.json"))
+@facts.command(epilog=examples("knowledge facts load people.csv --map people.map.json",
+                               "knowledge facts load people.ttl --base http://example.org/"))  # fmt: skip
 def load(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, JSON with a list of records, JSONL.")],
-    map: Annotated[Path, typer.Option("--map", metavar="FILE", exists=True, dir_okay=False,
-                                      help='JSON like {"subject": "{name}", "facts": {"born in": "{city}"}}.')],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, JSON (list of records), JSONL, RDF.")],
+    map: Annotated[Path | None, typer.Option("--map", metavar="FILE", exists=True, dir_okay=False, help=MAPPED)] = None,
+    base: Base = BASE,
     trusted: Annotated[bool, typer.Option("--trusted", help="Its words may direct an agent, as your own do.")] = False,
     agent: Agent = None,
     mine: Mine = False,
     data: Data = None,
 ) -> None:  # fmt: skip
-    """Have the rows of a table be facts, each with its row. Told again: what is new begins, what is gone ends now."""
-    about = {"source": os.path.abspath(file), "mapping": text_of(map), "trusted": trusted, **whose(agent, mine)}
+    """Have the rows of a table be facts, each with its row. Told again: what is new begins, what is gone ends now.
+
+    A file of RDF (.ttl, .nt, .nq, .trig, .jsonld, .rdf; the extra `graph`) needs no --map: each triple is a fact."""
+    about = {"source": os.path.abspath(file), "trusted": trusted, "base": base, **whose(agent, mine)}
+    about |= {"mapping": text_of(map)} if map else {}
     content = file.read_bytes()
     done = ask(data, lambda client: client.put(FACTS, content, **about))
     say(f"{done['added']} new, {done['same']} as they were, {done['ended']} ended{_disputed(done)}")
+    if done.get("left_out"):
+        say(f"{done['left_out']} triples were left out: empty, longer than 1,000 characters, or about a triple")
+
+
+@facts.command(epilog=examples("knowledge facts export > facts.ttl", "knowledge facts export --format jsonld"))
+def export(
+    format: Annotated[str, typer.Option(help="ttl, nt, nq, trig, jsonld or rdf.")] = "ttl",
+    base: Base = BASE,
+    agent: Agent = None,
+    data: Data = None,
+) -> None:
+    """Write the facts that hold now as RDF, by the extra `graph`."""
+    query = {"format": format, "base": base, **_of(agent)}
+    sys.stdout.buffer.write(ask(data, lambda client: client.read("/v1/knowledge/export", **query)))
+
+
+def sparql(
+    query: Annotated[str, typer.Argument(help="SELECT, ASK, CONSTRUCT or DESCRIBE.")],
+    base: Base = BASE,
+    agent: Agent = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 100,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Ask the facts that hold now in SPARQL, by the extra `graph`.
+
+    Names are IRIs below the base, which the empty prefix stands for: `:Ann`. GRAPH is the source of a fact."""
+    body = {"query": query, "base": base, "agent": agent, "limit": limit}
+    found = ask(data, lambda client: client.post("/v1/knowledge/sparql", body))
+    if as_json:
+        emit(found)
+    elif "answer" in found:
+        print("yes" if found["answer"] else "no")
+    else:
+        rows = found["rows"] if "rows" in found else [[*each.values()] for each in found["facts"]]
+        heads = found.get("variables", ("subject", "predicate", "object"))
+        show(table(heads, (tuple(None if each is None else visible(str(each)) for each in row) for row in rows)))
+        if found["more"]:
+            say(f"there are more than {limit}: --limit")
 
 
 @facts.command("list", epilog=examples("knowledge facts list --about 'budget meeting'"))
