@@ -68,7 +68,10 @@ async def test_a_job_is_held_taken_up_after_a_stop_and_done(tmp_path: Path, mode
 
 
 @pytest.mark.timeout(120)
-async def test_its_budget_ends_it_and_the_program_at_work(tmp_path: Path, models_folder: Path) -> None:
+async def test_its_budget_ends_it_and_the_program_at_work_and_nothing_is_left(
+    tmp_path: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagent_os.finetune.job.TIDIED", 0.2)
     async with gate(tmp_path / "data") as api:
         body = {"program": "tune", "args": {**ASKED, "rows": [row.data() for row in opinions(5000)]}}
         status, found = await api.post("/v1/processes", {**body, "budget": {"seconds": 1}})
@@ -78,6 +81,8 @@ async def test_its_budget_ends_it_and_the_program_at_work(tmp_path: Path, models
         done = await ended(api, found["pid"])
         assert done["status"] == "stopped" and "not answered within" in done["reason"]
         assert not workers(tmp_path / "data")
+        while list((tmp_path / "data" / "tuning").iterdir()):  # rows of people stand in it
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("args", [None, {}, {"rows": []}, {"rows": ["x"]}, {"rows": [{"input": "a"}], "minutes": 0}])

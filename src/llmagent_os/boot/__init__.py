@@ -235,6 +235,7 @@ async def boot(config: Config, plugins: Sequence[object] = ()) -> System:
         kernel.worker("metrics", metrics.reader.run())
         kernel.worker("anomalies", FeedReader(kernel.feed, statistics.take).run())
         kernel.worker("sandbox", sandbox.serve())
+        kernel.worker("tunings", services.jobs.tidied())
         if audit is not None:
             kernel.worker("audit", audit.run(kernel.feed))
             kernel.checks["audit"] = audit.trouble

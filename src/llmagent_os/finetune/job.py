@@ -34,6 +34,7 @@ PROGRAM = "tune"
 WORKER = "llmagent_os.boot.tuning"
 LONGEST = 30 * 86400.0  # seconds
 LOOKED = 0.5  # seconds between two looks at whether the process is paused
+TIDIED = 60.0  # seconds between two looks at what ended jobs have left
 GRACE = 20.0  # seconds to write a checkpoint in
 STOPPED = 75  # the exit code of a worker that was stopped and can go on
 GIVEN: Mapping[str, tuple[Any, tuple[type, ...]]] = {
@@ -72,7 +73,6 @@ class Jobs:
         asked = checked(process.args)
         if asked["model"] != "none":
             asked["model"] = self._kernel().engines.resolve(asked["model"])
-        await asyncio.to_thread(self._tidy)
         folder = self._folder / str(process.pid)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "job.json", codec.dumps(asked))
@@ -85,12 +85,14 @@ class Jobs:
         call.after.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         return made
 
-    def _tidy(self) -> None:
-        """Remove what jobs have left that were ended: rows of people stand in it."""
-        for each in self._folder.glob("*"):
-            process = self._kernel().table.find(int(each.name)) if each.name.isdecimal() else None
-            if process is None or process.life.ended:
-                shutil.rmtree(each, ignore_errors=True)
+    async def tidied(self) -> None:
+        """Remove, for as long as the system runs, what jobs have left that were ended: rows of people stand in it."""
+        while True:
+            for each in self._folder.glob("*"):
+                process = self._kernel().table.find(int(each.name)) if each.name.isdecimal() else None
+                if process is None or process.life.ended:
+                    await asyncio.to_thread(shutil.rmtree, each, ignore_errors=True)
+            await asyncio.sleep(TIDIED)
 
     async def _worked(self, folder: Path, process: Process) -> int:
         """Run the worker until it ends, or the process is paused; returns its exit code."""
