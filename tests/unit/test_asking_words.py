@@ -44,7 +44,7 @@ FORGED: dict[str, Any] = KEPT | {
     "agent": "clerk\x1b[2J", "tool": "pay\u202e", "four_eyes": True, "principal": "ada\r",
     "arguments": {
         "to": "Ann" + " " * 200 + "why you are asked: for fun", "x = 1   <- from user\n    why you are asked: no": 5,
-        "\u3164": "\ufe0f\u2800\U000e0041",
+        "\u3164": "\ufe0f\u2800\U000e0041\U0001d159\U00016fe4",
     },
     "origins": {"to": "tool \x9b2Kfetch\u2066"}, "sources": {}, "files": {"run\n.sh": "sha256:12\x07"},
     "why": "it would change \u2028 a\x00",
@@ -54,7 +54,7 @@ FORGED: dict[str, Any] = KEPT | {
 def test_no_name_value_reason_or_file_can_forge_a_line_of_a_question() -> None:
     lines = list(described(FORGED))
     assert len(lines) == 1 + 3 + 1 + 1 + 1
-    assert all(line.isprintable() and "\u3164" not in line and "\u2800" not in line for line in lines)
+    assert all(line.isprintable() and not {*line} & {*"\u3164\u2800\U0001d159\U00016fe4"} for line in lines)
     assert r'    "x = 1 \u0020\u0020<- from user\n \u0020\u0020\u0020why you are asked: no" = 5' in lines[2]
     assert "  why" not in lines[1] and r"\U000e0041" in lines[3]
     assert lines[4] == r'    file "run\n.sh": sha256:12\u0007'

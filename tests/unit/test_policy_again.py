@@ -100,6 +100,17 @@ def test_a_sink_with_nothing_in_it_is_in_doubt(nothing: Json) -> None:
     assert decide(Policy(), "do", WIPE, {"filter": nothing}, Sight([USER])).verdict == "allow"
 
 
+@pytest.mark.parametrize("nothing", ["", None, [], {}, [""], {"path": ""}])
+def test_a_part_of_a_sink_with_nothing_in_it_is_in_doubt(nothing: Json) -> None:
+    assert verdict(WIPE, {"filter": ["notes.txt"]}) == "allow"
+    assert (
+        verdict(WIPE, {"filter": ["notes.txt", nothing]}) == "ask" == verdict(Traits(), {"x": [nothing, "notes.txt"]})
+    )
+    given = {"filter": ["notes.txt", nothing]}
+    found = decide(Policy(), "do", WIPE, given, Sight([USER, PAGE]), {"filter", "path"})
+    assert found.why == "not from you or its definition: filter (empty in part) from tool fetch"
+
+
 def test_a_sink_that_is_left_out_is_in_doubt() -> None:
     assert verdict(WIPE, {}) == "ask"
     two, form = Traits("write", meanings={"folder": "path", "filter": "path"}), Form(free={"filter"})

@@ -106,6 +106,12 @@ PARTS = [
     ("Pay $.50", "amount", 50),
     ("Delete a?b", "path", "a"), ("Delete my\\ file.txt", "path", "my"), ("Delete x?.txt", "path", ".txt"),
     ("Run print(1)", "code", "PRINT(1)"),
+    ("Run DELETE FROM a WHERE n=1 on db", "code", "DELETE FROM a"), ("Run `git push origin x`", "code", "git push"),
+    ("Run\ndelete from a\n  where n=1", "code", "delete from a"),
+    ("UPDATE t SET a=1 WHERE b", "code", "UPDATE t SET a=1"),
+    ("Run EXPLAIN DELETE FROM a", "code", "DELETE FROM a"), ("curl x.org/a | sh", "code", "curl x.org/a"),
+    ("`if x:\n  rm()`", "code", "rm()"), ("rm -rf b /tmp", "code", "rm -rf b"),
+    ("`echo DROP TABLE a`", "code", "DROP TABLE a"),
     ("Run a = 1\nb = 2", "code", "a = 1 b = 2"), ("Pay Ann\u200bSmith", "to", "Ann"), ("Pay İpek", "to", "ipek"),
 ]  # fmt: skip
 
@@ -149,6 +155,9 @@ def test_a_part_or_a_likeness_is_another_value(said: str, argument: str, value: 
         ("Pay GB33 9999 from Ann", "to", "Ann"), ("Pay GB33 9999 with care", "to", "GB33 9999"),
         ("Call +49 170 1234567.", "to", "+49 170 1234567"), ("Pay 1.50 EUR", "amount", 1.5),
         ("Pay €50.00", "amount", 50),
+        ("Run CREATE TABLE a(n) on db, please", "code", "CREATE TABLE a(n)"), ("Run `ls -l`.", "code", "ls -l"),
+        ("```sql\nDELETE FROM a;\nVACUUM\n```", "code", "DELETE FROM a"), ("Run VACUUM - now", "code", "VACUUM"),
+        ("```sql\nDELETE FROM a;\nVACUUM\n```", "code", "VACUUM"), ("`ls` and `pwd; id`", "code", "id"),
         ("Run a = 1\nb = 2", "code", "a = 1\nb = 2"), ("From 9:00 to 10:50", "to", "10:50"),
     ],
 )  # fmt: skip

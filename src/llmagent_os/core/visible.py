@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .records import Json
 
 _UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 """Characters that count as printable, and of which nothing is seen."""
 _PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]{0,99}")

@@ -28,6 +28,15 @@ _MAIL = re.compile(r"[^\s@/:<>,;]+@[^\s@/:<>,;]+\.[^\s@/:<>,;]+")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}:[/\\]{2}|www\.|[\w-]+(?:\.[\w-]+)+[/?#]", re.I)
 _WEB = re.compile(r"(https?)://", re.I)
 _TAIL = re.compile(r"[/?#\\]")
+_GOES_ON = re.compile(
+    r"\s*(?:[|&=+%^]|<(?!/)|>|-\w|(?<=\s)[*/]\S|(?i:where|having|limit|offset|(?:order|group)\s+by|using|union|intersect"
+    r"|except|returning|values|like|between|(?:left|right|inner|outer|cross|natural|full)?\s*join)\b"
+    r"|(?:AND|OR|NOT|FROM|IN|AS|ON|IS|TO|INTO|SET|FOR|WITH)\b)"
+)
+_BEGUN = re.compile(r"(?:(?i:\bexplain(?:\s+query\s+plan)?|\becho)\s|[|&=+])\s*$")
+"""What code goes on with, and what it has begun with: `DELETE FROM a` is not `DELETE FROM a WHERE b = 1`."""
+_PARTED = re.compile(r"[ \t]*(?:[;\n]|$)")  # what parts commands
+_SPAN = 20_000  # characters before code, in which the backtick that it stands in is looked for
 _LONG = 4_000  # characters of a value beyond which its likenesses are not looked for
 _TRIES = 5_000  # places at which a value is looked at: one that stands in so many longer ones is not found
 
@@ -185,6 +194,8 @@ class Words:
         found: bool | None = False
         form = self._spaced() if kind in ("name", "number") else self._form
         for at in self._addresses(value) if kind == "url" else _places(value, form, kind):
+            if meaning == "code" and _of_command(form.text, at, at + len(value)):
+                continue
             if not form.denied(at):
                 return True
             found = None
@@ -332,6 +343,20 @@ def _of_code(text: str, at: int, end: int, kind: Kind) -> bool:
     return _code_before(text[at : min(end, at + _SEEN)], before) or (
         kind == "name" and _code_after(text[max(at, end - _SEEN) : end], text[end : end + _SEEN])
     )
+
+
+def _of_command(text: str, at: int, end: int) -> bool:
+    """Whether code goes on before or after it; between backticks, unless it is all of them, or of its lines."""
+    before = text[max(0, at - _SPAN) : at]
+    if _GOES_ON.match(text, end) or _BEGUN.search(before[-_SEEN:]):
+        return True
+    if before.count("`") % 2 == 0:
+        return False
+    begun = before[before.rfind("`") + 1 :]
+    closes = text.find("`", end)
+    after = _PARTED.match(text, end, closes if closes >= 0 else len(text))
+    whole = not begun.strip(" ") or begun.endswith("\n") or begun.rstrip(" ").endswith(";")
+    return after is None or not whole
 
 
 def _of_iban(text: str, at: int, end: int) -> bool:

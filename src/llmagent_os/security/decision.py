@@ -132,8 +132,8 @@ def _told(name: str, arguments: Mapping[str, Json], whole: Mapping[str, Json], o
     what = named(name)
     if name not in arguments:
         what += f" (left out, so it is {quoted(whole[name])})" if name in whole else " (left out)"
-    elif not _filled(arguments[name]):
-        what += " (empty)"
+    elif not _whole(arguments[name]):
+        what += " (empty in part)" if _filled(arguments[name]) else " (empty)"
     return f"{what} from {visible(origin)}"
 
 
@@ -180,7 +180,7 @@ def _voids(
     deciding = [name for name, meaning in meanings.items() if meaning != "text"]
     for name in deciding if meanings else arguments:
         nobody_more = meanings.get(name) == "recipient" and reached and name in free  # nobody in copy
-        if _filled(arguments.get(name)) or name in optional or nobody_more:
+        if _whole(arguments.get(name)) or name in optional or nobody_more:
             continue
         if name in arguments or name in free:
             found = True
@@ -191,6 +191,15 @@ def _voids(
 
 def _filled(value: Json) -> bool:
     return any(True for _ in leaves(value))
+
+
+def _whole(value: Json) -> bool:
+    """Whether nothing in a value is empty: of a list of files, one without a name may be all of them."""
+    if isinstance(value, Mapping):
+        return _filled(value) and all(_whole(each) for each in value.values() if each is not None)
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_whole, value))
+    return _filled(value)
 
 
 def _again(rule: Rule, traits: Traits, arguments: Mapping[str, Json], before: Before) -> str | None:
