@@ -47,6 +47,17 @@ def test_a_sentence_that_goes_against_a_fact_is_so_whatever_the_passages_say() -
     assert found.told() == {"begin": 0, "end": 25, "verdict": "contradicted", "by": [], "against": "opens(office, ten)"}
 
 
+def test_sentences_end_where_they_do_for_facts_and_their_marks_belong_to_them() -> None:
+    answer = "It is Prof. J. Lee, i.e. Ann, who came. [1][2] Nobody left [1]. [2, 3]\n会议在北京。[1]好吗？"
+    said = [answer[each.begin : each.end] for each in judged(answer, {})]
+    assert said == [
+        "It is Prof. J. Lee, i.e. Ann, who came. [1][2]",
+        "Nobody left [1]. [2, 3]",
+        "会议在北京。[1]",
+        "好吗？",
+    ]
+
+
 def test_what_stands_in_parts_of_a_passage_that_are_far_apart_is_not_supported() -> None:
     far = {1: "The office opens at nine. " + "Nothing of note. " * 5 + "The rent is due in May."}
     assert [each.verdict for each in judged("The office opens at nine, the rent is due in May.", far)] == [
@@ -63,7 +74,15 @@ def test_sentences_are_in_order_and_leave_out_no_letter(answer: str) -> None:
 
 
 def test_a_long_answer_is_judged_in_the_time_of_its_length() -> None:
-    for text in ("." * 100_000, "a" * 100_000, "a. " * 20_000, "[1] " * 20_000, "not " * 20_000, " A" * 50_000):
+    for text in (
+        "." * 100_000,
+        "a" * 100_000,
+        "a. " * 20_000,
+        "[1] " * 20_000,
+        "not " * 20_000,
+        " A" * 50_000,
+        "a" + " " * 100_000 + "b",
+    ):
         began = time.process_time()
         judged(text, {})
         assert time.process_time() - began < 2, text[:5]

@@ -13,22 +13,16 @@ from dataclasses import dataclass
 
 from ..core.records import Json
 from . import words
-from .sentences import TITLES
+from .sentences import TITLES, sentences
 
 ENOUGH = 0.75  # of the words of a sentence, for it to be supported
 NEAR = 3  # sentences of a passage that may support one together
 SUPPORTED, UNSUPPORTED, CONTRADICTED, NONE = "supported", "unsupported", "contradicted", "no claim"
 
-_TITLES = (*TITLES, "Prof")
-_BEFORE = "|".join(rf"(?<=\b{title})" for title in _TITLES)
-_SENTENCE = re.compile(
-    rf"(?:[^.!?。！？\n]|[.!?](?=[^\s\"'”’)\]])|(?:{_BEFORE})\.)+"
-    r"(?:[.!?。！？]+[\"'”’)\]]*|$|(?=\n))(?:[ \t]*\[\d[\d, ]*\])*",
-    re.MULTILINE,
-)
-_TITLE = re.compile(rf"\b({'|'.join(_TITLES)})\.")
+_TITLE = re.compile(rf"\b({'|'.join(TITLES)})\.")
 _LISTED = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)]|[-*•])(?=[ \t])", re.MULTILINE)
 _MARK = re.compile(r"\[(\d[\d, ]*)\]")
+_BEHIND = re.compile(r"(?:[ \t]*+\[\d[\d, ]*\])*+")
 _DENIES = re.compile(
     r"\b(?:not?|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['’]t\b|[不没未无]", re.IGNORECASE
 )
@@ -124,8 +118,11 @@ def _sentences(text: str) -> Iterator[tuple[str, int]]:
 
     What numbers the entries of a list is none of their words.
     """
-    text = _LISTED.sub(lambda found: " " * len(found[0]), text)
-    for found in _SENTENCE.finditer(text):
-        sentence = found[0].strip()
+    text, done = _LISTED.sub(lambda found: " " * len(found[0]), text), 0
+    for begin, said in sentences(text):
+        begin, end = max(begin, done), begin + len(said)
+        marks = _BEHIND.match(text, end)
+        done = marks.end() if marks else end
+        sentence = text[begin:done].strip()
         if _MARK.sub("", sentence).strip(" ."):
-            yield sentence, found.start() + found[0].index(sentence)
+            yield sentence, text.index(sentence, begin)

@@ -43,7 +43,7 @@ LIMITS = Limits(facts=500_000, seconds=20.0)
 DECLARED = ("functional", "pattern")
 """What rules say of predicates and sentences, and not of the world."""
 NAMED, WORDS, LETTERS = 60, 6, 12  # characters of a name that is looked for in texts; its words; its CJK characters
-_MARK = re.compile(r"[ \t]*\[\d[\d, ]*\]")
+_MARK = re.compile(r"(?<![ \t])[ \t]*+\[\d[\d, ]*\]")
 _WORD = re.compile(r"\w+")
 _CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 

@@ -21,11 +21,11 @@ from .rules.syntax import Value
 
 LONGEST = 500  # characters of a sentence that is looked at
 NAME = 80  # characters of a name in it
-TITLES = ("Mr", "Mrs", "Ms", "Dr", "St", "No")
+TITLES = ("Mr", "Mrs", "Ms", "Dr", "St", "No", "Prof")
 """What has a full stop behind it and ends no sentence."""
 _END = re.compile(
     r"(?<!\b[A-Z])" + "".join(rf"(?<!\b{title})" for title in TITLES) + r"(?<!e\.g)(?<!i\.e)"
-    r"(?<![.!?])[.!?]++['”\")\]]*+(?=\s|$)"
+    r"(?<![.!?])[.!?]++['”’\")\]]*+(?=\s|$)"
     r"|[。！？]+[”」』）]*|\n+"
 )
 _CLAUSE = re.compile(r"[,;:](?=\s)|[，；：]")
