@@ -157,8 +157,12 @@ _SIGNS = (
     r"tel|sms|smsto|mms|mailto|callto|facetime|facetime-audio|skype|whatsapp|viber|tg|sips?|xmpp|matrix|magnet|bitcoin"
     r"|ethereum|litecoin|monero|lightning|upi|itms|itms-apps|itms-services|webcal|blob|view-source|javascript|vbscript"
     r"|livescript|ms-[a-z]{2,20}|search-ms|zoommtg|msteams|ldaps?|ssh|smb|nfs|rtsp|rtmp|ipfs|ipns|dweb|steam|weixin"
-    r"|alipays?|microsoft-edge"
+    r"|alipays?|microsoft-edge|vscode(?:-insiders)?|(?:android|ios)-app|web\+[a-z]{1,40}|x-apple[\w.+-]{0,60}"
 )
+_VENDOR = (  # a vendor's scheme, or an app's, which is its host turned about; no host's port, no library's version
+    r"(?:vnd|prs|com|org|net|io|cn|de)\.[\w.+-]{1,100}:(?=[\w/?])(?!\d{1,5}(?!\w)|[\w.-]{1,100}:\d{1,5}\.)"
+)
+_PART = r"(?:0x[0-9a-f]{1,8}|\d{1,10})"
 _FIND = re.compile(
     rf"""
     (?P<web>(?:(?<![A-Za-z0-9+.-])[a-z][a-z0-9+.-]{{1,30}}:[/\\]{{2}}|(?<![a-z])https?:)[/\\]*
@@ -166,12 +170,17 @@ _FIND = re.compile(
         (?:\[[0-9a-f:.%]{{2,60}}\][^{_STOP}/?\#\[\]|^]*|[^{_STOP}/?\#\[\]|^]+))
       {_REST})
   | (?P<mail>(?<![{_LOCAL}])[{_LOCAL}]{{1,256}}+@(?:[{_L}]++(?:\.[{_L}]++)+|\[(?:ipv6:)?[0-9a-f:.]{{2,60}}\]))
-  | (?P<sign>(?<![\w.-])(?:(?:{_SIGNS}):(?=[^\s,;)])|data:(?:[a-z]+/[\w.+-]+)?[;,]|file:(?=[/\\])|geo:(?=-?\d))
+  | (?P<shell>(?<![{_LOCAL}])[{_LOCAL}]{{1,64}}+@(?!sha\d)(?:[a-z][\w-]{{0,62}}+|\d{{8,10}}):(?=[/~]{{0,2}}\w)
+      (?!\S{{0,200}}[$\#%>](?:\s|\Z)){_REST})
+  | (?P<sign>(?<![\w.-])(?:(?:{_SIGNS}):(?=[^\s,;)])|{_VENDOR}|intent:(?=\S{{0,200}}\#intent)
+      |data:(?:[a-z]+/[\w.+-]+)?[;,]|file:(?=[/\\])|geo:(?=-?\d))
       [^{_STOP})]*)
   | (?P<six>(?:\[(?=[0-9a-f.%]*:[0-9a-f.%]*:)[0-9a-f:.%]{{2,60}}\](?::\d{{1,5}}|(?=[/?\#]))
       |(?<![\w:.])(?:[0-9a-f]{{0,4}}:){{2,7}}[0-9a-f.]{{1,15}}(?=/(?!\d{{1,3}}\b)\S)){_REST})
   | (?P<four>(?<![\w.])(?:(?:0x[0-9a-f]{{1,2}}|\d{{1,4}})\.){{3}}(?:0x[0-9a-f]{{1,2}}|\d{{1,4}})
-      (?::\d{{1,5}}(?!\d)|(?=/(?!\d{{1,2}}(?![\w./?\#-]))|[?\#]\w)){_REST})
+      (?::\d{{1,5}}(?!\d)|:(?=[/~]?[a-z])|(?=/(?!\d{{1,2}}(?![\w./?\#-]))|[?\#]\w)){_REST})
+  | (?P<other>(?<![\w.])(?:0x[0-9a-f]{{8}}|0[0-7]{{10,11}}|(?=[\d.]{{0,30}}0x){_PART}(?:\.{_PART}){{1,3}})
+      (?::\d{{1,5}}(?!\d)|(?=/[a-z?])){_REST})
   | (?P<near>(?<![\w./\\:@-])[a-z][\w-]{{0,62}}:\d{{2,5}}/(?=[a-z?]){_REST})
   | (?P<share>(?<![\w:\\/])(?:\\\\(?=[\w.-]+\\[\w$])|[/\\]{{2}}(?=[{_L}]+(?:\.[{_L}]+)+)){_REST})
   | (?P<bare>(?:(?<![/\\{_L}])|(?<=//))(?<![{_L}]\.)[{_L}]++(?:\.[{_L}]++)++(?P<port>:\d{{1,5}}(?!\d))?
@@ -179,6 +188,7 @@ _FIND = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_BY_NUMBER = re.compile(r"(?:\d{1,4}\.){3}\d{1,4}|0x[0-9a-f]{1,8}(?:\.\w+)*", re.I)
 _HOST = re.compile(rf"[{_L}]+(?:\.[{_L}]+)*\.?")
 _SIX = re.compile(r"\[[0-9a-f:.%]+\]", re.I)
 _PORT = re.compile(r":(\d{1,5})")
@@ -243,8 +253,15 @@ def _mail(match: re.Match[str]) -> Iterator[Link]:
     local = _EASTERN.split(local)[-1].lstrip("'*~`=/?!|{}#&$%^.")
     domain = _FOOT.sub("", domain.rstrip("-._")).lower()
     ending = domain.rpartition(".")[2]
-    if local and domain and (domain[0] == "[" or (ending not in FILES and _ending(ending))):
+    if _BY_NUMBER.fullmatch(domain):  # whom a shell or a copy goes to: `root@1.2.3.4`
+        yield Link(match[0].rstrip(_TRAIL), match.start(), domain)
+    elif local and domain and (domain[0] == "[" or (ending not in FILES and _ending(ending))):
         yield Link(f"{local}@{domain}", match.start() + match[0].find(local), address=f"{local}@{domain}")
+
+
+def _shell(match: re.Match[str]) -> Iterator[Link]:
+    """Whom a copy goes to, at a host without dots: `git@host:repository`."""
+    yield Link(match[0].rstrip(_TRAIL), match.start(), match[0].partition("@")[2].partition(":")[0].lower())
 
 
 def _sign(match: re.Match[str]) -> Iterator[Link]:
@@ -271,10 +288,19 @@ def _bare(match: re.Match[str]) -> Iterator[Link]:
     if ending in FILES_AND_ENDINGS and not name.startswith("www."):
         known = more[:1] in ("/", "?") or name.count(".") > 1
     else:
-        known = ending in ENDINGS or name.startswith("www.") or ending.startswith("xn--")
+        known = ending in ENDINGS or name.startswith("www.") or ending.startswith("xn--") or _mixed(name)
     if known or (len(more) > 1 and _likely(name)):
         shown = _HEAD.sub("", match[0]).rstrip(_TRAIL)
         yield Link(shown, match.start(), (name if port in _USUAL else name + port).removeprefix("www."))
+
+
+_ALIKE = str.maketrans("авсеԁіјкмоρрѕтυνхуαεικοτϲⅼһԛԝցոս", "abcedijkmoppstuvxyaeikotclhqwgnu")
+
+
+def _mixed(name: str) -> bool:
+    """Whether the ending of a name has letters of another script that look like those of one that there is."""
+    ending = name.rpartition(".")[2]
+    return not ending.isascii() and ending.translate(_ALIKE) in ENDINGS and any(map(str.isascii, name.replace(".", "")))
 
 
 def _ending(label: str) -> bool:
@@ -307,7 +333,8 @@ def _host(authority: str) -> str:
 
 
 _READ: dict[str, Callable[[re.Match[str]], Iterator[Link]]] = {
-    "web": _web, "mail": _mail, "sign": _sign, "six": _numbered, "four": _numbered, "near": _numbered,
+    "web": _web, "mail": _mail, "sign": _sign, "shell": _shell, "six": _numbered, "four": _numbered, "near": _numbered,
+    "other": _numbered,
     "share": _share, "bare": _bare,
 }  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Words that somebody trusted wrote, and whether a value stands in them as it is: whole, by its kind, not forbidden.
 
 A mail, a URL, a path, a number and a name are each compared in their own way: what may differ is the case of mails,
-hosts and names, the number of blanks in a name, zeros behind a point, `https://` and a last `/`. Whatever else a
-normal form would change (full-width and ligature letters, the Kelvin sign, a line's end for a space) is another value.
+hosts and names, the number of blanks in a name, zeros behind a point (three may be those of a thousand), `https://` and
+a last `/`. Whatever else a normal form would change (full-width and ligature letters, the Kelvin sign, a line's end for
+a space) is another value.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 from .denials import Denials
 from .links import addresses
 from .records import Json, Meaning
-from .values import unpadded, written
+from .values import written
 
 Kind = Literal["name", "number", "mail", "url", "path", "exact"]
 
@@ -43,16 +44,23 @@ _TRIES = 5_000  # places at which a value is looked at: one that stands in so ma
 # what joins words to a longer address, before a value and after it
 _BEFORE: dict[Kind, str] = {
     "name": ".-+@/\\&'’‐‑‒\xad・·‧", "number": ".-+@/\\'’‐‑‒–#", "mail": ".-+/=!#$%&*^~'’@`{?",
-    "url": ".-+@/\\=&%~#?;$!*", "path": ".-+@/\\=%&#$:}{?",
+    "url": ".-+@/\\=&%~#?;$!*", "path": ".-+@/\\=%&#$:}{?]",
 }  # fmt: skip
-_AFTER = _BEFORE | {"mail": ".-+@/:%", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{(?"}
+_AFTER = _BEFORE | {"mail": ".-+@/:%", "url": ".-+@/\\=&%~#?;:$!*(", "path": ".-+@/\\=%&#$:}{(?['\"”’"}
 _FAR = 50  # of them in a row
 _SEEN = 24  # characters around a value that say whether it is a part of something
 _POINT = re.compile(r"(?:^|[^\w.])\.$")  # before the 50 of .50
 _GROUP = 3  # digits of a thousand
+_PADDED = re.compile(r"(?<![\w.])(?!\d{1,3}\.\d{3}(?!\d))(\d+)(?:\.0+|(\.\d*[1-9])0+)(?!\w|\.\w)")
+_PARTING = ';|()[]{}<>"，、；：。！？（）「」'  # signs that part two numbers; between digits, others make one of them
+_GENITIVE: dict[Kind, re.Pattern[str]] = {"name": re.compile(r"['’]s?(?!\w)"), "path": re.compile(r"['’]s(?!\w)")}
 _SCHEMES = 8  # characters of `https://`
 
 _CODE = re.compile(r"(?=[^\W_]*\d)[^\W_]+")
+_JOINED_CODE = re.compile(  # `12-34-56`; a decimal is none, nor is a day with its year
+    r"(?![^.]*\.[^.]*$|\d{4}[-/.]\d\d?(?:[-/.]\d\d?)?$|\d\d?[-/.]\d\d?[-/.]\d{4}$)"
+    r"[^\W_]*\d[^\W_]*(?:[-./][^\W_]*\d[^\W_]*)+"
+)
 _CODE_BEFORE = re.compile(r"(?:^|(?<=[\s(+\[\"']))([^\s(+\[\"']{1,24})[ \xa0]$")
 _CODE_AFTER = re.compile(r"[ \xa0]([^\s,;)]{1,24})")
 _COUNTRY = re.compile(r"[a-z]{2}", re.I)
@@ -68,9 +76,28 @@ _MORE = re.compile(
     r"[ \xa0\u2009\u202f]?(?:[kmb]|mn|mio|bn|hundred|thousand|million|billion|trillion|lakh|crore|dozen)s?\b"
     r"|[ \xa0\u202f]?(?:mrd|tsd|mil|mill(?:e|ones|ón|ionen?|iards?|iarden?)|tausend|hundert|cents?|ct|тыс\w{0,6}"
     r"|млн|млрд|миллион\w{0,3}|миллиард\w{0,3})\b|[ ]?¢"
+    r"|[ \xa0]?(?:[%‰]|(?:per[ ]?cent|pct|prozent|процент\w{0,3})\b)|[ ]?[¼½¾⅓⅔]|[ ]\d/\d"
     r"|[ \xa0]?[十百千万萬亿億兆만억천백]|[ \xa0\u2009\u202f]\d{3}(?!\w)",
     re.I,
 )
+
+# a path in quotes is all that they hold, unless that reads as what somebody does
+_QUOTES = {"'": "'", '"': '"', "`": "`", "‘": "’", "“": "”", "«": "»", "「": "」", "『": "』", "《": "》"}
+_QUOTE_BEFORE = re.compile(r"(?:^|(?<=[\s(\[{:=,\u3000-\u9fff]))([\"'`‘“«「『《])([^\n\"'`‘’“”«»「」『』《》]{0,80})$")
+_QUOTE_AFTER = re.compile(r"([^\n\"`“”«»「」『』《》]{0,80}?)(?<!\s)([\"'`’”»」』》])(?!\w)")
+_DOES = re.compile(
+    r"(?:please|then|and|now|he|she|they|i|we|you|it|this|see|cat|ls|cd|cp|mv|rm|sh|bash|python3?|node|make|git|vi|nano"
+    r"|less|more|head|tail|grep|sort|wc|touch|mkdir|open|read|write|edit|delete|remove|send|save|copy|move|rename|show"
+    r"|print|run|use|add|put|look|find|get|load|list|summari[sz]e)\s|\S+\.\w+(?:,|[ ]and|[ ]or)\s",
+    re.I,
+)
+_LONGEST_NAME = 5  # words; what is longer is a sentence
+_NEAR = 90  # characters
+
+# a path that is put together, and of which one choice is none: `{a,b}.txt`, `(a|b).txt`, `x/{a,b}`, `!(a)`
+_CHOICE = re.compile(r"(?:(?<=[\w./\\-])\{|(?<=[!@+*?])\()[^\s(){}]*$")
+_CHOICE_BEFORE = re.compile(r"(?:(?<!\w)\(|[\[{<])[^\n\[\](){}<>]*$")
+_CHOICE_AFTER = re.compile(r"[^\n\[\](){}<>]*[\])}>](?:[\w/\\]|[.*?-]+\w)")
 
 # scripts without blanks between words: a value ends there at words that are no part of names
 _UNSPACED = re.compile(
@@ -246,7 +273,8 @@ def _places(value: str, form: _Form, kind: Kind) -> Iterator[int]:
 
 def _even(text: str) -> str:
     """A text with one kind of blank, and numbers without needless zeros."""
-    return unpadded(_BLANKS.sub(" ", text))
+    even = _BLANKS.sub(" ", text)
+    return _PADDED.sub(r"\1\2", even) if "." in even else even
 
 
 def _found(value: str, text: str) -> Iterator[int]:
@@ -263,7 +291,47 @@ def _found(value: str, text: str) -> Iterator[int]:
 
 def _part(text: str, at: int, end: int, kind: Kind) -> bool:
     """Whether what stands there is part of a longer word, address, path, code or number."""
+    if kind == "number" and _of_sum(text, at, end):
+        return True
+    if kind == "path" and (_of_quoted(text, at, end) or _of_choice(text, at, end)):
+        return True
     return _part_before(text, at, kind) or _part_after(text, end, kind) or _of_code(text, at, end, kind)
+
+
+def _of_quoted(text: str, at: int, end: int) -> bool:
+    """Whether quotes hold more than a path, and all of it may be one: `'a b.txt'`; or a part of it: `"a"b.txt`."""
+    if text[at - 1 : at] in ("'", '"', "`") and _word(text[at - 2 : at - 1]):
+        return True
+    opened = _QUOTE_BEFORE.search(text[max(at - _NEAR, 0) : at])
+    closed = opened and _QUOTE_AFTER.match(text, end, end + _NEAR)
+    if not opened or not closed or _QUOTES[opened[1]] != closed[2]:
+        return False
+    whole = opened[2] + text[at:end] + closed[1]
+    more = opened[2] or closed[1].strip(" .,:;!?/\\")
+    return bool(more) and whole[0] != " " and len(whole.split()) <= _LONGEST_NAME and not _DOES.match(whole)
+
+
+def _of_choice(text: str, at: int, end: int) -> bool:
+    """Whether a path is one choice of several, or a letter of some, and goes on outside of their brackets."""
+    before = text[max(at - _NEAR, 0) : at]
+    if _CHOICE.search(before):
+        return True
+    return _CHOICE_BEFORE.search(before) is not None and _CHOICE_AFTER.match(text, end, end + _NEAR) is not None
+
+
+def _of_sum(text: str, at: int, end: int) -> bool:
+    """Whether what stands around a number makes another of it: its sign, a share of a hundred, more digits."""
+    if text.endswith(("-", "−", "%", "‰", "百分之"), 0, at) or _MORE.match(text, end):
+        return True
+    return _joined(text, at - 1) or _joined(text, end)
+
+
+def _joined(text: str, place: int) -> bool:
+    """Whether a sign makes one number of the digits around it: `50·5`, `50'000`, `50×10`."""
+    sign = text[place : place + 1]
+    if not (text[place - 1 : place].isdigit() and text[place + 1 : place + 2].isdigit()):
+        return False
+    return not (sign.isspace() or sign.isalnum() or sign in _PARTING or unicodedata.category(sign) == "Sc")
 
 
 def _part_before(text: str, at: int, kind: Kind) -> bool:
@@ -280,7 +348,7 @@ def _part_before(text: str, at: int, kind: Kind) -> bool:
         return True
     if (kind == "name" and before.endswith("~/")) or (kind == "mail" and before.endswith("//")):
         return True
-    if (first in "'’" and _word(before[-1])) or (kind == "number" and (before[-1] in "-−" or _POINT.search(before))):
+    if (first in "'’" and _word(before[-1])) or (kind == "number" and _POINT.search(before)):
         return True
     place = at - 1
     while place >= 0 and at - place <= _FAR and _joins(text, place, _BEFORE[kind]):
@@ -292,8 +360,6 @@ def _part_after(text: str, end: int, kind: Kind) -> bool:
     last, after = text[end - 1], text[end : end + 1]
     if not after:
         return False
-    if kind == "number" and _MORE.match(text, end):
-        return True
     if _UNSPACED.match(after):
         if not _letter(after) or _WORD_AFTER.match(text, end):
             return False
@@ -306,7 +372,7 @@ def _part_after(text: str, end: int, kind: Kind) -> bool:
         return False  # 给张三50元
     if kind == "path" and text.startswith("\\ ", end):
         return True  # of `a\ b`
-    if after in "'’" and kind == "name" and re.match(r"s?(?!\w)", text[end + 1 : end + 3]):
+    if kind in _GENITIVE and _GENITIVE[kind].match(text, end):
         return False  # Ann's
     return _goes_on(text, end, kind)
 
@@ -378,15 +444,22 @@ def _code_before(value: str, before: str) -> bool:
         return False
     if _COUNTRY.fullmatch(found[1]):
         return _IBAN.match(value) is not None
+    if _JOINED_CODE.fullmatch(found[1]):
+        return True
     return _CODE.fullmatch(found[1]) is not None and not (value[0].isalpha() and found[1].isdigit())
 
 
 def _code_after(value: str, after: str) -> bool:
     """Whether the code that a value ends with ends after it."""
     last, found = value.rpartition(" ")[2], _CODE_AFTER.match(after)
-    if found is None or not _CODE.fullmatch(last):
+    joined = _JOINED_CODE.fullmatch(last) is not None
+    if found is None or not (joined or _CODE.fullmatch(last)):
         return False
     group = found[1].rstrip(".:!?")
+    if joined and len(group) < _GROUP:
+        return False
+    if _JOINED_CODE.fullmatch(group):
+        return True
     return _CODE.fullmatch(group) is not None and (last[0].isdigit() or group[0].isdigit())
 
 
