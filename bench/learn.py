@@ -48,6 +48,11 @@ def measure(report: Report, options: argparse.Namespace) -> None:
             found = json.loads(done.stdout.splitlines()[-1])
             case = f"{which}, {options.rows or 'all'} rows, chose {found['chosen']}"
             report.add(case, "score of the served agent", found["score"], f"of {found['asked']}")
+            if "kinds" in found:
+                _, _, both, count = found["kinds"]["all"]
+                report.add(case, "F1 of what was to be found", both, f"of {count}")
+            if found["typos"] is not None:
+                report.add(case, "score with mistakes of typing", found["typos"][1], "")
             if found["before"] is not None:
                 report.add(case, "score of the model as it comes", found["before"], "")
             report.add(case, "from rows to the agent", time.monotonic() - began, "s", at_most=1800)

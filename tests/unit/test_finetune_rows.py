@@ -94,3 +94,9 @@ def test_labels_are_held_out_evenly() -> None:
     rows = [Row(row.messages, "rare" if n % 10 == 0 else "often", row.origin) for n, row in enumerate(some(200))]
     held = [row.output for row in split(rows, 0.2).held]
     assert 3 <= held.count("rare") <= 4 and 34 <= held.count("often") <= 36
+
+
+def test_answers_that_one_row_has_are_held_out_too() -> None:
+    rows = [Row(row.messages, "none" if n % 5 else f"found {n}", row.origin) for n, row in enumerate(some(200))]
+    held = [row.output for row in split(rows, 0.3).held]
+    assert 46 <= held.count("none") <= 50 and 10 <= sum(each.startswith("found") for each in held) <= 13

@@ -75,7 +75,7 @@ def _shared(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def split(rows: Sequence[Row], held: float, seed: int = 0) -> Split:
-    """Hold out a share of the rows, by label where there are labels; duplicates are dropped first.
+    """Hold out a share of the rows, of each label that enough of them have; duplicates are dropped first.
 
     Groups, and rows that are nearly the same, stay on one side. Raises InvalidRequest where nothing would be left.
     """
@@ -83,13 +83,16 @@ def split(rows: Sequence[Row], held: float, seed: int = 0) -> Split:
     families = _families(kept)
     random.Random(seed).shuffle(families)
     wanted, taken = Counter[str](), Counter[str]()
-    few = len({row.output for row in kept}) <= len(kept) // 4
+    count = Counter(row.output for row in kept)
+    few = len(count) <= len(kept) // 4
+    # the rest of them is parted together: of an answer that one row has none would ever be held out
+    kinds = {output for output, n in count.items() if few and n * held >= 1}
     for row in kept:
-        wanted[row.output if few else ""] += 1
+        wanted[row.output if row.output in kinds else ""] += 1
     out: list[Row] = []
     train: list[Row] = []
     for family in families:
-        label = family[0].output if few else ""
+        label = family[0].output if family[0].output in kinds else ""
         if taken[label] + len(family) <= round(wanted[label] * held):
             out += family
             taken[label] += len(family)

@@ -120,7 +120,10 @@ def _ended(result: dict[str, Any], made: Any, report: Path | None, as_json: bool
     }  # fmt: skip
     if made.typos is not None:
         facts["with mistakes of typing (without)"] = "{1:.3f} ({0:.3f})".format(*made.typos)
-    text = _module("report").page(f"Tuning of {agent}", facts, made.found, done.pop("pairs"), made.curves)
+    pairs = done.pop("pairs")
+    if made.task.kinds:
+        done["kinds"] = _module("report").entities(made.task.kinds, pairs)
+    text = _module("report").page(f"Tuning of {agent}", facts, made.found, pairs, made.curves)
     page.write_text(text, encoding="utf-8")
     done |= {
         "chosen": made.found.chosen,
