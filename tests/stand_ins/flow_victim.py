@@ -51,7 +51,9 @@ class Shop:
         self.system: System
         self._folder, kit = folder, ToolKit()
         self._kit = kit
-        sections, files = loaded("document_review").cut, EXAMPLES / "research" / "files"
+        files = EXAMPLES / "research" / "files"
+        for each in loaded("document_review").TOOLS:
+            kit.add(each, effect="read", trusted=True)
 
         @kit.add(effect="write", meanings={"what": "text"}, trusted=True, keyed=True)
         async def act(what: str, idempotency_key: str) -> str:
@@ -80,12 +82,6 @@ class Shop:
             """Take a refund back."""
             await self._once(f"-refund/{number}", idempotency_key)
             return "taken back"
-
-        @kit.add(name="sections", effect="read", trusted=True)
-        def cut(path: str) -> list[dict[str, str]]:
-            """Cut a document into its sections."""
-            found: list[dict[str, str]] = sections(Path(path).read_text(encoding="utf-8"))
-            return found
 
         @kit.add(effect="read")
         def find_files(word: str) -> list[dict[str, str]]:

@@ -8,7 +8,12 @@ import re
 from llmagent_os.core.records import GenerateRequest
 from llmagent_os.llm.script import Reply
 
-_CARES = {"a cost": "310,000", "who does what": "until May", "may go wrong": "What may go wrong"}
+_ASKED = {
+    "cost": r"[^.\n]*310,000[^.\n]*\.",
+    "date": r"[^.\n]*until May[^.\n]*\.",
+    "wrong": r"If [^.\n]*\.",
+    "risk": r"If [^.\n]*\.",
+}
 
 
 def desk(request: GenerateRequest) -> str:
@@ -23,14 +28,17 @@ def desk(request: GenerateRequest) -> str:
 
 
 def review(request: GenerateRequest) -> str:
-    """The document review: each reviewer looks for what it cares about."""
-    said, cares = request.messages[-1].text, request.messages[0].text
-    if said.startswith("Section"):
-        return "nobody is named" if "As soon as possible" in said else "fine"
-    if said.startswith("Document"):
-        wanted = next(each for word, each in _CARES.items() if word in cares)
-        return '"accept"' if wanted in said else '"revise"'
-    return said.partition(".\n")[0]
+    """The document review: readers quote what they look for, or whatever comes first, and judges know what is meant."""
+    said = request.messages[-1].text
+    if said.startswith("Document:"):
+        text, _, asked = said.rpartition("\n\n")
+        wanted = next((pattern for word, pattern in _ASKED.items() if word in asked), "")
+        found = re.search(wanted, text) or re.search(r"[A-Z][^.\n]*\.", text)
+        return found[0] if found else "There is none."
+    if said.startswith("Sentence:"):
+        sentence, _, asked = said.rpartition("\n\n")
+        return "Yes." if "If " in sentence or not re.search("wrong|plan", asked) else "No."
+    return f"Dear author, {said.partition('. ')[0].removeprefix('The author')}"
 
 
 def research(request: GenerateRequest) -> Reply | str:
@@ -58,7 +66,7 @@ def anybody(request: GenerateRequest) -> Reply | str:
     said = request.messages[-1].text
     if said.startswith(("Is this message", "Which order", "A customer wrote")):
         return desk(request)
-    return review(request) if said.startswith(("Section:", "Document:", "The reviewers say")) else research(request)
+    return review(request) if said.startswith(("Document:", "Sentence:", "The author")) else research(request)
 
 
 _KNOWS = (

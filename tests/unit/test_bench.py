@@ -70,6 +70,11 @@ def test_kill9() -> None:
     assert all(line["value"] == 0 for line in exact)
 
 
+def test_review() -> None:
+    lines = results("review", "--model", "scripted", "--only", "new")
+    assert [line["value"] for line in lines if line["metric"].endswith(", of 8")] == [0]  # an echo votes for nothing
+
+
 def test_anomaly() -> None:
     lines = results("anomaly", "--runs", 120)
     values = {(line["case"], line["metric"].partition(",")[0]): line["value"] for line in lines}
