@@ -53,7 +53,7 @@ from llmagent_os.gateway import bodies, messages_bodies, responses_bodies
 from llmagent_os.gateway.console.asking import described
 from llmagent_os.gateway.console.markdown import Markdown
 from llmagent_os.gateway.open_bodies import read_open
-from llmagent_os.knowledge import passages, readers, sentences, tables
+from llmagent_os.knowledge import passages, readers, sentences, tables, triples
 from llmagent_os.knowledge import words as indexed
 from llmagent_os.knowledge.rules import Program, goal, syntax
 from llmagent_os.llm import script
@@ -369,6 +369,16 @@ def _whole(suffix: str) -> Mapping[str, bytes]:
         return {name: written.read(name) for name in written.namelist()}
 
 
+def _triples(form: str, data: bytes) -> None:
+    """Triples; the facts of them are written, and read as the same ones."""
+    said, _ = triples.read(data, f"a.{form}", "a", triples.BASE)
+    told = {(each.subject, each.predicate, each.object, "") for each in said}
+    again, out = triples.read(triples.written(told, "nt", triples.BASE), "a.nt", "a", triples.BASE)
+    plain = {tuple(" ".join(str(end).split()) for end in each[:3]) for each in told}
+    back = {tuple(" ".join(str(end).split()) for end in (each.subject, each.predicate, each.object)) for each in again}
+    expect(plain == back and not out, "facts came back as others")
+
+
 def _asked(data: bytes) -> None:
     """A question to a person, and an answer to it."""
     told = _json(data)
@@ -531,6 +541,8 @@ _PDF = b"\n".join((
     b"5 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>\nendobj",
     b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n9\n%%EOF\n",
 ))  # fmt: skip
+_TURTLE = b'@prefix : <a:> . :b :c 1.5e3 , "x"@en , """y\n""" ; a [ :d ( :e true ) ] .\n_:f :g <<( :h :i :j )>> .'
+_QUADS = b'<a:b> <a:c> "d\\u0041"^^<a:e> <a:f> .\n_:g <a:h> _:i .\n'
 _WORD = (
     b'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
     b'<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>t</w:t></w:r></w:p><w:tbl><w:tblGrid>'
@@ -600,6 +612,10 @@ READERS: Mapping[str, Reader] = {
     "tables": _reader(
         (_TABLE, *_dumped([{"a": 1, "b": "x"}], {"a": 1})),
         *(lambda data, each=each: tables.rows_of(data, f"x.{each}") for each in ("csv", "json", "jsonl")),
+    ),
+    "rdf": _reader(
+        (_TURTLE, _QUADS, *_dumped({"@context": {"@vocab": "a:"}, "@id": "a:b", "c": [1, {"@value": "d"}], "e": {}})),
+        *(partial(_triples, each) for each in triples.FORMATS),
     ),
     "sentences": _reader((_CLAIMED,), _claimed, lambda data: sentences.Pattern.read(_text(data), "at")),
     "asks": _reader(_dumped(*_ASKS), _asked),
