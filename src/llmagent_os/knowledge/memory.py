@@ -30,7 +30,7 @@ BESIDE = "/beside"
 BLOCK = passages.LONGEST  # characters of what is pinned: one passage
 NAMED = 64  # characters of a name of that
 SINCE, AHEAD = -60_000_000_000, 86_400  # the first moment, in seconds since 1970, and how far one may be to come
-ALIKE = 5  # memories that one which comes is compared with: those that share its words
+ALIKE = 20  # passages that a memory which comes is compared with: those that share its words
 TYPED = 6  # words, of which one may be mistyped
 LEAST = 5  # letters that a stem has, at least, that may be mistyped
 
@@ -169,8 +169,8 @@ class Memory:
     async def _same(self, place: Place, memory: Document) -> Hit | None:
         """A memory that says the same."""
         here = self._known.only(place)
-        for hit in await self._known.search(here, Sought(memory.text[:1000], ALIKE, MEMORY)) if here else ():
-            told = hit.title == memory.title and not hit.source.startswith(ABOUT)
+        for hit in await self._known.search(here, Sought(memory.text[:1000], ALIKE, along=False)) if here else ():
+            told = hit.title == memory.title and hit.source.startswith(MEMORY) and not hit.source.startswith(ABOUT)
             if told and len(hit.text) + len(memory.text) < 3000 and alike(hit.text, memory.text):
                 return hit
         return None

@@ -48,7 +48,7 @@ class Search:
         if not first.passages:
             return []
         legs = {"words": _even(first)}
-        legs["graph"], came = self._walked(whole, legs["words"], ranges)
+        legs["graph"], came = self._walked(whole, legs["words"], ranges) if sought.along else ({}, {})
         scores: dict[int, float] = defaultdict(float)
         for leg, counts in (("words", 1.0), ("graph", GRAPH)):
             for passage, score in legs[leg].items():

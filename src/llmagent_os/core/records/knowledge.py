@@ -39,7 +39,8 @@ class Document:
 class Sought:
     """What is looked for: the passages nearest to a text, of those documents that all of the rest is true of.
 
-    `source` is how theirs begins, `tags` are among theirs, `since` and `until` are seconds since the epoch.
+    `source` is how theirs begins, `tags` are among theirs, `since` and `until` are seconds since the epoch. `along`:
+    those too that names lead to.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Sought:
     tags: tuple[str, ...] = ()
     since: float | None = None
     until: float | None = None
+    along: bool = True
 
 
 @dataclass(frozen=True, slots=True)
