@@ -46,6 +46,7 @@ from stall_inputs import (
     tool,
     user,
 )
+from stall_mcp import Odd
 
 from llmagent_os.core.errors import LLMAgentOSError
 from llmagent_os.core.records import Json
@@ -119,6 +120,14 @@ class Far:
     def __init__(self) -> None:
         self.url, self.stream = "", ""
         self.documents = {name: asyncio.Event() for name in DOCUMENTS}
+        self.odd = Odd()
+
+    async def mcp(self, request: web.Request) -> web.Response:
+        """What the MCP server says to a message, as events."""
+        asked = await request.json()
+        told = await asyncio.to_thread(lambda: [json.dumps(each) for each in self.odd.answers(asked)])
+        events = "".join(f"event: message\ndata: {each}\n\n" for each in told)
+        return web.Response(text=events, content_type="text/event-stream", status=200 if told else 202)
 
     async def page(self, request: web.Request) -> web.Response:
         """A page."""
@@ -142,7 +151,7 @@ class Far:
         app = web.Application(client_max_size=1 << 26)
         app.add_routes([
             web.get("/page/{name}", self.page), web.get("/document/{name}", self.document),
-            web.post("/v1/chat/completions", self.answer),
+            web.post("/v1/chat/completions", self.answer), web.post("/mcp", self.mcp),
         ])  # fmt: skip
         runner = web.AppRunner(app)
         await runner.setup()
@@ -237,8 +246,10 @@ class Siege:
         yield from ((f"result: {name}", partial(self.call, "given", {"name": name})) for name in RESULTS)
         yield from ((f"a call after: {name}", partial(asked, {"text": f"give {name}"})) for name in ACTED_ON)
         yield from ((f"page: {name}", partial(asked, {"text": f"get {name}"})) for name in PAGES)
-        yield from ((f"MCP listing: {name}", partial(self.listing, name)) for name in LISTINGS)
-        yield from ((f"MCP result: {name}", partial(self.call, "odd_give", {"name": name})) for name in PARTS if name)
+        for server, how in {"odd": "MCP", "far": "MCP over HTTP"}.items():
+            give = f"{server}_give"
+            yield from ((f"{how} listing: {name}", partial(self.listing, server, name)) for name in LISTINGS)
+            yield from ((f"{how} result: {name}", partial(self.call, give, {"name": name})) for name in PARTS if name)
 
     def reviews(self) -> Iterator[tuple[str, Work]]:
         """The inputs of a server that reviews what is answered."""
@@ -264,11 +275,11 @@ class Siege:
                 return
             await asyncio.sleep(0.1)
 
-    async def listing(self, name: str) -> None:
+    async def listing(self, server: str, name: str) -> None:
         """Have the server list that, and wait until it is read."""
-        await self.call("odd_list", {"name": name})
+        await self.call(f"{server}_list", {"name": name})
         await asyncio.sleep(0.5)
-        await self.call("odd_give", {"name": ""})
+        await self.call(f"{server}_give", {"name": ""})
 
     async def streamed(self, name: str) -> None:
         """Have a remote model answer so."""
@@ -306,7 +317,8 @@ def configured(data: Path, far: Far, review: bool) -> None:
     """Write the configuration."""
     documents = {name: {"source": f"{far.url}/document/{name}"} for name in DOCUMENTS}
     command = [sys.executable, str(HERE / "stall_mcp.py")]
-    tools: Json = {"hosts": ["*"], "private": ["*"], "mcp": {"odd": {"command": command}}, "openapi": documents}
+    servers: Json = {"odd": {"command": command}, "far": {"url": f"{far.url}/mcp"}}
+    tools: Json = {"hosts": ["*"], "private": ["*"], "mcp": servers, "openapi": documents}
     data.mkdir(parents=True)
     found: dict[str, Json] = {"tools": tools, **({"review": {}} if review else {})}
     (data / "config.yaml").write_text(yaml.safe_dump(found))

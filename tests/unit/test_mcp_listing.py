@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+from mcp import Client
 from mcp.shared.message import SessionMessage
-from mcp.types import CallToolResult, JSONRPCResponse, ListToolsResult
+from mcp.types import CallToolResult, JSONRPCResponse, ListToolsResult, jsonrpc_message_adapter
 
 from llmagent_os.core import codec
 from llmagent_os.core.schemas import meant
 from llmagent_os.core.wellformed import wellformed
-from llmagent_os.tools import mcp_listing, mcp_stdio
-from llmagent_os.tools.mcp_listing import PARTS, Listing
+from llmagent_os.tools import mcp_http, mcp_listing, mcp_stdio
+from llmagent_os.tools.mcp_listing import HEADED, PARTS, Listing
+from llmagent_os.tools.mcp_login import Login
 from llmagent_os.tools.mcp_tools import fitting
+from llmagent_os.tools.settings import MCPServer
 from tests.stand_ins.elsewhere import elsewhere
 from tests.unit.test_openapi_features import JUNK, places
 
@@ -119,6 +126,77 @@ def test_many_small_schemas_take_time_by_their_length() -> None:
     began = time.thread_time()
     fitting([{"name": "t", "inputSchema": many}], (), 1)
     assert time.thread_time() - began < 20e-6 * len(codec.dumps(many))  # it took 40 us a byte
+
+
+def test_a_long_message_is_read_in_less_time_than_the_library_takes() -> None:
+    def library(line: bytes) -> Any:
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+        f"{message}"  # as it logs what comes over HTTP
+        return message
+
+    def ratio(first: int) -> float:
+        tools = [{"name": f"t{n}", "inputSchema": {"a": [{"b": n}] * 20}} for n in range(first, first + 2000)]
+        line = codec.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}})
+        spent = [time.thread_time()]
+        told = mcp_stdio.messages.validate_json(line, by_name=False)
+        f"{told}"
+        spent.append(time.thread_time())
+        assert told.model_dump() == library(line).model_dump()
+        return (spent[1] - spent[0]) / (time.thread_time() - spent[1])
+
+    gc.disable()
+    try:
+        assert min(ratio(first) for first in range(5)) < 0.5  # some 0.15; all who wait, wait that long
+    finally:
+        gc.enable()
+
+
+async def test_so_it_is_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    read = mcp_stdio.Messages.validate_json
+
+    def noted(self: mcp_stdio.Messages, data: str | bytes, **how: Any) -> Any:
+        heard.append(len(data))
+        return read(self, data, **how)
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        if (number := asked.get("id")) is None:
+            return web.Response(status=202)
+        told = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "s", "version": "1"},
+        }
+        if asked["method"] == "tools/list":
+            told = {"tools": [{**TOOL, "description": "d" * 100_000}]}
+        return web.json_response({"jsonrpc": "2.0", "id": number, "result": told})
+
+    monkeypatch.setattr(mcp_stdio.Messages, "validate_json", noted)
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with TestServer(app) as server:
+        listing, login = Listing(), Login(tmp_path / "none", pytest.fail)
+        given = MCPServer(url=str(server.make_url("/")))
+        async with (
+            mcp_http.connected("s", given, login, heard.append) as transport,
+            Client(listing.cleaned(transport)) as client,
+        ):
+            await client.list_tools()
+    assert max(heard) > 100_000 and [each["name"] for each in listing.tools] == ["t"]
+
+
+async def test_the_library_is_given_of_a_tool_what_it_needs() -> None:
+    headed = {"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string"}}}
+    long = {**headed, "description": "d" * 20_000}
+    listed = [TOOL, {"name": "h", "inputSchema": headed}, *({"name": f"l{n}", "inputSchema": long} for n in range(9))]
+    listing, within = Listing(), HEADED // 20_200
+    message = SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=1, result={"tools": listed}))
+    given = (await listing.clean(message)).message.result["tools"]
+    assert given == [{"name": "t", "inputSchema": {"type": "object"}}, *listed[1 : within + 2]]
+    assert [each["name"] for each in listing.tools] == [each["name"] for each in listed[: within + 2]]
+    assert listing.tools[0]["inputSchema"]["required"] == ["a"]
+    assert "headers" in listing.left_out["l8"]  # it would be looked through, and nothing else done meanwhile
 
 
 @pytest.mark.parametrize("where", ["annotations", "_meta"])

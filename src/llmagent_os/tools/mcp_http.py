@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from mcp.client import Transport
+from mcp.client import Transport, streamable_http
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import INTERNAL_ERROR
 
 from ..core import codec
 from ..core.secrets import secret
 from .mcp_login import Login
-from .mcp_stdio import LARGEST
+from .mcp_stdio import LARGEST, messages
 from .settings import MCPServer
 
+vars(streamable_http)["jsonrpc_message_adapter"] = messages  # its own holds up everything for a second at LARGEST bytes
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -26,6 +26,8 @@ from .mcp_tools import MOST, fitted, fitting
 PARTS = 1000  # of a result
 HEAVY = 1 << 14  # bytes of a listing that is looked through in another process
 READING = 30.0  # seconds that it may take
+HEADED = 1 << 17  # bytes of schemas, of a page of a listing, that have arguments sent as headers
+_HEADER = b'"x-mcp-header":'
 
 _CONTENT = frozenset({"text", "image", "audio", "resource", "resource_link"})
 _PART: TypeAdapter[Any] = TypeAdapter(ContentBlock)
@@ -84,11 +86,24 @@ class Listing:
                 tools, left_out = fitting(*told)
         except InvalidRequest as error:  # it takes too long, or too much memory
             tools, left_out = [], {"the listing": error.message}
+        self.left_out |= left_out
+        return list(self._needed(tools))
+
+    def _needed(self, tools: list[dict[str, Json]]) -> Iterator[dict[str, Json]]:
+        """Note the tools, and give the protocol's library what it needs of each: it looks through all that it is given.
+
+        That is which arguments are sent as headers too, which stands in the schema where there are such.
+        """
+        room = HEADED
         for tool in tools:
             _hinted(tool)
-        self.tools += tools
-        self.left_out |= left_out
-        return [{key: each for key, each in tool.items() if key != "outputSchema"} for tool in tools]
+            packed = codec.dumps(tool["inputSchema"])
+            headed = _HEADER in packed
+            if headed and (room := room - len(packed)) < 0:
+                self.left_out[str(tool["name"])[:100]] = f"schemas with headers have more than {HEADED} bytes in all"
+                continue
+            self.tools.append(tool)
+            yield {"name": tool["name"], "inputSchema": tool["inputSchema"] if headed else {"type": "object"}}
 
 
 def _packed(listed: list[Any]) -> bytes:
