@@ -57,7 +57,7 @@ class MCPTool:
     def __init__(self, connection: Connection, spec: ToolSpec, name: str, hints: Mapping[str, Json]) -> None:
         """`name` is the server's own for it."""
         self.spec, self.source = spec, f"mcp {connection.name}"
-        again = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
+        again = hints.get("readOnlyHint") is True or hints.get("idempotentHint") is True
         keyed = connection.server.keyed or hints.get(KEY) is True
         self.traits = Traits("external", idempotent=again, keyed=keyed, timeout=connection.server.timeout)
         self._connection, self._name = connection, name

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from mcp.client import Transport
 from mcp.shared.message import SessionMessage
-from mcp.types import ContentBlock, JSONRPCResponse, ToolAnnotations
+from mcp.types import ContentBlock, JSONRPCResponse
 from pydantic import TypeAdapter, ValidationError
 
 from ..core import codec
@@ -96,7 +96,6 @@ class Listing:
         """
         room = HEADED
         for tool in tools:
-            _hinted(tool)
             packed = codec.dumps(tool["inputSchema"])
             headed = _HEADER in packed
             if headed and (room := room - len(packed)) < 0:
@@ -115,15 +114,6 @@ def _packed(listed: list[Any]) -> bytes:
         return json.dumps(listed).encode()
     except RecursionError:
         raise InvalidRequest("it is nested too deeply") from None
-
-
-def _hinted(tool: dict[str, Json]) -> None:
-    """Take out hints that the protocol does not know: hints they are at the most."""
-    if "annotations" in tool:
-        try:
-            ToolAnnotations.model_validate(tool["annotations"], by_name=False)
-        except ValidationError:
-            del tool["annotations"]
 
 
 _CALLED = frozenset({"content", "structuredContent", "toolResult", "isError"})
