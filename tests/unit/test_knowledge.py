@@ -567,7 +567,8 @@ async def test_a_knowledge_base_is_asked_within_an_event_loop(tmp_path: Path) ->
         assert [hit["source"] for hit in known.search("pears apples", tags=["fruit"])] == ["b"]
 
 
-@given(st.text(max_size=200) | st.text("aB1_ .,-'\u00a0—会议é\u0301ﬁ", max_size=80))
+@given(st.text(max_size=200) | st.text("aB1_ .,-'\"“”《》\u00a0—会议é\u0301ﬁ", max_size=80))
 def test_terms_by_number_are_the_terms(text: str) -> None:
     for _ in range(2):  # the second time what was made once
         assert words.hashed(text) == list(map(words.number, words.terms(text)))
+        assert words.mentions(text) == set(map(words.number, words.mentioned(text)))

@@ -129,7 +129,7 @@ class Gathered:
     def add(self, passage: int, title: str, text: str) -> None:
         """Take in a passage."""
         found, above = words.hashed(text), words.hashed(title)
-        names, own = map(words.number, words.mentioned(text)), map(words.number, words.titles(title))
+        names, own = words.mentions(text), map(words.number, words.titles(title))
         self._passages.append(passage)
         self._size.append(min(len(found) + len(above), LONG))
         for terms, more, all_terms, counts in ((found, names, self._text, self._texts),

@@ -126,12 +126,32 @@ class _Runs(dict[str, tuple[str, ...]]):
 _RUNS = _Runs()
 
 
+class _RunNumbers(dict[str, tuple[int, ...]]):
+    """The same by number, made once."""
+
+    def __missing__(self, run: str) -> tuple[int, ...]:
+        if len(self) >= KEPT:
+            self.clear()
+        found = self[run] = tuple(map(number, _RUNS[run]))
+        return found
+
+
+_RUN_NUMBERS = _RunNumbers()
+
+
 def mentioned(text: str) -> set[str]:
     """The names of two words and more that a text mentions, as terms. Those of one word are words anyway."""
-    found = set(chain.from_iterable(map(_RUNS.__getitem__, _NAMES.findall(text))))
-    for quoted in _QUOTED.findall(text):
-        found.add(NAME + " ".join(_key(_WORDS.findall(quoted))))
-    return found
+    return {*chain.from_iterable(map(_RUNS.__getitem__, _NAMES.findall(text))), *_quoted(text)}
+
+
+def mentions(text: str) -> set[int]:
+    """The same by number."""
+    found = set(chain.from_iterable(map(_RUN_NUMBERS.__getitem__, _NAMES.findall(text))))
+    return found.union(map(number, _quoted(text)))
+
+
+def _quoted(text: str) -> list[str]:
+    return [NAME + " ".join(_key(_WORDS.findall(quoted))) for quoted in _QUOTED.findall(text)]
 
 
 def single(text: str) -> set[str]:
