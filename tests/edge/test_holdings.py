@@ -211,12 +211,23 @@ async def test_a_key_for_processes_alone_starts_no_agent(api: Gate) -> None:
         {"program": "agent", "name": "known"},
         {"program": "agent", "name": "known@s"},
         {"program": "anything", "name": "known~x"},
+        {"program": "flow_tool", "args": {"tool": "shell", "arguments": {"command": "id"}}},
     ):
         status, answer = await who.ask("POST", "/v1/processes", body)
         assert status == 403 and "agents:write" in answer["error"]["message"], body
     for method, path in (("POST", "/v1/agents"), ("PUT", "/v1/agents/mine"), ("POST", "/v1/tools/shell")):
         assert (await who.ask(method, path, spec))[0] == 403
     assert (await who.ask("POST", "/v1/agents/known/messages", {"text": "hi"}))[0] == 200  # talking takes less
+
+
+@pytest.mark.parametrize("folder", ["/etc", "."])
+async def test_a_trigger_is_stored_as_one_and_not_started_as_a_process(api: Gate, folder: str) -> None:
+    await api.post("/v1/agents", agent("known"))
+    spec = {"name": "mine", "agent": "known", "input": "x", "folder": folder}
+    for who in (await newcomer(api), Tenant(api, (await api.post("/v1/keys", {"scopes": ["processes:write"]}))[1])):
+        body = {"program": "trigger", "args": {"spec": spec, "home": "default/known@owner", "key": ""}}
+        status, answer = await who.ask("POST", "/v1/processes", body)
+        assert status == 403 and "PUT /v1/triggers" in answer["error"]["message"]
 
 
 # -- bounds

@@ -14,11 +14,14 @@ from pydantic import Field
 from ..agent.manager import PROGRAM as AGENT
 from ..agent.spec import Allowance, RestartSpec
 from ..core import codec, worded
+from ..core.errors import PermissionDenied
 from ..core.records import Json, Supervision
 from ..finetune.job import PROGRAM as TUNING
+from ..flow.steps import TOOL
 from ..kernel.journal import Row
 from ..monitoring.names import pids_named
 from ..monitoring.replay import replay
+from ..triggers.loop import PROGRAM as TRIGGER
 from .desk import Desk, Here
 from .rest_agents import Niceness, Strict
 from .routes import Route
@@ -101,8 +104,10 @@ class Processes:
         return {"processes": [each for pid in pids[: page.limit] for each in table.listed(pid - 1, 1, *whose)]}
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
-        """Start a process. What runs as an agent, or under the name of one, takes `agents:write` as well."""
-        if body.program == AGENT or (body.name is not None and here.agents.knows(_AGENTS.split(body.name)[0])):
+        """Start a process. What runs as an agent, calls a tool, or has the name of an agent takes `agents:write` too."""
+        if body.program == TRIGGER:  # its arguments say whose workspace it looks into
+            raise PermissionDenied(f"program {TRIGGER} is not started: store a trigger with PUT /v1/triggers/NAME")
+        if body.program in (AGENT, TOOL) or (body.name is not None and here.agents.knows(_AGENTS.split(body.name)[0])):
             here.caller.need("agents:write")  # it would get what others send to that agent
         supervision = Supervision(**body.supervision.model_dump())
         return {"pid": await here.sys.spawn(body.program, body.args, body.name, body.budget.budget(), supervision)}
