@@ -104,7 +104,7 @@ class Processes:
         return {"processes": [each for pid in pids[: page.limit] for each in table.listed(pid - 1, 1, *whose)]}
 
     async def spawn(self, here: Here, body: Spawn) -> dict[str, int]:
-        """Start a process. What runs as an agent, calls a tool, or has the name of an agent takes `agents:write` too."""
+        """Start a process. An agent, what calls a tool, and what has the name of an agent take `agents:write` too."""
         if body.program == TRIGGER:  # its arguments say whose workspace it looks into
             raise PermissionDenied(f"program {TRIGGER} is not started: store a trigger with PUT /v1/triggers/NAME")
         if body.program in (AGENT, TOOL) or (body.name is not None and here.agents.knows(_AGENTS.split(body.name)[0])):
