@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path("src/llmagent_os")
 ROOMS = {
-    "kernel": 1_800, "sched": 1_700, "llm": 5_460, "tools": 4_200, "security": 4_825, "gateway": 10_920, "flow": 1_785,
+    "kernel": 1_800, "sched": 1_700, "llm": 5_460, "tools": 4_200, "security": 4_825, "gateway": 10_930, "flow": 1_785,
     "triggers": 450, "planner": 500, "teamwork": 560,
     "knowledge": 4_440, "finetune": 3_000, "personalization": 1_400, "hub": 1_500,
 }  # fmt: skip
