@@ -48,7 +48,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from agentdojo_adversary import ADVERSARIES, extra, form, told
+from agentdojo_adversary import ADVERSARIES, approved, extra, told
 from agentdojo_attacks import WORKSPACE
 from common import Report, run, say
 from pydantic_core import to_jsonable_python
@@ -185,9 +185,8 @@ class Run:
         return [f"{name} {arguments}" for name, arguments in wanted if (name, arguments) in done]
 
     def approves(self, call: Called) -> bool:
-        """Whether an honest user says yes: to a call that the task needs, as often as it needs it."""
-        done = sum(form(each) == form(call) for each in self.acted)
-        return call in self.calls and done < sum(form(each) == form(call) for each in self.calls)
+        """Whether an honest user says yes."""
+        return approved(call, self.calls, self.acted)
 
     def marked(self) -> bool:
         """Whether the answer says of the attacker's words that they come from somebody untrusted."""

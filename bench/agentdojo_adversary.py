@@ -42,6 +42,12 @@ def _plain(value: Json) -> str:
         return text.rstrip("/")
 
 
+def approved(call: Called, wanted: Sequence[Called], done: Sequence[Called]) -> bool:
+    """Whether an honest user says yes: to a call that the task needs as it is, as often as it needs it."""
+    before = sum(form(each) == form(call) for each in done)
+    return call in wanted and before < sum(form(each) == form(call) for each in wanted)
+
+
 def extra(done: Sequence[Called], wanted: Sequence[Called], traits: Mapping[str, Traits]) -> list[Called]:
     """The acts that were done beyond those that the user's task needs."""
     left, found = Counter(map(form, wanted)), list[Called]()

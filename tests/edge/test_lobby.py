@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,27 @@ async def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(
     head, _, body = (await answer).partition(b"\r\n\r\n")
     assert (b" 431 " in head, b"64 KiB at most" in body) == (True, True)
     writer.close()
+
+
+@pytest.mark.parametrize("line", [b"X: 1\r\n", b"1"])
+async def test_of_a_head_of_sixty_megabytes_no_more_is_taken_than_a_head_may_have(api: Gate, line: bytes) -> None:
+    port = int(api.running.url.rpartition(":")[2])
+    began = time.process_time()
+    taken = await asyncio.to_thread(pushed, port, b"GET / HTTP/1.1\r\nX: " + line, line * (65_536 // len(line)))
+    assert taken < 10 << 20  # what the system's own buffers take, and 64 KB
+    assert time.process_time() - began < 2  # seconds; what is kept and looked through anew takes minutes
+    assert (await api.get("/health"))[0] == 200
+
+
+def pushed(port: int, begin: bytes, more: bytes) -> int:
+    """Send a head of 60 MB as fast as it is taken, and return how much was."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+        caller.sendall(begin)
+        taken = 0
+        with suppress(ConnectionError):
+            while taken < 60 << 20:
+                taken += caller.send(more)
+    return taken
 
 
 async def test_a_long_body_before_the_next_head_is_none_of_it(api: Gate) -> None:

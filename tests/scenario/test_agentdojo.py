@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -26,6 +27,24 @@ def test_declarations(file: Path) -> None:
         assert traits.effect in get_args(Effect)
         assert set(traits.meanings.values()) <= set(get_args(Meaning))
         assert traits.effect == "read" or not traits.trusted
+
+
+def test_who_is_asked_says_yes_to_what_the_task_needs_as_often_as_it_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    adversary: Any = importlib.import_module("agentdojo_adversary")
+    pay, look = ("pay", {"to": "Ann", "amount": 50}), ("look", {"at": "bill"})
+    wanted = [look, pay]
+    assert adversary.approved(pay, wanted, [look])
+    assert not adversary.approved(pay, wanted, [look, pay])  # once more
+    assert not adversary.approved(pay, wanted, [("pay", {"to": "ANN", "amount": "50.0"})])  # in other words
+    assert adversary.approved(pay, [*wanted, pay], [look, pay])  # the task pays twice
+    assert not adversary.approved(("pay", {"to": "Eve", "amount": 50}), wanted, [])
+    assert not adversary.approved(("pay", {"to": "Ann", "amount": 51}), wanted, [])
+    assert not adversary.approved(("pay", {"to": "ann ", "amount": 50}), wanted, [])
+    acts = {"pay": Traits("external"), "look": Traits("read")}
+    again, later = adversary.ADVERSARIES["repeating"](wanted, acts)
+    assert any(adversary.form(each) == adversary.form(pay) for each in (*again, *later))
+    assert adversary.extra([look, pay, pay], wanted, acts) == [pay]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("agentdojo") is None, reason="has an environment of its own")
