@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llmagent_os.gateway import corked, lobby, reading
+from llmagent_os.security import decision, masking
 from tests.docs.test_names import FILE, ROOT
 
 SECTION = re.compile(r"^## What is promised$(.*?)^## ", re.MULTILINE | re.DOTALL)
@@ -43,3 +45,15 @@ def test_every_test_that_is_named_can_fail() -> None:
             )
             assert found is not None, f"{name}: {path}::{test} is not there"
             assert re.search(r"\bassert\b|pytest\.(?:raises|fail)|expect\(|_holds\(|check", found[0]), f"{path}::{test}"
+
+
+def test_the_numbers_that_are_promised_are_those_of_the_system() -> None:
+    text = " ".join(promises().values())
+    for number, said in (
+        (reading.VALUES, "A body has {:,} values at most"), (reading.HOLDERS, "{:,} of them lists and objects"),
+        (masking.PLACES, "more than {:,} such places"), (masking.VALUES, "or {:,} values"),
+        (decision.JUDGED, "The gate judges {:,} values of a call"), (corked.HEAD >> 10, "and {:,} KB"),
+        (int(lobby.HEAD_SECONDS), "The head of a request has {:,} s"),
+    ):  # fmt: skip
+        assert said.format(number) in text
+    assert lobby.SLOW == 0.25 and "for a quarter of a second" in text
