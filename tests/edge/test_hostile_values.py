@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmagent_os.agent.spec import parse
 from llmagent_os.core import codec, schemas
 from llmagent_os.core.errors import InvalidRequest, nearest
 from llmagent_os.core.records import ToolSpec
@@ -54,6 +55,19 @@ async def test_a_definition_with_a_number_without_end_is_refused(
     status, answer = await api.ask("PATCH", f"{AGENTS}/odd", json=value)
     assert status == 400 and answer["error"]["param"] == field, answer
     assert (await api.get(f"{AGENTS}/odd"))[1]["version"] == 1
+
+
+def test_a_whole_number_that_nobody_can_keep_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse({"name": "odd", "grant": {"policy": {"approvals": "1" + "0" * 25}}})
+    assert caught.value.facts["parameter"] == "grant.policy.approvals"
+
+
+async def test_a_block_whose_kind_is_no_word_is_left_out_and_told(api: Gate) -> None:
+    blocks = [{"type": ["a"]}, {"type": "text", "text": "hi"}]
+    asked = {"model": "scripted", "max_tokens": 5, "messages": [{"role": "user", "content": blocks}]}
+    status, answer = await api.post("/v1/messages", asked)
+    assert status == 200 and answer["left_out"] == ["content: ['a']"], answer
 
 
 async def test_a_definition_that_cannot_be_read_is_deleted_all_the_same(api: Gate) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import example, given
@@ -66,6 +67,7 @@ PIECES = st.text(st.sampled_from(list("ab *_`#->~\\\n1.")), max_size=60) | st.sa
 
 
 @example(["*", "***x***", "***x***"], False)
+@example(["- " * 2000, "- " * 2000, "\n", "x"], False)
 @given(st.lists(PIECES, max_size=12), st.booleans())
 def test_where_a_text_is_cut_changes_nothing(pieces: list[str], colour: bool) -> None:
     whole, cut, single = Markdown(colour), Markdown(colour), Markdown(colour)
@@ -100,3 +102,9 @@ def test_without_colours_code_keeps_its_marks() -> None:
 def test_nothing_moves_the_cursor_or_turns_the_writing() -> None:
     assert harmless("a\x1b[2Jb\r\x07c\u202ed\u2066\x9b1m\te\n") == "a[2Jbcd1m\te\n"
     assert shown("**a\x1b[1A**\r\n") == "<b>a[1A<->\n" and shown("家　族 👨‍👩‍👧") == "家　族 👨‍👩‍👧"
+
+
+def test_a_line_of_nothing_but_spaces_holds_nobody_up() -> None:
+    began, text = time.thread_time(), " " * 100_000 + "X: ;"
+    assert shown(text) == text
+    assert time.thread_time() - began < 1  # it was a minute

@@ -186,3 +186,11 @@ def test_a_large_schema_is_read_once() -> None:
     request = GenerateRequest("m", (Message("user", "x"),), schema=known)
     assert schemas.fitted(request) is request
     assert time.thread_time() - began < 0.01  # it took 0.3 s, on the loop
+
+
+def test_a_value_that_is_too_deep_to_be_shown_is_judged() -> None:
+    deep: Any = []
+    for _ in range(3000):
+        deep = [deep]
+    found = fault({"type": "string"}, deep)
+    assert found is not None and "nested too deeply" in found.text

@@ -208,7 +208,10 @@ def parse(data: Any) -> AgentSpec:
         raise _explain(error) from error
     endless = None if _ends(told := spec.data()) else next(_endless(told, ()), None)
     if endless:
-        raise InvalidRequest(f"agent definition: {endless} is a number without end; leave it out", parameter=endless)
+        raise InvalidRequest(
+            f"agent definition: {endless} is a number without end, or of more than 64 bits; leave it out",
+            parameter=endless,
+        )
     for name in spec.sampling:
         if name not in SAMPLING_NAMES:
             hint = nearest(name, SAMPLING_NAMES)
@@ -220,20 +223,23 @@ def _ends(value: Json) -> bool:
     """Whether JSON can hold every number; many times as fast as to look for the one that it cannot."""
     try:
         json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
+        codec.dumps(value)
+    except (ValueError, TypeError):
         return False
     return True
 
 
 def _endless(value: Json, place: tuple[str, ...]) -> Iterator[str]:
-    """Where infinity stands, or what is no number: JSON has neither, so it would be read back as null."""
+    """Where infinity stands, or what is no number, or no number of 64 bits: nothing of it would be read back so."""
     if isinstance(value, Mapping):
         for name, each in value.items():
             yield from _endless(each, (*place, str(name)))
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _endless(each, place)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif (isinstance(value, float) and not math.isfinite(value)) or (
+        isinstance(value, int) and not -(1 << 63) <= value < 1 << 64
+    ):
         yield ".".join(place)
 
 

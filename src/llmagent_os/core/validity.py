@@ -197,7 +197,10 @@ def _inner(place: str, key: str | int) -> str:
 
 def shown(value: Any) -> str:
     """A value as a message names it: at most 60 characters of it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deeply to be shown"
     return text if len(text) <= 60 else text[:60] + "..."
 
 

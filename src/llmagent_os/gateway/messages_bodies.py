@@ -123,8 +123,8 @@ class MessagesBody(Open):
         }
         names = [name for name, sent in asked.items() if sent] + self.unknown()
         names += [f"tools: {tool.get('type')}" for tool in self.tools or () if not _ours(tool)]
-        blocks = {block.get("type") for turn in self.messages for block in _blocks(turn) if _skipped(block)}
-        return names + [f"content: {kind}" for kind in sorted(map(str, blocks - THOUGHTS))]
+        blocks = {str(block.get("type")) for turn in self.messages for block in _blocks(turn) if _skipped(block)}
+        return names + [f"content: {kind}" for kind in sorted(blocks - THOUGHTS)]
 
     def _schema(self) -> Mapping[str, Json] | None:
         for wanted, where in (
@@ -233,7 +233,7 @@ _READ = frozenset({"text", "image", "document", "search_result", "tool_use", "to
 
 
 def _skipped(block: Mapping[str, Any]) -> bool:
-    return block.get("type") not in _READ
+    return str(block.get("type")) not in _READ
 
 
 def _parts(blocks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Json]]:

@@ -12,7 +12,7 @@ import re
 BOLD, DIM, ITALIC, UNDERLINED, CYAN, PLAIN = (f"\x1b[{n}m" for n in (1, 2, 3, 4, 36, 0))
 LONGEST = 200
 """Characters of an emphasis or a piece of code at most: so much is held back while its end has not come."""
-LINE = 5000  # signs in a row that are waited for the end of
+LINE = 5000  # signs in a row that are waited for the end of, and characters until it is known what kind a line is of
 
 # None that moves the cursor, rings, or turns the direction of writing: somebody else wrote what an agent repeats.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -22,7 +22,7 @@ _RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 _BULLET = re.compile(r"(\s*)[-*+][ \t]+(?=\S)")
 _QUOTE = re.compile(r" {0,3}>[ \t]?")
-_BEGINNING = re.compile(r"\s*(?:#{0,6}[ \t]*|`{1,2}|`{3,}[^`]*|~{1,2}|~{3,}.*|[-+*_][-*_ \t]*|>[ \t]?)")
+_BEGINNING = re.compile(r"\s*+(?:#{0,6}[ \t]*|`{1,2}|`{3,}[^`]*|~{1,2}|~{3,}.*|[-+*_][-*_ \t]*|>[ \t]?)")
 """A line that may yet become one of these."""
 
 _SIGNS = re.compile(r"\*+|_+|`+|\\")
@@ -104,7 +104,7 @@ class Markdown:
         """Whether the line may yet turn out to be of another kind than text."""
         if self._fence:
             return not self._line.strip().strip(self._fence[0])
-        return _BEGINNING.fullmatch(self._line) is not None
+        return len(self._line) <= LINE and _BEGINNING.fullmatch(self._line) is not None
 
     def _beginning(self, final: bool) -> str:
         """How the line begins on the screen; what is left of it then is its text."""
