@@ -11,7 +11,7 @@ ROOMS = {
     "knowledge": 4_440, "finetune": 3_000, "personalization": 1_400, "hub": 1_500,
 }  # fmt: skip
 """Lines of code, at most; a room that needs more says why on its decision page."""
-BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 49_420}
+BUDGETS = {PACKAGE / room: most for room, most in ROOMS.items() if (PACKAGE / room).is_dir()} | {PACKAGE: 49_440}
 _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
 
 

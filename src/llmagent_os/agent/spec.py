@@ -237,9 +237,7 @@ def _endless(value: Json, place: tuple[str, ...]) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _endless(each, place)
-    elif (isinstance(value, float) and not math.isfinite(value)) or (
-        isinstance(value, int) and not -(1 << 63) <= value < 1 << 64
-    ):
+    elif not math.isfinite(value) if isinstance(value, float) else isinstance(value, int) and value.bit_length() > 63:
         yield ".".join(place)
 
 
