@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, MissingExtra
+from llmagent_os.core.errors import InvalidRequest, LLMAgentOSError, MissingExtra, Unsupported
 from llmagent_os.finetune.ladder import Judged, climb, score
 from llmagent_os.finetune.linear import fit
 from llmagent_os.finetune.pipeline import make
@@ -136,6 +136,14 @@ def test_from_rows_to_a_model_that_is_served_without_any_model(tmp_path: Path) -
         assert llm.generate("a lovely day", choices=["bad"]).text == "bad"
         with pytest.raises(InvalidRequest, match="none of its labels: bad, good"):
             llm.generate("a lovely day", choices=["lovely"])
+        of = {"type": "string", "enum": ["bad", "good"]}
+        assert llm.generate("a lovely day", schema=of).text == '"good"'
+        assert llm.generate("a lovely day", schema={"enum": ["bad"]}).text == '"bad"'
+        with pytest.raises(InvalidRequest, match="none of its labels: bad, good"):
+            llm.generate("a lovely day", schema={"enum": [["bad"]]})
+        for schema in ({"type": "object"}, {**of, "minLength": 4}):
+            with pytest.raises(Unsupported, match="`enum` of its labels"):
+                llm.generate("a lovely day", schema=schema)
     again = make(opinions(300), None, tmp_path, 0.5)
     assert again.folder == made.folder  # the same rows make the same model
     pairs = [(row.output, row.output) for row in made.test]

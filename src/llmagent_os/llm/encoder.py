@@ -16,7 +16,7 @@ from ..core.packs import Packed, read_pack
 from ..core.records import Chunk, Embeddings, EmbedRequest, EngineInfo, GenerateRequest, ModelSpec, Usage
 from ..core.wordpiece import Piece, WordPiece
 from .engines import check, refuse_unknown
-from .labels import asked, labelled
+from .labels import ABILITIES, asked, labelled
 from .tuned import digest, read
 
 FILE = "encoder.pack"
@@ -125,7 +125,7 @@ class EncoderEngine:
     """
 
     def __init__(self, spec: ModelSpec, encoder: Encoder, labels: Sequence[str], kind: str) -> None:
-        abilities = {"labels": {"chat", "prompt", "choices"}, "spans": {"chat", "prompt"}}.get(kind, set())
+        abilities = {"labels": ABILITIES, "spans": {"chat", "prompt"}}.get(kind, set())
         self.info = EngineInfo(
             "encoder", spec.name, WINDOW, abilities=frozenset({"embed", *abilities}), limit=spec.limit or 2,
             input_price=spec.input_price, output_price=spec.output_price,

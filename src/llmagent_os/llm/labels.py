@@ -13,6 +13,7 @@ from .engines import check, refuse_unknown
 from .tuned import read
 
 FILE = "labels.json"
+ABILITIES = frozenset({"chat", "prompt", "choices", "schema"})
 WORD = 4  # characters of what is counted as a token: it has none
 
 
@@ -31,12 +32,13 @@ async def open_engine(spec: ModelSpec) -> LabelsEngine:
 class LabelsEngine:
     """An Engine whose answers are labels of what the user said last; see `core.ports.Engine` for the contract.
 
-    `choices` leave it fewer labels. The probabilities of all are the answer's `alternatives`.
+    `choices` leave it fewer labels, and so does a schema of one string out of an `enum`, which is answered in JSON. The
+    probabilities of all are the answer's `alternatives`.
     """
 
     def __init__(self, spec: ModelSpec, labeller: Labeller) -> None:
         self.info = EngineInfo(
-            "labels", spec.name, abilities=frozenset({"chat", "prompt", "choices"}), limit=spec.limit or 64,
+            "labels", spec.name, abilities=ABILITIES, limit=spec.limit or 64,
             input_price=spec.input_price, output_price=spec.output_price,
         )  # fmt: skip
         self.labeller = labeller
@@ -64,15 +66,24 @@ class LabelsEngine:
 
 
 def labelled(request: GenerateRequest, found: Mapping[str, float], read: int) -> Chunk:
-    """The likeliest of labels, with all of them as alternatives; raises InvalidRequest for a choice that is none."""
-    for each in request.choices or ():
-        if each not in found:
+    """The likeliest of labels, with all of them as alternatives; raises InvalidRequest for a choice that is none, and
+    Unsupported for a schema that is more than an `enum`.
+    """
+    schema = request.schema
+    choices = request.choices if schema is None else schema.get("enum")
+    if schema is not None and (not isinstance(choices, list | tuple) or schema.keys() - {"type", "enum"}):
+        raise Unsupported(
+            "what labels texts answers to a schema with an `enum` of its labels alone", parameter="schema"
+        )
+    for each in choices or ():
+        if each not in [*found]:
             known = ", ".join(found)
             raise InvalidRequest(f"{each!r} is none of its labels: {known}", parameter="choices")
-    left = {label: found[label] for label in request.choices or found}
+    left = {label: found[label] for label in choices or found}
     ranked = sorted(left, key=lambda label: -left[label])
     several = tuple(Alternative(label, left[label]) for label in ranked)
-    return Chunk(ranked[0], finish="stop", usage=Usage(read, len(ranked[0]) // WORD + 1), alternatives=several)
+    text = ranked[0] if schema is None else codec.dumps(ranked[0]).decode()
+    return Chunk(text, finish="stop", usage=Usage(read, len(ranked[0]) // WORD + 1), alternatives=several)
 
 
 def asked(request: GenerateRequest) -> str:
