@@ -29,7 +29,7 @@ ANSWERS: Mapping[str, Callable[[int], str]] = {
     "gives_up": lambda number: "node 'end'",
     "refund": lambda number: "the refund of 30 for a lamp is on its way.",
     "asks": lambda number: "the shop is open from 9 to 17 o'clock, Monday to Friday.",
-    "review": lambda number: "{'verdict': 'revise', 'votes': {'numbers': 'accept'",
+    "review": lambda number: "{'verdict': 'revise', 'missing': ['who does what until which day', 'what may go wrong']",
     "research": lambda number: "310,000 a year, says offer.txt",
 }
 
