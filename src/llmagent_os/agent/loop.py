@@ -121,6 +121,7 @@ class Turn:
     seen: Counter[tuple[str, bytes, str]] = field(default_factory=Counter)  # tool, arguments and result, how often
     stopped: str | None = None  # why no more tools were offered
     recalled: list[dict[str, Json]] = field(default_factory=list)  # passages, in the order of their numbers
+    pinned: int = 0  # of them come first, and are pinned
     grounding: dict[str, Json] | None = None  # what of the answer stands in them
 
 
@@ -205,6 +206,7 @@ class Agent:
         memory = turn.memory
         if self._pinned:
             turn.recalled += await sys.syscall("recall", text="", pinned=self._pinned)
+            turn.pinned = len(turn.recalled)
         if self._recalls == "always":
             await self._recall(sys, turn, turn.message.text)
         if self._infers == "always":
@@ -259,7 +261,7 @@ class Agent:
         assert about is not None
         if text.strip():
             hits = await sys.syscall("recall", text=text, limit=about.limit, source=about.source, tags=about.tags)
-        shown = {each.get("passage") for each in turn.recalled[: 2 * len(self._pinned)]} if self._pinned else ()
+        shown = {each.get("passage") for each in turn.recalled[: turn.pinned]}
         hits = [each for each in hits if each["passage"] not in shown]
         before = len(turn.recalled)  # now: a model may look for several things at once
         turn.recalled += hits
