@@ -134,9 +134,7 @@ async def bring(name: str, progress: Progress) -> ModelSpec:
         if name.startswith((".", "/", "~")) or name.count("/") > 1:  # no name of a hub's
             raise NotFound(f"there is no GGUF file or folder {name}", kind="model", name=name) from None
         return await pull(name, progress=progress)
-    here = (
-        (listed.spec.name, listed.spec.source) for listed in catalog.list_models()
-    )  # without what was deployed to it
-    if (spec.name, spec.source) not in here:
+    # what is listed is without the adapters that were deployed to it
+    if not any((spec.name, spec.source) == (each.spec.name, each.spec.source) for each in catalog.list_models()):
         catalog.add(spec)
     return spec
