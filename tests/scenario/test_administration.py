@@ -81,6 +81,7 @@ async def everything(api: Gate, boss: dict[str, Any]) -> None:
     (memory,) = (await ask("GET", "/v1/memory"))["memories"]
     edited = await ask("PUT", f"/v1/memory/{memory['memory']}", {"text": "Ann lives in Oslo"})
     await ask("DELETE", f"/v1/memory/{edited['memory']}")
+    await ask("PUT", "/v1/memory/pinned/house", {"text": "We answer in English."})
     await (await api.kernel.service("test")).syscall("topic_take", topic="t", group="g", of="tenant")
     await ask("POST", "/v1/topics/t/retry", {"group": "g", "of": "tenant"})
     await ask("POST", "/v1/topics/t/tries", {"group": "g", "of": "tenant", "tries": 2})

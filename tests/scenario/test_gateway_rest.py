@@ -224,7 +224,7 @@ async def test_models_come_and_go(api: Gate) -> None:
 
 async def test_health_metrics_and_the_system_at_a_glance(api: Gate) -> None:
     await say(api, "hello")
-    workers = ("metrics", "anomalies", "sandbox", "audit", "retention")
+    workers = ("metrics", "anomalies", "sandbox", "tunings", "audit", "retention")
     parts = {"journal": None, "processes": None, "vault": None, "audit": None, "engine scripted": None}
     parts |= {f"worker {name}": None for name in workers}
     assert await api.get("/health", headers={"Authorization": ""}) == (200, {"status": "green", "parts": parts})
