@@ -1,7 +1,7 @@
 /** Values in words. */
 
 const HIDDEN =
-  /[\p{C}\p{Zl}\p{Zp}\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\u{e0100}-\u{e01ef}]/gu;
+  /[\p{C}\p{Zl}\p{Zp}\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\u{16fe4}\u{1d159}\u{e0100}-\u{e01ef}]/gu;
 const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 
 const escaped = (each: string) => `\\u{${each.codePointAt(0)!.toString(16)}}`;
