@@ -141,7 +141,7 @@ def test_ctrl_c_stops_the_answer_and_the_next_line_is_answered(shell: Shell) -> 
     with shell.terminal("chat", "--session", "hasty") as person:
         say(person, "slowly", "two")
         person.interrupt()
-        person.expect(r"\(stopped\)")
+        person.expect(r"\(stopped; it is not remembered: /retry asks it again\)")
         say(person, "/undo", "forgotten: slowly")
         say(person, "/undo", "there is no message to take back")
         began = time.monotonic()
@@ -197,9 +197,11 @@ def test_up_chat_stops_answers_and_never_the_system_but_for_ctrl_d(tmp_path: Pat
             person.expect("Ctrl-D leaves")
         say(person, "slowly", "two")
         person.interrupt()
-        person.expect(r"\(stopped\)")
+        person.expect(r"\(stopped; it is not remembered")
         say(person, "capital of France", r"\nParis\.")
-        say(person, "\x04", "nothing is lost")
+        say(
+            person, "\x04", r"to go on with this: llmagent-os chat assistant --session chat-\w+\s(?s:.*)nothing is lost"
+        )
         assert person.end() == 0
 
 
@@ -212,7 +214,7 @@ def test_a_model_that_opens_is_no_reason_to_wait_and_kill_ends_it_all(tmp_path: 
     with shell.terminal("up", "--chat", *options) as person:
         say(person, "hello", r"\d s")
         person.interrupt()
-        person.expect(r"\(stopped\)")
+        person.expect(r"\(stopped; it is not remembered")
         person.expect("> ")
         person.process.send_signal(signal.SIGTERM)
         assert person.end() == 0

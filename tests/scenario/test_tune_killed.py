@@ -53,7 +53,7 @@ def crashing(shell: Shell) -> Iterator[None]:
 
 def soon(what: Callable[[], Any], folder: Path) -> Any:
     """What is found once it is there; the job in the folder must not have failed."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150  # it goes last on a busy machine
     while not (found := what()):
         assert time.monotonic() < deadline
         assert not (wrong := folder / "error.json").is_file(), wrong.read_text()
@@ -67,7 +67,7 @@ def steps(folder: Path) -> list[int]:
     return [int(each) for each in re.findall(r"step (\d+) of", log.read_text() if log.is_file() else "")]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_lora_goes_on_from_its_checkpoint_after_the_system_was_killed(shell: Shell, tmp_path: Path) -> None:
     rows = [{"input": f"{word} {n}", "output": f"{n} {word}!"} for word in ("fox", "dog", "lazy") for n in range(10)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

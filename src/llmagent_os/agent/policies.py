@@ -91,7 +91,7 @@ def _verdict(said: str, place: str) -> str:
     if said not in VERDICTS:
         meant = _ALIKE.get(said.lower())
         hint = f"did you mean {meant!r}?" if meant else nearest(said, VERDICTS)
-        raise _wrong(place, f"is {said!r}, and is one of ask, allow, refuse; {hint}")
+        raise _wrong(place, f"is {said!r}; {hint}")
     return said
 
 

@@ -42,7 +42,7 @@ async def _aside(path: str, work: Callable[..., T], *args: Any) -> T:
     try:
         return await asyncio.to_thread(work, *args)
     except FileNotFoundError:
-        raise NotFound(f"there is no {path!r} in the workspace; see: llmagent-os files list", name=path) from None
+        raise NotFound(f"there is no {path!r} in the workspace; see: llmagent-os files list AGENT", name=path) from None
     except ToolFailed as error:
         raise InvalidRequest(error.message, parameter="path") from None
     except OSError as error:

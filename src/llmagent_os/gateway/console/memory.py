@@ -53,7 +53,8 @@ def shown(number: Number, as_json: AsJson = False, data: Data = None) -> None:
         emit(found)
         return
     said = f", in words of {', '.join(found['origins'])}" if found["origins"] else ""
-    say(visible(f"{found['agent']}, {found['principal']}, since {moment(found['at'] or found['added'])}{said}"))
+    whose = ", ".join(filter(None, (found["agent"], found["principal"])))  # a note that people pin is no agent's
+    say(visible(f"{whose}, since {moment(found['at'] or found['added'])}{said}"))
     print(*map(visible, found["text"].splitlines()), sep="\n")
     for each in found["before"]:
         until = "" if each["until"] is None else f" until {moment(each['until'])}"

@@ -56,11 +56,13 @@ class Talk:
                 with interrupts(signal.default_int_handler), echo(False):
                     self.do(line)
             except EOFError:
-                return
+                break
             except LLMAgentOSError as error:
                 say(f"llmagent-os: {harmless(error.message)}")
             except KeyboardInterrupt:
-                say("\n(stopped)")
+                say("\n(stopped; it is not remembered: /retry asks it again)" if self._unanswered else "\n(stopped)")
+        if self._said:
+            say(f"to go on with this: llmagent-os chat {self._with.agent} --session {self._with.session}")
 
     def do(self, line: str) -> None:
         """Do what one message asks for. Raises EOFError to leave, and what goes wrong."""
