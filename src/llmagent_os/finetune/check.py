@@ -87,7 +87,7 @@ def check(rows: Sequence[Row], against: Sequence[Row] = (), doubts: bool = False
     ]  # fmt: skip
     if doubts and task.labels and len(rows) <= DOUBTED:
         found.append(_doubted(rows))
-    few = [*_labels(labels)]
+    few = list(_labels(labels))
     if len(rows) < LEAST:
         few.append(f"{len(rows)} rows are too few to tune by: bring at least {LEAST}")
     elif (different := len(kept) - len(nearly)) < 50:

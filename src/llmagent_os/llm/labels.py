@@ -72,11 +72,10 @@ def labelled(request: GenerateRequest, found: Mapping[str, float], read: int) ->
     schema = request.schema
     choices = request.choices if schema is None else schema.get("enum")
     if schema is not None and (not isinstance(choices, list | tuple) or schema.keys() - {"type", "enum"}):
-        raise Unsupported(
-            "what labels texts answers to a schema with an `enum` of its labels alone", parameter="schema"
-        )
+        text = "what labels texts answers to a schema with an `enum` of its labels alone"
+        raise Unsupported(text, parameter="schema")
     for each in choices or ():
-        if each not in [*found]:
+        if not isinstance(each, str) or each not in found:  # an enum may hold anything
             known = ", ".join(found)
             raise InvalidRequest(f"{each!r} is none of its labels: {known}", parameter="choices")
     left = {label: found[label] for label in choices or found}
